@@ -1,0 +1,62 @@
+//! Does what a plan says, looks at the answer, and says what came of it. Decides nothing.
+
+use crate::cloud::{Cloud, CloudError, Failure, LiveStage};
+use crate::decide::Plan;
+
+/// What came of applying a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// The stage shows the planned release.
+    Done,
+    /// Somebody else changes the stage, or no answer came: read the world again, then decide again.
+    Again(CloudError),
+    /// API Gateway refused, because the planned deployment does not exist.
+    DeploymentGone,
+    /// API Gateway refused or failed; the stage is as it was.
+    Failed(CloudError),
+    /// The stage shows neither what it was nor what was planned.
+    Unlike {
+        /// The stage as it shows itself.
+        live: Box<LiveStage>,
+        /// The error that came with it, if any.
+        error: Option<CloudError>,
+    },
+}
+
+/// Applies a plan with one `UpdateStage`.
+pub async fn apply<C: Cloud>(cloud: &C, plan: &Plan) -> Applied {
+    match cloud.change_stage(&plan.stage, &plan.change).await {
+        Ok(live) if live.release == plan.to => Applied::Done,
+        Ok(_) => seen(cloud, plan, None).await,
+        Err(error) => match error.failure {
+            Failure::Conflict | Failure::NoAnswer | Failure::Missing => Applied::Again(error),
+            Failure::Refused => refused(cloud, plan, error).await,
+            Failure::Other => Applied::Failed(error),
+        },
+    }
+}
+
+/// Why API Gateway refused. Its text for an unknown deployment is not documented, so the deployment is
+/// asked for; and whether a refused patch leaves nothing behind is not documented either, so the stage is
+/// looked at.
+async fn refused<C: Cloud>(cloud: &C, plan: &Plan, error: CloudError) -> Applied {
+    let deployment = cloud.deployment(&plan.stage.api, &plan.to.deployment).await;
+    let seen = seen(cloud, plan, Some(error)).await;
+    if matches!((&seen, deployment), (Applied::Failed(_), Ok(None))) { Applied::DeploymentGone } else { seen }
+}
+
+async fn seen<C: Cloud>(cloud: &C, plan: &Plan, error: Option<CloudError>) -> Applied {
+    match (cloud.stage(&plan.stage).await, error) {
+        (Ok(Some(live)), _) if live.release == plan.to => Applied::Done,
+        (Ok(Some(live)), Some(error)) if live.release == plan.from => Applied::Failed(error),
+        (Ok(Some(live)), error) => Applied::Unlike { live: Box::new(live), error },
+        (_, Some(error)) | (Err(error), None) => Applied::Again(error),
+        (Ok(None), None) => Applied::Again(CloudError {
+            failure: Failure::Missing,
+            operation: "GetStage",
+            subject: plan.stage.to_string(),
+            code: "NotFoundException".to_owned(),
+            message: "the stage was deleted while it was put back".to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,206 @@
+//! `explain`: what the function makes of an event, without AWS.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use apigw_rollback::alarm::{self, Origin};
+use apigw_rollback::config::MAX_ALARM_AGE_SECONDS;
+use apigw_rollback::signal::{self, Signal};
+use apigw_rollback::target::{ApiRef, Target, is_stage_name};
+use apigw_rollback::triage::{self, Bounds};
+use apigw_rollback::verdict::{Kind, Reason};
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::{Args as ClapArgs, ValueEnum};
+use serde::Serialize;
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+The verdict is one of act, lookup, hold, reject, ignore; the README says what each reason means.
+The exit status is 0 whenever every file could be read, whatever the verdicts.
+
+Examples:
+  apigw-rollback explain events/sns-alarm.json
+  apigw-rollback explain --format json --account 123456789012 --region eu-west-1 events/*.json
+  aws sqs receive-message ... | jq -r '.Messages[0].Body' | apigw-rollback explain --max-age 0 -")]
+pub(crate) struct Args {
+    /// Event files; `-` reads standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Judge as at this time (RFC 3339) instead of now
+    #[arg(long, value_parser = time)]
+    now: Option<DateTime<Utc>>,
+    /// The account the function runs in; without it accounts are not compared
+    #[arg(long)]
+    account: Option<String>,
+    /// The region the function runs in; without it regions are not compared
+    #[arg(long)]
+    region: Option<String>,
+    /// The oldest state change to act on, in seconds; 0 switches the check off
+    #[arg(long, value_name = "SECONDS", default_value_t = MAX_ALARM_AGE_SECONDS, value_parser = clap::value_parser!(i64).range(0..=86_400))]
+    max_age: i64,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// One JSON object a file, a line each
+    Json,
+}
+
+fn time(text: &str) -> Result<DateTime<Utc>, String> {
+    alarm::time(text).ok_or_else(|| "give a time such as 2026-11-20T10:06:00Z".to_owned())
+}
+
+#[derive(Debug, Serialize)]
+struct Explained {
+    file: String,
+    verdict: &'static str,
+    reason: Option<&'static str>,
+    signals: Vec<ExplainedSignal>,
+}
+
+#[derive(Debug, Serialize)]
+struct ExplainedSignal {
+    verdict: &'static str,
+    reason: Option<&'static str>,
+    why: Option<String>,
+    alarm: Option<String>,
+    state: Option<String>,
+    targets: Vec<ExplainedTarget>,
+    #[serde(skip)]
+    kind: Kind,
+}
+
+#[derive(Debug, Serialize)]
+struct ExplainedTarget {
+    api: String,
+    by: &'static str,
+    stage: String,
+    canary: bool,
+}
+
+pub(crate) fn run(args: &Args) -> ExitCode {
+    #[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
+    let now = args.now.unwrap_or_else(|| SystemTime::now().into());
+    let bounds = Bounds {
+        home: Origin { account: args.account.clone(), region: args.region.clone() },
+        max_age: Some(args.max_age).filter(|age| *age > 0).map(TimeDelta::seconds),
+        now,
+    };
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+    let mut status = ExitCode::SUCCESS;
+    for file in &args.files {
+        let printed = match read(file) {
+            Ok(event) => print(&mut out, &explain(file, &event, &bounds), args.format),
+            Err(error) => {
+                status = ExitCode::FAILURE;
+                writeln!(err, "{}: cannot be read: {error}", file.display())
+            }
+        };
+        // A reader that has seen enough, such as `head`, closes the pipe: that is no fault.
+        if printed.is_err() {
+            break;
+        }
+    }
+    status
+}
+
+fn read(file: &Path) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    if file == Path::new("-") {
+        std::io::stdin().lock().read_to_end(&mut bytes)?;
+    } else {
+        bytes = std::fs::read(file)?;
+    }
+    // Bytes that are no text make the JSON unreadable, and that is a verdict.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn explain(file: &Path, event: &str, bounds: &Bounds) -> Explained {
+    let deliveries = signal::read(event).deliveries;
+    let signals: Vec<_> =
+        deliveries.iter().map(|delivery| explain_signal(&delivery.signal, bounds)).collect();
+    let mut strongest: Option<&ExplainedSignal> = None;
+    for signal in &signals {
+        if strongest.is_none_or(|best| signal.kind > best.kind) {
+            strongest = Some(signal);
+        }
+    }
+    Explained {
+        file: file.display().to_string(),
+        verdict: strongest.map_or(Kind::Ignore.word(), |signal| signal.verdict),
+        reason: strongest.and_then(|signal| signal.reason),
+        signals,
+    }
+}
+
+fn explain_signal(signal: &Signal, bounds: &Bounds) -> ExplainedSignal {
+    let (told, alarm, state) = match signal {
+        Signal::Alarm(alarm) => {
+            (triage::of(alarm, bounds), Some(alarm.name.clone()), Some(alarm.state.to_string()))
+        }
+        Signal::Command(command) => {
+            let target = Target {
+                api: ApiRef::parse(&command.stage.api),
+                stage: command.stage.name.clone(),
+                canary: false,
+                protocol: None,
+            };
+            let told = if is_stage_name(&target.stage) {
+                Ok(vec![target])
+            } else {
+                Err(Reason::NoStage(format!("`{}` cannot be the name of a stage", target.stage)))
+            };
+            (told, None, None)
+        }
+        Signal::Unreadable(reason) => (Err(reason.clone()), None, None),
+    };
+    let kind = told.as_ref().map_or_else(Reason::kind, |_| Kind::Act);
+    ExplainedSignal {
+        verdict: kind.word(),
+        reason: told.as_ref().err().map(Reason::code),
+        why: told.as_ref().err().map(ToString::to_string),
+        alarm,
+        state,
+        targets: told.unwrap_or_default().into_iter().map(explain_target).collect(),
+        kind,
+    }
+}
+
+fn explain_target(target: Target) -> ExplainedTarget {
+    let (api, by) = match target.api {
+        ApiRef::Id(id) => (id, "id"),
+        ApiRef::Name(name) => (name, "name"),
+    };
+    ExplainedTarget { api, by, stage: target.stage, canary: target.canary }
+}
+
+fn print(out: &mut impl Write, explained: &Explained, format: Format) -> std::io::Result<()> {
+    if format == Format::Json {
+        serde_json::to_writer(&mut *out, explained)?;
+        return writeln!(out);
+    }
+    let Explained { file, verdict, reason, signals } = explained;
+    writeln!(out, "{file}: {verdict}{}", reason.map(|reason| format!(" ({reason})")).unwrap_or_default())?;
+    for signal in signals {
+        let ExplainedSignal { verdict, reason: _, why, alarm, state, targets, kind: _ } = signal;
+        let alarm = alarm.as_ref().map(|alarm| format!("alarm `{alarm}` ")).unwrap_or_default();
+        let state = state.as_ref().map(|state| format!("is {state}: ")).unwrap_or_default();
+        writeln!(
+            out,
+            "  {alarm}{state}{verdict}{}",
+            why.as_ref().map(|w| format!(", {w}")).unwrap_or_default()
+        )?;
+        for ExplainedTarget { api, by, stage, canary } in targets {
+            let canary = if *canary { ", its canary" } else { "" };
+            writeln!(out, "    stage `{stage}` of the API with the {by} `{api}`{canary}")?;
+        }
+    }
+    Ok(())
+}

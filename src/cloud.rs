@@ -1,0 +1,203 @@
+//! The one port: every call to AWS, in our own words. `cloud/aws.rs` is the real one; the tests have an
+//! in-memory twin. A verb does one thing and decides nothing.
+
+pub mod aws;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+
+use crate::alarm::Alarm;
+use crate::release::{Release, StageRef};
+
+/// A stage as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveStage {
+    /// What it serves.
+    pub release: Release,
+    /// When anything of the stage was last changed, by anybody.
+    pub updated_at: Option<DateTime<Utc>>,
+    /// Its description.
+    pub description: String,
+    /// Whether it lets no request through (throttling rate 0 for every method), as parked stages do.
+    pub closed: bool,
+}
+
+/// A deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployment {
+    /// When it was made.
+    pub created: Option<DateTime<Utc>>,
+}
+
+/// An API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Api {
+    /// Its id.
+    pub id: String,
+    /// Its name, which others may have too.
+    pub name: String,
+}
+
+/// One change of one stage, sent as one `UpdateStage`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StageChange {
+    /// Take the canary off. Sent first: API Gateway refuses another deployment while a canary is on.
+    pub remove_canary: bool,
+    /// Point the stage at this deployment.
+    pub deployment: Option<String>,
+    /// Stage variables to add or replace.
+    pub set: BTreeMap<String, String>,
+    /// Stage variables to remove.
+    pub remove: Vec<String>,
+    /// Let no request through: throttling rate and burst 0 for every method. For parked stages.
+    pub close: bool,
+}
+
+/// A parameter of SSM Parameter Store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name, without a version.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// This value's version, counted from 1.
+    pub version: i64,
+}
+
+/// How a parameter is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Only if there is none of the name: the one atomic create that SSM has.
+    Create,
+    /// As a new version.
+    Overwrite,
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is stored, as this version.
+    Version(i64),
+    /// [`Write::Create`] found the name taken; nothing was written.
+    Exists,
+}
+
+/// An alarm as CloudWatch has it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlarmNow {
+    /// The alarm.
+    pub alarm: Alarm,
+    /// Whether its actions run at all.
+    pub actions_enabled: bool,
+}
+
+/// The calls. Each returns a [`CloudError`] where AWS says no or does not answer in time.
+pub trait Cloud: Sync {
+    /// `GetStage`; `None` where the API or the stage does not exist.
+    fn stage(&self, stage: &StageRef) -> impl Future<Output = Result<Option<LiveStage>, CloudError>> + Send;
+
+    /// `UpdateStage`, one call for the whole change; the answer is the stage as it is then.
+    fn change_stage(
+        &self,
+        stage: &StageRef,
+        change: &StageChange,
+    ) -> impl Future<Output = Result<LiveStage, CloudError>> + Send;
+
+    /// `CreateStage` on an existing deployment.
+    fn create_stage(
+        &self,
+        stage: &StageRef,
+        deployment: &str,
+        description: &str,
+    ) -> impl Future<Output = Result<(), CloudError>> + Send;
+
+    /// `GetDeployment`; `None` where it does not exist.
+    fn deployment(
+        &self,
+        api: &str,
+        deployment: &str,
+    ) -> impl Future<Output = Result<Option<Deployment>, CloudError>> + Send;
+
+    /// `GetRestApi`; `None` where there is none of this id.
+    fn api(&self, id: &str) -> impl Future<Output = Result<Option<Api>, CloudError>> + Send;
+
+    /// `GetRestApis`, every page.
+    fn apis(&self) -> impl Future<Output = Result<Vec<Api>, CloudError>> + Send;
+
+    /// `GetParameters`, at most ten names, each with `:version` or without; missing ones are left out.
+    fn parameters(&self, names: &[String])
+    -> impl Future<Output = Result<Vec<Parameter>, CloudError>> + Send;
+
+    /// `GetParameterHistory`, every page, oldest first; empty where there is no such parameter.
+    fn history(&self, name: &str) -> impl Future<Output = Result<Vec<Parameter>, CloudError>> + Send;
+
+    /// `PutParameter`.
+    fn put_parameter(
+        &self,
+        name: &str,
+        value: &str,
+        write: Write,
+    ) -> impl Future<Output = Result<Written, CloudError>> + Send;
+
+    /// `DescribeAlarms` by name, metric and composite alarms alike; unknown ones are left out.
+    fn alarms(&self, names: &[String]) -> impl Future<Output = Result<Vec<AlarmNow>, CloudError>> + Send;
+
+    /// `DescribeAlarms`, every alarm of the account and region.
+    fn all_alarms(&self) -> impl Future<Output = Result<Vec<AlarmNow>, CloudError>> + Send;
+}
+
+/// What kind of failure a call met, as far as the engine acts on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// 409: somebody else changes the same thing. The SDK does not retry it.
+    Conflict,
+    /// 400: API Gateway does not accept the request as it is.
+    Refused,
+    /// 404: it does not exist.
+    Missing,
+    /// No answer: time-out, or the connection broke. The call may have had its effect.
+    NoAnswer,
+    /// Anything else AWS says, throttling and its own faults after all retries included.
+    Other,
+}
+
+/// A failed call: which, on what, and AWS's own code and message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct CloudError {
+    /// The kind.
+    pub failure: Failure,
+    /// The operation, in AWS's spelling.
+    pub operation: &'static str,
+    /// What it was done on.
+    pub subject: String,
+    /// AWS's error code, or ours for what never reached AWS.
+    pub code: String,
+    /// AWS's message.
+    pub message: String,
+}
+
+impl fmt::Display for CloudError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { failure: _, operation, subject, code, message } = self;
+        write!(f, "{operation} on `{subject}` failed: {code}: {message}")
+    }
+}
+
+impl CloudError {
+    /// What a person can do about it; empty where the message says it all.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self.code.as_str() {
+            "AccessDeniedException" | "AccessDenied" | "UnauthorizedException" => {
+                "let the function's role do this call: the template's policies list what it needs"
+            }
+            "TooManyRequestsException" | "ThrottlingException" | "LimitExceededException" | "Throttling" => {
+                "the account's request quota is used up by others: wait, or send the command again"
+            }
+            "ExpiredTokenException" | "UnrecognizedClientException" => "renew the credentials",
+            _ => "",
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The real port: the AWS SDK's clients. This file and its folder are the only users of `aws_sdk_*`.
+
+mod alarms;
+mod stages;
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_apigateway::config::http::HttpResponse;
+use aws_sdk_apigateway::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_cloudwatch::types::AlarmType;
+use aws_sdk_ssm::types::{ParameterTier, ParameterType};
+use aws_smithy_types::error::display::DisplayErrorContext;
+use tokio::time::Instant;
+
+use super::{
+    AlarmNow, Api, Cloud, CloudError, Deployment, Failure, LiveStage, Parameter, StageChange, Write, Written,
+};
+use crate::release::StageRef;
+
+/// The clients, built once a process.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    apigateway: aws_sdk_apigateway::Client,
+    cloudwatch: aws_sdk_cloudwatch::Client,
+    ssm: aws_sdk_ssm::Client,
+}
+
+/// Settings for the clients: the environment's credentials and region, time-outs and one retry layer.
+///
+/// The SDK retries throttling, its own time-outs and 5xx. Ten attempts that start at 50 ms and wait at
+/// most 2 s outlast a burst that empties API Gateway's bucket; the run's deadline ends them earlier.
+pub async fn load_settings() -> SdkConfig {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(1))
+        .operation_attempt_timeout(Duration::from_secs(3))
+        .build();
+    let retries = RetryConfig::standard()
+        .with_max_attempts(10)
+        .with_initial_backoff(Duration::from_millis(50))
+        .with_max_backoff(Duration::from_secs(2));
+    aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .timeout_config(timeouts)
+        .retry_config(retries)
+        .load()
+        .await
+}
+
+impl Clients {
+    /// The clients for these settings.
+    #[must_use]
+    pub fn new(settings: &SdkConfig) -> Self {
+        Self {
+            apigateway: aws_sdk_apigateway::Client::new(settings),
+            cloudwatch: aws_sdk_cloudwatch::Client::new(settings),
+            ssm: aws_sdk_ssm::Client::new(settings),
+        }
+    }
+
+    /// The port for one run, whose calls end at `deadline` at the latest.
+    #[must_use]
+    pub fn until(&self, deadline: Instant) -> Aws {
+        Aws { clients: self.clone(), deadline }
+    }
+}
+
+/// The port, over the SDK.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    clients: Clients,
+    deadline: Instant,
+}
+
+impl Aws {
+    /// Waits for a call until the deadline, and says which call on what failed.
+    async fn call<T, E>(
+        &self,
+        operation: &'static str,
+        subject: &str,
+        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, CloudError>
+    where
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    {
+        match tokio::time::timeout_at(self.deadline, call).await {
+            Ok(answer) => answer.map_err(|error| failed(operation, subject, &error)),
+            Err(_) => Err(CloudError {
+                failure: Failure::NoAnswer,
+                operation,
+                subject: subject.to_owned(),
+                code: "Deadline".to_owned(),
+                message: "no answer before the function's own deadline".to_owned(),
+            }),
+        }
+    }
+}
+
+fn failed<E>(operation: &'static str, subject: &str, error: &SdkError<E, HttpResponse>) -> CloudError
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let code = error.code().map(str::to_owned);
+    let failure = match (error.as_service_error(), status) {
+        (None, _) => Failure::NoAnswer,
+        (Some(_), Some(404)) => Failure::Missing,
+        (Some(_), Some(409)) => Failure::Conflict,
+        (Some(_), Some(400)) if code.as_deref() == Some("BadRequestException") => Failure::Refused,
+        (Some(_), _) => Failure::Other,
+    };
+    CloudError {
+        failure,
+        operation,
+        subject: subject.to_owned(),
+        code: code.unwrap_or_else(|| status.map_or("NoAnswer".to_owned(), |status| format!("HTTP {status}"))),
+        message: error.message().map_or_else(|| DisplayErrorContext(error).to_string(), str::to_owned),
+    }
+}
+
+/// `None` in the place of "does not exist".
+fn found<T>(answer: Result<T, CloudError>) -> Result<Option<T>, CloudError> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.failure == Failure::Missing => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Cloud for Aws {
+    async fn stage(&self, stage: &StageRef) -> Result<Option<LiveStage>, CloudError> {
+        let call =
+            self.clients.apigateway.get_stage().rest_api_id(&stage.api).stage_name(&stage.stage).send();
+        Ok(found(self.call("GetStage", &stage.to_string(), call).await)?.map(stages::of_get))
+    }
+
+    async fn change_stage(&self, stage: &StageRef, change: &StageChange) -> Result<LiveStage, CloudError> {
+        let call = self
+            .clients
+            .apigateway
+            .update_stage()
+            .rest_api_id(&stage.api)
+            .stage_name(&stage.stage)
+            .set_patch_operations(Some(stages::patch(change)))
+            .send();
+        self.call("UpdateStage", &stage.to_string(), call).await.map(stages::of_update)
+    }
+
+    async fn create_stage(
+        &self,
+        stage: &StageRef,
+        deployment: &str,
+        description: &str,
+    ) -> Result<(), CloudError> {
+        let call = self
+            .clients
+            .apigateway
+            .create_stage()
+            .rest_api_id(&stage.api)
+            .stage_name(&stage.stage)
+            .deployment_id(deployment)
+            .description(description)
+            .send();
+        self.call("CreateStage", &stage.to_string(), call).await.map(|_| ())
+    }
+
+    async fn deployment(&self, api: &str, deployment: &str) -> Result<Option<Deployment>, CloudError> {
+        let call = self.clients.apigateway.get_deployment().rest_api_id(api).deployment_id(deployment).send();
+        let answer = found(self.call("GetDeployment", &format!("{api}/{deployment}"), call).await)?;
+        Ok(answer.map(|found| Deployment { created: found.created_date().and_then(stages::time) }))
+    }
+
+    async fn api(&self, id: &str) -> Result<Option<Api>, CloudError> {
+        let call = self.clients.apigateway.get_rest_api().rest_api_id(id).send();
+        let answer = found(self.call("GetRestApi", id, call).await)?;
+        Ok(answer.map(|api| Api { id: id.to_owned(), name: api.name().unwrap_or_default().to_owned() }))
+    }
+
+    async fn apis(&self) -> Result<Vec<Api>, CloudError> {
+        // 500 is the largest page.
+        let pages = self.clients.apigateway.get_rest_apis().limit(500).into_paginator().items().send();
+        let apis = self.call("GetRestApis", "all", pages.collect::<Result<Vec<_>, _>>()).await?;
+        let named = apis.into_iter().filter_map(|api| Some(Api { id: api.id?, name: api.name? }));
+        Ok(named.collect())
+    }
+
+    async fn parameters(&self, names: &[String]) -> Result<Vec<Parameter>, CloudError> {
+        let call = self.clients.ssm.get_parameters().set_names(Some(names.to_vec())).send();
+        let answer = self.call("GetParameters", &names.join(", "), call).await?;
+        let whole = answer.parameters.unwrap_or_default().into_iter().filter_map(|parameter| {
+            Some(Parameter { name: parameter.name?, value: parameter.value?, version: parameter.version })
+        });
+        Ok(whole.collect())
+    }
+
+    async fn history(&self, name: &str) -> Result<Vec<Parameter>, CloudError> {
+        let pages = self.clients.ssm.get_parameter_history().name(name).into_paginator().send();
+        let answer = self.call("GetParameterHistory", name, pages.collect::<Result<Vec<_>, _>>()).await;
+        let pages = match answer {
+            Err(error) if error.code == "ParameterNotFound" => vec![],
+            other => other?,
+        };
+        let versions = pages.into_iter().flat_map(|page| page.parameters.unwrap_or_default());
+        let whole = versions.filter_map(|parameter| {
+            Some(Parameter { name: parameter.name?, value: parameter.value?, version: parameter.version })
+        });
+        Ok(whole.collect())
+    }
+
+    async fn put_parameter(&self, name: &str, value: &str, write: Write) -> Result<Written, CloudError> {
+        let call = self
+            .clients
+            .ssm
+            .put_parameter()
+            .name(name)
+            .value(value)
+            .r#type(ParameterType::String)
+            .tier(ParameterTier::IntelligentTiering)
+            .overwrite(write == Write::Overwrite)
+            .send();
+        match self.call("PutParameter", name, call).await {
+            Ok(answer) => Ok(Written::Version(answer.version())),
+            Err(error) if write == Write::Create && error.code == "ParameterAlreadyExists" => {
+                Ok(Written::Exists)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn alarms(&self, names: &[String]) -> Result<Vec<AlarmNow>, CloudError> {
+        let call = self.describe_alarms().set_alarm_names(Some(names.to_vec())).send();
+        let answer = self.call("DescribeAlarms", &names.join(", "), call).await?;
+        Ok(alarms::of_page(answer))
+    }
+
+    async fn all_alarms(&self) -> Result<Vec<AlarmNow>, CloudError> {
+        let pages = self.describe_alarms().into_paginator().send();
+        let pages = self.call("DescribeAlarms", "all", pages.collect::<Result<Vec<_>, _>>()).await?;
+        Ok(pages.into_iter().flat_map(alarms::of_page).collect())
+    }
+}
+
+impl Aws {
+    fn describe_alarms(
+        &self,
+    ) -> aws_sdk_cloudwatch::operation::describe_alarms::builders::DescribeAlarmsFluentBuilder {
+        // Without the types only metric alarms are told.
+        let types = vec![AlarmType::MetricAlarm, AlarmType::CompositeAlarm];
+        self.clients.cloudwatch.describe_alarms().set_alarm_types(Some(types))
+    }
+}

@@ -1,0 +1,87 @@
+//! Stages in the SDK's types and in ours.
+
+use std::collections::HashMap;
+
+use aws_sdk_apigateway::operation::get_stage::GetStageOutput;
+use aws_sdk_apigateway::operation::update_stage::UpdateStageOutput;
+use aws_sdk_apigateway::types::{CanarySettings, MethodSetting, Op, PatchOperation};
+use aws_smithy_types::DateTime as SdkTime;
+use chrono::{DateTime, Utc};
+
+use crate::cloud::{LiveStage, StageChange};
+use crate::release::{Canary, Release};
+
+/// The SDK gives the same stage as a type of its own for each operation.
+macro_rules! live_stage {
+    ($stage:expr) => {{
+        let stage = $stage;
+        LiveStage {
+            release: Release {
+                deployment: stage.deployment_id.unwrap_or_default(),
+                variables: stage.variables.unwrap_or_default().into_iter().collect(),
+                canary: stage.canary_settings.map(canary),
+            },
+            updated_at: stage.last_updated_date.as_ref().and_then(time),
+            description: stage.description.unwrap_or_default(),
+            closed: stage.method_settings.is_some_and(|settings| is_closed(&settings)),
+        }
+    }};
+}
+
+pub(super) fn of_get(stage: GetStageOutput) -> LiveStage {
+    live_stage!(stage)
+}
+
+pub(super) fn of_update(stage: UpdateStageOutput) -> LiveStage {
+    live_stage!(stage)
+}
+
+fn canary(canary: CanarySettings) -> Canary {
+    Canary {
+        percent: canary.percent_traffic().to_string(),
+        overrides: canary.stage_variable_overrides.unwrap_or_default().into_iter().collect(),
+        deployment: canary.deployment_id,
+    }
+}
+
+/// Rate and burst are exactly zero for every method. A rate is a float, but no computed one.
+fn is_closed(settings: &HashMap<String, MethodSetting>) -> bool {
+    let all = settings.get("*/*");
+    all.is_some_and(|all| all.throttling_rate_limit() <= 0.0 && all.throttling_burst_limit() == 0)
+}
+
+pub(super) fn time(time: &SdkTime) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(time.secs(), time.subsec_nanos())
+}
+
+/// The patch of one change. API Gateway applies the operations in their order, and takes `replace` for a
+/// stage variable that is not there yet.
+pub(super) fn patch(change: &StageChange) -> Vec<PatchOperation> {
+    let StageChange { remove_canary, deployment, set, remove, close } = change;
+    let mut patch = Vec::new();
+    if *remove_canary {
+        patch.push(remove_at("/canarySettings".to_owned()));
+    }
+    if let Some(deployment) = deployment {
+        patch.push(replace("/deploymentId".to_owned(), deployment));
+    }
+    patch.extend(set.iter().map(|(name, value)| replace(variable(name), value)));
+    patch.extend(remove.iter().map(|name| remove_at(variable(name))));
+    if *close {
+        patch.push(replace("/*/*/throttling/rateLimit".to_owned(), "0"));
+        patch.push(replace("/*/*/throttling/burstLimit".to_owned(), "0"));
+    }
+    patch
+}
+
+fn variable(name: &str) -> String {
+    format!("/variables/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+fn replace(path: String, value: &str) -> PatchOperation {
+    PatchOperation::builder().op(Op::Replace).path(path).value(value).build()
+}
+
+fn remove_at(path: String) -> PatchOperation {
+    PatchOperation::builder().op(Op::Remove).path(path).build()
+}

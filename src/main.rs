@@ -1,0 +1,62 @@
+//! The Lambda function: clients once, then one run an event.
+
+use std::time::{Duration, SystemTime};
+
+use apigw_rollback::cloud::aws::{Clients, load_settings};
+use apigw_rollback::config::Config;
+use apigw_rollback::handler::{RunFailed, handle};
+use apigw_rollback::rollback::Run;
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+/// Kept back from Lambda's deadline, so that a run that is out of time still reports.
+const TO_REPORT: Duration = Duration::from_millis(700);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    log_to_stdout();
+    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+    let config =
+        Config::read(|name| std::env::var(name).ok()).inspect_err(|error| tracing::error!("{error}"))?;
+    let clients = Clients::new(&load_settings().await);
+    let (config, clients) = (&config, &clients);
+    // The event is taken as raw text: one that is too deep for the JSON reader must still be reported.
+    lambda_runtime::run(service_fn(async move |event: LambdaEvent<Box<RawValue>>| {
+        let context = &event.context;
+        #[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
+        let (now, began) = (SystemTime::now(), Instant::now());
+        let left = context.deadline().duration_since(now).unwrap_or_default();
+        let deadline = began + left.saturating_sub(TO_REPORT);
+        let run = Run {
+            cloud: &clients.until(deadline),
+            config,
+            id: &context.request_id,
+            account: context.invoked_function_arn.split(':').nth(4).filter(|account| !account.is_empty()),
+            now: now.into(),
+            began,
+            deadline,
+        };
+        let answer = Box::pin(handle(event.payload.get(), &run)).await;
+        answer.into_response().map_err(|RunFailed { kind, message }| Diagnostic {
+            error_type: kind.to_owned(),
+            error_message: message,
+        }) as Result<Value, Diagnostic>
+    }))
+    .await
+}
+
+/// One JSON object a line, at the level that the function's logging configuration asks for.
+fn log_to_stdout() {
+    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_target(false)
+        .with_max_level(level.unwrap_or(tracing::Level::INFO))
+        .init();
+}

@@ -1,0 +1,163 @@
+//! The `record` command: the live release becomes the known-good one.
+
+use crate::cloud::{Cloud, CloudError, Deployment, LiveStage, Write, Written};
+use crate::observe::{KnownGood, Observed, observe};
+use crate::pin;
+use crate::release::{self, NameIndex, Record, SCHEMA, StageRef};
+use crate::report::{Caller, Outcome, Report};
+use crate::rollback::Run;
+use crate::signal::Command;
+use crate::verdict::Reason;
+
+/// Records the live release of a stage, indexes its API's name, and pins its deployment.
+pub async fn record<C: Cloud>(
+    run: &Run<'_, C>,
+    stage: &StageRef,
+    command: &Command,
+    caller: &Caller,
+) -> Report {
+    match try_record(run, stage, command, caller).await {
+        Ok(report) => report.on(stage),
+        Err(error) => run.failed(caller, &error).on(stage),
+    }
+}
+
+async fn try_record<C: Cloud>(
+    run: &Run<'_, C>,
+    stage: &StageRef,
+    command: &Command,
+    caller: &Caller,
+) -> Result<Report, CloudError> {
+    let observed = observe(run.cloud, run.config, stage, None, None).await?;
+    let (deployment, api_name) = tokio::join!(
+        async {
+            match &observed.live {
+                Some(live) => run.cloud.deployment(&stage.api, &live.release.deployment).await,
+                None => Ok(None),
+            }
+        },
+        api_name(run, stage),
+    );
+    let (live, deployment) = match recordable(&observed, deployment?) {
+        Ok(good) => good,
+        Err(reason) => return Ok(run.no(caller, &reason)),
+    };
+    let record = Record {
+        schema: SCHEMA,
+        stage: stage.clone(),
+        region: run.config.region.clone(),
+        api_name: api_name?,
+        release: live.release.clone(),
+        created: deployment.created,
+        recorded_at: run.now,
+        pinned: run.config.pin,
+        label: command.label.clone(),
+        note: command.note.clone(),
+        who: command.who.clone(),
+    };
+    let (version, is_new) = match store(run, &record, &observed.known_good).await? {
+        Ok(stored) => stored,
+        Err(why) => return Ok(run.no(caller, &Reason::NotRecordable(why))),
+    };
+    let mut warnings = Vec::new();
+    if let Some(name) = &record.api_name {
+        warnings.extend(index(run, name, &stage.api).await.err());
+    }
+    if run.config.pin {
+        warnings.extend(pin::move_to(run.cloud, stage, &record.release.deployment).await.err());
+    } else {
+        warnings.push("pinning is off: a deploy may delete the known-good deployment".to_owned());
+    }
+    let message = format!(
+        "{stage}: deployment `{}` is known-good version {version}{}",
+        record.release.deployment,
+        if is_new { "" } else { ", as it was already" }
+    );
+    let report = run.report(caller, Outcome::Recorded, message);
+    let release = Some(record.release);
+    Ok(Report { before: release.clone(), after: release, version: Some(version), warnings, ..report })
+}
+
+/// Whether the live release can be a known-good one.
+fn recordable(
+    observed: &Observed,
+    deployment: Option<Deployment>,
+) -> Result<(&LiveStage, Deployment), Reason> {
+    let stage = &observed.stage;
+    if stage.is_parked() {
+        return Err(Reason::NotRecordable(format!(
+            "{stage} is a parked stage: record the stage it is parked for"
+        )));
+    }
+    let Some(live) = &observed.live else {
+        return Err(Reason::NoStage(format!(
+            "API Gateway has no stage `{}` on API `{}`",
+            stage.stage, stage.api
+        )));
+    };
+    if let Some(canary) = &live.release.canary {
+        return Err(Reason::NotRecordable(format!(
+            "{stage} has a canary with {} % of the traffic: promote or remove it first",
+            canary.percent
+        )));
+    }
+    let Some(deployment) = deployment else {
+        return Err(Reason::NotRecordable(format!(
+            "{stage} points at deployment `{}`, which API Gateway does not find",
+            live.release.deployment
+        )));
+    };
+    if let KnownGood::Unusable { parameter, why } = &observed.known_good {
+        return Err(Reason::NoKnownGood { parameter: parameter.clone(), why: why.clone() });
+    }
+    Ok((live, deployment))
+}
+
+/// Writes the record, unless it says the same already. The inner error says why it cannot be stored.
+async fn store<C: Cloud>(
+    run: &Run<'_, C>,
+    record: &Record,
+    known_good: &KnownGood,
+) -> Result<Result<(i64, bool), String>, CloudError> {
+    if let KnownGood::Found { version, record: known, .. } = known_good {
+        let same = Record { recorded_at: known.recorded_at, ..record.clone() };
+        if same == **known {
+            return Ok(Ok((*version, false)));
+        }
+    }
+    let value = match release::print(record) {
+        Ok(value) => value,
+        Err(why) => return Ok(Err(why)),
+    };
+    let name = run.config.names.known_good(&record.stage);
+    match run.cloud.put_parameter(&name, &value, Write::Overwrite).await? {
+        Written::Version(version) => Ok(Ok((version, true))),
+        Written::Exists => Ok(Err(format!("the parameter `{name}` was taken while it was written"))),
+    }
+}
+
+async fn api_name<C: Cloud>(run: &Run<'_, C>, stage: &StageRef) -> Result<Option<String>, CloudError> {
+    match run.config.entry(stage) {
+        Some(entry) => Ok(Some(entry.api_name.clone())),
+        None => Ok(run.cloud.api(&stage.api).await?.map(|api| api.name)),
+    }
+}
+
+/// Adds the API to the index of its name, so that an alarm's `ApiName` is understood with one read.
+async fn index<C: Cloud>(run: &Run<'_, C>, name: &str, api: &str) -> Result<(), String> {
+    let parameter = run.config.names.api_name(name);
+    let told = |error: CloudError| format!("the API's name is not indexed: {error}");
+    let found = run.cloud.parameters(std::slice::from_ref(&parameter)).await.map_err(told)?;
+    let known = found.iter().find(|found| found.name == parameter);
+    let mut index = match known {
+        Some(found) => release::parse::<NameIndex>(&found.value)
+            .map_err(|why| format!("the API's name is not indexed: the parameter `{parameter}` {why}"))?,
+        None => NameIndex { schema: SCHEMA, apis: vec![] },
+    };
+    if index.apis.iter().any(|known| known == api) {
+        return Ok(());
+    }
+    index.apis.push(api.to_owned());
+    let value = release::print(&index)?;
+    run.cloud.put_parameter(&parameter, &value, Write::Overwrite).await.map_err(told).map(|_| ())
+}

@@ -1,0 +1,195 @@
+//! The one value that every run ends in. The log line and the JSON answer are both made from it.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::alarm::Alarm;
+use crate::cloud::CloudError;
+use crate::decide::Plan;
+use crate::release::{Release, StageRef};
+use crate::verdict::{Kind, Reason};
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The stage was put back.
+    RolledBack,
+    /// `plan`: `rollback` would put it back.
+    WouldRollBack,
+    /// `record`: the release is recorded.
+    Recorded,
+    /// `status`: see the details.
+    Status,
+    /// A rollback was thinkable and was not done.
+    Held,
+    /// The signal can never lead to anything.
+    Rejected,
+    /// Nothing to do.
+    Ignored,
+    /// AWS said no or did not answer; trying again may help.
+    Failed,
+    /// The stage is neither as it was nor as it should be.
+    NeedsHuman,
+}
+
+impl Outcome {
+    /// Whether the run is handed back to Lambda, for its retries and the dead-letter queue.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::NeedsHuman)
+    }
+}
+
+/// What happened in one run, and why.
+#[must_use = "every run is reported"]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// The report's schema.
+    pub schema: u32,
+    /// The run: Lambda's request id.
+    pub run: String,
+    /// When the run ended.
+    pub at: DateTime<Utc>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The code of the verdict, where nothing was done.
+    pub reason: Option<&'static str>,
+    /// What happened, in one sentence.
+    pub message: String,
+    /// What a person does next.
+    pub next: Vec<String>,
+    /// What called.
+    pub signal: Caller,
+    /// The stage, once it is known.
+    pub stage: Option<StageRef>,
+    /// The release before the run.
+    pub before: Option<Release>,
+    /// The release after the run; for a plan, the one there would be.
+    pub after: Option<Release>,
+    /// The version of the known-good record that was used or written.
+    pub version: Option<i64>,
+    /// The parameter with the incident's record.
+    pub incident: Option<String>,
+    /// Seconds from the alarm's state change to the end of the run.
+    pub seconds_since_alarm: Option<f64>,
+    /// What went wrong beside the main thing.
+    pub warnings: Vec<String>,
+    /// `status`: the facts.
+    pub details: Option<Value>,
+}
+
+/// What called.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Caller {
+    /// `alarm`, the command's word, or `unknown`.
+    pub kind: String,
+    /// The alarm's name, or who sent the command.
+    pub name: Option<String>,
+    /// The alarm's ARN.
+    pub arn: Option<String>,
+    /// When the alarm changed its state.
+    pub changed_at: Option<DateTime<Utc>>,
+    /// CloudWatch's or the person's reason.
+    pub why: Option<String>,
+}
+
+impl Caller {
+    /// An alarm.
+    #[must_use]
+    pub fn alarm(alarm: &Alarm) -> Self {
+        Self {
+            kind: "alarm".to_owned(),
+            name: Some(alarm.name.clone()),
+            arn: alarm.arn.clone(),
+            changed_at: alarm.changed_at,
+            why: Some(alarm.why.clone()).filter(|why| !why.is_empty()),
+        }
+    }
+
+    /// Something unreadable.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self { kind: "unknown".to_owned(), ..Self::default() }
+    }
+}
+
+impl Report {
+    /// A report of this outcome, to be filled in.
+    pub fn new(run: &str, at: DateTime<Utc>, signal: &Caller, outcome: Outcome, message: String) -> Self {
+        let since = signal.changed_at.map(|changed| at.signed_duration_since(changed));
+        Self {
+            schema: 1,
+            run: run.to_owned(),
+            at,
+            outcome,
+            reason: None,
+            message,
+            next: vec![],
+            signal: signal.clone(),
+            stage: None,
+            before: None,
+            after: None,
+            version: None,
+            incident: None,
+            #[expect(clippy::cast_precision_loss, reason = "milliseconds of minutes fit a float exactly")]
+            seconds_since_alarm: since.map(|since| since.num_milliseconds() as f64 / 1000.0),
+            warnings: vec![],
+            details: None,
+        }
+    }
+
+    /// The report of doing nothing, for a reason.
+    pub fn no(run: &str, at: DateTime<Utc>, signal: &Caller, reason: &Reason) -> Self {
+        let outcome = match reason.kind() {
+            Kind::Ignore => Outcome::Ignored,
+            Kind::Reject => Outcome::Rejected,
+            Kind::Hold | Kind::Lookup | Kind::Act => Outcome::Held,
+        };
+        Self {
+            reason: Some(reason.code()),
+            next: Some(reason.advice().to_owned()).filter(|advice| !advice.is_empty()).into_iter().collect(),
+            ..Self::new(run, at, signal, outcome, reason.to_string())
+        }
+    }
+
+    /// The report of a call that failed.
+    pub fn failed(run: &str, at: DateTime<Utc>, signal: &Caller, error: &CloudError) -> Self {
+        Self {
+            next: Some(error.advice().to_owned()).filter(|advice| !advice.is_empty()).into_iter().collect(),
+            ..Self::new(run, at, signal, Outcome::Failed, error.to_string())
+        }
+    }
+
+    /// The same, about this stage.
+    pub fn on(self, stage: &StageRef) -> Self {
+        Self { stage: Some(stage.clone()), ..self }
+    }
+
+    /// The same, with what a plan changes.
+    pub fn with_plan(self, plan: &Plan) -> Self {
+        Self {
+            before: Some(plan.from.clone()),
+            after: Some(plan.to.clone()),
+            version: Some(plan.version),
+            ..self.on(&plan.stage)
+        }
+    }
+
+    /// Writes the run's one log line: the few fields to search by, and the whole as JSON.
+    pub fn log(&self) {
+        let whole = serde_json::to_string(self).unwrap_or_else(|error| error.to_string());
+        let outcome = serde_json::to_value(self.outcome).unwrap_or_default();
+        let outcome = outcome.as_str().unwrap_or_default();
+        let stage = self.stage.as_ref().map(ToString::to_string).unwrap_or_default();
+        let (reason, alarm) =
+            (self.reason.unwrap_or_default(), self.signal.name.as_deref().unwrap_or_default());
+        let Self { run, message: what, .. } = self;
+        if self.outcome.is_failure() {
+            tracing::error!(outcome, reason, stage, alarm, run, what, report = whole, "report");
+        } else {
+            tracing::info!(outcome, reason, stage, alarm, run, what, report = whole, "report");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The two spellings of an alarm: SNS's (`NewStateValue`, upper camel case) and that of EventBridge and
+//! of direct alarm actions (`state.value`, lower camel case). Unknown and missing fields are fine;
+//! a missing name or state is not.
+
+use serde_json::Value;
+
+use super::envelope::{malformed, not_an_alarm};
+use super::{Signal, owned, text};
+use crate::alarm::{Alarm, Metric, Origin, State, Watches, time};
+
+/// An SNS message's alarm.
+pub(super) fn of_message(message: &Value) -> Signal {
+    let trigger = message.get("Trigger").unwrap_or(&Value::Null);
+    let watches = if message.get("AlarmRule").is_some_and(|rule| !rule.is_null()) {
+        Watches::Alarms(children(message.get("TriggeringChildren"), "Arn"))
+    } else {
+        Watches::Metrics(message_metrics(trigger))
+    };
+    let why = text(message, "NewStateReason").unwrap_or_default();
+    build(Parts {
+        name: owned(message, "AlarmName"),
+        arn: owned(message, "AlarmArn"),
+        // SNS gives the region by its human name only.
+        claimed: Origin { account: owned(message, "AWSAccountId"), region: None },
+        description: owned(message, "AlarmDescription"),
+        state: message.get("NewStateValue"),
+        changed_at: text(message, "StateChangeTime"),
+        why,
+        only_missing_data: says_no_datapoints(why),
+        suppressed_by: owned(message, "ActionsSuppressedBy"),
+        watches,
+    })
+}
+
+/// A direct alarm action's alarm.
+pub(super) fn of_direct(event: &Value) -> Signal {
+    let claimed = Origin { account: owned(event, "accountId"), region: owned(event, "region") };
+    let data = event.get("alarmData").unwrap_or(&Value::Null);
+    of_state(data, owned(event, "alarmArn"), claimed)
+}
+
+/// An EventBridge event's alarm.
+pub(super) fn of_eventbridge(event: &Value) -> Signal {
+    let claimed = Origin { account: owned(event, "account"), region: owned(event, "region") };
+    let arn = event.get("resources").and_then(|all| all.get(0)).and_then(Value::as_str).map(str::to_owned);
+    of_state(event.get("detail").unwrap_or(&Value::Null), arn, claimed)
+}
+
+fn of_state(data: &Value, arn: Option<String>, claimed: Origin) -> Signal {
+    let Some(state) = data.get("state").filter(|state| state.is_object()) else {
+        return not_an_alarm("the event holds no alarm's state");
+    };
+    let configuration = data.get("configuration").unwrap_or(&Value::Null);
+    let details: Value =
+        text(state, "reasonData").and_then(|d| serde_json::from_str(d).ok()).unwrap_or_default();
+    let watches = if configuration.get("alarmRule").is_some_and(|rule| !rule.is_null()) {
+        Watches::Alarms(triggering_alarms(Some(&details)))
+    } else {
+        Watches::Metrics(configuration_metrics(configuration))
+    };
+    let why = text(state, "reason").unwrap_or_default();
+    let no_recent = details.get("recentDatapoints").and_then(Value::as_array).is_some_and(Vec::is_empty);
+    build(Parts {
+        name: owned(data, "alarmName"),
+        arn,
+        claimed,
+        description: owned(configuration, "description"),
+        state: state.get("value"),
+        changed_at: text(state, "timestamp"),
+        why,
+        only_missing_data: says_no_datapoints(why) || no_recent,
+        suppressed_by: owned(state, "actionsSuppressedBy"),
+        watches,
+    })
+}
+
+struct Parts<'a> {
+    name: Option<String>,
+    arn: Option<String>,
+    claimed: Origin,
+    description: Option<String>,
+    state: Option<&'a Value>,
+    changed_at: Option<&'a str>,
+    why: &'a str,
+    only_missing_data: bool,
+    suppressed_by: Option<String>,
+    watches: Watches,
+}
+
+fn build(parts: Parts<'_>) -> Signal {
+    let Some(name) = parts.name else { return not_an_alarm("the message names no alarm") };
+    let Some(word) = parts.state.and_then(Value::as_str) else {
+        return malformed(format!("the message about alarm `{name}` gives no state"));
+    };
+    let Some(state) = State::parse(word) else {
+        return malformed(format!("the message about alarm `{name}` gives the unknown state `{word}`"));
+    };
+    Signal::Alarm(Box::new(Alarm {
+        name,
+        arn: parts.arn,
+        claimed: parts.claimed,
+        description: parts.description,
+        state,
+        changed_at: parts.changed_at.and_then(time),
+        why: parts.why.to_owned(),
+        only_missing_data: parts.only_missing_data,
+        suppressed_by: parts.suppressed_by,
+        watches: parts.watches,
+    }))
+}
+
+/// CloudWatch tells only in prose that missing data alone made the alarm. This is the one place where
+/// a reason's prose is read.
+pub(crate) fn says_no_datapoints(why: &str) -> bool {
+    why.contains("no datapoints were received")
+}
+
+/// The ARNs of the alarms that triggered a composite alarm, from its `reasonData`.
+pub(crate) fn triggering_alarms(details: Option<&Value>) -> Vec<String> {
+    children(details.and_then(|details| details.get("triggeringAlarms")), "arn")
+}
+
+fn children(list: Option<&Value>, key: &str) -> Vec<String> {
+    list.and_then(Value::as_array).into_iter().flatten().filter_map(|child| owned(child, key)).collect()
+}
+
+fn message_metrics(trigger: &Value) -> Vec<Metric> {
+    let entries = trigger.get("Metrics").and_then(Value::as_array);
+    let entries = entries.into_iter().flatten().filter_map(|entry| {
+        let metric = entry.get("MetricStat")?.get("Metric")?;
+        metric_of(metric, ["Namespace", "MetricName", "Dimensions"], owned(entry, "AccountId"))
+    });
+    let single = metric_of(trigger, ["Namespace", "MetricName", "Dimensions"], owned(trigger, "AccountId"));
+    entries.chain(single).collect()
+}
+
+fn configuration_metrics(configuration: &Value) -> Vec<Metric> {
+    let entries = configuration.get("metrics").and_then(Value::as_array);
+    let entries = entries.into_iter().flatten().filter_map(|entry| {
+        let metric = entry.get("metricStat")?.get("metric")?;
+        metric_of(metric, ["namespace", "name", "dimensions"], owned(entry, "accountId"))
+    });
+    entries.collect()
+}
+
+fn metric_of(
+    metric: &Value,
+    [namespace, name, dimensions]: [&str; 3],
+    account: Option<String>,
+) -> Option<Metric> {
+    let namespace = owned(metric, namespace)?;
+    Some(Metric {
+        namespace,
+        name: owned(metric, name).unwrap_or_default(),
+        dimensions: metric.get(dimensions).map(pairs).unwrap_or_default(),
+        account,
+    })
+}
+
+/// Dimensions: an object of name and value, or a list of objects with a name and a value, in either case.
+fn pairs(dimensions: &Value) -> Vec<(String, String)> {
+    match dimensions {
+        Value::Object(map) => {
+            map.iter().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+        }
+        Value::Array(list) => list
+            .iter()
+            .filter_map(|one| {
+                let name = owned(one, "name").or_else(|| owned(one, "Name"))?;
+                let value = owned(one, "value").or_else(|| owned(one, "Value"))?;
+                Some((name, value))
+            })
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => vec![],
+    }
+}

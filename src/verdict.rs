@@ -1,0 +1,269 @@
+//! The words of every "no": why a run did not act, with the facts that decided it.
+//!
+//! One enum serves the signal and the observed world alike, so that a report, `explain` and the README
+//! speak of the same reasons under the same codes.
+
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::alarm::State;
+
+/// How strong a verdict is. Of several signals in one event the strongest names the event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Nothing to do, and nothing wrong.
+    Ignore,
+    /// The signal can never lead to a rollback; somebody should know.
+    Reject,
+    /// A rollback was thinkable and was not done.
+    Hold,
+    /// The stage can only be told by asking CloudWatch.
+    Lookup,
+    /// A call to act.
+    Act,
+}
+
+impl Kind {
+    /// The word for it in reports and in `explain`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ignore => "ignore",
+            Self::Reject => "reject",
+            Self::Hold => "hold",
+            Self::Lookup => "lookup",
+            Self::Act => "act",
+        }
+    }
+}
+
+/// Why nothing is done, with the facts. `Display` is one sentence without a full stop at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant is documented, and its facts are named for what they are")]
+pub enum Reason {
+    /// The event, a record in it or a message in it cannot be read.
+    Malformed(String),
+    /// It can be read, and is something else than an alarm or a command.
+    NotAnAlarm(String),
+    /// EventBridge tells of an alarm's configuration, not of its state.
+    NotAStateChange(String),
+    /// The alarm's actions are suppressed, by this suppressor or period.
+    Suppressed(String),
+    /// The alarm is in this state, which is not ALARM.
+    NotInAlarm(State),
+    /// The alarm watches these namespaces and names no stage.
+    NotApiGateway(Vec<String>),
+    /// The stage cannot be told, or there is no such stage.
+    NoStage(String),
+    /// More than one stage could be meant.
+    AmbiguousTarget(String),
+    /// The alarm or its metric belongs to another account.
+    WrongAccount { theirs: String, ours: String },
+    /// The alarm belongs to another region.
+    WrongRegion { theirs: String, ours: String },
+    /// In ALARM only because missing data counts as breaching.
+    NoDatapoints,
+    /// The state change is too old, in the future, or at an unreadable time.
+    Stale { changed_at: Option<DateTime<Utc>>, now: DateTime<Utc>, max_age_seconds: i64 },
+    /// A composite alarm: its triggering children must be looked up.
+    Composite(Vec<String>),
+    /// By now the alarm is in this state.
+    AlarmCleared { alarm: String, state: State },
+    /// CloudWatch does not know the alarm, or knows it as one that does not watch this stage.
+    AlarmUnknown { alarm: String, why: String },
+    /// Somebody switched the alarm's actions off.
+    AlarmActionsDisabled { alarm: String },
+    /// The stage is neither configured nor recorded.
+    NotProtected(String),
+    /// There is no usable record of a known-good release.
+    NoKnownGood { parameter: String, why: String },
+    /// The stage serves its known-good release.
+    AlreadyKnownGood { deployment: String, version: i64, by: Option<String> },
+    /// The stage was changed after the alarm fired: the new release may be the fix.
+    ChangedAfterAlarm { changed_at: DateTime<Utc>, alarm_at: DateTime<Utc> },
+    /// The known-good deployment does not exist any more.
+    KnownGoodMissing { deployment: String, parameter: String, version: i64 },
+    /// `record`: the live release cannot be a known-good one.
+    NotRecordable(String),
+    /// The function is set to observe only.
+    ObserveMode { deployment: String },
+}
+
+impl Reason {
+    /// The stable code, as in reports, in `explain` and in the README.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.row().0
+    }
+
+    /// How strong this reason is among several.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.row().1
+    }
+
+    /// What a person should do about it; empty where nothing is to be done.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        self.row().2
+    }
+
+    fn row(&self) -> (&'static str, Kind, &'static str) {
+        match self {
+            Self::Malformed(_) => ("malformed", Kind::Reject, "find out who sends this to the function"),
+            Self::NotAnAlarm(_) => (
+                "not-an-alarm",
+                Kind::Reject,
+                "subscribe the function to alarms only, or send a command it knows",
+            ),
+            Self::NotAStateChange(_) => ("not-a-state-change", Kind::Ignore, ""),
+            Self::Suppressed(_) => ("suppressed", Kind::Ignore, ""),
+            Self::NotInAlarm(State::InsufficientData) => ("insufficient-data", Kind::Ignore, ""),
+            Self::NotInAlarm(_) => ("ok", Kind::Ignore, ""),
+            Self::NotApiGateway(_) => ("not-api-gateway", Kind::Ignore, ""),
+            Self::NoStage(_) => (
+                "no-stage",
+                Kind::Reject,
+                "give the alarm the dimensions ApiName and Stage, or write `rollback-target: <api>/<stage>` into its description",
+            ),
+            Self::AmbiguousTarget(_) => (
+                "ambiguous-target",
+                Kind::Reject,
+                "write `rollback-target: <api id>/<stage>` into the alarm's description",
+            ),
+            Self::WrongAccount { .. } => (
+                "wrong-account",
+                Kind::Reject,
+                "deploy the function in the account of the API and of its alarm",
+            ),
+            Self::WrongRegion { .. } => (
+                "wrong-region",
+                Kind::Reject,
+                "deploy the function in the region of the API and of its alarm",
+            ),
+            Self::NoDatapoints => (
+                "no-datapoints",
+                Kind::Hold,
+                "set TreatMissingData to notBreaching, and see why the metric has no data",
+            ),
+            Self::Stale { .. } => (
+                "stale",
+                Kind::Hold,
+                "look at the alarm; if it is still in ALARM, roll back by hand with the `rollback` command",
+            ),
+            Self::Composite(_) => ("composite", Kind::Lookup, ""),
+            Self::AlarmCleared { .. } => ("alarm-cleared", Kind::Hold, ""),
+            Self::AlarmUnknown { .. } => (
+                "alarm-unknown",
+                Kind::Hold,
+                "see who published this message, and that the alarm still exists",
+            ),
+            Self::AlarmActionsDisabled { .. } => (
+                "alarm-actions-disabled",
+                Kind::Hold,
+                "enable the alarm's actions when the work on it is done",
+            ),
+            Self::NotProtected(_) => (
+                "not-protected",
+                Kind::Hold,
+                "add the stage to PROTECTED_STAGES, or send a `record` command for it, if it is to be protected",
+            ),
+            Self::NoKnownGood { .. } => {
+                ("no-known-good", Kind::Hold, "bring the stage to a good release and send a `record` command")
+            }
+            Self::AlreadyKnownGood { .. } => (
+                "already-known-good",
+                Kind::Hold,
+                "if the alarm stays, the release is not the cause: look at what is behind the API",
+            ),
+            Self::ChangedAfterAlarm { .. } => (
+                "changed-after-alarm",
+                Kind::Hold,
+                "see whether the new release cures it; if not, send a `rollback` command",
+            ),
+            Self::KnownGoodMissing { .. } => (
+                "known-good-missing",
+                Kind::Hold,
+                "deploy the last good version anew, record it, and keep pinning on so that its deployment stays",
+            ),
+            Self::NotRecordable(_) => {
+                ("not-recordable", Kind::Reject, "bring the stage to a whole release, then record it")
+            }
+            Self::ObserveMode { .. } => {
+                ("observe-mode", Kind::Hold, "set MODE to enforce to let the function act")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(what)
+            | Self::NotAnAlarm(what)
+            | Self::NoStage(what)
+            | Self::AmbiguousTarget(what)
+            | Self::NotProtected(what)
+            | Self::NotRecordable(what) => f.write_str(what),
+            Self::NotAStateChange(what) => write!(f, "the event tells of `{what}`, not of a change of state"),
+            Self::Suppressed(by) => write!(f, "the alarm's actions are suppressed by `{by}`"),
+            Self::NotInAlarm(state) => write!(f, "the alarm is {state}"),
+            Self::NotApiGateway(namespaces) => {
+                write!(f, "the alarm watches {} and names no stage", namespaces.join(", "))
+            }
+            Self::WrongAccount { theirs, ours } => {
+                write!(f, "the alarm belongs to account `{theirs}`, this function to `{ours}`")
+            }
+            Self::WrongRegion { theirs, ours } => {
+                write!(f, "the alarm belongs to region `{theirs}`, this function to `{ours}`")
+            }
+            Self::NoDatapoints => f.write_str("the alarm has no datapoints: missing data alone made it fire"),
+            Self::Stale { changed_at: None, .. } => {
+                f.write_str("the time of the alarm's state change cannot be read")
+            }
+            Self::Stale { changed_at: Some(at), now, max_age_seconds } => write!(
+                f,
+                "the alarm changed at {}, {} s before now ({}); at most {max_age_seconds} s are allowed",
+                stamp(*at),
+                now.signed_duration_since(*at).num_seconds(),
+                stamp(*now),
+            ),
+            Self::Composite(children) if children.is_empty() => {
+                f.write_str("a composite alarm, whose triggering alarms must be looked up")
+            }
+            Self::Composite(children) => {
+                write!(f, "a composite alarm, triggered by {}, which must be looked up", children.join(", "))
+            }
+            Self::AlarmCleared { alarm, state } => write!(f, "the alarm `{alarm}` is {state} by now"),
+            Self::AlarmUnknown { alarm, why } => write!(f, "the alarm `{alarm}` {why}"),
+            Self::AlarmActionsDisabled { alarm } => {
+                write!(f, "the actions of the alarm `{alarm}` are disabled")
+            }
+            Self::NoKnownGood { parameter, why } => write!(f, "the parameter `{parameter}` {why}"),
+            Self::AlreadyKnownGood { deployment, version, by } => {
+                write!(f, "the stage serves its known-good deployment `{deployment}` (version {version})")?;
+                by.as_ref().map_or(Ok(()), |by| write!(f, ": {by}"))
+            }
+            Self::ChangedAfterAlarm { changed_at, alarm_at } => write!(
+                f,
+                "the stage was changed at {}, after the alarm fired at {}",
+                stamp(*changed_at),
+                stamp(*alarm_at)
+            ),
+            Self::KnownGoodMissing { deployment, parameter, version } => write!(
+                f,
+                "the known-good deployment `{deployment}` (parameter `{parameter}`, version {version}) does not exist any more"
+            ),
+            Self::ObserveMode { deployment } => {
+                write!(f, "in enforce mode the stage would be put back on deployment `{deployment}`")
+            }
+        }
+    }
+}
+
+/// A time as people and programs read it: RFC 3339, UTC, whole milliseconds where there are any.
+#[must_use]
+pub fn stamp(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
