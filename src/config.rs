@@ -107,12 +107,9 @@ impl Config {
     /// The configured stages that a name or id and a stage's name could mean.
     pub fn named<'a>(&'a self, api: &'a ApiRef, stage: &'a str) -> impl Iterator<Item = &'a Protected> {
         self.stages.iter().filter(move |one| {
-            let same_api = match api {
-                // What looks like an id may be a name of ten letters.
-                ApiRef::Id(text) => one.stage.api == *text || one.api_name == *text,
-                ApiRef::Name(text) => one.api_name == *text,
-            };
-            same_api && one.stage.stage == stage
+            // The settings know which is which: what looks like an id may be a name, and the other way round.
+            [&one.stage.api, &one.api_name].into_iter().any(|known| known == api.text())
+                && one.stage.stage == stage
         })
     }
 

@@ -2,6 +2,8 @@
 
 mod check;
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::alarm::{State, Watches};
@@ -54,6 +56,26 @@ pub struct Plan {
     /// The one call that leads from `from` to `to`.
     #[serde(skip)]
     pub change: StageChange,
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if let Some(canary) = &self.from.canary {
+            parts.push(format!("canary with {} % of the traffic removed", canary.percent));
+        }
+        if let Some(deployment) = &self.change.deployment {
+            parts.push(format!("deployment `{}` -> `{deployment}`", self.from.deployment));
+        }
+        if !self.change.set.is_empty() {
+            let names: Vec<_> = self.change.set.keys().map(String::as_str).collect();
+            parts.push(format!("stage variables set: {}", names.join(", ")));
+        }
+        if !self.change.remove.is_empty() {
+            parts.push(format!("stage variables removed: {}", self.change.remove.join(", ")));
+        }
+        write!(f, "{} (known-good version {})", parts.join("; "), self.version)
+    }
 }
 
 /// Decides in the order of the README's table of verdicts.
@@ -147,7 +169,7 @@ fn record(observed: &Observed) -> Result<(i64, &Record), Reason> {
         KnownGood::Found { version, record, .. } => Ok((*version, record)),
         KnownGood::None { parameter } => Err(Reason::NoKnownGood {
             parameter: parameter.clone(),
-            why: "does not exist: no release was recorded yet".to_owned(),
+            why: "does not exist: no such release was recorded".to_owned(),
         }),
         KnownGood::Unusable { parameter, why } => {
             Err(Reason::NoKnownGood { parameter: parameter.clone(), why: why.clone() })

@@ -75,7 +75,7 @@ pub async fn observe<C: Cloud>(
             Ok(record) => KnownGood::Found { parameter, version: found.version, record: Box::new(record) },
             Err(why) => KnownGood::Unusable { parameter, why },
         },
-        None => KnownGood::None { parameter },
+        None => KnownGood::None { parameter: wanted.concat() },
     };
     Ok(Observed {
         stage: stage.clone(),

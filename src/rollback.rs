@@ -122,7 +122,7 @@ async fn attempt<C: Cloud>(
         return Ok(run.report(caller, Outcome::NeedsHuman, broken).with_plan(&plan));
     }
     if ask.dry {
-        let message = format!("{stage} would be put back {}", way(&plan));
+        let message = format!("{stage} would be put back: {plan}");
         return Ok(run.report(caller, Outcome::WouldRollBack, message).with_plan(&plan));
     }
     match apply(run.cloud, &plan).await {
@@ -142,8 +142,7 @@ async fn attempt<C: Cloud>(
         Applied::Failed(error) => Ok(run.failed(caller, &error)),
         Applied::Unlike { live, error } => {
             let message = format!(
-                "{stage} was to be put back {}, and shows deployment `{}` with {} stage variables{}",
-                way(&plan),
+                "{stage} was to be put back: {plan}; it shows deployment `{}` with {} stage variables{}",
                 live.release.deployment,
                 live.release.variables.len(),
                 error.map(|error| format!("; {error}")).unwrap_or_default()
@@ -157,13 +156,6 @@ async fn attempt<C: Cloud>(
 fn held<C: Cloud>(run: &Run<'_, C>, caller: &Caller, reason: &Reason, observed: &Observed) -> Report {
     let live = observed.live.as_ref().map(|live| live.release.clone());
     Report { before: live.clone(), after: live, ..run.no(caller, reason) }
-}
-
-fn way(plan: &Plan) -> String {
-    format!(
-        "from deployment `{}` to `{}` (known-good version {})",
-        plan.from.deployment, plan.to.deployment, plan.version
-    )
 }
 
 /// The stage is back. The incident's record is created only now, and by one run only; who comes second
@@ -183,9 +175,9 @@ async fn healed<C: Cloud>(run: &Run<'_, C>, plan: &Plan, caller: &Caller) -> Rep
         why: caller.why.as_deref().unwrap_or_default().replace("{{", "{ {").chars().take(500).collect(),
         run: run.id.to_owned(),
     };
-    let message = format!("{} is back {}", plan.stage, way(plan));
+    let message = format!("{} is back: {plan}", plan.stage);
     let report = run.report(caller, Outcome::RolledBack, message).with_plan(plan);
-    let report = Report { next: advice(plan), incident: Some(parameter.clone()), ..report };
+    let report = Report { next: advice(plan, caller), incident: Some(parameter.clone()), ..report };
     match claim(run, &parameter, &incident).await {
         Ok(None) => report,
         Ok(Some(rival)) => {
@@ -220,13 +212,16 @@ async fn claim<C: Cloud>(
     }
 }
 
-fn advice(plan: &Plan) -> Vec<String> {
-    vec![
-        format!(
-            "the stack or pipeline still describes deployment `{}`: its next deploy brings that release back, so \
-             fix or revert the change first",
-            plan.from.deployment
-        ),
-        "watch the alarm: if it stays in ALARM, the release was not the cause".to_owned(),
-    ]
+fn advice(plan: &Plan, caller: &Caller) -> Vec<String> {
+    let stack = format!(
+        "the stack or pipeline still describes the release that was taken off (deployment `{}`): its next deploy \
+         brings it back, so fix or revert the change first",
+        plan.from.deployment
+    );
+    let then = if caller.changed_at.is_some() {
+        "watch the alarm: if it stays in ALARM, the release was not the cause"
+    } else {
+        "if this release is to stay the known-good one, send a `record` command: an alarm goes by the newest record"
+    };
+    vec![stack, then.to_owned()]
 }

@@ -47,11 +47,12 @@ pub fn of_children(parent: &Alarm, children: &[Alarm], bounds: &Bounds) -> Resul
             Err(reason) => return Err(reason),
         }
     }
-    if targets.is_empty() {
-        let none = || Reason::NoStage(format!("none of the alarms behind `{}` is in ALARM now", parent.name));
-        return Err(refusal.unwrap_or_else(none));
+    if !targets.is_empty() {
+        return Ok(targets);
     }
-    Ok(targets)
+    let cleared = |child: &Alarm| Reason::AlarmCleared { alarm: child.name.clone(), state: child.state };
+    let none = || Reason::NoStage(format!("no alarm is known behind `{}`", parent.name));
+    Err(refusal.or_else(|| children.first().map(cleared)).unwrap_or_else(none))
 }
 
 fn is_in_alarm(alarm: &Alarm) -> Result<(), Reason> {
@@ -224,7 +225,7 @@ mod tests {
             ("one child", vec![alarm()], "act"),
             ("the same stage twice", vec![alarm(), alarm()], "act"),
             ("another child has nothing to do with it", vec![elsewhere.clone(), alarm()], "act"),
-            ("none is in ALARM", vec![quiet], "no-stage"),
+            ("none is in ALARM", vec![quiet], "alarm-cleared"),
             ("no child is known", vec![], "no-stage"),
             ("no child is about an API", vec![elsewhere], "not-api-gateway"),
             ("a child without a stage", vec![alarm(), stageless], "no-stage"),

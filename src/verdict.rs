@@ -125,7 +125,7 @@ impl Reason {
             Self::NoStage(_) => (
                 "no-stage",
                 Kind::Reject,
-                "give the alarm the dimensions ApiName and Stage, or write `rollback-target: <api>/<stage>` into its description",
+                "see that the alarm names a stage that exists: by the dimensions ApiName and Stage, or by `rollback-target: <api>/<stage>` in its description",
             ),
             Self::AmbiguousTarget(_) => (
                 "ambiguous-target",
@@ -169,9 +169,11 @@ impl Reason {
                 Kind::Hold,
                 "add the stage to PROTECTED_STAGES, or send a `record` command for it, if it is to be protected",
             ),
-            Self::NoKnownGood { .. } => {
-                ("no-known-good", Kind::Hold, "bring the stage to a good release and send a `record` command")
-            }
+            Self::NoKnownGood { .. } => (
+                "no-known-good",
+                Kind::Hold,
+                "bring the stage to a good release and send a `record` command; a parameter that cannot be used must be deleted first",
+            ),
             Self::AlreadyKnownGood { .. } => (
                 "already-known-good",
                 Kind::Hold,

@@ -13,7 +13,6 @@ use aws_sdk_apigateway::config::http::HttpResponse;
 use aws_sdk_apigateway::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudwatch::types::AlarmType;
 use aws_sdk_ssm::types::{ParameterTier, ParameterType};
-use aws_smithy_types::error::display::DisplayErrorContext;
 use tokio::time::Instant;
 
 use super::{
@@ -29,34 +28,31 @@ pub struct Clients {
     ssm: aws_sdk_ssm::Client,
 }
 
-/// Settings for the clients: the environment's credentials and region, time-outs and one retry layer.
-///
-/// The SDK retries throttling, its own time-outs and 5xx. Ten attempts that start at 50 ms and wait at
-/// most 2 s outlast a burst that empties API Gateway's bucket; the run's deadline ends them earlier.
+/// The environment's credentials, region and endpoints.
 pub async fn load_settings() -> SdkConfig {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(1))
-        .operation_attempt_timeout(Duration::from_secs(3))
-        .build();
-    let retries = RetryConfig::standard()
-        .with_max_attempts(10)
-        .with_initial_backoff(Duration::from_millis(50))
-        .with_max_backoff(Duration::from_secs(2));
-    aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .timeout_config(timeouts)
-        .retry_config(retries)
-        .load()
-        .await
+    aws_config::defaults(BehaviorVersion::v2026_01_12()).load().await
 }
 
 impl Clients {
-    /// The clients for these settings.
+    /// The clients for these settings, with time-outs and the one retry layer.
+    ///
+    /// The SDK retries throttling, its own time-outs and 5xx. Ten attempts that start at 50 ms and wait at
+    /// most 2 s outlast a burst that empties API Gateway's bucket; the run's deadline ends them earlier.
     #[must_use]
     pub fn new(settings: &SdkConfig) -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(1))
+            .operation_attempt_timeout(Duration::from_secs(3))
+            .build();
+        let retries = RetryConfig::standard()
+            .with_max_attempts(10)
+            .with_initial_backoff(Duration::from_millis(50))
+            .with_max_backoff(Duration::from_secs(2));
+        let settings = settings.to_builder().timeout_config(timeouts).retry_config(retries).build();
         Self {
-            apigateway: aws_sdk_apigateway::Client::new(settings),
-            cloudwatch: aws_sdk_cloudwatch::Client::new(settings),
-            ssm: aws_sdk_ssm::Client::new(settings),
+            apigateway: aws_sdk_apigateway::Client::new(&settings),
+            cloudwatch: aws_sdk_cloudwatch::Client::new(&settings),
+            ssm: aws_sdk_ssm::Client::new(&settings),
         }
     }
 
@@ -116,8 +112,22 @@ where
         operation,
         subject: subject.to_owned(),
         code: code.unwrap_or_else(|| status.map_or("NoAnswer".to_owned(), |status| format!("HTTP {status}"))),
-        message: error.message().map_or_else(|| DisplayErrorContext(error).to_string(), str::to_owned),
+        message: error.message().map_or_else(|| causes(error), str::to_owned),
     }
+}
+
+/// An error and its causes in one line. The SDK's own display says only "service error" or "dispatch failure".
+fn causes(error: &(dyn StdError + 'static)) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if texts.last() != Some(&text) {
+            texts.push(text);
+        }
+        cause = error.source();
+    }
+    texts.join(": ")
 }
 
 /// `None` in the place of "does not exist".

@@ -1,0 +1,45 @@
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+TOOLS := .tools
+SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} $(TOOLS)/sam/bin/sam
+# cargo-lambda and the zig it links with are found beside each other.
+WITH_CARGO_LAMBDA := PATH="$(CURDIR)/$(TOOLS)/cargo-lambda/bin:$$PATH"
+PLAY := PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/emulator/bin/python
+
+.PHONY: help setup build demo test e2e lint fmt clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install the pinned tools into .tools/ (needs Python 3.10+, or PYTHON=/path/to/python3)
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh
+
+build: ## build the function with sam build, ready for sam deploy
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cargo-lambda
+	$(WITH_CARGO_LAMBDA) $(SAM) build
+
+demo: ## watch a bad release being rolled back, on an emulator (KEEP=1 leaves it up)
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cargo-lambda emulator
+	@$(PLAY) tests/e2e/demo.py
+
+test: ## run the offline tests (needs nothing but Rust)
+	cargo test --locked
+
+e2e: ## run the demo's story and the direct commands as assertions
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cargo-lambda emulator
+	@$(PLAY) tests/e2e/e2e.py
+
+lint: ## check formatting, clippy, and the template
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cfn-lint
+	$(SAM) validate --lint
+	$(TOOLS)/cfn-lint/bin/cfn-lint template.yaml
+
+fmt: ## format the Rust code
+	cargo fmt
+
+clean: ## remove what was built (the tools in .tools/ stay)
+	cargo clean
+	rm -rf .aws-sam

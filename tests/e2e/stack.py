@@ -1,0 +1,303 @@
+"""The emulator and the stack that the demo and the end-to-end test play on.
+
+MiniStack stands in for AWS on a free loopback port. It takes a real `sam deploy` of the real
+template, runs the real function as a process of this machine, and carries CloudWatch alarms over
+SNS to it.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+import boto3
+from botocore.config import Config
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TOOLS = ROOT / ".tools"
+STACK_NAME = "apigw-rollback-demo"
+STAGE_NAME = "prod"
+REGION = "us-east-1"
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class StepFailed(Exception):
+    """A step could not be done; the message says which and where to look."""
+
+
+class Timeline:
+    """Prints what happens, with the seconds since the start."""
+
+    def __init__(self):
+        self.start = time.monotonic()
+
+    def say(self, text):
+        print(f"[{time.monotonic() - self.start:6.1f} s] {text}", flush=True)
+
+
+def clean_environment(endpoint):
+    """This process's environment without anything that leads to a real AWS account."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+    env.update(
+        AWS_ENDPOINT_URL=endpoint,
+        AWS_REGION=REGION,
+        AWS_DEFAULT_REGION=REGION,
+        AWS_ACCESS_KEY_ID="test",
+        AWS_SECRET_ACCESS_KEY="test",
+        AWS_CONFIG_FILE=os.devnull,
+        AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+        AWS_EC2_METADATA_DISABLED="true",
+        NO_PROXY="127.0.0.1,localhost",
+        no_proxy="127.0.0.1,localhost",
+        SAM_CLI_TELEMETRY="0",
+    )
+    return env
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def stop_group(process):
+    """Ends a process that was started in a session of its own, with all its children."""
+    for signum, patience in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signum)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+            break
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def stop_on_signals():
+    """Makes every usual way to end this process run the clean-up first."""
+
+    def interrupted(signum, _frame):
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN)
+        raise SystemExit(128 + signum)
+
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, interrupted)
+
+
+class Stack:
+    """One emulator with the stack in it. Use as a context manager: leaving it cleans up."""
+
+    def __init__(self, timeline, keep=False):
+        self.timeline = timeline
+        self.keep = keep
+        self.work = pathlib.Path(tempfile.mkdtemp(prefix="apigw-rollback-"))
+        self.port = free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self.env = clean_environment(self.endpoint)
+        self.emulator = None
+        self.outputs = {}
+
+    def __enter__(self):
+        try:
+            self._start_emulator()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_exception):
+        if self.keep and self.emulator and self.emulator.poll() is None:
+            self._say_how_to_look_around()
+            return
+        if self.emulator:
+            stop_group(self.emulator)
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def client(self, service):
+        """A client of an emulated AWS service, deaf to the settings of the machine's user."""
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(proxies={}, read_timeout=90, retries={"total_max_attempts": 1}),
+        )
+
+    def build(self):
+        """Builds the function with `sam build`, beside the user's own build."""
+        zig_python = str(TOOLS / "cargo-lambda" / "bin")
+        env = dict(self.env, PATH=os.pathsep.join((zig_python, self.env["PATH"])))
+        self._run(
+            "sam build (a first build compiles the AWS SDK and takes minutes)",
+            [self._sam(), "build", "--template-file", ROOT / "template.yaml",
+             "--build-dir", self.work / "build",
+             "--parameter-overrides", f"Architecture={self._architecture()}"],
+            env,
+        )
+
+    def deploy(self, release):
+        """Deploys the built stack with `sam deploy`, the sample API serving this release."""
+        parameters = {
+            "Architecture": self._architecture(),
+            "StageName": STAGE_NAME,
+            "SampleRelease": release,
+            # The emulator evaluates alarms on one metric only, so the demo takes the plain average
+            # of 5XXError and leaves the metric-math alarm to AWS.
+            "MinimumRequests": 0,
+        }
+        self._run(
+            f"sam deploy, release {release}",
+            [self._sam(), "deploy", "--template-file", self.work / "build" / "template.yaml",
+             "--config-file", ROOT / "samconfig.toml", "--stack-name", STACK_NAME,
+             "--region", REGION, "--no-confirm-changeset", "--no-progressbar",
+             "--parameter-overrides", *(f"{key}={value}" for key, value in parameters.items())],
+            self.env,
+        )
+        described = self.client("cloudformation").describe_stacks(StackName=STACK_NAME)
+        self.outputs = {
+            output["OutputKey"]: output["OutputValue"]
+            for output in described["Stacks"][0]["Outputs"]
+        }
+
+    @property
+    def api(self):
+        return self.outputs["ProtectedApi"]
+
+    @property
+    def url(self):
+        """Where the emulated gateway serves the sample API."""
+        return f"{self.endpoint}/restapis/{self.api}/{STAGE_NAME}/_user_request_/"
+
+    def request(self):
+        """One request of a user: the HTTP status."""
+        try:
+            with _DIRECT.open(self.url, timeout=15) as response:
+                return response.status
+        except urllib.error.HTTPError as refusal:
+            return refusal.code
+
+    def invoke(self, event):
+        """Calls the function with an event and returns its answer."""
+        answer = self.client("lambda").invoke(
+            FunctionName=self.outputs["FunctionName"], Payload=json.dumps(event)
+        )
+        body = json.loads(answer["Payload"].read())
+        if "FunctionError" in answer:
+            raise StepFailed(f"the function failed on {json.dumps(event)}: {json.dumps(body)}")
+        return body
+
+    def command(self, name, **arguments):
+        """Gives the function a command about the sample stage."""
+        return self.invoke(
+            {"command": name, "stage": {"api": self.api, "name": STAGE_NAME}, **arguments}
+        )
+
+    def stage(self, name=STAGE_NAME):
+        return self.client("apigateway").get_stage(restApiId=self.api, stageName=name)
+
+    def reports(self):
+        """The function's reports so far, in order, from its log."""
+        pages = self.client("logs").get_paginator("filter_log_events").paginate(
+            logGroupName=f"/aws/lambda/{self.outputs['FunctionName']}"
+        )
+        reports = []
+        for event in (event for page in pages for event in page["events"]):
+            with contextlib.suppress(ValueError):
+                line = json.loads(event["message"])
+                if isinstance(line, dict) and line.get("message") == "report":
+                    reports.append(line)
+        return reports
+
+    def _start_emulator(self):
+        env = dict(
+            self.env,
+            BIND_HOST="127.0.0.1",
+            GATEWAY_PORT=str(self.port),
+            MINISTACK_REGION=REGION,
+            # The emulator keeps code and state under the temporary folder and does not tidy up.
+            TMPDIR=str(self.work),
+        )
+        log = self.work / "emulator.log"
+        with log.open("wb") as output:
+            self.emulator = subprocess.Popen(
+                [TOOLS / "emulator" / "bin" / "ministack"],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                cwd=self.work, env=env, start_new_session=True,
+            )
+        deadline = time.monotonic() + 60
+        while not self._healthy():
+            if self.emulator.poll() is not None or time.monotonic() > deadline:
+                print(tail(log), file=sys.stderr)
+                raise StepFailed("the emulator did not start; the end of its log is above")
+            time.sleep(0.2)
+        self.timeline.say(f"the emulator (MiniStack) listens on {self.endpoint}")
+
+    def _healthy(self):
+        with contextlib.suppress(OSError):
+            with _DIRECT.open(f"{self.endpoint}/_ministack/health", timeout=2) as response:
+                return response.status == 200
+        return False
+
+    def _run(self, title, command, env):
+        """Runs a long step, showing that it is alive, and its output only if it fails."""
+        self.timeline.say(title)
+        log = self.work / "step.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, cwd=ROOT, env=env, start_new_session=True,
+            )
+        try:
+            while True:
+                try:
+                    status = process.wait(10)
+                    break
+                except subprocess.TimeoutExpired:
+                    self.timeline.say(f"    {last_line(log)[:90]}")
+        finally:
+            if process.poll() is None:
+                stop_group(process)
+        if status != 0:
+            print(tail(log), file=sys.stderr)
+            raise StepFailed(f"`{title}` ended with status {status}; the end of its output is above")
+
+    def _say_how_to_look_around(self):
+        status = {"command": "status", "stage": {"api": self.outputs.get("ProtectedApi"), "name": STAGE_NAME}}
+        print(f"""
+KEEP=1: the emulator and the stack stay up. In another shell:
+    export AWS_ENDPOINT_URL={self.endpoint} AWS_DEFAULT_REGION={REGION} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+    curl -i {self.url if self.outputs else self.endpoint}
+    {self._sam()} list stack-outputs --stack-name {STACK_NAME}
+    {self._sam()} remote invoke --stack-name {STACK_NAME} RollbackFunction --event '{json.dumps(status)}'
+Log of the emulator: {self.work}/emulator.log
+When done: kill {self.emulator.pid}; rm -r {self.work}""")
+
+    @staticmethod
+    def _sam():
+        return TOOLS / "sam" / "bin" / "sam"
+
+    @staticmethod
+    def _architecture():
+        # The emulator runs the function as a process of this machine.
+        return "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
+
+
+def tail(path, lines=40):
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+
+
+def last_line(path):
+    lines = [line.strip() for line in tail(path).splitlines() if line.strip()]
+    return lines[-1] if lines else "working"

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Installs the pinned tools of the demo, the end-to-end test and the linters into .tools/, each in a
+# virtual environment of its own, because they want different versions of the same libraries.
+#
+#   tools.sh [sam|cargo-lambda|cfn-lint|emulator ...]     all of them if none is named
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+tools=$(cd "$here/../.." && pwd)/.tools
+
+suits() {
+    "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1
+}
+
+find_python() {
+    local candidate pyenv_root=${PYENV_ROOT:-$HOME/.pyenv}
+    for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11 python3.10 \
+        "$pyenv_root"/versions/3.1[0-9]*/bin/python3; do
+        if suits "$candidate"; then
+            echo "$candidate"
+            return
+        fi
+    done
+    cat >&2 <<'END'
+error: no Python 3.10 or newer with the venv module was found.
+Install one (on Debian or Ubuntu: apt-get install python3 python3-venv), or name it:
+    make setup PYTHON=/path/to/python3
+END
+    return 1
+}
+
+install() {
+    local name=$1 pins=$here/requirements/$1.txt
+    if [[ ! -f $pins ]]; then
+        echo "error: no tool is called '$name'; there are:" "$(cd "$here/requirements" && ls | sed 's/\.txt$//' | xargs)" >&2
+        return 1
+    fi
+    # The copied pins mark a finished installation, so an interrupted or outdated one is done again.
+    if cmp -s "$pins" "$tools/$name/installed.txt"; then
+        return
+    fi
+    echo "installing $name into .tools/$name"
+    rm -rf "${tools:?}/$name"
+    "$python" -m venv "$tools/$name"
+    "$tools/$name/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$pins"
+    cp "$pins" "$tools/$name/installed.txt"
+}
+
+[[ $# -gt 0 ]] || set -- sam cargo-lambda cfn-lint emulator
+python=$(find_python)
+mkdir -p "$tools"
+for name in "$@"; do
+    install "$name"
+done

@@ -1,0 +1,487 @@
+//! An event, a world, and what comes of it: data in, a snapshot out, through one `check()`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use apigw_rollback::alarm::{State, Watches, time};
+use apigw_rollback::cloud::Api;
+use apigw_rollback::config::Config;
+use apigw_rollback::handler::handle;
+use apigw_rollback::pin::MARK;
+use apigw_rollback::release::{Canary, Incident, NameIndex, Names, SCHEMA, StageRef, print};
+use apigw_rollback::report::Report;
+use apigw_rollback::rollback::Run;
+use apigw_rollback::verdict::stamp;
+use tokio::time::Instant;
+
+use crate::world::{
+    API, Facts, Fault, NOW, World, conflict, denied, error, live, lost, prod, record, release,
+};
+
+const PROTECTED: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod"}]"#;
+
+/// Runs one event in a world and prints everything that can be seen of it.
+fn run(event: &str, world: &World, settings: &[(&str, &str)]) -> String {
+    let get = |name: &str| {
+        let given = settings.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+        given.or_else(|| match name {
+            "AWS_REGION" => Some("eu-west-1".to_owned()),
+            "PROTECTED_STAGES" => Some(PROTECTED.to_owned()),
+            _ => None,
+        })
+    };
+    let config = Config::read(get).unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let mut shown = String::new();
+    runtime.block_on(async {
+        let began = Instant::now();
+        let run = Run {
+            cloud: world,
+            config: &config,
+            id: "run-1",
+            account: Some("123456789012"),
+            now: time(NOW).unwrap(),
+            began,
+            deadline: began + Duration::from_secs(20),
+        };
+        let answer = handle(event, &run).await;
+        answer.reports.iter().for_each(|report| show(&mut shown, report));
+        match answer.into_response() {
+            Err(error) => writeln!(shown, "lambda error: {}: {error}", error.kind).unwrap(),
+            Ok(response) => {
+                if let Some(failures) = response.get("batchItemFailures") {
+                    writeln!(shown, "batch item failures: {failures}").unwrap();
+                }
+            }
+        }
+    });
+    for call in world.take_calls() {
+        writeln!(shown, "call: {}", call.trim_end()).unwrap();
+    }
+    for (stage, live) in world.facts().stages {
+        let canary =
+            live.release.canary.map(|canary| format!(" canary {}%", canary.percent)).unwrap_or_default();
+        let closed = if live.closed { " closed" } else { "" };
+        writeln!(
+            shown,
+            "stage: {stage} {} {:?}{canary}{closed}",
+            live.release.deployment, live.release.variables
+        )
+        .unwrap();
+    }
+    shown
+}
+
+fn show(shown: &mut String, report: &Report) {
+    let outcome = serde_json::to_value(report.outcome).unwrap();
+    let outcome = outcome.as_str().unwrap();
+    let reason = report.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    writeln!(shown, "report: {outcome}{reason}: {}", report.message).unwrap();
+    report.next.iter().for_each(|next| writeln!(shown, "  next: {next}").unwrap());
+    report.warnings.iter().for_each(|warning| writeln!(shown, "  warning: {warning}").unwrap());
+    if let Some(details) = &report.details {
+        writeln!(shown, "{}", serde_json::to_string_pretty(details).unwrap()).unwrap();
+    }
+}
+
+fn event(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("events").join(name).with_extension("json");
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The snapshot of one event in the world of a bad release, with this twist.
+fn check(story: &str, name: &str, twist: impl FnOnce(&mut Facts)) {
+    check_with(story, name, twist, &[], |world| world);
+}
+
+fn check_with(
+    story: &str,
+    name: &str,
+    twist: impl FnOnce(&mut Facts),
+    settings: &[(&str, &str)],
+    faults: impl FnOnce(World) -> World,
+) {
+    let mut facts = Facts::bad_release();
+    twist(&mut facts);
+    let world = faults(World::new(facts));
+    snapshot(story, &run(&event(name), &world, settings));
+}
+
+fn snapshot(story: &str, shown: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(story.replace(' ', "_"), shown));
+}
+
+fn nothing(_: &mut Facts) {}
+
+fn canary(percent: &str) -> Canary {
+    Canary { deployment: Some("d3".to_owned()), percent: percent.to_owned(), overrides: [].into() }
+}
+
+#[test]
+fn every_event_file_ends_in_a_report() {
+    let mut names: Vec<_> = fs::read_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("events"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    let mut table = String::new();
+    for name in names {
+        let world = World::new(Facts::bad_release());
+        let shown = run(&event(&name), &world, &[]);
+        let reports: Vec<_> = shown.lines().filter_map(|line| line.strip_prefix("report: ")).collect();
+        assert!(!reports.is_empty(), "{name} ended in no report");
+        let verdict = |line: &&str| line.split(": ").next().unwrap().to_owned();
+        let reports: Vec<_> = reports.iter().map(verdict).collect();
+        let calls = shown.lines().filter(|line| line.starts_with("call: ")).count();
+        writeln!(table, "{name}: {}; {calls} calls", reports.join(", ")).unwrap();
+    }
+    snapshot("every event file ends in a report", &table);
+}
+
+#[test]
+fn a_bad_release_is_taken_off_with_one_update() {
+    check("rolled back", "sns-alarm", nothing);
+    check("rolled back by a directive", "sns-alarm-directive", |facts| {
+        facts.alarms[0].alarm.name = "orders-queue-age".to_owned();
+    });
+    check("rolled back by a composite alarm", "sns-composite", |facts| {
+        let mut parent = facts.alarms[0].clone();
+        parent.alarm.name = "orders-prod".to_owned();
+        parent.alarm.watches = Watches::Alarms(vec![]);
+        facts.alarms.push(parent);
+    });
+    check("variables are replaced added and removed", "sns-alarm", |facts| {
+        facts.stage().release.variables =
+            [("release", "2"), ("new", "x"), ("same", "s")].map(|(n, v)| (n.to_owned(), v.to_owned())).into();
+        let good = release("d1", &[("release", "1"), ("same", "s"), ("gone", "g")]);
+        facts.known_good(&print(&record(good)).unwrap());
+    });
+}
+
+#[test]
+fn a_canary_goes_with_the_base_or_alone() {
+    check("only the canary goes", "sns-alarm-canary", |facts| {
+        facts.alarms[0].alarm.name = "orders-prod-canary-5xx".to_owned();
+        facts.stage().release = release("d1", &[("release", "1")]);
+        facts.stage().release.canary = Some(canary("10"));
+    });
+    check("canary and base come back together", "sns-alarm", |facts| {
+        facts.stage().release.canary = Some(canary("50"));
+    });
+}
+
+#[test]
+fn the_alarm_is_only_a_hint() {
+    check("alarm cleared", "sns-alarm", |facts| facts.alarms[0].alarm.state = State::Ok);
+    check("alarm unknown", "sns-alarm", |facts| facts.alarms.clear());
+    check("alarm actions disabled", "sns-alarm", |facts| facts.alarms[0].actions_enabled = false);
+    check("a message about a stage that the alarm does not watch", "sns-alarm", |facts| {
+        let Watches::Metrics(metrics) = &mut facts.alarms[0].alarm.watches else { unreachable!() };
+        metrics[0].dimensions[1].1 = "test".to_owned();
+    });
+    check("none of a composite alarm's children is in alarm", "sns-composite", |facts| {
+        facts.alarms[0].alarm.state = State::Ok;
+    });
+}
+
+#[test]
+fn without_a_usable_record_nothing_is_written() {
+    check("no record", "sns-alarm", |facts| facts.parameters.clear());
+    check("record is no json", "sns-alarm", |facts| facts.known_good("release 1"));
+    check("record of a newer schema", "sns-alarm", |facts| facts.known_good(r#"{"schema":2}"#));
+    check("record of another api", "sns-alarm", |facts| {
+        let mut foreign = record(release("d1", &[]));
+        foreign.stage = StageRef::rest("zzzzzzzzzz", "prod");
+        facts.known_good(&print(&foreign).unwrap());
+    });
+    check("record of another region", "sns-alarm", |facts| {
+        let mut foreign = record(release("d1", &[]));
+        foreign.region = "us-east-1".to_owned();
+        facts.known_good(&print(&foreign).unwrap());
+    });
+    check("record with a canary", "sns-alarm", |facts| {
+        let mut half = record(release("d1", &[]));
+        half.release.canary = Some(canary("10"));
+        facts.known_good(&print(&half).unwrap());
+    });
+}
+
+#[test]
+fn a_stage_that_cannot_or_need_not_be_put_back_is_left_alone() {
+    check("already known-good", "sns-alarm", |facts| {
+        facts.stage().release = release("d1", &[("release", "1")]);
+    });
+    check("stage gone", "sns-alarm", |facts| facts.stages.clear());
+    check("known-good deployment gone", "sns-alarm", |facts| facts.deployments.retain(|(_, id)| id != "d1"));
+    check("changed after the alarm", "sns-alarm", |facts| {
+        facts.stage().updated_at = time("2026-11-20T10:05:30Z");
+    });
+    check_with("observe mode", "sns-alarm", nothing, &[("MODE", "observe")], |world| world);
+    check_with(
+        "observe mode does not bind a person",
+        "command-rollback",
+        nothing,
+        &[("MODE", "observe")],
+        |world| world,
+    );
+}
+
+#[test]
+fn an_api_is_found_by_its_name_or_not_at_all() {
+    let elsewhere = [("PROTECTED_STAGES", "[]")];
+    let index = |apis: &[&str]| {
+        let apis = apis.iter().map(|id| (*id).to_owned()).collect();
+        print(&NameIndex { schema: SCHEMA, apis }).unwrap()
+    };
+    let set = |facts: &mut Facts, value: String| {
+        facts.parameters.insert(Names::under("/apigw-rollback").api_name("orders-api"), vec![value]);
+    };
+    check_with("found by the name index", "sns-alarm", |f| set(f, index(&[API])), &elsewhere, |world| world);
+    check_with("found among all apis", "sns-alarm", nothing, &elsewhere, |world| world);
+    check_with("not protected", "sns-alarm", |facts| facts.parameters.clear(), &elsewhere, |world| world);
+    check_with("no api of that name", "sns-alarm", |facts| facts.apis.clear(), &elsewhere, |world| world);
+    check_with(
+        "two apis of that name",
+        "sns-alarm",
+        |facts| {
+            facts.apis.push(Api { id: "zzzzzzzzzz".to_owned(), name: "orders-api".to_owned() });
+        },
+        &elsewhere,
+        |world| world,
+    );
+    check_with(
+        "two apis in the name index",
+        "sns-alarm",
+        |f| set(f, index(&[API, "zzzzzzzzzz"])),
+        &elsewhere,
+        |world| world,
+    );
+    check_with("name index unreadable", "sns-alarm", |f| set(f, "?".to_owned()), &elsewhere, |world| world);
+    check_with(
+        "an api whose name has no ascii is called by its id",
+        "sns-alarm",
+        |facts| {
+            facts.apis = vec![Api { id: "orders-api".to_owned(), name: "注文".to_owned() }];
+        },
+        &elsewhere,
+        |world| world,
+    );
+}
+
+#[test]
+fn a_stage_that_others_change_meanwhile_is_read_again() {
+    let newer: fn(&mut Facts) = |facts| {
+        facts.stage().release.deployment = "d3".to_owned();
+        facts.stage().updated_at = time("2026-11-20T10:05:50Z");
+    };
+    check_with("conflict once", "sns-alarm", nothing, &[], |world| {
+        world.fault("UpdateStage", 1, Fault::Before(conflict()))
+    });
+    check_with("conflict with a newer deploy", "sns-alarm", nothing, &[], |world| {
+        world.fault("UpdateStage", 1, Fault::Before(conflict())).fault("GetStage", 2, Fault::World(newer))
+    });
+    check_with("deleted meanwhile", "sns-alarm", nothing, &[], |world| {
+        world.fault("UpdateStage", 1, Fault::World(|facts| facts.stages.clear()))
+    });
+}
+
+#[test]
+fn a_conflict_that_never_ends_ends_with_the_run() {
+    let world = World::new(Facts::bad_release()).fault("UpdateStage", 0, Fault::Before(conflict()));
+    let shown = run(&event("sns-alarm"), &world, &[]);
+    assert!(shown.contains("report: failed: UpdateStage on `world` failed: ConflictException: "), "{shown}");
+    assert!(shown.contains("lambda error: Failed: "), "{shown}");
+    let tries = shown.matches("call: UpdateStage").count();
+    assert!((9..40).contains(&tries), "{tries} tries in 20 s");
+}
+
+#[test]
+fn an_answer_that_is_lost_or_odd_is_looked_into() {
+    check_with("effect without an answer", "sns-alarm", nothing, &[], |world| {
+        world.fault("UpdateStage", 1, Fault::After(lost()))
+    });
+    check_with("no effect and no answer", "sns-alarm", nothing, &[], |world| {
+        world.fault("UpdateStage", 1, Fault::Before(lost()))
+    });
+    check_with("refused although the deployment is there", "sns-alarm", nothing, &[], |world| {
+        let refused =
+            error(apigw_rollback::cloud::Failure::Refused, "BadRequestException", "Invalid patch path");
+        world.fault("UpdateStage", 1, Fault::Before(refused))
+    });
+    check("the stage shows something else", "sns-alarm", |facts| {
+        facts.stage_shows = Some(release("d9", &[]));
+    });
+}
+
+#[test]
+fn a_call_that_aws_denies_is_named_with_its_code() {
+    check_with("update denied", "sns-alarm", nothing, &[], |world| {
+        world.fault("UpdateStage", 1, Fault::Before(denied()))
+    });
+    check_with("record denied", "sns-alarm", nothing, &[], |world| {
+        world.fault("GetParameters", 1, Fault::Before(denied()))
+    });
+    check_with("incident denied", "sns-alarm", nothing, &[], |world| {
+        world.fault("CreateParameter", 1, Fault::Before(denied()))
+    });
+}
+
+#[test]
+fn one_incident_is_put_right_once() {
+    let world = World::new(Facts::bad_release());
+    let first = run(&event("sns-alarm"), &world, &[]);
+    let after_first = world.facts();
+    let second = run(&event("sns-alarm"), &world, &[]);
+    assert!(first.contains("report: rolled-back"), "{first}");
+    assert!(second.contains("report: held (already-known-good)"), "{second}");
+    assert!(
+        !second.contains("UpdateStage")
+            && !second.contains("Parameter /apigw-rollback/stages/a1b2c3d4e5/prod/incidents"),
+        "{second}"
+    );
+    assert_eq!(after_first.parameters, world.facts().parameters);
+
+    let incident = |at: &str| Incident {
+        schema: SCHEMA,
+        stage: prod(),
+        bad: release("d2", &[("release", "2")]),
+        good: release("d1", &[("release", "1")]),
+        version: 1,
+        at: time(at).unwrap(),
+        by: "orders-prod-latency".to_owned(),
+        alarm_at: None,
+        why: String::new(),
+        run: "run-0".to_owned(),
+    };
+    let put = |facts: &mut Facts, at: &str| {
+        let name = Names::under("/apigw-rollback").incident(&prod(), &facts.stage().release.fingerprint());
+        facts.parameters.insert(name, vec![print(&incident(at)).unwrap()]);
+    };
+    check("a rival was first", "sns-alarm", |facts| put(facts, "2026-11-20T10:05:58Z"));
+    check("the same bad release came back", "sns-alarm", |facts| put(facts, "2026-11-19T10:05:58Z"));
+}
+
+#[test]
+fn a_queue_gets_back_the_messages_that_failed_and_no_others() {
+    check_with("batch with a failure", "sqs-batch", nothing, &[], |world| {
+        world.fault("UpdateStage", 1, Fault::Before(denied()))
+    });
+    check("batch without a failure", "sqs-batch", nothing);
+}
+
+#[test]
+fn several_stages_of_one_alarm_are_each_reported() {
+    check("two stages", "sns-alarm-directive-two-stages", |facts| {
+        facts.alarms[0].alarm.name = "checkout-failing".to_owned();
+        facts.alarms[0].alarm.description =
+            Some("rollback-target: orders-api/prod, cart-api/prod".to_owned());
+    });
+}
+
+#[test]
+fn recording_stores_indexes_and_pins_the_live_release() {
+    let parked = |description: &str, closed| {
+        let stage = live(release("d1", &[]), NOW);
+        apigw_rollback::cloud::LiveStage { description: description.to_owned(), closed, ..stage }
+    };
+    check("recorded for the first time", "command-record", |facts| facts.parameters.clear());
+    check("recorded and the pin moves", "command-record", |facts| {
+        facts.stages.insert(prod().parked(), parked(MARK, true));
+    });
+    check_with("recorded without a pin", "command-record", nothing, &[("PIN", "off")], |world| world);
+    check("recorded beside a foreign stage", "command-record", |facts| {
+        facts.stages.insert(prod().parked(), parked("blue/green", false));
+    });
+    check_with("recorded and the pin is denied", "command-record", nothing, &[], |world| {
+        world.fault("CreateStage", 1, Fault::Before(denied()))
+    });
+    check("a canary is not recorded", "command-record", |facts| {
+        facts.stage().release.canary = Some(canary("10"));
+    });
+    check("a lost deployment is not recorded", "command-record", |facts| {
+        facts.deployments.retain(|(_, id)| id != "d2");
+    });
+    check("too many variables are not recorded", "command-record", |facts| {
+        facts.stage().release.variables = (0..100).map(|n| (format!("v{n}"), "x".repeat(100))).collect();
+    });
+    check("an unreadable record is not overwritten", "command-record", |facts| facts.known_good("?"));
+
+    let world = World::new(Facts::bad_release());
+    run(&event("command-record"), &world, &[]);
+    snapshot("recorded a second time", &run(&event("command-record"), &world, &[]));
+}
+
+#[test]
+fn a_person_can_plan_roll_back_and_ask() {
+    check("planned", "command-plan", nothing);
+    check("rolled back by a person", "command-rollback", nothing);
+    check("rolled back to an older version", "command-rollback-to", |facts| {
+        let newer = print(&record(release("d2", &[("release", "2")]))).unwrap();
+        facts.parameters.values_mut().next().unwrap().push(newer);
+    });
+    check("rolled back to a version that is not there", "command-rollback-to", |facts| {
+        facts.parameters.clear();
+    });
+    check("status", "command-status", |facts| {
+        let mut pin = live(release("d1", &[]), NOW);
+        pin.description = MARK.to_owned();
+        pin.closed = true;
+        facts.stages.insert(prod().parked(), pin);
+    });
+    check("status of a stage without a net", "command-status", |facts| {
+        facts.parameters.clear();
+        facts.alarms.clear();
+    });
+    check("status of a known-good stage", "command-status", |facts| {
+        facts.stage().release = release("d1", &[("release", "1")]);
+    });
+}
+
+#[test]
+fn an_event_that_is_huge_or_deep_is_reported_and_asks_nothing_of_aws() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let deep_message = serde_json::json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": format!("{{\"a\":{deep}}}")}}]});
+    let huge = serde_json::json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": "x".repeat(10_000_000)}}]});
+    for (event, code) in
+        [(deep, "malformed"), (deep_message.to_string(), "malformed"), (huge.to_string(), "not-an-alarm")]
+    {
+        let world = World::new(Facts::bad_release());
+        let shown = run(&event, &world, &[]);
+        assert!(
+            shown.starts_with(&format!("report: rejected ({code})")),
+            "{}",
+            shown.get(..200).unwrap_or(&shown)
+        );
+        assert!(!shown.contains("call: "));
+    }
+}
+
+#[test]
+fn a_report_tells_how_long_after_the_alarm_it_came() {
+    assert_eq!(stamp(time(NOW).unwrap()), NOW);
+    let world = World::new(Facts::bad_release());
+    let config = Config::read(|name| (name == "AWS_REGION").then(|| "eu-west-1".to_owned())).unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let reports = runtime.block_on(async {
+        let began = Instant::now();
+        let now = time(NOW).unwrap();
+        let run = Run {
+            cloud: &world,
+            config: &config,
+            id: "r",
+            account: None,
+            now,
+            began,
+            deadline: began + Duration::from_secs(9),
+        };
+        handle(&event("sns-alarm"), &run).await.reports
+    });
+    assert_eq!(reports[0].seconds_since_alarm, Some(47.655));
+}

@@ -1,0 +1,376 @@
+//! The exact requests that leave the function, and what it makes of AWS's answers: the real adapter over a
+//! client that replays a conversation. A request that is not in the conversation fails the test.
+
+use std::time::Duration;
+
+use apigw_rollback::alarm::time;
+use apigw_rollback::cloud::aws::Clients;
+use apigw_rollback::config::Config;
+use apigw_rollback::handler::handle;
+use apigw_rollback::release::{Release, print};
+use apigw_rollback::report::Report;
+use apigw_rollback::rollback::Run;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_ssm::config::{
+    AsyncSleep, Credentials, SharedAsyncSleep, SharedCredentialsProvider, SharedHttpClient, Sleep,
+};
+use aws_smithy_cbor::Encoder;
+use aws_smithy_http_client::test_util::{NeverClient, ReplayEvent, StaticReplayClient};
+use aws_smithy_types::DateTime as SdkTime;
+use aws_smithy_types::body::SdkBody;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::world::{NOW, record, release};
+
+const STAGE: &str = "https://apigateway.eu-west-1.amazonaws.com/restapis/a1b2c3d4e5/stages/prod";
+const SSM: &str = "https://ssm.eu-west-1.amazonaws.com/";
+const CLOUDWATCH: &str = "https://monitoring.eu-west-1.amazonaws.com/service/GraniteServiceVersion20100801/operation/DescribeAlarms";
+const KNOWN_GOOD: &str = "/apigw-rollback/stages/a1b2c3d4e5/prod/known-good";
+
+fn exchange(
+    method: &str,
+    uri: &str,
+    request: impl Into<SdkBody>,
+    status: u16,
+    answer: impl Into<SdkBody>,
+) -> ReplayEvent {
+    ReplayEvent::new(
+        http::Request::builder().method(method).uri(uri).body(request.into()).unwrap(),
+        http::Response::builder().status(status).body(answer.into()).unwrap(),
+    )
+}
+
+fn get_stage(live: &Release) -> ReplayEvent {
+    exchange("GET", STAGE, "", 200, stage(live).to_string())
+}
+
+/// A stage with settings that are none of ours.
+fn stage(live: &Release) -> Value {
+    let canary = live.canary.as_ref().map(|c| json!({"percentTraffic": 10.0, "deploymentId": c.deployment}));
+    json!({
+        "deploymentId": live.deployment, "stageName": "prod", "variables": live.variables, "canarySettings": canary,
+        "lastUpdatedDate": 1_795_168_800, "cacheClusterEnabled": true, "cacheClusterSize": "0.5", "tracingEnabled": true,
+        "methodSettings": {"*/*": {"loggingLevel": "ERROR", "throttlingBurstLimit": 100, "throttlingRateLimit": 50.0}},
+        "accessLogSettings": {"destinationArn": "arn:aws:logs:eu-west-1:123456789012:log-group:api", "format": "x"},
+        "clientCertificateId": "cert", "webAclArn": "arn:aws:wafv2:eu-west-1:123456789012:x", "tags": {"team": "orders"},
+    })
+}
+
+fn get_record(value: &str) -> ReplayEvent {
+    let request = json!({"Names": [KNOWN_GOOD]}).to_string();
+    let answer =
+        json!({"Parameters": [{"Name": KNOWN_GOOD, "Type": "String", "Value": value, "Version": 3}]});
+    exchange("POST", SSM, request, 200, answer.to_string())
+}
+
+/// CloudWatch speaks CBOR with the SDK.
+fn describe_alarm(state: &str) -> ReplayEvent {
+    let mut request = Encoder::new(Vec::new());
+    request.begin_map().str("AlarmNames").array(1).str("orders-prod-5xx");
+    request.str("AlarmTypes").array(2).str("MetricAlarm").str("CompositeAlarm").end();
+    let mut answer_body = Encoder::new(Vec::new());
+    let answer = &mut answer_body;
+    answer.begin_map().str("MetricAlarms").array(1).begin_map();
+    answer
+        .str("AlarmName")
+        .str("orders-prod-5xx")
+        .str("StateValue")
+        .str(state)
+        .str("ActionsEnabled")
+        .boolean(true);
+    answer.str("StateTransitionedTimestamp").timestamp(&SdkTime::from_secs(1_795_169_112));
+    answer
+        .str("Namespace")
+        .str("AWS/ApiGateway")
+        .str("MetricName")
+        .str("5XXError")
+        .str("Dimensions")
+        .array(2);
+    answer.begin_map().str("Name").str("ApiName").str("Value").str("orders-api").end();
+    answer.begin_map().str("Name").str("Stage").str("Value").str("prod").end();
+    answer.end().end();
+    let answer = http::Response::builder().status(200).header("smithy-protocol", "rpc-v2-cbor");
+    ReplayEvent::new(
+        http::Request::builder()
+            .method("POST")
+            .uri(CLOUDWATCH)
+            .body(SdkBody::from(request.into_writer()))
+            .unwrap(),
+        answer.body(SdkBody::from(answer_body.into_writer())).unwrap(),
+    )
+}
+
+fn update_stage(operations: &Value, status: u16, answer: &Value) -> ReplayEvent {
+    let request = json!({"patchOperations": operations}).to_string();
+    exchange("PATCH", STAGE, request, status, answer.to_string())
+}
+
+fn put_incident() -> ReplayEvent {
+    // The value holds times of the run, so it is not compared.
+    exchange("POST", SSM, "put", 200, json!({"Version": 1, "Tier": "Standard"}).to_string())
+}
+
+fn settings(client: SharedHttpClient) -> SdkConfig {
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new("eu-west-1"))
+        .credentials_provider(SharedCredentialsProvider::new(Credentials::for_tests()))
+        .sleep_impl(SharedAsyncSleep::new(TokioSleep))
+        .http_client(client)
+        .build()
+}
+
+/// The SDK waits on Tokio's clock, which the tests pause.
+#[derive(Debug)]
+struct TokioSleep;
+
+impl AsyncSleep for TokioSleep {
+    fn sleep(&self, duration: Duration) -> Sleep {
+        Sleep::new(tokio::time::sleep(duration))
+    }
+}
+
+fn run(event: &str, client: SharedHttpClient) -> Vec<Report> {
+    let stages = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod"}]"#;
+    let config = Config::read(|name| match name {
+        "AWS_REGION" => Some("eu-west-1".to_owned()),
+        "PROTECTED_STAGES" => Some(stages.to_owned()),
+        _ => None,
+    });
+    let clients = Clients::new(&settings(client));
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let began = Instant::now();
+        let deadline = began + Duration::from_secs(20);
+        let run = Run {
+            cloud: &clients.until(deadline),
+            config: &config.unwrap(),
+            id: "run-1",
+            account: Some("123456789012"),
+            now: time(NOW).unwrap(),
+            began,
+            deadline,
+        };
+        Box::pin(handle(event, &run)).await.reports
+    })
+}
+
+fn event(name: &str) -> String {
+    std::fs::read_to_string(format!("{}/events/{name}.json", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// Runs an event against a conversation, which must be had whole and in this order.
+fn check(name: &str, conversation: Vec<ReplayEvent>) -> (Report, Vec<Value>) {
+    let expected: Vec<(String, String, Vec<u8>)> = conversation.iter().map(|e| seen(e.request())).collect();
+    let client = StaticReplayClient::new(conversation);
+    let mut reports = run(&event(name), SharedHttpClient::new(client.clone()));
+    let actual: Vec<_> = client.actual_requests().map(seen).collect();
+    for (nth, (wanted, got)) in expected.iter().zip(&actual).enumerate() {
+        assert_eq!((&wanted.0, &wanted.1), (&got.0, &got.1), "request {nth}");
+        if wanted.2 != b"put" {
+            assert_eq!(String::from_utf8_lossy(&wanted.2), String::from_utf8_lossy(&got.2), "request {nth}");
+        }
+    }
+    assert_eq!(expected.len(), actual.len(), "number of requests");
+    let bodies = actual.iter().filter_map(|(_, _, body)| serde_json::from_slice(body).ok());
+    (reports.remove(0), bodies.collect())
+}
+
+fn seen(request: &aws_sdk_ssm::config::http::HttpRequest) -> (String, String, Vec<u8>) {
+    let body = request.body().bytes().unwrap_or_default().to_vec();
+    (request.method().to_owned(), request.uri().to_owned(), body)
+}
+
+fn good() -> String {
+    print(&record(release("d1", &[("release", "1"), ("same", "s"), ("gone", "g")]))).unwrap()
+}
+
+fn bad() -> Release {
+    release("d2", &[("release", "2"), ("same", "s"), ("new", "n")])
+}
+
+fn back() -> Value {
+    stage(&release("d1", &[("release", "1"), ("same", "s"), ("gone", "g")]))
+}
+
+fn operations() -> Value {
+    json!([
+        {"op": "replace", "path": "/deploymentId", "value": "d1"},
+        {"op": "replace", "path": "/variables/gone", "value": "g"},
+        {"op": "replace", "path": "/variables/release", "value": "1"},
+        {"op": "remove", "path": "/variables/new"},
+    ])
+}
+
+fn reads() -> Vec<ReplayEvent> {
+    vec![get_stage(&bad()), get_record(&good()), describe_alarm("ALARM")]
+}
+
+#[test]
+fn a_rollback_is_three_reads_one_patch_and_one_record() {
+    let mut conversation = reads();
+    conversation.push(update_stage(&operations(), 200, &back()));
+    conversation.push(put_incident());
+    let (report, bodies) = check("sns-alarm", conversation);
+    assert_eq!(
+        report.message,
+        "rest/a1b2c3d4e5/prod is back: deployment `d2` -> `d1`; stage variables set: gone, release; stage variables removed: new (known-good version 3)"
+    );
+    let put = bodies.last().unwrap();
+    assert_eq!(put["Overwrite"], json!(false));
+    assert_eq!((&put["Type"], &put["Tier"]), (&json!("String"), &json!("Intelligent-Tiering")));
+    let incident: Value = serde_json::from_str(put["Value"].as_str().unwrap()).unwrap();
+    assert_eq!((&incident["bad"]["deployment"], &incident["by"]), (&json!("d2"), &json!("orders-prod-5xx")));
+}
+
+#[test]
+fn the_canary_goes_first_in_the_same_patch() {
+    let mut with_canary = bad();
+    with_canary.canary = Some(apigw_rollback::release::Canary {
+        deployment: Some("d3".to_owned()),
+        percent: "10".to_owned(),
+        overrides: [].into(),
+    });
+    let mut all = vec![json!({"op": "remove", "path": "/canarySettings"})];
+    all.extend(operations().as_array().unwrap().clone());
+    let conversation = vec![
+        get_stage(&with_canary),
+        get_record(&good()),
+        describe_alarm("ALARM"),
+        update_stage(&json!(all), 200, &back()),
+        put_incident(),
+    ];
+    let (report, _) = check("sns-alarm", conversation);
+    assert!(report.message.contains("canary with 10 % of the traffic removed"), "{}", report.message);
+}
+
+#[test]
+fn what_is_ignored_or_rejected_makes_no_call() {
+    for name in [
+        "sns-ok",
+        "sns-text",
+        "sns-alarm-stale",
+        "eventbridge-alarm-suppressed",
+        "sns-alarm-wrong-account",
+        "hello",
+    ] {
+        let (report, _) = check(name, vec![]);
+        assert!(!report.outcome.is_failure(), "{}", report.message);
+    }
+}
+
+#[test]
+fn an_alarm_that_has_cleared_is_read_and_nothing_is_written() {
+    let (report, _) = check("sns-alarm", vec![get_stage(&bad()), get_record(&good()), describe_alarm("OK")]);
+    assert_eq!(report.reason, Some("alarm-cleared"));
+}
+
+#[test]
+fn a_conflict_is_followed_by_reading_again() {
+    let busy = json!({"message": "Unable to complete operation due to concurrent modification. Please try again later."});
+    let mut conflict = update_stage(&operations(), 409, &busy);
+    conflict = with_error(&conflict, "ConflictException");
+    let mut conversation = reads();
+    conversation.push(conflict);
+    conversation.extend(reads());
+    conversation.push(update_stage(&operations(), 200, &back()));
+    conversation.push(put_incident());
+    let (report, _) = check("sns-alarm", conversation);
+    assert!(report.message.contains("is back"), "{}", report.message);
+}
+
+#[test]
+fn throttling_is_retried_without_reading_again() {
+    let throttled = with_error(
+        &update_stage(&operations(), 429, &json!({"message": "Too Many Requests"})),
+        "TooManyRequestsException",
+    );
+    let mut conversation = reads();
+    conversation.push(throttled);
+    conversation.push(update_stage(&operations(), 200, &back()));
+    conversation.push(put_incident());
+    let (report, _) = check("sns-alarm", conversation);
+    assert!(report.message.contains("is back"), "{}", report.message);
+}
+
+#[test]
+fn a_refusal_is_looked_into_with_the_deployment_and_the_stage() {
+    let refused = || {
+        with_error(
+            &update_stage(&operations(), 400, &json!({"message": "Deployment id does not exist"})),
+            "BadRequestException",
+        )
+    };
+    let deployment = "https://apigateway.eu-west-1.amazonaws.com/restapis/a1b2c3d4e5/deployments/d1";
+    let missing = with_error(
+        &exchange("GET", deployment, "", 404, r#"{"message":"Invalid deployment identifier"}"#),
+        "NotFoundException",
+    );
+    let mut conversation = reads();
+    conversation.extend([refused(), missing, get_stage(&bad())]);
+    let (report, _) = check("sns-alarm", conversation);
+    assert_eq!(report.reason, Some("known-good-missing"));
+
+    let mut conversation = reads();
+    conversation.extend([
+        refused(),
+        exchange("GET", deployment, "", 200, r#"{"id":"d1"}"#),
+        get_stage(&bad()),
+    ]);
+    let (report, _) = check("sns-alarm", conversation);
+    assert_eq!(
+        report.message,
+        "UpdateStage on `rest/a1b2c3d4e5/prod` failed: BadRequestException: Deployment id does not exist"
+    );
+}
+
+#[test]
+fn a_denial_carries_its_code_and_message_and_what_to_do() {
+    let denied = exchange(
+        "GET",
+        STAGE,
+        "",
+        403,
+        r#"{"Message":"User: arn:aws:sts::123456789012:assumed-role/x is not authorized"}"#,
+    );
+    let conversation =
+        vec![with_error(&denied, "AccessDeniedException"), get_record(&good()), describe_alarm("ALARM")];
+    let (report, _) = check("sns-alarm", conversation);
+    assert_eq!(
+        report.message,
+        "GetStage on `rest/a1b2c3d4e5/prod` failed: AccessDeniedException: User: arn:aws:sts::123456789012:assumed-role/x is not authorized"
+    );
+    assert_eq!(
+        report.next,
+        ["let the function's role do this call: the template's policies list what it needs"]
+    );
+}
+
+#[test]
+fn silence_ends_with_the_run_and_is_named() {
+    let reports = run(&event("sns-alarm"), SharedHttpClient::new(NeverClient::new()));
+    assert!(reports[0].outcome.is_failure());
+    let message = &reports[0].message;
+    assert!(
+        message.ends_with(" failed: Deadline: no answer before the function's own deadline"),
+        "{message}"
+    );
+}
+
+/// The same exchange, its answer carrying API Gateway's header with the error's code.
+fn with_error(event: &ReplayEvent, code: &str) -> ReplayEvent {
+    let (request, response) = (event.request(), event.response());
+    let (method, uri, body) = seen(request);
+    let status = response.status().as_u16();
+    let answer = response.body().bytes().unwrap_or_default().to_vec();
+    ReplayEvent::new(
+        http::Request::builder().method(method.as_str()).uri(uri).body(SdkBody::from(body)).unwrap(),
+        http::Response::builder()
+            .status(status)
+            .header("x-amzn-errortype", code)
+            .body(SdkBody::from(answer))
+            .unwrap(),
+    )
+}

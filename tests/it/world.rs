@@ -1,0 +1,331 @@
+//! The in-memory twin of the port: API Gateway, Parameter Store and CloudWatch as far as the engine
+//! sees them. Any call can be made to fail, before or after its effect, and the world can change in between.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use apigw_rollback::alarm::{Alarm, Metric, Origin, State, Watches, time};
+use apigw_rollback::cloud::{
+    AlarmNow, Api, Cloud, CloudError, Deployment, Failure, LiveStage, Parameter, StageChange, Write, Written,
+};
+use apigw_rollback::release::{Names, Protocol, Record, Release, SCHEMA, StageRef, print};
+use chrono::{DateTime, Utc};
+
+pub(crate) const API: &str = "a1b2c3d4e5";
+pub(crate) const NOW: &str = "2026-11-20T10:06:00Z";
+
+/// What goes wrong with one call.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// It fails and has no effect.
+    Before(CloudError),
+    /// It has its effect, and the answer is lost.
+    After(CloudError),
+    /// Before the call, the world changes by other hands.
+    World(fn(&mut Facts)),
+}
+
+/// The state of the world.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) now: DateTime<Utc>,
+    pub(crate) stages: BTreeMap<StageRef, LiveStage>,
+    pub(crate) deployments: Vec<(String, String)>,
+    pub(crate) apis: Vec<Api>,
+    pub(crate) parameters: BTreeMap<String, Vec<String>>,
+    pub(crate) alarms: Vec<AlarmNow>,
+    /// Where API Gateway answers a change with something else than it was asked for.
+    pub(crate) stage_shows: Option<Release>,
+}
+
+/// The world, and what was asked of it.
+pub(crate) struct World {
+    facts: Mutex<Facts>,
+    calls: Mutex<Vec<String>>,
+    faults: Mutex<Vec<(&'static str, usize, Fault)>>,
+}
+
+pub(crate) fn prod() -> StageRef {
+    StageRef::rest(API, "prod")
+}
+
+pub(crate) fn release(deployment: &str, variables: &[(&str, &str)]) -> Release {
+    let variables = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    Release { deployment: deployment.to_owned(), variables, canary: None }
+}
+
+pub(crate) fn live(release: Release, updated: &str) -> LiveStage {
+    LiveStage { release, updated_at: time(updated), description: String::new(), closed: false }
+}
+
+pub(crate) fn record(release: Release) -> Record {
+    Record {
+        schema: SCHEMA,
+        stage: prod(),
+        region: "eu-west-1".to_owned(),
+        api_name: Some("orders-api".to_owned()),
+        release,
+        created: time("2026-11-01T08:00:00Z"),
+        recorded_at: time("2026-11-02T08:00:00Z").unwrap(),
+        pinned: true,
+        label: Some("v1.4.1".to_owned()),
+        note: None,
+        who: Some("release pipeline".to_owned()),
+    }
+}
+
+pub(crate) fn alarm(name: &str, state: State, dimensions: &[(&str, &str)]) -> AlarmNow {
+    let dimensions = dimensions.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    let metric = Metric {
+        namespace: "AWS/ApiGateway".to_owned(),
+        name: "5XXError".to_owned(),
+        dimensions,
+        account: None,
+    };
+    AlarmNow {
+        actions_enabled: true,
+        alarm: Alarm {
+            name: name.to_owned(),
+            arn: Some(format!("arn:aws:cloudwatch:eu-west-1:123456789012:alarm:{name}")),
+            claimed: Origin::default(),
+            description: None,
+            state,
+            changed_at: time("2026-11-20T10:05:12.345Z"),
+            why: "Threshold Crossed".to_owned(),
+            only_missing_data: false,
+            suppressed_by: None,
+            watches: Watches::Metrics(vec![metric]),
+        },
+    }
+}
+
+pub(crate) fn error(failure: Failure, code: &str, message: &str) -> CloudError {
+    CloudError {
+        failure,
+        operation: "Call",
+        subject: "world".to_owned(),
+        code: code.to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+pub(crate) fn conflict() -> CloudError {
+    error(
+        Failure::Conflict,
+        "ConflictException",
+        "Unable to complete operation due to concurrent modification",
+    )
+}
+
+pub(crate) fn lost() -> CloudError {
+    error(Failure::NoAnswer, "NoAnswer", "connection reset")
+}
+
+pub(crate) fn denied() -> CloudError {
+    error(Failure::Other, "AccessDeniedException", "User is not authorized to perform this")
+}
+
+impl Facts {
+    /// Release 2 is live and bad, release 1 is known-good, and the alarm has fired.
+    pub(crate) fn bad_release() -> Self {
+        let names = Names::under("/apigw-rollback");
+        let known_good = print(&record(release("d1", &[("release", "1")]))).unwrap();
+        let dimensions = [("ApiName", "orders-api"), ("Stage", "prod")];
+        Self {
+            now: time(NOW).unwrap(),
+            stages: [(prod(), live(release("d2", &[("release", "2")]), "2026-11-20T10:00:00Z"))].into(),
+            deployments: ["d1", "d2"].map(|id| (API.to_owned(), id.to_owned())).into(),
+            apis: vec![Api { id: API.to_owned(), name: "orders-api".to_owned() }],
+            parameters: [(names.known_good(&prod()), vec![known_good])].into(),
+            alarms: vec![
+                alarm("orders-prod-5xx", State::Alarm, &dimensions),
+                alarm("orders-prod-latency", State::Alarm, &dimensions),
+            ],
+            stage_shows: None,
+        }
+    }
+
+    pub(crate) fn stage(&mut self) -> &mut LiveStage {
+        self.stages.get_mut(&prod()).unwrap()
+    }
+
+    pub(crate) fn known_good(&mut self, value: &str) {
+        self.parameters.insert(Names::under("/apigw-rollback").known_good(&prod()), vec![value.to_owned()]);
+    }
+}
+
+impl World {
+    pub(crate) fn new(facts: Facts) -> Self {
+        Self { facts: Mutex::new(facts), calls: Mutex::default(), faults: Mutex::default() }
+    }
+
+    /// Makes the n-th call of an operation (from 1) meet a fault.
+    pub(crate) fn fault(self, operation: &'static str, nth: usize, fault: Fault) -> Self {
+        self.faults.lock().unwrap().push((operation, nth, fault));
+        self
+    }
+
+    pub(crate) fn facts(&self) -> Facts {
+        self.facts.lock().unwrap().clone()
+    }
+
+    /// The calls so far.
+    pub(crate) fn take_calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.calls.lock().unwrap())
+    }
+
+    fn call<T>(
+        &self,
+        operation: &'static str,
+        subject: impl std::fmt::Display,
+        effect: impl FnOnce(&mut Facts) -> Result<T, CloudError>,
+    ) -> Result<T, CloudError> {
+        let mut calls = self.calls.lock().unwrap();
+        calls.push(format!("{operation} {subject}"));
+        let nth = calls.iter().filter(|call| call.split(' ').next() == Some(operation)).count();
+        drop(calls);
+        let faults: Vec<Fault> = {
+            let all = self.faults.lock().unwrap();
+            all.iter()
+                .filter(|(o, n, _)| *o == operation && (*n == nth || *n == 0))
+                .map(|f| f.2.clone())
+                .collect()
+        };
+        let mut facts = self.facts.lock().unwrap();
+        for fault in &faults {
+            match fault {
+                Fault::World(change) => change(&mut facts),
+                Fault::Before(error) => return Err(CloudError { operation, ..error.clone() }),
+                Fault::After(_) => {}
+            }
+        }
+        let answer = effect(&mut facts);
+        match faults
+            .into_iter()
+            .find_map(|fault| if let Fault::After(error) = fault { Some(error) } else { None })
+        {
+            Some(error) => Err(CloudError { operation, ..error }),
+            None => answer,
+        }
+    }
+}
+
+/// Applies a change as API Gateway does: whole or not at all, and refused where it would be.
+fn change(facts: &mut Facts, stage: &StageRef, change: &StageChange) -> Result<LiveStage, CloudError> {
+    let mut live =
+        facts.stages.get(stage).cloned().ok_or_else(|| {
+            error(Failure::Missing, "NotFoundException", "Invalid stage identifier specified")
+        })?;
+    if change.remove_canary {
+        live.release.canary = None;
+    }
+    if let Some(deployment) = &change.deployment {
+        if !facts.deployments.contains(&(stage.api.clone(), deployment.clone())) {
+            return Err(error(Failure::Refused, "BadRequestException", "Deployment id does not exist"));
+        }
+        if live.release.canary.is_some() {
+            return Err(error(Failure::Refused, "BadRequestException", "Canary is enabled"));
+        }
+        live.release.deployment.clone_from(deployment);
+    }
+    live.release.variables.extend(change.set.clone());
+    live.release.variables.retain(|name, _| !change.remove.contains(name));
+    live.closed |= change.close;
+    live.updated_at = Some(facts.now);
+    if let Some(shown) = &facts.stage_shows {
+        live.release = shown.clone();
+    }
+    facts.stages.insert(stage.clone(), live.clone());
+    Ok(live)
+}
+
+impl Cloud for World {
+    async fn stage(&self, stage: &StageRef) -> Result<Option<LiveStage>, CloudError> {
+        assert_eq!(stage.protocol, Protocol::Rest);
+        self.call("GetStage", stage, |facts| Ok(facts.stages.get(stage).cloned()))
+    }
+
+    async fn change_stage(&self, stage: &StageRef, to: &StageChange) -> Result<LiveStage, CloudError> {
+        self.call("UpdateStage", stage, |facts| change(facts, stage, to))
+    }
+
+    async fn create_stage(
+        &self,
+        stage: &StageRef,
+        deployment: &str,
+        description: &str,
+    ) -> Result<(), CloudError> {
+        self.call("CreateStage", stage, |facts| {
+            let mut made = live(release(deployment, &[]), NOW);
+            description.clone_into(&mut made.description);
+            facts.stages.insert(stage.clone(), made);
+            Ok(())
+        })
+    }
+
+    async fn deployment(&self, api: &str, deployment: &str) -> Result<Option<Deployment>, CloudError> {
+        self.call("GetDeployment", format!("{api}/{deployment}"), |facts| {
+            let exists = facts.deployments.contains(&(api.to_owned(), deployment.to_owned()));
+            Ok(exists.then(|| Deployment { created: time("2026-11-01T08:00:00Z") }))
+        })
+    }
+
+    async fn api(&self, id: &str) -> Result<Option<Api>, CloudError> {
+        self.call("GetRestApi", id, |facts| Ok(facts.apis.iter().find(|api| api.id == id).cloned()))
+    }
+
+    async fn apis(&self) -> Result<Vec<Api>, CloudError> {
+        self.call("GetRestApis", "", |facts| Ok(facts.apis.clone()))
+    }
+
+    async fn parameters(&self, names: &[String]) -> Result<Vec<Parameter>, CloudError> {
+        self.call("GetParameters", names.join(" "), |facts| {
+            let found = names.iter().filter_map(|wanted| {
+                let (name, version) = wanted.split_once(':').unwrap_or((wanted, ""));
+                let versions = facts.parameters.get(name)?;
+                let at = version.parse().unwrap_or(versions.len());
+                let value = versions.get(at.checked_sub(1)?)?;
+                Some(Parameter {
+                    name: name.to_owned(),
+                    value: value.clone(),
+                    version: i64::try_from(at).unwrap(),
+                })
+            });
+            Ok(found.collect())
+        })
+    }
+
+    async fn history(&self, name: &str) -> Result<Vec<Parameter>, CloudError> {
+        self.call("GetParameterHistory", name, |facts| {
+            let versions = facts.parameters.get(name).into_iter().flatten().zip(1..);
+            let all = versions.map(|(value, version)| Parameter {
+                name: name.to_owned(),
+                value: value.clone(),
+                version,
+            });
+            Ok(all.collect())
+        })
+    }
+
+    async fn put_parameter(&self, name: &str, value: &str, write: Write) -> Result<Written, CloudError> {
+        let operation = if write == Write::Create { "CreateParameter" } else { "PutParameter" };
+        self.call(operation, name, |facts| {
+            let versions = facts.parameters.entry(name.to_owned()).or_default();
+            if write == Write::Create && !versions.is_empty() {
+                return Ok(Written::Exists);
+            }
+            versions.push(value.to_owned());
+            Ok(Written::Version(i64::try_from(versions.len()).unwrap()))
+        })
+    }
+
+    async fn alarms(&self, names: &[String]) -> Result<Vec<AlarmNow>, CloudError> {
+        self.call("DescribeAlarms", names.join(" "), |facts| {
+            Ok(facts.alarms.iter().filter(|now| names.contains(&now.alarm.name)).cloned().collect())
+        })
+    }
+
+    async fn all_alarms(&self) -> Result<Vec<AlarmNow>, CloudError> {
+        self.call("DescribeAlarms", "", |facts| Ok(facts.alarms.clone()))
+    }
+}
