@@ -55,6 +55,7 @@ def play(stack, checks):
     alarm_rolls_back(stack, users, checks, good)
     same_alarm_again(stack, checks, messages)
     roll_back_by_hand(stack, checks, good, bad)
+    answer_what_cannot_be_read(stack, checks)
 
 
 def released(stack, stage=STAGE_NAME):
@@ -199,6 +200,15 @@ def roll_back_by_hand(stack, checks, good, bad):
     again = stack.command("rollback", reason="tried by hand again")
     checks.equal("rollback of a healthy stage is held", again.get("outcome"), "held")
     checks.equal("and nothing was written", world(stack), before)
+
+
+def answer_what_cannot_be_read(stack, checks):
+    """An event beyond the JSON reader's depth still reaches the function, and is reported."""
+    deep = []
+    for _ in range(300):
+        deep = [deep]
+    report = stack.invoke({"Records": deep})
+    checks.equal("a deeply nested event is rejected", report.get("reason"), "malformed")
 
 
 if __name__ == "__main__":
