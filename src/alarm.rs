@@ -141,6 +141,33 @@ pub fn name_of(arn_or_name: &str) -> &str {
     }
 }
 
+/// The names of the alarms in a composite alarm's rule, such as `ALARM("a") AND NOT OK(b)`. ARNs count by
+/// the name in them.
+#[must_use]
+pub fn names_in_rule(rule: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let mut rest = rule;
+    while let Some((before, after)) = rest.split_once('(') {
+        let asks = ["ALARM", "OK", "INSUFFICIENT_DATA"].iter().any(|word| before.trim_end().ends_with(word));
+        let quote = after.trim_start().chars().next().filter(|first| *first == '"' || *first == '\'');
+        rest = after;
+        if !asks {
+            continue;
+        }
+        let argument = match quote {
+            Some(quote) => after.trim_start().get(1..).and_then(|inner| inner.split_once(quote)),
+            None => after.split_once(')'),
+        };
+        let Some((name, after)) = argument else { break };
+        rest = after;
+        let name = name_of(name.trim()).to_owned();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
 /// Reads an alarm's time: RFC 3339, or with CloudWatch's `+0000`. Anything else is `None`.
 #[must_use]
 pub fn time(text: &str) -> Option<DateTime<Utc>> {
@@ -165,6 +192,21 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(time(text).map(|t| t.to_rfc3339()).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rule_names_its_alarms() {
+        for (rule, expected) in [
+            (r#"ALARM("a") OR ALARM(b)"#, vec!["a", "b"]),
+            (r#"(ALARM('a (1)') AND NOT OK("b"))"#, vec!["a (1)", "b"]),
+            ("ALARM(arn:aws:cloudwatch:eu-west-1:1:alarm:a:b) AND INSUFFICIENT_DATA( c )", vec!["a:b", "c"]),
+            (r#"ALARM("a") OR ALARM("a")"#, vec!["a"]),
+            ("TRUE", vec![]),
+            ("ALARM(", vec![]),
+            ("", vec![]),
+        ] {
+            assert_eq!(names_in_rule(rule), expected, "{rule}");
         }
     }
 

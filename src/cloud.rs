@@ -6,9 +6,9 @@ pub mod aws;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::alarm::Alarm;
+use crate::alarm::{Alarm, Metric, State};
 use crate::release::{Release, StageRef};
 
 /// A stage as it is now.
@@ -91,12 +91,22 @@ pub struct AlarmNow {
     pub alarm: Alarm,
     /// Whether its actions run at all.
     pub actions_enabled: bool,
+    /// The ARNs it notifies or invokes when it goes to ALARM.
+    pub actions: Vec<String>,
+    /// How far back one evaluation looks: period times evaluation periods. Zero for composite alarms.
+    pub window: TimeDelta,
 }
 
 /// The calls. Each returns a [`CloudError`] where AWS says no or does not answer in time.
 pub trait Cloud: Sync {
     /// `GetStage`; `None` where the API or the stage does not exist.
     fn stage(&self, stage: &StageRef) -> impl Future<Output = Result<Option<LiveStage>, CloudError>> + Send;
+
+    /// `GetStages`: every stage of a REST API; empty where there is no such API.
+    fn stages(
+        &self,
+        api: &str,
+    ) -> impl Future<Output = Result<Vec<(StageRef, LiveStage)>, CloudError>> + Send;
 
     /// `UpdateStage`, one call for the whole change; the answer is the stage as it is then.
     fn change_stage(
@@ -130,6 +140,10 @@ pub trait Cloud: Sync {
     fn parameters(&self, names: &[String])
     -> impl Future<Output = Result<Vec<Parameter>, CloudError>> + Send;
 
+    /// `GetParametersByPath`, recursive, every page.
+    fn parameters_under(&self, path: &str)
+    -> impl Future<Output = Result<Vec<Parameter>, CloudError>> + Send;
+
     /// `GetParameterHistory`, every page, oldest first; empty where there is no such parameter.
     fn history(&self, name: &str) -> impl Future<Output = Result<Vec<Parameter>, CloudError>> + Send;
 
@@ -144,8 +158,26 @@ pub trait Cloud: Sync {
     /// `DescribeAlarms` by name, metric and composite alarms alike; unknown ones are left out.
     fn alarms(&self, names: &[String]) -> impl Future<Output = Result<Vec<AlarmNow>, CloudError>> + Send;
 
+    /// `DescribeAlarms`, every alarm of the account and region one of whose actions begins with this ARN.
+    fn alarms_acting(&self, action: &str) -> impl Future<Output = Result<Vec<AlarmNow>, CloudError>> + Send;
+
     /// `DescribeAlarms`, every alarm of the account and region.
     fn all_alarms(&self) -> impl Future<Output = Result<Vec<AlarmNow>, CloudError>> + Send;
+
+    /// `DescribeAlarmHistory`: every state that an alarm left or reached since then.
+    fn states_since(
+        &self,
+        alarm: &str,
+        since: DateTime<Utc>,
+    ) -> impl Future<Output = Result<Vec<State>, CloudError>> + Send;
+
+    /// `GetMetricData`: how many samples these metrics had in that time, all together.
+    fn samples(
+        &self,
+        metrics: &[Metric],
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> impl Future<Output = Result<f64, CloudError>> + Send;
 }
 
 /// What kind of failure a call met, as far as the engine acts on it.

@@ -1,18 +1,32 @@
 //! The settings: environment to [`Config`], pure over a getter. Every bad variable is named in one message.
 
 use chrono::TimeDelta;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::alarm::Origin;
-use crate::release::{Names, StageRef};
+use crate::records::{Names, Policy};
+use crate::release::StageRef;
 use crate::target::{ApiRef, is_stage_name};
 
 /// The variables, for error messages and documents.
-pub const VARIABLES: [&str; 6] =
-    ["PROTECTED_STAGES", "PARAMETER_PREFIX", "MAX_ALARM_AGE_SECONDS", "MODE", "PIN", "AWS_REGION"];
+pub const VARIABLES: [&str; 13] = [
+    "PROTECTED_STAGES",
+    "PARAMETER_PREFIX",
+    "MAX_ALARM_AGE_SECONDS",
+    "MODE",
+    "PIN",
+    "AWS_REGION",
+    "ALARM_TOPIC_ARN",
+    "BAKE_SECONDS",
+    "BAKE_NEEDS_DATA",
+    "ROLLBACK_WINDOW_SECONDS",
+    "COOLDOWN_SECONDS",
+    "MAX_ROLLBACKS_A_DAY",
+    "NOT_RECOVERED_SECONDS",
+];
 
 /// The oldest state change that is acted on, unless set otherwise, in seconds.
-pub const MAX_ALARM_AGE_SECONDS: i64 = 900;
+pub const MAX_ALARM_AGE_SECONDS: u32 = 900;
 
 /// The function's settings.
 #[derive(Clone, Debug)]
@@ -23,16 +37,38 @@ pub struct Config {
     pub names: Names,
     /// The oldest state change that is acted on; `None` where switched off by 0.
     pub max_age: Option<TimeDelta>,
-    /// Whether alarms may change a stage, or only have it said what would be done.
-    pub mode: Mode,
     /// Whether a recorded release is pinned by a parked stage.
     pub pin: bool,
     /// The region the function runs in.
     pub region: String,
+    /// The topic that guarding alarms notify.
+    pub topic: Option<String>,
+    /// How long after a rollback the alarm may stay in ALARM before somebody is told.
+    pub not_recovered: TimeDelta,
+    /// What a stage's policy may set otherwise.
+    pub terms: Terms,
+}
+
+/// On what terms a stage's release is proven, and taken off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Whether alarms may change the stage, or only have it said what would be done.
+    pub mode: Mode,
+    /// How long a release must be live with quiet alarms to become known-good.
+    pub bake: TimeDelta,
+    /// Whether a guarding alarm's metric must have had data meanwhile.
+    pub needs_data: bool,
+    /// How long after it went live a release may be taken off; `None` is without end.
+    pub window: Option<TimeDelta>,
+    /// The least time between two automatic rollbacks.
+    pub cooldown: TimeDelta,
+    /// The most automatic rollbacks in 24 hours.
+    pub max_rollbacks: u32,
 }
 
 /// What an alarm may lead to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Rollbacks.
     Enforce,
@@ -54,54 +90,81 @@ pub struct Protected {
 #[error("bad settings: {}", .0.join("; "))]
 pub struct BadSettings(pub Vec<String>);
 
+/// Collects what is wrong, so that all of it is told at once.
+struct Reader<G> {
+    get: G,
+    wrong: Vec<String>,
+}
+
+impl<G: Fn(&str) -> Option<String>> Reader<G> {
+    fn text(&self, name: &str) -> Option<String> {
+        (self.get)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn or_wrong<T>(&mut self, read: Result<T, String>) -> Option<T> {
+        read.map_err(|why| self.wrong.push(why)).ok()
+    }
+
+    fn number(&mut self, name: &str, default: u32, most: u32) -> u32 {
+        let Some(text) = self.text(name) else { return default };
+        let number = text.parse().ok().filter(|number| *number <= most);
+        let number = number.ok_or_else(|| format!("{name} is `{text}`; it is a number from 0 to {most}"));
+        self.or_wrong(number).unwrap_or(default)
+    }
+
+    fn seconds(&mut self, name: &str, default: u32, most: u32) -> TimeDelta {
+        TimeDelta::seconds(self.number(name, default, most).into())
+    }
+
+    fn one_of<T: Copy>(&mut self, name: &str, [first, second]: [(&str, T); 2]) -> T {
+        let read = match self.text(name) {
+            Some(value) if value == second.0 => Ok(second.1),
+            Some(value) if value != first.0 => {
+                Err(format!("{name} is `{value}`; it is `{}` or `{}`", first.0, second.0))
+            }
+            _ => Ok(first.1),
+        };
+        self.or_wrong(read).unwrap_or(first.1)
+    }
+}
+
 impl Config {
     /// Reads the settings through `get`, which gives a variable's value where it is set.
     ///
     /// # Errors
     /// [`BadSettings`] with one sentence for each variable that is missing or wrong.
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, BadSettings> {
-        let get = |name| get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-        let mut wrong = Vec::new();
-        let stages = stages(get("PROTECTED_STAGES")).unwrap_or_else(|why| {
-            wrong.push(why);
-            vec![]
-        });
-        let prefix = get("PARAMETER_PREFIX").unwrap_or_else(|| "/apigw-rollback".to_owned());
-        if !is_prefix(&prefix) {
-            wrong.push(format!(
-                "PARAMETER_PREFIX is `{prefix}`; it starts with `/`, has letters, digits, `.`, `-`, `_` between \
-                 slashes, and does not begin with /aws or /ssm"
-            ));
+        const DAY: u32 = 86_400;
+        let mut reader = Reader { get, wrong: vec![] };
+        let listed = stages(reader.text("PROTECTED_STAGES"));
+        let stages = reader.or_wrong(listed).unwrap_or_default();
+        let prefix = prefix(reader.text("PARAMETER_PREFIX"));
+        let prefix = reader.or_wrong(prefix).unwrap_or_default();
+        let age = reader.seconds("MAX_ALARM_AGE_SECONDS", MAX_ALARM_AGE_SECONDS, DAY);
+        let terms = Terms {
+            mode: reader.one_of("MODE", [("enforce", Mode::Enforce), ("observe", Mode::Observe)]),
+            bake: reader.seconds("BAKE_SECONDS", 1_800, 7 * DAY),
+            needs_data: reader.one_of("BAKE_NEEDS_DATA", [("on", true), ("off", false)]),
+            window: unless_zero(reader.seconds("ROLLBACK_WINDOW_SECONDS", DAY, 365 * DAY)),
+            cooldown: reader.seconds("COOLDOWN_SECONDS", 300, DAY),
+            max_rollbacks: reader.number("MAX_ROLLBACKS_A_DAY", 3, 20),
+        };
+        let pin = reader.one_of("PIN", [("on", true), ("off", false)]);
+        let topic = reader.text("ALARM_TOPIC_ARN");
+        if let Some(topic) = topic.as_ref().filter(|topic| !topic.starts_with("arn:")) {
+            reader.wrong.push(format!("ALARM_TOPIC_ARN is `{topic}`; it is the ARN of an SNS topic"));
         }
-        let age = get("MAX_ALARM_AGE_SECONDS").map_or(Ok(MAX_ALARM_AGE_SECONDS), |text| {
-            text.parse::<i64>().ok().filter(|age| (0..=86_400).contains(age)).ok_or(text)
+        let not_recovered = reader.seconds("NOT_RECOVERED_SECONDS", 900, DAY);
+        let region = reader.text("AWS_REGION");
+        let region = region.ok_or_else(|| {
+            "AWS_REGION is not set; Lambda sets it, elsewhere set it to the API's region".to_owned()
         });
-        let age = age.unwrap_or_else(|text| {
-            wrong.push(format!(
-                "MAX_ALARM_AGE_SECONDS is `{text}`; it is a number from 0 (no limit) to 86400"
-            ));
-            0
-        });
-        let mode = one_of("MODE", get("MODE"), [("enforce", Mode::Enforce), ("observe", Mode::Observe)]);
-        let mode = mode.unwrap_or_else(|why| {
-            wrong.push(why);
-            Mode::Observe
-        });
-        let pin = one_of("PIN", get("PIN"), [("on", true), ("off", false)]).unwrap_or_else(|why| {
-            wrong.push(why);
-            false
-        });
-        let region = get("AWS_REGION").unwrap_or_else(|| {
-            wrong.push(
-                "AWS_REGION is not set; Lambda sets it, elsewhere set it to the API's region".to_owned(),
-            );
-            String::new()
-        });
-        if !wrong.is_empty() {
-            return Err(BadSettings(wrong));
+        let region = reader.or_wrong(region).unwrap_or_default();
+        if !reader.wrong.is_empty() {
+            return Err(BadSettings(reader.wrong));
         }
-        let max_age = Some(age).filter(|age| *age > 0).map(TimeDelta::seconds);
-        Ok(Self { stages, names: Names::under(&prefix), max_age, mode, pin, region })
+        let (names, max_age) = (Names::under(&prefix), unless_zero(age));
+        Ok(Self { stages, names, max_age, pin, region, topic, not_recovered, terms })
     }
 
     /// The configured stages that a name or id and a stage's name could mean.
@@ -124,6 +187,26 @@ impl Config {
     pub fn home(&self, account: Option<&str>) -> Origin {
         Origin { account: account.map(str::to_owned), region: Some(self.region.clone()) }
     }
+}
+
+impl Terms {
+    /// These terms, with what a stage's policy sets otherwise.
+    #[must_use]
+    pub fn under(&self, policy: &Policy) -> Self {
+        let seconds = |seconds: u32| TimeDelta::seconds(seconds.into());
+        Self {
+            mode: policy.mode.unwrap_or(self.mode),
+            bake: policy.bake_seconds.map_or(self.bake, seconds),
+            needs_data: policy.bake_needs_data.unwrap_or(self.needs_data),
+            window: policy.rollback_window_seconds.map_or(self.window, |window| unless_zero(seconds(window))),
+            cooldown: policy.cooldown_seconds.map_or(self.cooldown, seconds),
+            max_rollbacks: policy.max_rollbacks_a_day.unwrap_or(self.max_rollbacks),
+        }
+    }
+}
+
+fn unless_zero(time: TimeDelta) -> Option<TimeDelta> {
+    Some(time).filter(|time| !time.is_zero())
 }
 
 fn stages(text: Option<String>) -> Result<Vec<Protected>, String> {
@@ -149,13 +232,15 @@ fn stages(text: Option<String>) -> Result<Vec<Protected>, String> {
         .collect()
 }
 
-fn one_of<T>(name: &str, value: Option<String>, [first, second]: [(&str, T); 2]) -> Result<T, String> {
-    match value {
-        None => Ok(first.1),
-        Some(value) if value == first.0 => Ok(first.1),
-        Some(value) if value == second.0 => Ok(second.1),
-        Some(value) => Err(format!("{name} is `{value}`; it is `{}` or `{}`", first.0, second.0)),
+fn prefix(text: Option<String>) -> Result<String, String> {
+    let prefix = text.unwrap_or_else(|| "/apigw-rollback".to_owned());
+    if is_prefix(&prefix) {
+        return Ok(prefix);
     }
+    Err(format!(
+        "PARAMETER_PREFIX is `{prefix}`; it starts with `/`, has letters, digits, `.`, `-`, `_` between slashes, \
+         and does not begin with /aws or /ssm"
+    ))
 }
 
 fn is_prefix(text: &str) -> bool {
@@ -185,7 +270,8 @@ mod tests {
     fn a_region_is_all_that_must_be_set() {
         let config = read(&[("AWS_REGION", "eu-west-1"), ("PROTECTED_STAGES", " ")]).unwrap();
         assert_eq!(config.max_age, Some(TimeDelta::seconds(900)));
-        assert_eq!((config.mode, config.pin), (Mode::Enforce, true));
+        assert_eq!((config.terms.mode, config.pin), (Mode::Enforce, true));
+        assert_eq!((config.terms.bake, config.terms.needs_data), (TimeDelta::minutes(30), true));
         assert_eq!(config.names, Names::under("/apigw-rollback"));
         assert_eq!(config.stages, []);
     }
@@ -199,10 +285,12 @@ mod tests {
             ("MAX_ALARM_AGE_SECONDS", "0"),
             ("MODE", "observe"),
             ("PIN", "off"),
+            ("ROLLBACK_WINDOW_SECONDS", "0"),
         ])
         .unwrap();
         assert_eq!(config.max_age, None);
-        assert_eq!((config.mode, config.pin), (Mode::Observe, false));
+        assert_eq!((config.terms.mode, config.pin), (Mode::Observe, false));
+        assert_eq!(config.terms.window, None);
         assert_eq!(config.names, Names::under("/team/rollback"));
         let orders = ApiRef::Name("orders".into());
         assert_eq!(config.named(&orders, "prod").collect::<Vec<_>>(), [&config.stages[0]]);
@@ -217,11 +305,33 @@ mod tests {
             ("MAX_ALARM_AGE_SECONDS", "soon"),
             ("MODE", "on"),
             ("PIN", "yes"),
+            ("ALARM_TOPIC_ARN", "alarms"),
+            ("BAKE_SECONDS", "-1"),
+            ("BAKE_NEEDS_DATA", "maybe"),
+            ("ROLLBACK_WINDOW_SECONDS", "1d"),
+            ("COOLDOWN_SECONDS", "99999999"),
+            ("MAX_ROLLBACKS_A_DAY", "many"),
+            ("NOT_RECOVERED_SECONDS", "1.5"),
         ])
         .unwrap_err();
         for name in VARIABLES {
             assert!(error.contains(name), "{name} is not named: {error}");
         }
+    }
+
+    #[test]
+    fn a_policy_sets_what_it_names_and_nothing_else() {
+        let terms = read(&[("AWS_REGION", "eu-west-1")]).unwrap().terms;
+        assert_eq!(terms.under(&Policy::default()), terms);
+        let policy = Policy {
+            mode: Some(Mode::Observe),
+            bake_seconds: Some(60),
+            rollback_window_seconds: Some(0),
+            ..Policy::default()
+        };
+        let expected =
+            Terms { mode: Mode::Observe, bake: TimeDelta::seconds(60), window: None, ..terms.clone() };
+        assert_eq!(terms.under(&policy), expected);
     }
 
     #[test]

@@ -1,20 +1,24 @@
 //! The decision: from what was observed to a plan, or to the reason for having none. Pure.
 
 mod check;
+mod guard;
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::alarm::{State, Watches};
-use crate::cloud::{AlarmNow, LiveStage, StageChange};
-use crate::config::Mode;
+use crate::cloud::{AlarmNow, StageChange};
+use crate::config::{Mode, Terms};
 use crate::observe::{KnownGood, Observed};
-use crate::release::{Record, Release, StageRef};
+use crate::records::Record;
+use crate::release::{Release, StageRef};
 use crate::target::{self, ApiRef, Target};
 use crate::verdict::Reason;
 
 pub use check::check;
+pub use guard::is_not_held;
 
 /// Who asks for the rollback.
 #[derive(Clone, Copy, Debug)]
@@ -25,9 +29,14 @@ pub enum Call<'a> {
         name: &'a str,
         /// The stage as the alarm named it.
         target: &'a Target,
+        /// Whether the sweep found the alarm, and not its event.
+        swept: bool,
     },
-    /// A person or a pipeline, who has looked already: the alarm's guards and the mode do not bind them.
-    Operator,
+    /// A person or a pipeline, who has looked already: what guards against alarms does not bind them.
+    Operator {
+        /// Whether they go back even from a release marked as not reversible.
+        force: bool,
+    },
     /// Nobody: what an alarm that fired now would lead to.
     Imagined,
 }
@@ -79,15 +88,15 @@ impl fmt::Display for Plan {
 }
 
 /// Decides in the order of the README's table of verdicts.
-pub fn decide(call: Call<'_>, observed: &Observed, mode: Mode) -> Decision {
-    match plan(call, observed, mode) {
+pub fn decide(call: Call<'_>, observed: &Observed, terms: &Terms, now: DateTime<Utc>) -> Decision {
+    match plan(call, observed, terms, now) {
         Ok(plan) => Decision::Act(Box::new(plan)),
         Err(reason) => Decision::Hold(reason),
     }
 }
 
-fn plan(call: Call<'_>, observed: &Observed, mode: Mode) -> Result<Plan, Reason> {
-    if let Call::Alarm { name, target } = call {
+fn plan(call: Call<'_>, observed: &Observed, terms: &Terms, now: DateTime<Utc>) -> Result<Plan, Reason> {
+    if let Call::Alarm { name, target, .. } = call {
         alarm_stands(name, target, observed)?;
     }
     is_protected(observed)?;
@@ -97,16 +106,32 @@ fn plan(call: Call<'_>, observed: &Observed, mode: Mode) -> Result<Plan, Reason>
             observed.stage.stage, observed.stage.api
         ))
     })?;
+    let operator = matches!(call, Call::Operator { .. });
+    if !operator {
+        guard::is_not_held(&observed.on_record, now)?;
+    }
     let (version, record) = record(observed)?;
     if live.release == record.release {
         let deployment = live.release.deployment.clone();
         return Err(Reason::AlreadyKnownGood { deployment, version, by: None });
     }
-    if let (Call::Alarm { .. }, Some(now)) = (call, &observed.alarm) {
-        unchanged_since(live, now)?;
+    let candidate = observed.on_record.candidate_for(&live.release);
+    if !operator {
+        guard::unchanged_since(call, live, observed.alarm.as_ref(), now)?;
+        let live_since = candidate.map(|candidate| candidate.first_seen).or(live.updated_at);
+        guard::is_in_window(live_since, terms, now)?;
     }
-    if mode == Mode::Observe && !matches!(call, Call::Operator) {
-        return Err(Reason::ObserveMode { deployment: record.release.deployment.clone() });
+    if !matches!(call, Call::Operator { force: true })
+        && candidate.is_some_and(|candidate| candidate.irreversible)
+    {
+        return Err(Reason::IrreversibleRelease { deployment: live.release.deployment.clone() });
+    }
+    is_no_bad_release(observed, version, record)?;
+    if !operator {
+        guard::is_not_too_soon(&observed.on_record.rollbacks, terms, now)?;
+        if terms.mode == Mode::Observe {
+            return Err(Reason::ObserveMode { deployment: record.release.deployment.clone() });
+        }
     }
     let change = change_between(&live.release, &record.release);
     Ok(Plan {
@@ -158,14 +183,14 @@ fn is_protected(observed: &Observed) -> Result<(), Reason> {
     if stage.is_parked() {
         return Err(Reason::NotProtected(format!("{stage} is a parked stage: it only holds a deployment")));
     }
-    if !observed.configured && matches!(observed.known_good, KnownGood::None { .. }) {
+    if !observed.configured && matches!(observed.on_record.known_good, KnownGood::None { .. }) {
         return Err(Reason::NotProtected(format!("{stage} is neither in PROTECTED_STAGES nor recorded")));
     }
     Ok(())
 }
 
 fn record(observed: &Observed) -> Result<(i64, &Record), Reason> {
-    match &observed.known_good {
+    match &observed.on_record.known_good {
         KnownGood::Found { version, record, .. } => Ok((*version, record)),
         KnownGood::None { parameter } => Err(Reason::NoKnownGood {
             parameter: parameter.clone(),
@@ -177,14 +202,24 @@ fn record(observed: &Observed) -> Result<(i64, &Record), Reason> {
     }
 }
 
-/// Both times come from AWS, so our own clock plays no part. What was deployed after the alarm fired may be
-/// the fix and is not undone.
-fn unchanged_since(live: &LiveStage, now: &AlarmNow) -> Result<(), Reason> {
-    match (live.updated_at, now.alarm.changed_at) {
-        (Some(changed_at), Some(alarm_at)) if changed_at > alarm_at => {
-            Err(Reason::ChangedAfterAlarm { changed_at, alarm_at })
-        }
-        _ => Ok(()),
+/// What was taken off once is no way back, until somebody lifts its quarantine.
+fn is_no_bad_release(observed: &Observed, version: i64, record: &Record) -> Result<(), Reason> {
+    if !observed.on_record.rollbacks.quarantines(&record.release) {
+        return Ok(());
+    }
+    Err(Reason::KnownGoodMissing {
+        deployment: record.release.deployment.clone(),
+        parameter: parameter(observed).to_owned(),
+        version,
+        why: "is in quarantine: it was taken off before".to_owned(),
+    })
+}
+
+fn parameter(observed: &Observed) -> &str {
+    match &observed.on_record.known_good {
+        KnownGood::Found { parameter, .. }
+        | KnownGood::None { parameter }
+        | KnownGood::Unusable { parameter, .. } => parameter,
     }
 }
 

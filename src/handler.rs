@@ -4,16 +4,17 @@ use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use crate::alarm::Alarm;
-use crate::cloud::Cloud;
+use crate::alarm::{Alarm, State};
+use crate::cloud::{Cloud, CloudError};
 use crate::decide::Call;
-use crate::observe;
-use crate::record::record;
+use crate::incident;
+use crate::observe::{self, OnRecord};
+use crate::operate::operate;
 use crate::report::{Caller, Outcome, Report};
-use crate::rollback::{Ask, Run, rollback};
-use crate::signal::{self, Command, Signal, Verb};
-use crate::status::status;
-use crate::target::{ApiRef, Target};
+use crate::rollback::{Ask, rollback};
+use crate::run::Run;
+use crate::signal::{self, Signal};
+use crate::target::{self, Target};
 use crate::triage::{self, Bounds};
 use crate::verdict::Reason;
 
@@ -46,7 +47,7 @@ pub async fn handle<C: Cloud>(event: &str, run: &Run<'_, C>) -> Answer {
     for delivery in event.deliveries {
         let reports = match &delivery.signal {
             Signal::Alarm(alarm) => on_alarm(run, alarm).await,
-            Signal::Command(command) => vec![on_command(run, command).await],
+            Signal::Command(command) => operate(run, command).await,
             Signal::Unreadable(reason) => vec![run.no(&Caller::unknown(), reason)],
         };
         if reports.iter().any(|report| report.outcome.is_failure()) {
@@ -60,7 +61,7 @@ pub async fn handle<C: Cloud>(event: &str, run: &Run<'_, C>) -> Answer {
 
 async fn on_alarm<C: Cloud>(run: &Run<'_, C>, alarm: &Alarm) -> Vec<Report> {
     let caller = Caller::alarm(alarm);
-    let bounds = Bounds { home: run.config.home(run.account), max_age: run.config.max_age, now: run.now };
+    let bounds = Bounds { home: run.config.home(run.account()), max_age: run.config.max_age, now: run.now };
     let targets = match triage::of(alarm, &bounds) {
         Err(Reason::Composite(children)) => match triage::is_current(alarm, &bounds) {
             Ok(()) => match observe::children(run.cloud, &alarm.name, &children).await {
@@ -76,10 +77,19 @@ async fn on_alarm<C: Cloud>(run: &Run<'_, C>, alarm: &Alarm) -> Vec<Report> {
     };
     let targets = match targets {
         Ok(targets) => targets,
-        Err(reason) => return vec![run.no(&caller, &reason)],
+        Err(reason) => {
+            let is_ok = reason == Reason::NotInAlarm(State::Ok);
+            let reports = if is_ok { on_ok(run, alarm, &caller).await } else { Ok(vec![]) };
+            return match reports {
+                Ok(reports) if reports.is_empty() => vec![run.no(&caller, &reason)],
+                Ok(reports) => reports,
+                Err(error) => vec![run.failed(&caller, &error)],
+            };
+        }
     };
     let runs = targets.iter().map(|target| {
-        let ask = Ask { call: Call::Alarm { name: &alarm.name, target }, version: None, dry: false };
+        let ask =
+            Ask { call: Call::Alarm { name: &alarm.name, target, swept: false }, version: None, dry: false };
         on_target(run, target, ask, &caller)
     });
     futures_util::stream::iter(runs).buffered(AT_ONCE).collect().await
@@ -93,31 +103,25 @@ async fn on_target<C: Cloud>(run: &Run<'_, C>, target: &Target, ask: Ask<'_>, ca
     }
 }
 
-async fn on_command<C: Cloud>(run: &Run<'_, C>, command: &Command) -> Report {
-    let caller = Caller {
-        kind: command.verb.word().to_owned(),
-        name: command.who.clone(),
-        why: command.reason.clone(),
-        ..Caller::default()
-    };
-    let target = Target {
-        api: ApiRef::parse(&command.stage.api),
-        stage: command.stage.name.clone(),
-        canary: false,
-        protocol: None,
-    };
-    let stage = match observe::resolve(run.cloud, run.config, &target).await {
-        Ok(Ok(stage)) => stage,
-        Ok(Err(reason)) => return run.no(&caller, &reason),
-        Err(error) => return run.failed(&caller, &error),
-    };
-    let ask = |dry| Ask { call: Call::Operator, version: command.to, dry };
-    match command.verb {
-        Verb::Record => record(run, &stage, command, &caller).await,
-        Verb::Status => status(run, &stage, &caller).await,
-        Verb::Rollback => rollback(run, &stage, ask(false), &caller).await,
-        Verb::Plan => rollback(run, &stage, ask(true), &caller).await,
+/// An OK closes the incidents that the alarm opened. It is a hint as well: CloudWatch is asked.
+async fn on_ok<C: Cloud>(
+    run: &Run<'_, C>,
+    alarm: &Alarm,
+    caller: &Caller,
+) -> Result<Vec<Report>, CloudError> {
+    let mut reports = Vec::new();
+    for target in target::of(alarm).unwrap_or_default() {
+        let Ok(stage) = observe::resolve(run.cloud, run.config, &target).await? else { continue };
+        let wanted = [run.config.names.rollbacks(&stage)];
+        let names = [alarm.name.clone()];
+        let (found, now) = tokio::join!(run.cloud.parameters(&wanted), run.cloud.alarms(&names));
+        let rollbacks = OnRecord::of(run.config, &stage, &found?).rollbacks;
+        if let Some(ok) = now?.into_iter().find(|now| now.alarm.state == State::Ok) {
+            let at = ok.alarm.changed_at.unwrap_or(run.now);
+            reports.extend(incident::recovered(run, &stage, &rollbacks, &alarm.name, at, caller).await);
+        }
     }
+    Ok(reports)
 }
 
 impl Answer {

@@ -27,14 +27,23 @@ pub mod verdict;
 
 pub mod apply;
 pub mod decide;
+pub mod incident;
 pub mod observe;
 pub mod rollback;
+pub mod run;
 
-pub mod pin;
-pub mod record;
+pub mod operate;
 pub mod status;
+
+pub mod guards;
+pub mod pin;
+pub mod promote;
+pub mod record;
+pub mod sweep;
+pub mod tend;
 
 pub mod cloud;
 pub mod config;
+pub mod records;
 pub mod release;
 pub mod report;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use apigw_rollback::cloud::aws::{Clients, load_settings};
 use apigw_rollback::config::Config;
 use apigw_rollback::handler::{RunFailed, handle};
-use apigw_rollback::rollback::Run;
+use apigw_rollback::run::Run;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -29,11 +29,13 @@ async fn main() -> Result<(), Error> {
         let (now, began) = (SystemTime::now(), Instant::now());
         let left = context.deadline().duration_since(now).unwrap_or_default();
         let deadline = began + left.saturating_sub(TO_REPORT);
+        // Without the version or alias that it was called by: alarms may name any of them.
+        let function = context.invoked_function_arn.splitn(8, ':').take(7).collect::<Vec<_>>().join(":");
         let run = Run {
             cloud: &clients.until(deadline),
             config,
             id: &context.request_id,
-            account: context.invoked_function_arn.split(':').nth(4).filter(|account| !account.is_empty()),
+            function: Some(function.as_str()).filter(|arn| arn.starts_with("arn:")),
             now: now.into(),
             began,
             deadline,

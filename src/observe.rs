@@ -1,9 +1,10 @@
 //! The read phase: everything a decision needs, read in one place before anything is decided.
 
 use crate::alarm::{Watches, name_of};
-use crate::cloud::{AlarmNow, Cloud, CloudError, LiveStage};
+use crate::cloud::{AlarmNow, Cloud, CloudError, LiveStage, Parameter};
 use crate::config::Config;
-use crate::release::{self, NameIndex, Protocol, Record, StageRef};
+use crate::records::{self, Candidate, Hold, NameIndex, Policy, Record, Rollbacks, Stored};
+use crate::release::{Protocol, Release, StageRef};
 use crate::target::{ApiRef, Target};
 use crate::verdict::Reason;
 
@@ -19,10 +20,27 @@ pub struct Observed {
     pub configured: bool,
     /// The stage as it is; `None` where API Gateway has none.
     pub live: Option<LiveStage>,
-    /// What the record says.
-    pub known_good: KnownGood,
+    /// What Parameter Store has about it.
+    pub on_record: OnRecord,
     /// The alarm that called, as it is now; `None` where unknown, or where none called.
     pub alarm: Option<AlarmNow>,
+}
+
+/// What Parameter Store has about a stage.
+#[derive(Clone, Debug)]
+pub struct OnRecord {
+    /// The known-good release.
+    pub known_good: KnownGood,
+    /// The release that was live and unproven when last looked at.
+    pub candidate: Option<Candidate>,
+    /// An operator's hold, also one that has ended.
+    pub hold: Option<Hold>,
+    /// The stage's own settings.
+    pub policy: Policy,
+    /// The latest rollbacks.
+    pub rollbacks: Rollbacks,
+    /// A parameter that cannot be read, and why: the stage counts as held.
+    pub unreadable: Option<String>,
 }
 
 /// What Parameter Store has on the known-good release.
@@ -51,7 +69,7 @@ pub enum KnownGood {
     },
 }
 
-/// Reads stage, record and alarm at once: one round trip.
+/// Reads stage, records and alarm at once: one round trip.
 ///
 /// # Errors
 /// The first call that failed; "does not exist" is no failure.
@@ -62,28 +80,82 @@ pub async fn observe<C: Cloud>(
     version: Option<i64>,
     alarm: Option<&str>,
 ) -> Result<Observed, CloudError> {
-    let parameter = config.names.known_good(stage);
-    let wanted = [version.map_or_else(|| parameter.clone(), |version| format!("{parameter}:{version}"))];
-    let (live, records, alarms) = tokio::join!(cloud.stage(stage), cloud.parameters(&wanted), async {
+    let names = &config.names;
+    let known_good = names.known_good(stage);
+    let known_good = version.map_or_else(|| known_good.clone(), |version| format!("{known_good}:{version}"));
+    let beside = [names.candidate(stage), names.hold(stage), names.policy(stage), names.rollbacks(stage)];
+    let wanted: Vec<String> = std::iter::once(known_good.clone()).chain(beside).collect();
+    let (live, found, alarms) = tokio::join!(cloud.stage(stage), cloud.parameters(&wanted), async {
         match alarm {
             Some(name) => cloud.alarms(&[name.to_owned()]).await,
             None => Ok(vec![]),
         }
     });
-    let known_good = match records?.into_iter().find(|found| found.name == parameter) {
-        Some(found) => match usable(&found.value, stage, &config.region) {
-            Ok(record) => KnownGood::Found { parameter, version: found.version, record: Box::new(record) },
-            Err(why) => KnownGood::Unusable { parameter, why },
-        },
-        None => KnownGood::None { parameter: wanted.concat() },
-    };
+    let mut on_record = OnRecord::of(config, stage, &found?);
+    if let KnownGood::None { parameter } = &mut on_record.known_good {
+        *parameter = known_good;
+    }
     Ok(Observed {
         stage: stage.clone(),
         configured: config.entry(stage).is_some(),
         live: live?,
-        known_good,
+        on_record,
         alarm: alarms?.into_iter().find(|now| Some(now.alarm.name.as_str()) == alarm),
     })
+}
+
+impl OnRecord {
+    /// What these parameters say about a stage; those of other stages are passed over. No I/O.
+    #[must_use]
+    pub fn of(config: &Config, stage: &StageRef, found: &[Parameter]) -> Self {
+        let names = &config.names;
+        let value = |name: &str| found.iter().find(|found| found.name == name);
+        let parameter = names.known_good(stage);
+        let known_good = match value(&parameter) {
+            Some(found) => match usable(&found.value, stage, &config.region) {
+                Ok(record) => {
+                    KnownGood::Found { parameter, version: found.version, record: Box::new(record) }
+                }
+                Err(why) => KnownGood::Unusable { parameter, why },
+            },
+            None => KnownGood::None { parameter },
+        };
+        let mut unreadable = None;
+        Self {
+            known_good,
+            candidate: read(value(&names.candidate(stage)), &mut unreadable),
+            hold: read(value(&names.hold(stage)), &mut unreadable),
+            policy: read(value(&names.policy(stage)), &mut unreadable).unwrap_or_default(),
+            rollbacks: read(value(&names.rollbacks(stage)), &mut unreadable).unwrap_or_default(),
+            unreadable,
+        }
+    }
+
+    /// The version and the record of the known-good release, where there is a usable one.
+    #[must_use]
+    pub fn good(&self) -> Option<(i64, &Record)> {
+        match &self.known_good {
+            KnownGood::Found { version, record, .. } => Some((*version, record)),
+            KnownGood::None { .. } | KnownGood::Unusable { .. } => None,
+        }
+    }
+
+    /// The candidate, where it is this release.
+    #[must_use]
+    pub fn candidate_for(&self, release: &Release) -> Option<&Candidate> {
+        self.candidate.as_ref().filter(|candidate| candidate.release == *release)
+    }
+}
+
+fn read<T: Stored>(found: Option<&Parameter>, unreadable: &mut Option<String>) -> Option<T> {
+    let found = found?;
+    match records::parse(&found.value) {
+        Ok(value) => Some(value),
+        Err(why) => {
+            *unreadable = Some(format!("the parameter `{}` {why}", found.name));
+            None
+        }
+    }
 }
 
 /// Reads a record and refuses one that is not this stage's own or could not be put back as it is.
@@ -91,7 +163,7 @@ pub async fn observe<C: Cloud>(
 /// # Errors
 /// A sentence's end for "the parameter X ...".
 pub fn usable(value: &str, stage: &StageRef, region: &str) -> Result<Record, String> {
-    let record: Record = release::parse(value)?;
+    let record: Record = records::parse(value)?;
     if record.stage != *stage {
         return Err(format!("belongs to {}, not to {stage}", record.stage));
     }
@@ -132,7 +204,7 @@ pub async fn resolve<C: Cloud>(
     let parameter = config.names.api_name(name);
     let found = cloud.parameters(std::slice::from_ref(&parameter)).await?;
     if let Some(found) = found.into_iter().find(|found| found.name == parameter) {
-        return Ok(match release::parse::<NameIndex>(&found.value) {
+        return Ok(match records::parse::<NameIndex>(&found.value) {
             Ok(index) => one_api(target, index.apis),
             Err(why) => Err(Reason::NoKnownGood { parameter, why }),
         });

@@ -1,22 +1,40 @@
-//! The `record` command: the live release becomes the known-good one.
+//! Recording: the live release becomes the known-good one, for the `record` command and for promotions.
 
 use crate::cloud::{Cloud, CloudError, Deployment, LiveStage, Write, Written};
+use crate::incident;
 use crate::observe::{KnownGood, Observed, observe};
 use crate::pin;
-use crate::release::{self, NameIndex, Record, SCHEMA, StageRef};
+use crate::records::{self, Incident, NameIndex, Record, SCHEMA};
+use crate::release::{Release, StageRef};
 use crate::report::{Caller, Outcome, Report};
-use crate::rollback::Run;
-use crate::signal::Command;
-use crate::verdict::Reason;
+use crate::run::Run;
+use crate::verdict::{Reason, stamp};
+
+/// What is written with the release.
+#[derive(Clone, Debug)]
+pub struct Recording<'a> {
+    /// The release's name for people.
+    pub label: Option<String>,
+    /// The changelog's note.
+    pub note: Option<String>,
+    /// Who records.
+    pub who: Option<String>,
+    /// Whether the release cannot be left by going back.
+    pub irreversible: bool,
+    /// The release that was proven; nothing else is recorded. `None` takes what is live.
+    pub expected: Option<&'a Release>,
+    /// The outcome that is reported.
+    pub outcome: Outcome,
+}
 
 /// Records the live release of a stage, indexes its API's name, and pins its deployment.
 pub async fn record<C: Cloud>(
     run: &Run<'_, C>,
     stage: &StageRef,
-    command: &Command,
+    recording: Recording<'_>,
     caller: &Caller,
 ) -> Report {
-    match try_record(run, stage, command, caller).await {
+    match try_record(run, stage, recording, caller).await {
         Ok(report) => report.on(stage),
         Err(error) => run.failed(caller, &error).on(stage),
     }
@@ -25,20 +43,26 @@ pub async fn record<C: Cloud>(
 async fn try_record<C: Cloud>(
     run: &Run<'_, C>,
     stage: &StageRef,
-    command: &Command,
+    recording: Recording<'_>,
     caller: &Caller,
 ) -> Result<Report, CloudError> {
     let observed = observe(run.cloud, run.config, stage, None, None).await?;
-    let (deployment, api_name) = tokio::join!(
+    let (deployment, incident, api_name) = tokio::join!(
         async {
             match &observed.live {
                 Some(live) => run.cloud.deployment(&stage.api, &live.release.deployment).await,
                 None => Ok(None),
             }
         },
+        async {
+            match &observed.live {
+                Some(live) => incident::quarantine(run, stage, &live.release.fingerprint()).await,
+                None => Ok(None),
+            }
+        },
         api_name(run, stage),
     );
-    let (live, deployment) = match recordable(&observed, deployment?) {
+    let (live, deployment) = match recordable(&observed, deployment?, incident?, recording.expected) {
         Ok(good) => good,
         Err(reason) => return Ok(run.no(caller, &reason)),
     };
@@ -51,11 +75,12 @@ async fn try_record<C: Cloud>(
         created: deployment.created,
         recorded_at: run.now,
         pinned: run.config.pin,
-        label: command.label.clone(),
-        note: command.note.clone(),
-        who: command.who.clone(),
+        label: recording.label,
+        note: recording.note,
+        who: recording.who,
+        irreversible: recording.irreversible,
     };
-    let (version, is_new) = match store(run, &record, &observed.known_good).await? {
+    let (version, is_new) = match store(run, &record, &observed.on_record.known_good).await? {
         Ok(stored) => stored,
         Err(why) => return Ok(run.no(caller, &Reason::NotRecordable(why))),
     };
@@ -73,16 +98,18 @@ async fn try_record<C: Cloud>(
         record.release.deployment,
         if is_new { "" } else { ", as it was already" }
     );
-    let report = run.report(caller, Outcome::Recorded, message);
+    let report = run.report(caller, recording.outcome, message);
     let release = Some(record.release);
     Ok(Report { before: release.clone(), after: release, version: Some(version), warnings, ..report })
 }
 
-/// Whether the live release can be a known-good one.
-fn recordable(
-    observed: &Observed,
+/// Whether the live release can be a known-good one. Pure.
+fn recordable<'a>(
+    observed: &'a Observed,
     deployment: Option<Deployment>,
-) -> Result<(&LiveStage, Deployment), Reason> {
+    incident: Option<Incident>,
+    expected: Option<&Release>,
+) -> Result<(&'a LiveStage, Deployment), Reason> {
     let stage = &observed.stage;
     if stage.is_parked() {
         return Err(Reason::NotRecordable(format!(
@@ -95,10 +122,24 @@ fn recordable(
             stage.stage, stage.api
         )));
     };
+    if expected.is_some_and(|expected| *expected != live.release) {
+        return Err(Reason::NotProven(
+            "the stage was changed before the release could be recorded".to_owned(),
+        ));
+    }
     if let Some(canary) = &live.release.canary {
         return Err(Reason::NotRecordable(format!(
             "{stage} has a canary with {} % of the traffic: promote or remove it first",
             canary.percent
+        )));
+    }
+    if let Some(incident) = incident {
+        return Err(Reason::NotRecordable(format!(
+            "{stage} serves a release in quarantine: it was taken off at {} by `{}`; if it is good after all, send \
+             a `lift` command with the incident `{}` first",
+            stamp(incident.at),
+            incident.by,
+            live.release.fingerprint()
         )));
     }
     let Some(deployment) = deployment else {
@@ -107,7 +148,7 @@ fn recordable(
             live.release.deployment
         )));
     };
-    if let KnownGood::Unusable { parameter, why } = &observed.known_good {
+    if let KnownGood::Unusable { parameter, why } = &observed.on_record.known_good {
         return Err(Reason::NoKnownGood { parameter: parameter.clone(), why: why.clone() });
     }
     Ok((live, deployment))
@@ -125,7 +166,7 @@ async fn store<C: Cloud>(
             return Ok(Ok((*version, false)));
         }
     }
-    let value = match release::print(record) {
+    let value = match records::print(record) {
         Ok(value) => value,
         Err(why) => return Ok(Err(why)),
     };
@@ -150,7 +191,7 @@ async fn index<C: Cloud>(run: &Run<'_, C>, name: &str, api: &str) -> Result<(), 
     let found = run.cloud.parameters(std::slice::from_ref(&parameter)).await.map_err(told)?;
     let known = found.iter().find(|found| found.name == parameter);
     let mut index = match known {
-        Some(found) => release::parse::<NameIndex>(&found.value)
+        Some(found) => records::parse::<NameIndex>(&found.value)
             .map_err(|why| format!("the API's name is not indexed: the parameter `{parameter}` {why}"))?,
         None => NameIndex { schema: SCHEMA, apis: vec![] },
     };
@@ -158,6 +199,6 @@ async fn index<C: Cloud>(run: &Run<'_, C>, name: &str, api: &str) -> Result<(), 
         return Ok(());
     }
     index.apis.push(api.to_owned());
-    let value = release::print(&index)?;
+    let value = records::print(&index)?;
     run.cloud.put_parameter(&parameter, &value, Write::Overwrite).await.map_err(told).map(|_| ())
 }

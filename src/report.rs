@@ -22,6 +22,16 @@ pub enum Outcome {
     Recorded,
     /// `status`: see the details.
     Status,
+    /// The sweep, or `promote`: the live release is known-good from now on.
+    Promoted,
+    /// The alarm is OK again after a rollback.
+    Recovered,
+    /// The sweep went through; what it did is in reports of their own.
+    Swept,
+    /// A command was carried out.
+    Done,
+    /// The safety net has a hole, or did not help: somebody must look.
+    Attention,
     /// A rollback was thinkable and was not done.
     Held,
     /// The signal can never lead to anything.

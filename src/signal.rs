@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::alarm::Alarm;
 use crate::verdict::Reason;
 
-pub(crate) use payload::{says_no_datapoints, triggering_alarms};
+pub(crate) use payload::says_no_datapoints;
 
 pub use command::{Command, StageArg, Verb};
 

@@ -82,8 +82,22 @@ pub enum Reason {
     AlreadyKnownGood { deployment: String, version: i64, by: Option<String> },
     /// The stage was changed after the alarm fired: the new release may be the fix.
     ChangedAfterAlarm { changed_at: DateTime<Utc>, alarm_at: DateTime<Utc> },
-    /// The known-good deployment does not exist any more.
-    KnownGoodMissing { deployment: String, parameter: String, version: i64 },
+    /// The release has been live for too long for the alarm to be about it.
+    OutsideWindow { live_since: DateTime<Utc>, window_seconds: i64 },
+    /// The live release was recorded or announced as one that cannot be left by going back.
+    IrreversibleRelease { deployment: String },
+    /// An operator holds the stage, or one of its parameters cannot be read.
+    HeldByOperator(String),
+    /// The stage was put back a moment ago, or too often.
+    Cooldown(String),
+    /// The known-good deployment is gone or in quarantine, and no older version serves.
+    KnownGoodMissing { deployment: String, parameter: String, version: i64, why: String },
+    /// `promote` and the sweep: the live release is not proven.
+    NotProven(String),
+    /// The sweep: the known-good deployment is not kept from being deleted.
+    NotPinned(String),
+    /// The sweep: the alarm is still in ALARM long after the rollback.
+    NotRecovered { alarm: String, rolled_back_at: DateTime<Utc> },
     /// `record`: the live release cannot be a known-good one.
     NotRecordable(String),
     /// The function is set to observe only.
@@ -94,107 +108,139 @@ impl Reason {
     /// The stable code, as in reports, in `explain` and in the README.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        self.row().0
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::NotAnAlarm(_) => "not-an-alarm",
+            Self::NotAStateChange(_) => "not-a-state-change",
+            Self::Suppressed(_) => "suppressed",
+            Self::NotInAlarm(State::InsufficientData) => "insufficient-data",
+            Self::NotInAlarm(_) => "ok",
+            Self::NotApiGateway(_) => "not-api-gateway",
+            Self::NoStage(_) => "no-stage",
+            Self::AmbiguousTarget(_) => "ambiguous-target",
+            Self::WrongAccount { .. } => "wrong-account",
+            Self::WrongRegion { .. } => "wrong-region",
+            Self::NoDatapoints => "no-datapoints",
+            Self::Stale { .. } => "stale",
+            Self::Composite(_) => "composite",
+            Self::AlarmCleared { .. } => "alarm-cleared",
+            Self::AlarmUnknown { .. } => "alarm-unknown",
+            Self::AlarmActionsDisabled { .. } => "alarm-actions-disabled",
+            Self::NotProtected(_) => "not-protected",
+            Self::NoKnownGood { .. } => "no-known-good",
+            Self::AlreadyKnownGood { .. } => "already-known-good",
+            Self::ChangedAfterAlarm { .. } => "changed-after-alarm",
+            Self::OutsideWindow { .. } => "outside-window",
+            Self::IrreversibleRelease { .. } => "irreversible-release",
+            Self::HeldByOperator(_) => "held-by-operator",
+            Self::Cooldown(_) => "cooldown",
+            Self::NotProven(_) => "not-proven",
+            Self::NotPinned(_) => "not-pinned",
+            Self::NotRecovered { .. } => "not-recovered",
+            Self::KnownGoodMissing { .. } => "known-good-missing",
+            Self::NotRecordable(_) => "not-recordable",
+            Self::ObserveMode { .. } => "observe-mode",
+        }
     }
 
     /// How strong this reason is among several.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        self.row().1
+        match self {
+            Self::Malformed(_)
+            | Self::NotAnAlarm(_)
+            | Self::NoStage(_)
+            | Self::AmbiguousTarget(_)
+            | Self::WrongAccount { .. }
+            | Self::WrongRegion { .. }
+            | Self::NotRecordable(_) => Kind::Reject,
+            Self::NotAStateChange(_) | Self::Suppressed(_) | Self::NotInAlarm(_) | Self::NotApiGateway(_) => {
+                Kind::Ignore
+            }
+            Self::NoDatapoints
+            | Self::Stale { .. }
+            | Self::AlarmCleared { .. }
+            | Self::AlarmUnknown { .. }
+            | Self::AlarmActionsDisabled { .. }
+            | Self::NotProtected(_)
+            | Self::NoKnownGood { .. }
+            | Self::AlreadyKnownGood { .. }
+            | Self::ChangedAfterAlarm { .. }
+            | Self::OutsideWindow { .. }
+            | Self::IrreversibleRelease { .. }
+            | Self::HeldByOperator(_)
+            | Self::Cooldown(_)
+            | Self::NotProven(_)
+            | Self::NotPinned(_)
+            | Self::NotRecovered { .. }
+            | Self::KnownGoodMissing { .. }
+            | Self::ObserveMode { .. } => Kind::Hold,
+            Self::Composite(_) => Kind::Lookup,
+        }
     }
 
     /// What a person should do about it; empty where nothing is to be done.
     #[must_use]
     pub fn advice(&self) -> &'static str {
-        self.row().2
-    }
-
-    fn row(&self) -> (&'static str, Kind, &'static str) {
         match self {
-            Self::Malformed(_) => ("malformed", Kind::Reject, "find out who sends this to the function"),
-            Self::NotAnAlarm(_) => (
-                "not-an-alarm",
-                Kind::Reject,
-                "subscribe the function to alarms only, or send a command it knows",
-            ),
-            Self::NotAStateChange(_) => ("not-a-state-change", Kind::Ignore, ""),
-            Self::Suppressed(_) => ("suppressed", Kind::Ignore, ""),
-            Self::NotInAlarm(State::InsufficientData) => ("insufficient-data", Kind::Ignore, ""),
-            Self::NotInAlarm(_) => ("ok", Kind::Ignore, ""),
-            Self::NotApiGateway(_) => ("not-api-gateway", Kind::Ignore, ""),
-            Self::NoStage(_) => (
-                "no-stage",
-                Kind::Reject,
-                "see that the alarm names a stage that exists: by the dimensions ApiName and Stage, or by `rollback-target: <api>/<stage>` in its description",
-            ),
-            Self::AmbiguousTarget(_) => (
-                "ambiguous-target",
-                Kind::Reject,
-                "write `rollback-target: <api id>/<stage>` into the alarm's description",
-            ),
-            Self::WrongAccount { .. } => (
-                "wrong-account",
-                Kind::Reject,
-                "deploy the function in the account of the API and of its alarm",
-            ),
-            Self::WrongRegion { .. } => (
-                "wrong-region",
-                Kind::Reject,
-                "deploy the function in the region of the API and of its alarm",
-            ),
-            Self::NoDatapoints => (
-                "no-datapoints",
-                Kind::Hold,
-                "set TreatMissingData to notBreaching, and see why the metric has no data",
-            ),
-            Self::Stale { .. } => (
-                "stale",
-                Kind::Hold,
-                "look at the alarm; if it is still in ALARM, roll back by hand with the `rollback` command",
-            ),
-            Self::Composite(_) => ("composite", Kind::Lookup, ""),
-            Self::AlarmCleared { .. } => ("alarm-cleared", Kind::Hold, ""),
-            Self::AlarmUnknown { .. } => (
-                "alarm-unknown",
-                Kind::Hold,
-                "see who published this message, and that the alarm still exists",
-            ),
-            Self::AlarmActionsDisabled { .. } => (
-                "alarm-actions-disabled",
-                Kind::Hold,
-                "enable the alarm's actions when the work on it is done",
-            ),
-            Self::NotProtected(_) => (
-                "not-protected",
-                Kind::Hold,
-                "add the stage to PROTECTED_STAGES, or send a `record` command for it, if it is to be protected",
-            ),
-            Self::NoKnownGood { .. } => (
-                "no-known-good",
-                Kind::Hold,
-                "bring the stage to a good release and send a `record` command; a parameter that cannot be used must be deleted first",
-            ),
-            Self::AlreadyKnownGood { .. } => (
-                "already-known-good",
-                Kind::Hold,
-                "if the alarm stays, the release is not the cause: look at what is behind the API",
-            ),
-            Self::ChangedAfterAlarm { .. } => (
-                "changed-after-alarm",
-                Kind::Hold,
-                "see whether the new release cures it; if not, send a `rollback` command",
-            ),
-            Self::KnownGoodMissing { .. } => (
-                "known-good-missing",
-                Kind::Hold,
-                "deploy the last good version anew, record it, and keep pinning on so that its deployment stays",
-            ),
-            Self::NotRecordable(_) => {
-                ("not-recordable", Kind::Reject, "bring the stage to a whole release, then record it")
+            Self::NotAStateChange(_)
+            | Self::Suppressed(_)
+            | Self::NotInAlarm(_)
+            | Self::NotApiGateway(_)
+            | Self::Composite(_)
+            | Self::AlarmCleared { .. }
+            | Self::NotProven(_) => "",
+            Self::Malformed(_) => "find out who sends this to the function",
+            Self::NotAnAlarm(_) => "subscribe the function to alarms only, or send a command it knows",
+            Self::NoStage(_) => {
+                "see that the alarm names a stage that exists: by the dimensions ApiName and Stage, or by `rollback-target: <api>/<stage>` in its description"
             }
-            Self::ObserveMode { .. } => {
-                ("observe-mode", Kind::Hold, "set MODE to enforce to let the function act")
+            Self::AmbiguousTarget(_) => {
+                "write `rollback-target: <api id>/<stage>` into the alarm's description"
             }
+            Self::WrongAccount { .. } => "deploy the function in the account of the API and of its alarm",
+            Self::WrongRegion { .. } => "deploy the function in the region of the API and of its alarm",
+            Self::NoDatapoints => "set TreatMissingData to notBreaching, and see why the metric has no data",
+            Self::Stale { .. } => {
+                "look at the alarm; if it is still in ALARM, roll back by hand with the `rollback` command"
+            }
+            Self::AlarmUnknown { .. } => "see who published this message, and that the alarm still exists",
+            Self::AlarmActionsDisabled { .. } => "enable the alarm's actions when the work on it is done",
+            Self::NotProtected(_) => {
+                "add the stage to PROTECTED_STAGES, or send a `record` command for it, if it is to be protected"
+            }
+            Self::NoKnownGood { .. } => {
+                "bring the stage to a good release and send a `record` command; a parameter that cannot be used must be deleted first"
+            }
+            Self::AlreadyKnownGood { .. } => {
+                "if the alarm stays, the release is not the cause: look at what is behind the API"
+            }
+            Self::ChangedAfterAlarm { .. } => {
+                "see whether the new release cures it; if not, send a `rollback` command"
+            }
+            Self::OutsideWindow { .. } => {
+                "look behind the API: this release has served for long; send a `rollback` command if it is the cause"
+            }
+            Self::IrreversibleRelease { .. } => {
+                "go forward with a fix; only if going back is safe, send a `rollback` command with `force`"
+            }
+            Self::HeldByOperator(_) => {
+                "send a `release-hold` command when the work is done; a parameter that cannot be read must be corrected or deleted"
+            }
+            Self::Cooldown(_) => {
+                "find out why going back did not help; a `rollback` command is not bound by this"
+            }
+            Self::NotPinned(_) => {
+                "remove what stands in the way: until then a deploy may delete the way back"
+            }
+            Self::NotRecovered { .. } => {
+                "the release was not the cause, or not the only one: look behind the API"
+            }
+            Self::KnownGoodMissing { .. } => {
+                "deploy the last good version anew, record it, and keep pinning on so that its deployment stays"
+            }
+            Self::NotRecordable(_) => "bring the stage to a whole release, then record it",
+            Self::ObserveMode { .. } => "set MODE to enforce to let the function act",
         }
     }
 }
@@ -207,6 +253,10 @@ impl fmt::Display for Reason {
             | Self::NoStage(what)
             | Self::AmbiguousTarget(what)
             | Self::NotProtected(what)
+            | Self::HeldByOperator(what)
+            | Self::Cooldown(what)
+            | Self::NotProven(what)
+            | Self::NotPinned(what)
             | Self::NotRecordable(what) => f.write_str(what),
             Self::NotAStateChange(what) => write!(f, "the event tells of `{what}`, not of a change of state"),
             Self::Suppressed(by) => write!(f, "the alarm's actions are suppressed by `{by}`"),
@@ -253,9 +303,22 @@ impl fmt::Display for Reason {
                 stamp(*changed_at),
                 stamp(*alarm_at)
             ),
-            Self::KnownGoodMissing { deployment, parameter, version } => write!(
+            Self::OutsideWindow { live_since, window_seconds } => write!(
                 f,
-                "the known-good deployment `{deployment}` (parameter `{parameter}`, version {version}) does not exist any more"
+                "the release is live since {}, longer than the rollback window of {window_seconds} s",
+                stamp(*live_since)
+            ),
+            Self::IrreversibleRelease { deployment } => {
+                write!(f, "the live release (deployment `{deployment}`) is marked as not reversible")
+            }
+            Self::NotRecovered { alarm, rolled_back_at } => write!(
+                f,
+                "the alarm `{alarm}` is still in ALARM, though the stage was put back at {}",
+                stamp(*rolled_back_at)
+            ),
+            Self::KnownGoodMissing { deployment, parameter, version, why } => write!(
+                f,
+                "the known-good deployment `{deployment}` (parameter `{parameter}`, version {version}) {why}"
             ),
             Self::ObserveMode { deployment } => {
                 write!(f, "in enforce mode the stage would be put back on deployment `{deployment}`")

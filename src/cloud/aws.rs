@@ -11,13 +11,17 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_apigateway::config::http::HttpResponse;
 use aws_sdk_apigateway::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_cloudwatch::types::AlarmType;
-use aws_sdk_ssm::types::{ParameterTier, ParameterType};
+use aws_sdk_cloudwatch::operation::get_metric_data::GetMetricDataOutput;
+use aws_sdk_cloudwatch::types::{AlarmType, HistoryItemType, MetricDataResult};
+use aws_sdk_ssm::types::{Parameter as SdkParameter, ParameterTier, ParameterType};
+use aws_smithy_types::DateTime as SdkTime;
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::{
     AlarmNow, Api, Cloud, CloudError, Deployment, Failure, LiveStage, Parameter, StageChange, Write, Written,
 };
+use crate::alarm::{Metric, State};
 use crate::release::StageRef;
 
 /// The clients, built once a process.
@@ -130,6 +134,10 @@ fn causes(error: &(dyn StdError + 'static)) -> String {
     texts.join(": ")
 }
 
+fn parameter(parameter: SdkParameter) -> Option<Parameter> {
+    Some(Parameter { name: parameter.name?, value: parameter.value?, version: parameter.version })
+}
+
 /// `None` in the place of "does not exist".
 fn found<T>(answer: Result<T, CloudError>) -> Result<Option<T>, CloudError> {
     match answer {
@@ -144,6 +152,13 @@ impl Cloud for Aws {
         let call =
             self.clients.apigateway.get_stage().rest_api_id(&stage.api).stage_name(&stage.stage).send();
         Ok(found(self.call("GetStage", &stage.to_string(), call).await)?.map(stages::of_get))
+    }
+
+    async fn stages(&self, api: &str) -> Result<Vec<(StageRef, LiveStage)>, CloudError> {
+        let call = self.clients.apigateway.get_stages().rest_api_id(api).send();
+        let answer = found(self.call("GetStages", api, call).await)?;
+        let stages = answer.and_then(|answer| answer.item).unwrap_or_default();
+        Ok(stages.into_iter().filter_map(|stage| stages::of_list(api, stage)).collect())
     }
 
     async fn change_stage(&self, stage: &StageRef, change: &StageChange) -> Result<LiveStage, CloudError> {
@@ -199,10 +214,16 @@ impl Cloud for Aws {
     async fn parameters(&self, names: &[String]) -> Result<Vec<Parameter>, CloudError> {
         let call = self.clients.ssm.get_parameters().set_names(Some(names.to_vec())).send();
         let answer = self.call("GetParameters", &names.join(", "), call).await?;
-        let whole = answer.parameters.unwrap_or_default().into_iter().filter_map(|parameter| {
-            Some(Parameter { name: parameter.name?, value: parameter.value?, version: parameter.version })
-        });
-        Ok(whole.collect())
+        Ok(answer.parameters.unwrap_or_default().into_iter().filter_map(parameter).collect())
+    }
+
+    async fn parameters_under(&self, path: &str) -> Result<Vec<Parameter>, CloudError> {
+        // Ten is the largest page.
+        let pages = self.clients.ssm.get_parameters_by_path().path(path).recursive(true).max_results(10);
+        let pages = pages.into_paginator().send();
+        let pages = self.call("GetParametersByPath", path, pages.collect::<Result<Vec<_>, _>>()).await?;
+        let found = pages.into_iter().flat_map(|page| page.parameters.unwrap_or_default());
+        Ok(found.filter_map(parameter).collect())
     }
 
     async fn history(&self, name: &str) -> Result<Vec<Parameter>, CloudError> {
@@ -213,9 +234,8 @@ impl Cloud for Aws {
             other => other?,
         };
         let versions = pages.into_iter().flat_map(|page| page.parameters.unwrap_or_default());
-        let whole = versions.filter_map(|parameter| {
-            Some(Parameter { name: parameter.name?, value: parameter.value?, version: parameter.version })
-        });
+        let whole = versions
+            .filter_map(|one| Some(Parameter { name: one.name?, value: one.value?, version: one.version }));
         Ok(whole.collect())
     }
 
@@ -243,6 +263,52 @@ impl Cloud for Aws {
         let call = self.describe_alarms().set_alarm_names(Some(names.to_vec())).send();
         let answer = self.call("DescribeAlarms", &names.join(", "), call).await?;
         Ok(alarms::of_page(answer))
+    }
+
+    async fn alarms_acting(&self, action: &str) -> Result<Vec<AlarmNow>, CloudError> {
+        let pages = self.describe_alarms().action_prefix(action).into_paginator().send();
+        let pages = self.call("DescribeAlarms", action, pages.collect::<Result<Vec<_>, _>>()).await?;
+        // Emulators tell of every alarm.
+        let acts = |now: &AlarmNow| now.actions.iter().any(|arn| arn.starts_with(action));
+        Ok(pages.into_iter().flat_map(alarms::of_page).filter(acts).collect())
+    }
+
+    async fn states_since(&self, alarm: &str, since: DateTime<Utc>) -> Result<Vec<State>, CloudError> {
+        let items = self
+            .clients
+            .cloudwatch
+            .describe_alarm_history()
+            .alarm_name(alarm)
+            .set_alarm_types(Some(vec![AlarmType::MetricAlarm, AlarmType::CompositeAlarm]))
+            .history_item_type(HistoryItemType::StateUpdate)
+            .start_date(SdkTime::from_secs(since.timestamp()))
+            .into_paginator()
+            .items()
+            .send();
+        let items = self.call("DescribeAlarmHistory", alarm, items.collect::<Result<Vec<_>, _>>()).await?;
+        Ok(items.iter().filter_map(|item| item.history_data()).flat_map(alarms::of_history).collect())
+    }
+
+    async fn samples(
+        &self,
+        metrics: &[Metric],
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<f64, CloudError> {
+        let names: Vec<&str> = metrics.iter().map(|metric| metric.name.as_str()).collect();
+        let pages = self
+            .clients
+            .cloudwatch
+            .get_metric_data()
+            .set_metric_data_queries(Some(metrics.iter().enumerate().map(alarms::sample_count).collect()))
+            .start_time(SdkTime::from_secs(since.timestamp()))
+            .end_time(SdkTime::from_secs(until.timestamp()))
+            .into_paginator()
+            .send();
+        let pages =
+            self.call("GetMetricData", &names.join(", "), pages.collect::<Result<Vec<_>, _>>()).await?;
+        let results = pages.iter().flat_map(GetMetricDataOutput::metric_data_results);
+        Ok(results.flat_map(MetricDataResult::values).sum())
     }
 
     async fn all_alarms(&self) -> Result<Vec<AlarmNow>, CloudError> {

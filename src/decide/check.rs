@@ -10,7 +10,7 @@ use crate::observe::{KnownGood, Observed};
 pub fn check(plan: &Plan, observed: &Observed) -> Result<(), String> {
     let rule =
         |holds: bool, rule: &str| if holds { Ok(()) } else { Err(format!("the plan breaks a rule: {rule}")) };
-    let KnownGood::Found { version, record, .. } = &observed.known_good else {
+    let KnownGood::Found { version, record, .. } = &observed.on_record.known_good else {
         return Err("the plan breaks a rule: there is a usable record".to_owned());
     };
     rule(

@@ -1,5 +1,6 @@
-//! Commands: what a person or a pipeline asks of the function directly.
+//! Commands: what a person, a pipeline or the schedule asks of the function directly.
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -12,32 +13,54 @@ pub struct Command {
     /// What to do.
     #[serde(rename = "command")]
     pub verb: Verb,
-    /// With which stage.
-    pub stage: StageArg,
-    /// `rollback`, `plan`: to this version of the record instead of the newest.
+    /// With which stage; every command but `sweep` is about one.
+    pub stage: Option<StageArg>,
+    /// To this version of the record instead of the newest.
     pub to: Option<i64>,
-    /// `rollback`, `plan`: why, for the incident's record.
+    /// Go back even from a release that is marked as not reversible.
+    pub force: Option<bool>,
+    /// Why, for the records.
     pub reason: Option<String>,
-    /// `record`: the release's name for people, for example `v1.4.2`.
+    /// The release's name for people, for example `v1.4.2`.
     pub label: Option<String>,
-    /// `record`: a note for the changelog.
+    /// A note for the changelog.
     pub note: Option<String>,
+    /// `false` marks the release as one that cannot be left by going back, as after a data migration.
+    pub reversible: Option<bool>,
+    /// When a hold ends by itself.
+    pub until: Option<DateTime<Utc>>,
+    /// The fingerprint of the release to take out of quarantine.
+    pub incident: Option<String>,
     /// Who asks, for the records; the function cannot tell by itself.
     pub who: Option<String>,
 }
 
 /// What a command does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Verb {
     /// Store the live release as known-good, and pin it.
     Record,
+    /// Do what the sweep would do when the bake time is over, now.
+    Promote,
+    /// Mark the live release: its label and note, and whether it is reversible.
+    Announce,
     /// Put the stage back.
     Rollback,
     /// Say what `rollback` would do; write nothing.
     Plan,
     /// Say what is live, what is known-good, and what an alarm would do right now; write nothing.
     Status,
+    /// Say what was known-good when, with the rollbacks in between; write nothing.
+    History,
+    /// Keep alarms and the sweep from changing the stage, for a time.
+    Hold,
+    /// End a hold.
+    ReleaseHold,
+    /// Take a release out of quarantine.
+    Lift,
+    /// Look after every protected stage; the schedule sends it.
+    Sweep,
 }
 
 impl Verb {
@@ -46,9 +69,27 @@ impl Verb {
     pub fn word(self) -> &'static str {
         match self {
             Self::Record => "record",
+            Self::Promote => "promote",
+            Self::Announce => "announce",
             Self::Rollback => "rollback",
             Self::Plan => "plan",
             Self::Status => "status",
+            Self::History => "history",
+            Self::Hold => "hold",
+            Self::ReleaseHold => "release-hold",
+            Self::Lift => "lift",
+            Self::Sweep => "sweep",
+        }
+    }
+
+    /// The fields that go with it, beside `stage` and `who`; those it cannot do without come first.
+    fn fields(self) -> (&'static [&'static str], &'static [&'static str]) {
+        match self {
+            Self::Record | Self::Announce => (&[], &["label", "note", "reversible"]),
+            Self::Rollback | Self::Plan => (&[], &["to", "force", "reason"]),
+            Self::Hold => (&["until"], &["reason"]),
+            Self::Lift => (&["incident"], &["reason"]),
+            Self::Promote | Self::Status | Self::History | Self::ReleaseHold | Self::Sweep => (&[], &[]),
         }
     }
 }
@@ -70,27 +111,33 @@ pub(super) fn read(event: &Value) -> Result<Command, Reason> {
              a command looks like {{\"command\":\"status\",\"stage\":{{\"api\":\"a1b2c3d4e5\",\"name\":\"prod\"}}}}"
         ))
     })?;
-    let goes_with = |ok: bool, field: &str, given: bool| {
-        if ok || !given {
-            return Ok(());
+    let refuse = |why: String| Err(Reason::Malformed(why));
+    let word = command.verb.word();
+    let (needed, allowed) = command.verb.fields();
+    let given = |field: &str| event.get(field).is_some_and(|value| !value.is_null());
+    for field in ["to", "force", "reason", "label", "note", "reversible", "until", "incident"] {
+        if given(field) && !needed.contains(&field) && !allowed.contains(&field) {
+            return refuse(format!("the command `{word}` has `{field}`, which does not go with it"));
         }
-        Err(Reason::Malformed(format!("the command has `{field}`, which does not go with it")))
-    };
-    let rolls = matches!(command.verb, Verb::Rollback | Verb::Plan);
-    goes_with(rolls, "to", command.to.is_some())?;
-    goes_with(rolls, "reason", command.reason.is_some())?;
-    goes_with(command.verb == Verb::Record, "label", command.label.is_some())?;
-    goes_with(command.verb == Verb::Record, "note", command.note.is_some())?;
-    for text in [&command.label, &command.note, &command.who, &command.reason].into_iter().flatten() {
+    }
+    if let Some(field) = needed.iter().find(|field| !given(field)) {
+        return refuse(format!("the command `{word}` needs `{field}`"));
+    }
+    if given("stage") == (command.verb == Verb::Sweep) {
+        return refuse(format!(
+            "the command `{word}` {} a stage",
+            if given("stage") { "takes no" } else { "needs" }
+        ));
+    }
+    let Command { reason, label, note, incident, who, .. } = &command;
+    for text in [reason, label, note, incident, who].into_iter().flatten() {
         // SSM refuses values that hold its own reference syntax, and 8 KB must do for the whole record.
         if text.contains("{{") || text.len() > 500 {
-            return Err(Reason::Malformed(
-                "label, note, reason and who may each have at most 500 bytes and no `{{`".into(),
-            ));
+            return refuse("a text of a command may have at most 500 bytes and no `{{`".to_owned());
         }
     }
     if command.to.is_some_and(|version| version < 1) {
-        return Err(Reason::Malformed("`to` is a version of the record: 1 or more".into()));
+        return refuse("`to` is a version of the record: 1 or more".to_owned());
     }
     Ok(command)
 }

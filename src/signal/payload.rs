@@ -54,7 +54,7 @@ fn of_state(data: &Value, arn: Option<String>, claimed: Origin) -> Signal {
     let details: Value =
         text(state, "reasonData").and_then(|d| serde_json::from_str(d).ok()).unwrap_or_default();
     let watches = if configuration.get("alarmRule").is_some_and(|rule| !rule.is_null()) {
-        Watches::Alarms(triggering_alarms(Some(&details)))
+        Watches::Alarms(children(details.get("triggeringAlarms"), "arn"))
     } else {
         Watches::Metrics(configuration_metrics(configuration))
     };
@@ -113,11 +113,6 @@ fn build(parts: Parts<'_>) -> Signal {
 /// a reason's prose is read.
 pub(crate) fn says_no_datapoints(why: &str) -> bool {
     why.contains("no datapoints were received")
-}
-
-/// The ARNs of the alarms that triggered a composite alarm, from its `reasonData`.
-pub(crate) fn triggering_alarms(details: Option<&Value>) -> Vec<String> {
-    children(details.and_then(|details| details.get("triggeringAlarms")), "arn")
 }
 
 fn children(list: Option<&Value>, key: &str) -> Vec<String> {

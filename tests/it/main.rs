@@ -3,7 +3,13 @@
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod harness;
+#[cfg(test)]
 mod scenarios;
+#[cfg(test)]
+mod stories;
+#[cfg(test)]
+mod story;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]

@@ -10,87 +10,16 @@ use apigw_rollback::cloud::Api;
 use apigw_rollback::config::Config;
 use apigw_rollback::handler::handle;
 use apigw_rollback::pin::MARK;
-use apigw_rollback::release::{Canary, Incident, NameIndex, Names, SCHEMA, StageRef, print};
-use apigw_rollback::report::Report;
-use apigw_rollback::rollback::Run;
+use apigw_rollback::records::{Incident, NameIndex, Names, SCHEMA, print};
+use apigw_rollback::release::{Canary, StageRef};
+use apigw_rollback::run::Run;
 use apigw_rollback::verdict::stamp;
 use tokio::time::Instant;
 
+use crate::harness::{event, run, snapshot};
 use crate::world::{
     API, Facts, Fault, NOW, World, conflict, denied, error, live, lost, prod, record, release,
 };
-
-const PROTECTED: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod"}]"#;
-
-/// Runs one event in a world and prints everything that can be seen of it.
-fn run(event: &str, world: &World, settings: &[(&str, &str)]) -> String {
-    let get = |name: &str| {
-        let given = settings.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
-        given.or_else(|| match name {
-            "AWS_REGION" => Some("eu-west-1".to_owned()),
-            "PROTECTED_STAGES" => Some(PROTECTED.to_owned()),
-            _ => None,
-        })
-    };
-    let config = Config::read(get).unwrap();
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    let mut shown = String::new();
-    runtime.block_on(async {
-        let began = Instant::now();
-        let run = Run {
-            cloud: world,
-            config: &config,
-            id: "run-1",
-            account: Some("123456789012"),
-            now: time(NOW).unwrap(),
-            began,
-            deadline: began + Duration::from_secs(20),
-        };
-        let answer = handle(event, &run).await;
-        answer.reports.iter().for_each(|report| show(&mut shown, report));
-        match answer.into_response() {
-            Err(error) => writeln!(shown, "lambda error: {}: {error}", error.kind).unwrap(),
-            Ok(response) => {
-                if let Some(failures) = response.get("batchItemFailures") {
-                    writeln!(shown, "batch item failures: {failures}").unwrap();
-                }
-            }
-        }
-    });
-    for call in world.take_calls() {
-        writeln!(shown, "call: {}", call.trim_end()).unwrap();
-    }
-    for (stage, live) in world.facts().stages {
-        let canary =
-            live.release.canary.map(|canary| format!(" canary {}%", canary.percent)).unwrap_or_default();
-        let closed = if live.closed { " closed" } else { "" };
-        writeln!(
-            shown,
-            "stage: {stage} {} {:?}{canary}{closed}",
-            live.release.deployment, live.release.variables
-        )
-        .unwrap();
-    }
-    shown
-}
-
-fn show(shown: &mut String, report: &Report) {
-    let outcome = serde_json::to_value(report.outcome).unwrap();
-    let outcome = outcome.as_str().unwrap();
-    let reason = report.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-    writeln!(shown, "report: {outcome}{reason}: {}", report.message).unwrap();
-    report.next.iter().for_each(|next| writeln!(shown, "  next: {next}").unwrap());
-    report.warnings.iter().for_each(|warning| writeln!(shown, "  warning: {warning}").unwrap());
-    if let Some(details) = &report.details {
-        writeln!(shown, "{}", serde_json::to_string_pretty(details).unwrap()).unwrap();
-    }
-}
-
-fn event(name: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("events").join(name).with_extension("json");
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
 
 /// The snapshot of one event in the world of a bad release, with this twist.
 fn check(story: &str, name: &str, twist: impl FnOnce(&mut Facts)) {
@@ -108,13 +37,6 @@ fn check_with(
     twist(&mut facts);
     let world = faults(World::new(facts));
     snapshot(story, &run(&event(name), &world, settings));
-}
-
-fn snapshot(story: &str, shown: &str) {
-    let mut settings = insta::Settings::clone_current();
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings.bind(|| insta::assert_snapshot!(story.replace(' ', "_"), shown));
 }
 
 fn nothing(_: &mut Facts) {}
@@ -358,6 +280,8 @@ fn one_incident_is_put_right_once() {
         alarm_at: None,
         why: String::new(),
         run: "run-0".to_owned(),
+        recovered_at: None,
+        lifted_by: None,
     };
     let put = |facts: &mut Facts, at: &str| {
         let name = Names::under("/apigw-rollback").incident(&prod(), &facts.stage().release.fingerprint());
@@ -476,7 +400,7 @@ fn a_report_tells_how_long_after_the_alarm_it_came() {
             cloud: &world,
             config: &config,
             id: "r",
-            account: None,
+            function: None,
             now,
             began,
             deadline: began + Duration::from_secs(9),

@@ -7,9 +7,10 @@ use apigw_rollback::alarm::time;
 use apigw_rollback::cloud::aws::Clients;
 use apigw_rollback::config::Config;
 use apigw_rollback::handler::handle;
-use apigw_rollback::release::{Release, print};
+use apigw_rollback::records::print;
+use apigw_rollback::release::Release;
 use apigw_rollback::report::Report;
-use apigw_rollback::rollback::Run;
+use apigw_rollback::run::Run;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ssm::config::{
     AsyncSleep, Credentials, SharedAsyncSleep, SharedCredentialsProvider, SharedHttpClient, Sleep,
@@ -58,7 +59,10 @@ fn stage(live: &Release) -> Value {
 }
 
 fn get_record(value: &str) -> ReplayEvent {
-    let request = json!({"Names": [KNOWN_GOOD]}).to_string();
+    let beside = ["candidate", "hold", "policy", "rollbacks"];
+    let beside = beside.map(|what| KNOWN_GOOD.replace("known-good", what));
+    let names: Vec<&str> = std::iter::once(KNOWN_GOOD).chain(beside.iter().map(String::as_str)).collect();
+    let request = json!({ "Names": names }).to_string();
     let answer =
         json!({"Parameters": [{"Name": KNOWN_GOOD, "Type": "String", "Value": value, "Version": 3}]});
     exchange("POST", SSM, request, 200, answer.to_string())
@@ -106,9 +110,10 @@ fn update_stage(operations: &Value, status: u16, answer: &Value) -> ReplayEvent 
     exchange("PATCH", STAGE, request, status, answer.to_string())
 }
 
-fn put_incident() -> ReplayEvent {
-    // The value holds times of the run, so it is not compared.
-    exchange("POST", SSM, "put", 200, json!({"Version": 1, "Tier": "Standard"}).to_string())
+/// The incident and the list of rollbacks. Their values hold times of the run, so they are not compared.
+fn put_incident() -> Vec<ReplayEvent> {
+    let put = || exchange("POST", SSM, "put", 200, json!({"Version": 1, "Tier": "Standard"}).to_string());
+    vec![put(), put()]
 }
 
 fn settings(client: SharedHttpClient) -> SdkConfig {
@@ -148,7 +153,7 @@ fn run(event: &str, client: SharedHttpClient) -> Vec<Report> {
             cloud: &clients.until(deadline),
             config: &config.unwrap(),
             id: "run-1",
-            account: Some("123456789012"),
+            function: Some("arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback"),
             now: time(NOW).unwrap(),
             began,
             deadline,
@@ -209,16 +214,17 @@ fn reads() -> Vec<ReplayEvent> {
 }
 
 #[test]
-fn a_rollback_is_three_reads_one_patch_and_one_record() {
+fn a_rollback_is_three_reads_one_patch_and_its_record() {
     let mut conversation = reads();
     conversation.push(update_stage(&operations(), 200, &back()));
-    conversation.push(put_incident());
+    conversation.extend(put_incident());
     let (report, bodies) = check("sns-alarm", conversation);
     assert_eq!(
         report.message,
         "rest/a1b2c3d4e5/prod is back: deployment `d2` -> `d1`; stage variables set: gone, release; stage variables removed: new (known-good version 3)"
     );
-    let put = bodies.last().unwrap();
+    let [.., put, list] = bodies.as_slice() else { panic!("two parameters are written: {bodies:?}") };
+    assert_eq!(list["Name"], json!(KNOWN_GOOD.replace("known-good", "rollbacks")));
     assert_eq!(put["Overwrite"], json!(false));
     assert_eq!((&put["Type"], &put["Tier"]), (&json!("String"), &json!("Intelligent-Tiering")));
     let incident: Value = serde_json::from_str(put["Value"].as_str().unwrap()).unwrap();
@@ -240,22 +246,17 @@ fn the_canary_goes_first_in_the_same_patch() {
         get_record(&good()),
         describe_alarm("ALARM"),
         update_stage(&json!(all), 200, &back()),
-        put_incident(),
     ];
+    let conversation = conversation.into_iter().chain(put_incident()).collect();
     let (report, _) = check("sns-alarm", conversation);
     assert!(report.message.contains("canary with 10 % of the traffic removed"), "{}", report.message);
 }
 
 #[test]
 fn what_is_ignored_or_rejected_makes_no_call() {
-    for name in [
-        "sns-ok",
-        "sns-text",
-        "sns-alarm-stale",
-        "eventbridge-alarm-suppressed",
-        "sns-alarm-wrong-account",
-        "hello",
-    ] {
+    for name in
+        ["sns-text", "sns-alarm-stale", "eventbridge-alarm-suppressed", "sns-alarm-wrong-account", "hello"]
+    {
         let (report, _) = check(name, vec![]);
         assert!(!report.outcome.is_failure(), "{}", report.message);
     }
@@ -276,7 +277,7 @@ fn a_conflict_is_followed_by_reading_again() {
     conversation.push(conflict);
     conversation.extend(reads());
     conversation.push(update_stage(&operations(), 200, &back()));
-    conversation.push(put_incident());
+    conversation.extend(put_incident());
     let (report, _) = check("sns-alarm", conversation);
     assert!(report.message.contains("is back"), "{}", report.message);
 }
@@ -290,7 +291,7 @@ fn throttling_is_retried_without_reading_again() {
     let mut conversation = reads();
     conversation.push(throttled);
     conversation.push(update_stage(&operations(), 200, &back()));
-    conversation.push(put_incident());
+    conversation.extend(put_incident());
     let (report, _) = check("sns-alarm", conversation);
     assert!(report.message.contains("is back"), "{}", report.message);
 }
@@ -310,6 +311,11 @@ fn a_refusal_is_looked_into_with_the_deployment_and_the_stage() {
     );
     let mut conversation = reads();
     conversation.extend([refused(), missing, get_stage(&bad())]);
+    let history = json!({"Name": KNOWN_GOOD}).to_string();
+    let only = json!({"Parameters": [{"Name": KNOWN_GOOD, "Value": good(), "Version": 3}]}).to_string();
+    conversation.push(exchange("POST", SSM, history, 200, only));
+    let rollbacks = json!({"Names": [KNOWN_GOOD.replace("known-good", "rollbacks")]}).to_string();
+    conversation.push(exchange("POST", SSM, rollbacks, 200, r#"{"Parameters":[]}"#));
     let (report, _) = check("sns-alarm", conversation);
     assert_eq!(report.reason, Some("known-good-missing"));
 

@@ -8,10 +8,13 @@ use apigw_rollback::alarm::{Alarm, Metric, Origin, State, Watches, time};
 use apigw_rollback::cloud::{
     AlarmNow, Api, Cloud, CloudError, Deployment, Failure, LiveStage, Parameter, StageChange, Write, Written,
 };
-use apigw_rollback::release::{Names, Protocol, Record, Release, SCHEMA, StageRef, print};
-use chrono::{DateTime, Utc};
+use apigw_rollback::records::{Names, Record, SCHEMA, print};
+use apigw_rollback::release::{Protocol, Release, StageRef};
+use chrono::{DateTime, TimeDelta, Utc};
 
 pub(crate) const API: &str = "a1b2c3d4e5";
+pub(crate) const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:apigw-rollback-alarms";
+pub(crate) const FUNCTION: &str = "arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback";
 pub(crate) const NOW: &str = "2026-11-20T10:06:00Z";
 
 /// What goes wrong with one call.
@@ -34,6 +37,10 @@ pub(crate) struct Facts {
     pub(crate) apis: Vec<Api>,
     pub(crate) parameters: BTreeMap<String, Vec<String>>,
     pub(crate) alarms: Vec<AlarmNow>,
+    /// The states that alarms left or reached, with the time.
+    pub(crate) transitions: Vec<(String, DateTime<Utc>, State)>,
+    /// How many samples any metric has had.
+    pub(crate) samples: f64,
     /// Where API Gateway answers a change with something else than it was asked for.
     pub(crate) stage_shows: Option<Release>,
 }
@@ -71,6 +78,7 @@ pub(crate) fn record(release: Release) -> Record {
         label: Some("v1.4.1".to_owned()),
         note: None,
         who: Some("release pipeline".to_owned()),
+        irreversible: false,
     }
 }
 
@@ -84,6 +92,8 @@ pub(crate) fn alarm(name: &str, state: State, dimensions: &[(&str, &str)]) -> Al
     };
     AlarmNow {
         actions_enabled: true,
+        actions: vec![TOPIC.to_owned()],
+        window: TimeDelta::minutes(2),
         alarm: Alarm {
             name: name.to_owned(),
             arn: Some(format!("arn:aws:cloudwatch:eu-west-1:123456789012:alarm:{name}")),
@@ -141,6 +151,8 @@ impl Facts {
                 alarm("orders-prod-5xx", State::Alarm, &dimensions),
                 alarm("orders-prod-latency", State::Alarm, &dimensions),
             ],
+            transitions: vec![],
+            samples: 1.0,
             stage_shows: None,
         }
     }
@@ -167,6 +179,11 @@ impl World {
 
     pub(crate) fn facts(&self) -> Facts {
         self.facts.lock().unwrap().clone()
+    }
+
+    /// Changes the world by other hands.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Facts)) {
+        change(&mut self.facts.lock().unwrap());
     }
 
     /// The calls so far.
@@ -245,6 +262,13 @@ impl Cloud for World {
         self.call("GetStage", stage, |facts| Ok(facts.stages.get(stage).cloned()))
     }
 
+    async fn stages(&self, api: &str) -> Result<Vec<(StageRef, LiveStage)>, CloudError> {
+        self.call("GetStages", api, |facts| {
+            let all = facts.stages.iter().filter(|(stage, _)| stage.api == api);
+            Ok(all.map(|(stage, live)| (stage.clone(), live.clone())).collect())
+        })
+    }
+
     async fn change_stage(&self, stage: &StageRef, to: &StageChange) -> Result<LiveStage, CloudError> {
         self.call("UpdateStage", stage, |facts| change(facts, stage, to))
     }
@@ -295,6 +319,17 @@ impl Cloud for World {
         })
     }
 
+    async fn parameters_under(&self, path: &str) -> Result<Vec<Parameter>, CloudError> {
+        self.call("GetParametersByPath", path, |facts| {
+            let below = facts.parameters.iter().filter(|(name, _)| name.starts_with(&format!("{path}/")));
+            let newest = below.filter_map(|(name, versions)| {
+                let version = i64::try_from(versions.len()).unwrap();
+                Some(Parameter { name: name.clone(), value: versions.last()?.clone(), version })
+            });
+            Ok(newest.collect())
+        })
+    }
+
     async fn history(&self, name: &str) -> Result<Vec<Parameter>, CloudError> {
         self.call("GetParameterHistory", name, |facts| {
             let versions = facts.parameters.get(name).into_iter().flatten().zip(1..);
@@ -323,6 +358,30 @@ impl Cloud for World {
         self.call("DescribeAlarms", names.join(" "), |facts| {
             Ok(facts.alarms.iter().filter(|now| names.contains(&now.alarm.name)).cloned().collect())
         })
+    }
+
+    async fn alarms_acting(&self, action: &str) -> Result<Vec<AlarmNow>, CloudError> {
+        self.call("DescribeAlarms", action, |facts| {
+            let acts = |now: &&AlarmNow| now.actions.iter().any(|arn| arn.starts_with(action));
+            Ok(facts.alarms.iter().filter(acts).cloned().collect())
+        })
+    }
+
+    async fn states_since(&self, alarm: &str, since: DateTime<Utc>) -> Result<Vec<State>, CloudError> {
+        self.call("DescribeAlarmHistory", alarm, |facts| {
+            let ours = facts.transitions.iter().filter(|(name, at, _)| name == alarm && *at >= since);
+            Ok(ours.map(|(_, _, state)| *state).collect())
+        })
+    }
+
+    async fn samples(
+        &self,
+        metrics: &[Metric],
+        _since: DateTime<Utc>,
+        _until: DateTime<Utc>,
+    ) -> Result<f64, CloudError> {
+        let names: Vec<_> = metrics.iter().map(|metric| metric.name.clone()).collect();
+        self.call("GetMetricData", names.join(" "), |facts| Ok(facts.samples))
     }
 
     async fn all_alarms(&self) -> Result<Vec<AlarmNow>, CloudError> {

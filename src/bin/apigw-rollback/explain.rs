@@ -38,8 +38,8 @@ pub(crate) struct Args {
     #[arg(long)]
     region: Option<String>,
     /// The oldest state change to act on, in seconds; 0 switches the check off
-    #[arg(long, value_name = "SECONDS", default_value_t = MAX_ALARM_AGE_SECONDS, value_parser = clap::value_parser!(i64).range(0..=86_400))]
-    max_age: i64,
+    #[arg(long, value_name = "SECONDS", default_value_t = MAX_ALARM_AGE_SECONDS, value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    max_age: u32,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -90,7 +90,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let now = args.now.unwrap_or_else(|| SystemTime::now().into());
     let bounds = Bounds {
         home: Origin { account: args.account.clone(), region: args.region.clone() },
-        max_age: Some(args.max_age).filter(|age| *age > 0).map(TimeDelta::seconds),
+        max_age: Some(args.max_age).filter(|age| *age > 0).map(|age| TimeDelta::seconds(age.into())),
         now,
     };
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
@@ -146,16 +146,16 @@ fn explain_signal(signal: &Signal, bounds: &Bounds) -> ExplainedSignal {
             (triage::of(alarm, bounds), Some(alarm.name.clone()), Some(alarm.state.to_string()))
         }
         Signal::Command(command) => {
-            let target = Target {
-                api: ApiRef::parse(&command.stage.api),
-                stage: command.stage.name.clone(),
+            let targets = command.stage.iter().map(|stage| Target {
+                api: ApiRef::parse(&stage.api),
+                stage: stage.name.clone(),
                 canary: false,
                 protocol: None,
-            };
-            let told = if is_stage_name(&target.stage) {
-                Ok(vec![target])
-            } else {
-                Err(Reason::NoStage(format!("`{}` cannot be the name of a stage", target.stage)))
+            });
+            let targets: Vec<_> = targets.collect();
+            let told = match targets.iter().find(|target| !is_stage_name(&target.stage)) {
+                Some(odd) => Err(Reason::NoStage(format!("`{}` cannot be the name of a stage", odd.stage))),
+                None => Ok(targets),
             };
             (told, None, None)
         }

@@ -1,11 +1,14 @@
 //! Alarms in the SDK's types and in ours.
 
 use aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsOutput;
-use aws_sdk_cloudwatch::types::{self as sdk, CompositeAlarm, Dimension, MetricAlarm, StateValue};
+use aws_sdk_cloudwatch::types::{
+    self as sdk, CompositeAlarm, Dimension, MetricAlarm, MetricDataQuery, MetricStat, StateValue,
+};
+use chrono::TimeDelta;
 use serde_json::Value;
 
 use super::stages::time;
-use crate::alarm::{Alarm, Metric, Origin, State, Watches};
+use crate::alarm::{Alarm, Metric, Origin, State, Watches, names_in_rule};
 use crate::cloud::AlarmNow;
 use crate::signal;
 
@@ -18,13 +21,17 @@ pub(super) fn of_page(page: DescribeAlarmsOutput) -> Vec<AlarmNow> {
 
 fn of_metric_alarm(alarm: MetricAlarm) -> Option<AlarmNow> {
     let why = alarm.state_reason.unwrap_or_default();
+    let metrics = alarm.metrics.unwrap_or_default();
+    let longest = metrics.iter().filter_map(|entry| entry.metric_stat()?.period().or(entry.period())).max();
+    let seconds =
+        i64::from(alarm.period.or(longest).unwrap_or(0)) * i64::from(alarm.evaluation_periods.unwrap_or(1));
     let single = alarm.namespace.map(|namespace| Metric {
         namespace,
         name: alarm.metric_name.unwrap_or_default(),
         dimensions: dimensions(alarm.dimensions),
         account: None,
     });
-    let entries = alarm.metrics.unwrap_or_default().into_iter().filter_map(|entry| {
+    let entries = metrics.into_iter().filter_map(|entry| {
         let metric = entry.metric_stat?.metric?;
         Some(Metric {
             namespace: metric.namespace?,
@@ -35,6 +42,8 @@ fn of_metric_alarm(alarm: MetricAlarm) -> Option<AlarmNow> {
     });
     Some(AlarmNow {
         actions_enabled: alarm.actions_enabled.unwrap_or(true),
+        actions: alarm.alarm_actions.unwrap_or_default(),
+        window: TimeDelta::seconds(seconds),
         alarm: Alarm {
             name: alarm.alarm_name?,
             arn: alarm.alarm_arn,
@@ -55,10 +64,10 @@ fn of_metric_alarm(alarm: MetricAlarm) -> Option<AlarmNow> {
 }
 
 fn of_composite_alarm(alarm: CompositeAlarm) -> Option<AlarmNow> {
-    let details =
-        alarm.state_reason_data.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
     Some(AlarmNow {
         actions_enabled: alarm.actions_enabled.unwrap_or(true),
+        actions: alarm.alarm_actions.unwrap_or_default(),
+        window: TimeDelta::zero(),
         alarm: Alarm {
             name: alarm.alarm_name?,
             arn: alarm.alarm_arn,
@@ -73,9 +82,34 @@ fn of_composite_alarm(alarm: CompositeAlarm) -> Option<AlarmNow> {
             why: alarm.state_reason.unwrap_or_default(),
             only_missing_data: false,
             suppressed_by: alarm.actions_suppressed_by.map(|by| by.as_str().to_owned()),
-            watches: Watches::Alarms(signal::triggering_alarms(details.as_ref())),
+            watches: Watches::Alarms(names_in_rule(alarm.alarm_rule.as_deref().unwrap_or_default())),
         },
     })
+}
+
+/// The states in one line of an alarm's history: the one it left and the one it reached.
+pub(super) fn of_history(data: &str) -> Vec<State> {
+    let data: Value = serde_json::from_str(data).unwrap_or_default();
+    let states =
+        ["oldState", "newState"].map(|key| data.get(key)?.get("stateValue")?.as_str().and_then(State::parse));
+    states.into_iter().flatten().collect()
+}
+
+/// The question for how many samples a metric had; `nth` makes its id.
+pub(super) fn sample_count((nth, metric): (usize, &Metric)) -> MetricDataQuery {
+    let dimension = |(name, value): &(String, String)| Dimension::builder().name(name).value(value).build();
+    let named = sdk::Metric::builder()
+        .namespace(&metric.namespace)
+        .metric_name(&metric.name)
+        .set_dimensions(Some(metric.dimensions.iter().map(dimension).collect()))
+        .build();
+    // Five minutes is the finest period that CloudWatch keeps for as long as a release may bake.
+    let stat = MetricStat::builder().metric(named).period(300).stat("SampleCount").build();
+    MetricDataQuery::builder()
+        .id(format!("q{nth}"))
+        .metric_stat(stat)
+        .set_account_id(metric.account.clone())
+        .build()
 }
 
 fn state(value: Option<&StateValue>) -> Option<State> {

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use aws_sdk_apigateway::operation::get_stage::GetStageOutput;
 use aws_sdk_apigateway::operation::update_stage::UpdateStageOutput;
-use aws_sdk_apigateway::types::{CanarySettings, MethodSetting, Op, PatchOperation};
+use aws_sdk_apigateway::types::{CanarySettings, MethodSetting, Op, PatchOperation, Stage};
 use aws_smithy_types::DateTime as SdkTime;
 use chrono::{DateTime, Utc};
 
 use crate::cloud::{LiveStage, StageChange};
-use crate::release::{Canary, Release};
+use crate::release::{Canary, Release, StageRef};
 
 /// The SDK gives the same stage as a type of its own for each operation.
 macro_rules! live_stage {
@@ -34,6 +34,12 @@ pub(super) fn of_get(stage: GetStageOutput) -> LiveStage {
 
 pub(super) fn of_update(stage: UpdateStageOutput) -> LiveStage {
     live_stage!(stage)
+}
+
+/// One of `GetStages`; the API is known to who asked.
+pub(super) fn of_list(api: &str, stage: Stage) -> Option<(StageRef, LiveStage)> {
+    let name = stage.stage_name.clone()?;
+    Some((StageRef::rest(api, name), live_stage!(stage)))
 }
 
 fn canary(canary: CanarySettings) -> Canary {

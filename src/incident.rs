@@ -1,0 +1,197 @@
+//! Incidents: opened once when a stage was put back, closed when its alarm is OK again, lifted by a person.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::cloud::{Cloud, CloudError, Write, Written};
+use crate::decide::Plan;
+use crate::records::{self, Incident, Past, Rollbacks, SCHEMA};
+use crate::release::StageRef;
+use crate::report::{Caller, Outcome, Report};
+use crate::run::Run;
+
+/// Two runs of one incident are seconds apart: duplicate deliveries, or two alarms of one bad release. An
+/// older incident of the same release means that somebody brought the release back.
+const SAME_INCIDENT: TimeDelta = TimeDelta::minutes(10);
+
+/// What became of opening an incident.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// It is on record, by this run.
+    Ours,
+    /// Another run of the same incident was first.
+    Rival(Box<Incident>),
+}
+
+/// Puts a rollback on record: the incident, which one run only creates, and the stage's list of rollbacks.
+///
+/// # Errors
+/// A sentence on what is not on record. The stage is back all the same.
+pub async fn open<C: Cloud>(
+    run: &Run<'_, C>,
+    plan: &Plan,
+    rollbacks: &Rollbacks,
+    caller: &Caller,
+) -> Result<Opened, String> {
+    let name = run.config.names.incident(&plan.stage, &plan.from.fingerprint());
+    let incident = Incident {
+        schema: SCHEMA,
+        stage: plan.stage.clone(),
+        bad: plan.from.clone(),
+        good: plan.to.clone(),
+        version: plan.version,
+        at: run.clock(),
+        by: caller.name.clone().unwrap_or_else(|| "operator".to_owned()),
+        alarm_at: caller.changed_at,
+        // A reason can be long; the record must fit.
+        why: caller.why.as_deref().unwrap_or_default().replace("{{", "{ {").chars().take(500).collect(),
+        run: run.id.to_owned(),
+        recovered_at: None,
+        lifted_by: None,
+    };
+    if let Some(rival) = claim(run, &name, &incident).await? {
+        return Ok(Opened::Rival(Box::new(rival)));
+    }
+    let past = Past {
+        at: incident.at,
+        fingerprint: plan.from.fingerprint(),
+        alarm: caller.name.clone().filter(|_| caller.changed_at.is_some()),
+        alarm_at: caller.changed_at,
+        recovered_at: None,
+        lifted: false,
+    };
+    store_list(run, &plan.stage, &rollbacks.clone().with(past)).await.map(|()| Opened::Ours)
+}
+
+/// Creates the incident's record. `Some` is the rival that created it first.
+async fn claim<C: Cloud>(
+    run: &Run<'_, C>,
+    name: &str,
+    incident: &Incident,
+) -> Result<Option<Incident>, String> {
+    let value = records::print(incident)?;
+    if let Written::Version(_) =
+        run.cloud.put_parameter(name, &value, Write::Create).await.map_err(|error| told(&error))?
+    {
+        return Ok(None);
+    }
+    match read(run, name).await.map_err(|error| told(&error))? {
+        Some(rival) if incident.at.signed_duration_since(rival.at).abs() < SAME_INCIDENT => Ok(Some(rival)),
+        _ => run
+            .cloud
+            .put_parameter(name, &value, Write::Overwrite)
+            .await
+            .map_err(|error| told(&error))
+            .map(|_| None),
+    }
+}
+
+/// The incident of this name, where there is a readable one.
+async fn read<C: Cloud>(run: &Run<'_, C>, name: &str) -> Result<Option<Incident>, CloudError> {
+    let found = run.cloud.parameters(&[name.to_owned()]).await?;
+    Ok(found.first().and_then(|found| records::parse(&found.value).ok()))
+}
+
+fn told(error: &CloudError) -> String {
+    format!("the incident is not on record: {error}")
+}
+
+async fn store_list<C: Cloud>(run: &Run<'_, C>, stage: &StageRef, list: &Rollbacks) -> Result<(), String> {
+    let value = records::print(list)?;
+    let name = run.config.names.rollbacks(stage);
+    let told = |error: &CloudError| format!("the list of rollbacks is not up to date: {error}");
+    run.cloud.put_parameter(&name, &value, Write::Overwrite).await.map_err(|error| told(&error)).map(|_| ())
+}
+
+/// The incident in quarantine that this release has on this stage.
+///
+/// # Errors
+/// A failed call.
+pub async fn quarantine<C: Cloud>(
+    run: &Run<'_, C>,
+    stage: &StageRef,
+    fingerprint: &str,
+) -> Result<Option<Incident>, CloudError> {
+    let incident = read(run, &run.config.names.incident(stage, fingerprint)).await?;
+    Ok(incident.filter(|incident| incident.lifted_by.is_none()))
+}
+
+/// The rollbacks by alarms that are not recovered yet.
+pub fn unrecovered(rollbacks: &Rollbacks) -> impl Iterator<Item = &Past> {
+    rollbacks.past.iter().filter(|past| past.recovered_at.is_none() && past.alarm.is_some())
+}
+
+/// Closes the open incidents of an alarm that is OK since `at`, and tells how long it took. `None` where
+/// there is nothing to close.
+pub async fn recovered<C: Cloud>(
+    run: &Run<'_, C>,
+    stage: &StageRef,
+    rollbacks: &Rollbacks,
+    alarm: &str,
+    at: DateTime<Utc>,
+    caller: &Caller,
+) -> Option<Report> {
+    let ours = |past: &Past| past.recovered_at.is_none() && past.alarm.as_deref() == Some(alarm);
+    let last = rollbacks.past.iter().rev().find(|past| ours(past))?.clone();
+    // CloudWatch's times may be cut to whole seconds.
+    let at = at.max(last.at);
+    let mut closed = rollbacks.clone();
+    closed.past.iter_mut().filter(|past| ours(past)).for_each(|past| past.recovered_at = Some(at));
+    let name = run.config.names.incident(stage, &last.fingerprint);
+    let mut warnings: Vec<String> = store_list(run, stage, &closed).await.err().into_iter().collect();
+    match read(run, &name).await {
+        Ok(Some(incident)) => {
+            let closed = Incident { recovered_at: Some(at), ..incident };
+            warnings.extend(overwrite(run, &name, &closed).await.err());
+        }
+        Ok(None) => warnings.push(format!("the parameter `{name}` does not hold the incident")),
+        Err(error) => warnings.push(error.to_string()),
+    }
+    let since = |from: Option<DateTime<Utc>>| {
+        from.map_or("unknown".to_owned(), |from| {
+            format!("{} s", at.signed_duration_since(from).num_seconds())
+        })
+    };
+    let until_back = last.alarm_at.map_or("unknown".to_owned(), |fired| {
+        format!(
+            "{:.1} s",
+            f64::from(i32::try_from((last.at - fired).num_milliseconds()).unwrap_or(i32::MAX)) / 1000.0
+        )
+    });
+    let message = format!(
+        "{stage} has recovered: `{alarm}` is OK; from alarm to rollback {until_back}, from alarm to recovery {}",
+        since(last.alarm_at)
+    );
+    let report = run.report(caller, Outcome::Recovered, message).on(stage);
+    Some(Report { incident: Some(name), warnings, ..report })
+}
+
+async fn overwrite<C: Cloud>(run: &Run<'_, C>, name: &str, incident: &Incident) -> Result<(), String> {
+    let value = records::print(incident)?;
+    run.cloud.put_parameter(name, &value, Write::Overwrite).await.map_err(|error| told(&error)).map(|_| ())
+}
+
+/// Takes a release out of quarantine. The inner error says why there is nothing to lift.
+///
+/// # Errors
+/// A failed call.
+pub async fn lift<C: Cloud>(
+    run: &Run<'_, C>,
+    stage: &StageRef,
+    rollbacks: &Rollbacks,
+    fingerprint: &str,
+    who: Option<&str>,
+) -> Result<Result<Incident, String>, CloudError> {
+    let name = run.config.names.incident(stage, fingerprint);
+    let Some(incident) = read(run, &name).await? else {
+        return Ok(Err("holds no incident".to_owned()));
+    };
+    let lifted = Incident { lifted_by: Some(who.unwrap_or("operator").to_owned()), ..incident };
+    let mut list = rollbacks.clone();
+    list.past.iter_mut().filter(|past| past.fingerprint == fingerprint).for_each(|past| past.lifted = true);
+    for stored in [overwrite(run, &name, &lifted).await, store_list(run, stage, &list).await] {
+        if let Err(why) = stored {
+            return Ok(Err(why));
+        }
+    }
+    Ok(Ok(lifted))
+}

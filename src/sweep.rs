@@ -1,0 +1,101 @@
+//! The sweep: looks after every protected stage, whatever events came or did not come.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+
+use crate::cloud::{Cloud, CloudError, LiveStage};
+use crate::guards::{self, Guard};
+use crate::observe::OnRecord;
+use crate::release::StageRef;
+use crate::report::{Caller, Outcome, Report};
+use crate::run::Run;
+use crate::tend::{Facts, tend};
+
+/// Stages that are looked after at the same time.
+const AT_ONCE: usize = 4;
+
+/// API Gateway lets 10 requests a second through, with a burst of 40, for the whole account and region.
+/// The sweep takes ten at once and then five a second, so that a rollback always finds room.
+const BURST: usize = 10;
+const PACE: Duration = Duration::from_millis(200);
+
+/// Looks after every protected stage: a report for each thing done or to be looked at, and one for the sweep.
+pub async fn sweep<C: Cloud>(run: &Run<'_, C>, caller: &Caller) -> Vec<Report> {
+    let world = match read(run).await {
+        Ok(world) => world,
+        Err(error) => return vec![run.failed(caller, &error)],
+    };
+    let all: Vec<_> = world
+        .on_record
+        .iter()
+        .map(|(stage, on_record)| Facts { stage, on_record, stages: &world.stages, guards: &world.guards })
+        .collect();
+    let tended = all.iter().map(|facts| tend(run, facts, caller));
+    let tended: Vec<_> = futures_util::stream::iter(tended).buffered(AT_ONCE).collect().await;
+    let mut reports = Vec::new();
+    let mut details: Vec<Value> = Vec::new();
+    for (facts, tended) in all.iter().zip(tended) {
+        details.push(json!({"stage": facts.stage.to_string(), "state": tended.state}));
+        reports.extend(tended.reports);
+    }
+    let message = format!(
+        "looked after {} stages of {} APIs with {} guarding alarms; {} reports",
+        all.len(),
+        apis(&world.on_record).len(),
+        world.guards.len(),
+        reports.len()
+    );
+    let swept = run.report(caller, Outcome::Swept, message);
+    reports.push(Report { details: Some(json!(details)), ..swept });
+    reports
+}
+
+struct World {
+    on_record: BTreeMap<StageRef, OnRecord>,
+    stages: BTreeMap<StageRef, LiveStage>,
+    guards: Vec<Guard>,
+}
+
+async fn read<C: Cloud>(run: &Run<'_, C>) -> Result<World, CloudError> {
+    let path = run.config.names.stages();
+    let (parameters, guards) = tokio::join!(run.cloud.parameters_under(&path), guards::read(run));
+    let parameters = parameters?;
+    let names = &run.config.names;
+    let known = parameters.iter().filter_map(|parameter| {
+        let stage = names.stage_of(&parameter.name)?;
+        [names.known_good(&stage), names.candidate(&stage)].contains(&parameter.name).then_some(stage)
+    });
+    let configured = run.config.stages.iter().map(|one| one.stage.clone());
+    let protected: BTreeSet<StageRef> = configured.chain(known).filter(|stage| !stage.is_parked()).collect();
+    let mut by_stage: BTreeMap<StageRef, Vec<_>> = BTreeMap::new();
+    for parameter in parameters {
+        if let Some(stage) = names.stage_of(&parameter.name) {
+            by_stage.entry(stage).or_default().push(parameter);
+        }
+    }
+    let on_record: BTreeMap<StageRef, OnRecord> = protected
+        .into_iter()
+        .map(|stage| {
+            let found = by_stage.remove(&stage).unwrap_or_default();
+            let on_record = OnRecord::of(run.config, &stage, &found);
+            (stage, on_record)
+        })
+        .collect();
+    let reads = apis(&on_record).into_iter().enumerate().map(|(nth, api)| async move {
+        let turn = u32::try_from(nth.saturating_sub(BURST)).unwrap_or(u32::MAX);
+        tokio::time::sleep(PACE * turn).await;
+        run.cloud.stages(&api).await
+    });
+    let mut stages = BTreeMap::new();
+    for answer in futures_util::future::join_all(reads).await {
+        stages.extend(answer?);
+    }
+    Ok(World { on_record, stages, guards: guards? })
+}
+
+fn apis(on_record: &BTreeMap<StageRef, OnRecord>) -> BTreeSet<String> {
+    on_record.keys().map(|stage| stage.api.clone()).collect()
+}

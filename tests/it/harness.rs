@@ -1,0 +1,94 @@
+//! Runs one event in a world and prints everything that can be seen of it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use apigw_rollback::config::Config;
+use apigw_rollback::handler::handle;
+use apigw_rollback::report::Report;
+use apigw_rollback::run::Run;
+use tokio::time::Instant;
+
+use crate::world::{FUNCTION, TOPIC, World};
+
+const PROTECTED: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod"}]"#;
+
+/// Runs one event in a world and prints everything that can be seen of it.
+pub(crate) fn run(event: &str, world: &World, settings: &[(&str, &str)]) -> String {
+    let get = |name: &str| {
+        let given = settings.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+        given.or_else(|| match name {
+            "AWS_REGION" => Some("eu-west-1".to_owned()),
+            "PROTECTED_STAGES" => Some(PROTECTED.to_owned()),
+            "ALARM_TOPIC_ARN" => Some(TOPIC.to_owned()),
+            _ => None,
+        })
+    };
+    let config = Config::read(get).unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let mut shown = String::new();
+    runtime.block_on(async {
+        let began = Instant::now();
+        let run = Run {
+            cloud: world,
+            config: &config,
+            id: "run-1",
+            function: Some(FUNCTION),
+            now: world.facts().now,
+            began,
+            deadline: began + Duration::from_secs(20),
+        };
+        let answer = handle(event, &run).await;
+        answer.reports.iter().for_each(|report| show(&mut shown, report));
+        match answer.into_response() {
+            Err(error) => writeln!(shown, "lambda error: {}: {error}", error.kind).unwrap(),
+            Ok(response) => {
+                if let Some(failures) = response.get("batchItemFailures") {
+                    writeln!(shown, "batch item failures: {failures}").unwrap();
+                }
+            }
+        }
+    });
+    for call in world.take_calls() {
+        writeln!(shown, "call: {}", call.trim_end()).unwrap();
+    }
+    for (stage, live) in world.facts().stages {
+        let canary =
+            live.release.canary.map(|canary| format!(" canary {}%", canary.percent)).unwrap_or_default();
+        let closed = if live.closed { " closed" } else { "" };
+        writeln!(
+            shown,
+            "stage: {stage} {} {:?}{canary}{closed}",
+            live.release.deployment, live.release.variables
+        )
+        .unwrap();
+    }
+    shown
+}
+
+fn show(shown: &mut String, report: &Report) {
+    let outcome = serde_json::to_value(report.outcome).unwrap();
+    let outcome = outcome.as_str().unwrap();
+    let reason = report.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    writeln!(shown, "report: {outcome}{reason}: {}", report.message).unwrap();
+    report.next.iter().for_each(|next| writeln!(shown, "  next: {next}").unwrap());
+    report.warnings.iter().for_each(|warning| writeln!(shown, "  warning: {warning}").unwrap());
+    if let Some(details) = &report.details {
+        writeln!(shown, "{}", serde_json::to_string_pretty(details).unwrap()).unwrap();
+    }
+}
+
+pub(crate) fn event(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("events").join(name).with_extension("json");
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+pub(crate) fn snapshot(story: &str, shown: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(story.replace(' ', "_"), shown));
+}
