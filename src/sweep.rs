@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::cloud::{Cloud, CloudError, LiveStage};
 use crate::guards::{self, Guard};
@@ -14,13 +14,14 @@ use crate::report::{Caller, Outcome, Report};
 use crate::run::Run;
 use crate::tend::{Facts, tend};
 
-/// Stages that are looked after at the same time.
-const AT_ONCE: usize = 4;
-
 /// API Gateway lets 10 requests a second through, with a burst of 40, for the whole account and region.
-/// The sweep takes ten at once and then five a second, so that a rollback always finds room.
+/// The sweep's reads take ten at once and then five a second, so that a rollback always finds room. What it
+/// does for the stages it does one after the other, for the same reason.
 const BURST: usize = 10;
 const PACE: Duration = Duration::from_millis(200);
+
+/// No stage is begun with less time left than a rollback with some retries takes.
+const TO_TEND: Duration = Duration::from_secs(8);
 
 /// Looks after every protected stage: a report for each thing done or to be looked at, and one for the sweep.
 pub async fn sweep<C: Cloud>(run: &Run<'_, C>, caller: &Caller) -> Vec<Report> {
@@ -28,16 +29,18 @@ pub async fn sweep<C: Cloud>(run: &Run<'_, C>, caller: &Caller) -> Vec<Report> {
         Ok(world) => world,
         Err(error) => return vec![run.failed(caller, &error)],
     };
-    let all: Vec<_> = world
-        .on_record
-        .iter()
-        .map(|(stage, on_record)| Facts { stage, on_record, stages: &world.stages, guards: &world.guards })
-        .collect();
-    let tended = all.iter().map(|facts| tend(run, facts, caller));
-    let tended: Vec<_> = futures_util::stream::iter(tended).buffered(AT_ONCE).collect().await;
+    let facts = |(stage, on_record)| Facts { stage, on_record, stages: &world.stages, guards: &world.guards };
+    let mut all: Vec<Facts<'_>> = world.on_record.iter().map(facts).collect();
+    // Where an alarm is in ALARM, users wait; what must bake can bake a little longer.
+    all.sort_by_key(|facts| !facts.is_alarmed(run));
     let mut reports = Vec::new();
     let mut details: Vec<Value> = Vec::new();
-    for (facts, tended) in all.iter().zip(tended) {
+    for facts in &all {
+        if Instant::now() + TO_TEND > run.deadline {
+            details.push(json!({"stage": facts.stage.to_string(), "state": "left for the next sweep"}));
+            continue;
+        }
+        let tended = tend(run, facts, caller).await;
         details.push(json!({"stage": facts.stage.to_string(), "state": tended.state}));
         reports.extend(tended.reports);
     }

@@ -68,6 +68,12 @@ pub async fn tend<C: Cloud>(run: &Run<'_, C>, facts: &Facts<'_>, caller: &Caller
 }
 
 impl<'a> Facts<'a> {
+    /// Whether an alarm that names the stage is in ALARM.
+    #[must_use]
+    pub fn is_alarmed<C: Cloud>(&self, run: &Run<'_, C>) -> bool {
+        self.guarding(run).iter().any(|guard| guard.alarm.state == State::Alarm)
+    }
+
     fn guarding<C: Cloud>(&self, run: &Run<'_, C>) -> Vec<&'a Guard> {
         let names = api_names(run, self.stage, self.on_record);
         self.guards.iter().filter(|guard| guard.target(self.stage, &names).is_some()).collect()

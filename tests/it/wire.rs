@@ -365,6 +365,92 @@ fn silence_ends_with_the_run_and_is_named() {
     );
 }
 
+/// CloudWatch's answer to any question; the question's bytes are looked at in the test.
+fn cloudwatch(operation: &str, answer: impl FnOnce(&mut Encoder)) -> ReplayEvent {
+    let mut body = Encoder::new(Vec::new());
+    answer(&mut body);
+    let uri = CLOUDWATCH.replace("DescribeAlarms", operation);
+    let response = http::Response::builder().status(200).header("smithy-protocol", "rpc-v2-cbor");
+    ReplayEvent::new(
+        http::Request::builder().method("POST").uri(uri).body(SdkBody::from("put")).unwrap(),
+        response.body(SdkBody::from(body.into_writer())).unwrap(),
+    )
+}
+
+#[test]
+fn a_promotion_asks_for_history_and_data_and_then_records_and_pins() {
+    let quiet = |encoder: &mut Encoder| {
+        encoder.begin_map().str("MetricAlarms").array(1).begin_map();
+        encoder.str("AlarmName").str("orders-prod-5xx").str("StateValue").str("OK");
+        encoder.str("StateTransitionedTimestamp").timestamp(&SdkTime::from_secs(1_795_168_900));
+        encoder
+            .str("AlarmActions")
+            .array(1)
+            .str("arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback");
+        encoder
+            .str("Namespace")
+            .str("AWS/ApiGateway")
+            .str("MetricName")
+            .str("5XXError")
+            .str("Dimensions")
+            .array(2);
+        encoder.begin_map().str("Name").str("ApiName").str("Value").str("orders-api").end();
+        encoder.begin_map().str("Name").str("Stage").str("Value").str("prod").end();
+        encoder.end().end();
+    };
+    let history = |encoder: &mut Encoder| {
+        let data = json!({"oldState": {"stateValue": "INSUFFICIENT_DATA"}, "newState": {"stateValue": "OK"}});
+        encoder.begin_map().str("AlarmHistoryItems").array(1);
+        encoder.begin_map().str("HistoryData").str(&data.to_string()).end().end();
+    };
+    let samples = |encoder: &mut Encoder| {
+        encoder.begin_map().str("MetricDataResults").array(1).begin_map();
+        encoder.str("Id").str("q0").str("Values").array(2).double(3.0).double(4.0).end().end();
+    };
+    let candidate = json!({"schema": 1, "release": bad(), "first_seen": "2026-11-20T08:00:00Z", "label": null, "note": null});
+    let name = KNOWN_GOOD.replace("known-good", "candidate");
+    let kept =
+        json!({"Parameters": [{"Name": name, "Value": candidate.to_string(), "Version": 1}]}).to_string();
+    let by_path = json!({"Path": "/apigw-rollback/stages", "Recursive": true, "MaxResults": 10}).to_string();
+    let stages = STAGE.trim_end_matches("/prod");
+    let parked = format!("{STAGE}-known-good");
+    let none = json!({"Parameters": []}).to_string();
+    let put = || exchange("POST", SSM, "put", 200, json!({"Version": 1, "Tier": "Standard"}).to_string());
+    let deployment = "https://apigateway.eu-west-1.amazonaws.com/restapis/a1b2c3d4e5/deployments/d2";
+    let no_stage = exchange("GET", &parked, "", 404, r#"{"message":"Invalid stage identifier specified"}"#);
+    let create = json!({
+        "deploymentId": "d2",
+        "description": "Parked by apigw-rollback: keeps the known-good deployment of stage prod from being deleted. Serves nobody.",
+        "stageName": "prod-known-good",
+    });
+    let close = json!({"patchOperations": [
+        {"op": "replace", "path": "/deploymentId", "value": "d2"},
+        {"op": "replace", "path": "/*/*/throttling/rateLimit", "value": "0"},
+        {"op": "replace", "path": "/*/*/throttling/burstLimit", "value": "0"},
+    ]});
+    let conversation = vec![
+        exchange("POST", SSM, by_path, 200, kept),
+        cloudwatch("DescribeAlarms", quiet),
+        exchange("GET", stages, "", 200, json!({"item": [stage(&bad())]}).to_string()),
+        cloudwatch("DescribeAlarmHistory", history),
+        cloudwatch("GetMetricData", samples),
+        get_stage(&bad()),
+        exchange("POST", SSM, "put", 200, none.clone()),
+        exchange("GET", deployment, "", 200, r#"{"id":"d2","createdDate":1795168800}"#),
+        exchange("POST", SSM, "put", 200, none.clone()),
+        put(),
+        exchange("POST", SSM, "put", 200, none),
+        put(),
+        with_error(&no_stage, "NotFoundException"),
+        exchange("POST", stages, create.to_string(), 201, "{}"),
+        exchange("PATCH", &parked, close.to_string(), 200, "{}"),
+    ];
+    let (report, bodies) = check("command-sweep", conversation);
+    assert_eq!(report.message, "rest/a1b2c3d4e5/prod: deployment `d2` is known-good version 1");
+    let written = bodies.iter().find(|body| body["Name"] == json!(KNOWN_GOOD)).unwrap();
+    assert_eq!(written["Overwrite"], json!(true));
+}
+
 /// The same exchange, its answer carrying API Gateway's header with the error's code.
 fn with_error(event: &ReplayEvent, code: &str) -> ReplayEvent {
     let (request, response) = (event.request(), event.response());
