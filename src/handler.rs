@@ -115,10 +115,10 @@ async fn on_ok<C: Cloud>(
         let wanted = [run.config.names.rollbacks(&stage)];
         let names = [alarm.name.clone()];
         let (found, now) = tokio::join!(run.cloud.parameters(&wanted), run.cloud.alarms(&names));
-        let rollbacks = OnRecord::of(run.config, &stage, &found?).rollbacks;
+        let mut rollbacks = OnRecord::of(run.config, &stage, &found?).rollbacks;
         if let Some(ok) = now?.into_iter().find(|now| now.alarm.state == State::Ok) {
             let at = ok.alarm.changed_at.unwrap_or(run.now);
-            reports.extend(incident::recovered(run, &stage, &rollbacks, &alarm.name, at, caller).await);
+            reports.extend(incident::recovered(run, &stage, &mut rollbacks, &alarm.name, at, caller).await);
         }
     }
     Ok(reports)

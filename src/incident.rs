@@ -125,7 +125,7 @@ pub fn unrecovered(rollbacks: &Rollbacks) -> impl Iterator<Item = &Past> {
 pub async fn recovered<C: Cloud>(
     run: &Run<'_, C>,
     stage: &StageRef,
-    rollbacks: &Rollbacks,
+    rollbacks: &mut Rollbacks,
     alarm: &str,
     at: DateTime<Utc>,
     caller: &Caller,
@@ -134,10 +134,9 @@ pub async fn recovered<C: Cloud>(
     let last = rollbacks.past.iter().rev().find(|past| ours(past))?.clone();
     // CloudWatch's times may be cut to whole seconds.
     let at = at.max(last.at);
-    let mut closed = rollbacks.clone();
-    closed.past.iter_mut().filter(|past| ours(past)).for_each(|past| past.recovered_at = Some(at));
+    rollbacks.past.iter_mut().filter(|past| ours(past)).for_each(|past| past.recovered_at = Some(at));
     let name = run.config.names.incident(stage, &last.fingerprint);
-    let mut warnings: Vec<String> = store_list(run, stage, &closed).await.err().into_iter().collect();
+    let mut warnings: Vec<String> = store_list(run, stage, rollbacks).await.err().into_iter().collect();
     match read(run, &name).await {
         Ok(Some(incident)) => {
             let closed = Incident { recovered_at: Some(at), ..incident };

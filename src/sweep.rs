@@ -35,7 +35,14 @@ pub async fn sweep<C: Cloud>(run: &Run<'_, C>, caller: &Caller) -> Vec<Report> {
     all.sort_by_key(|facts| !facts.is_alarmed(run));
     let mut reports = Vec::new();
     let mut details: Vec<Value> = Vec::new();
+    for error in world.unread.values() {
+        reports.push(run.failed(caller, error));
+    }
     for facts in &all {
+        if let Some(error) = world.unread.get(&facts.stage.api) {
+            details.push(json!({"stage": facts.stage.to_string(), "state": error.to_string()}));
+            continue;
+        }
         if Instant::now() + TO_TEND > run.deadline {
             details.push(json!({"stage": facts.stage.to_string(), "state": "left for the next sweep"}));
             continue;
@@ -60,6 +67,8 @@ struct World {
     on_record: BTreeMap<StageRef, OnRecord>,
     stages: BTreeMap<StageRef, LiveStage>,
     guards: Vec<Guard>,
+    /// The APIs whose stages could not be read: only theirs are not looked after.
+    unread: BTreeMap<String, CloudError>,
 }
 
 async fn read<C: Cloud>(run: &Run<'_, C>) -> Result<World, CloudError> {
@@ -90,13 +99,18 @@ async fn read<C: Cloud>(run: &Run<'_, C>) -> Result<World, CloudError> {
     let reads = apis(&on_record).into_iter().enumerate().map(|(nth, api)| async move {
         let turn = u32::try_from(nth.saturating_sub(BURST)).unwrap_or(u32::MAX);
         tokio::time::sleep(PACE * turn).await;
-        run.cloud.stages(&api).await
+        (run.cloud.stages(&api).await, api)
     });
-    let mut stages = BTreeMap::new();
-    for answer in futures_util::future::join_all(reads).await {
-        stages.extend(answer?);
+    let (mut stages, mut unread) = (BTreeMap::new(), BTreeMap::new());
+    for (answer, api) in futures_util::future::join_all(reads).await {
+        match answer {
+            Ok(found) => stages.extend(found),
+            Err(error) => {
+                unread.insert(api, error);
+            }
+        }
     }
-    Ok(World { on_record, stages, guards: guards? })
+    Ok(World { on_record, stages, guards: guards?, unread })
 }
 
 fn apis(on_record: &BTreeMap<StageRef, OnRecord>) -> BTreeSet<String> {

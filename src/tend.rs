@@ -53,14 +53,12 @@ pub async fn tend<C: Cloud>(run: &Run<'_, C>, facts: &Facts<'_>, caller: &Caller
         tended.reports.push(attention(run, facts, caller, &reason));
     }
     tended.reports.extend(see_recovery(run, facts, caller).await);
-    let done = match keep_way_back(run, facts, caller).await {
-        Ok(reports) => {
-            tended.reports.extend(reports);
-            see_release(run, facts, live, caller, &mut tended).await
-        }
-        Err(error) => Err(error),
-    };
-    if let Err(error) = done {
+    // The way back first: what the release's judgement moves must not be moved again by what was read before.
+    match keep_way_back(run, facts, caller).await {
+        Ok(reports) => tended.reports.extend(reports),
+        Err(error) => tended.reports.push(run.failed(caller, &error).on(facts.stage)),
+    }
+    if let Err(error) = see_release(run, facts, live, caller, &mut tended).await {
         tended.state = error.to_string();
         tended.reports.push(run.failed(caller, &error).on(facts.stage));
     }
@@ -95,16 +93,16 @@ fn attention<C: Cloud>(run: &Run<'_, C>, facts: &Facts<'_>, caller: &Caller, rea
 /// Closes the incidents whose alarm is OK, and tells of those whose alarm stays.
 async fn see_recovery<C: Cloud>(run: &Run<'_, C>, facts: &Facts<'_>, caller: &Caller) -> Vec<Report> {
     let mut reports = Vec::new();
-    let rollbacks = &facts.on_record.rollbacks;
+    let mut rollbacks = facts.on_record.rollbacks.clone();
     for guard in facts.guards {
         let alarm = guard.alarm.name.as_str();
-        let open = incident::unrecovered(rollbacks).filter(|past| past.alarm.as_deref() == Some(alarm));
-        let Some(last) = open.last() else { continue };
+        let open = incident::unrecovered(&rollbacks).filter(|past| past.alarm.as_deref() == Some(alarm));
+        let Some(last) = open.last().map(|past| past.at) else { continue };
         if guard.alarm.state == State::Ok {
             let at = guard.alarm.changed_at.unwrap_or(run.now);
-            reports.extend(incident::recovered(run, facts.stage, rollbacks, alarm, at, caller).await);
-        } else if guard.alarm.state == State::Alarm && run.now - last.at > run.config.not_recovered {
-            let reason = Reason::NotRecovered { alarm: alarm.to_owned(), rolled_back_at: last.at };
+            reports.extend(incident::recovered(run, facts.stage, &mut rollbacks, alarm, at, caller).await);
+        } else if guard.alarm.state == State::Alarm && run.now - last > run.config.not_recovered {
+            let reason = Reason::NotRecovered { alarm: alarm.to_owned(), rolled_back_at: last };
             reports.push(attention(run, facts, caller, &reason));
         }
     }

@@ -392,6 +392,36 @@ fn the_way_back_is_kept_open_and_its_holes_are_told_before_they_matter() {
 }
 
 #[test]
+fn every_alarm_of_an_incident_is_closed_once() {
+    let quiet = |facts: &mut Facts| {
+        let now = facts.now;
+        facts
+            .alarms
+            .iter_mut()
+            .for_each(|one| (one.alarm.state, one.alarm.changed_at) = (State::Ok, Some(now)));
+    };
+    Story::with_known_good()
+        .deploy(2)
+        .later(1)
+        .alarm_is(State::Alarm)
+        .event_comes()
+        .later(10)
+        .deploy(3)
+        .world("the other alarm fires too", |facts| {
+            facts.alarms[1].alarm.state = State::Alarm;
+            facts.alarms[0].alarm.state = State::InsufficientData;
+            facts.alarms[1].alarm.changed_at = Some(facts.now);
+        })
+        .later(1)
+        .sweep()
+        .world("both alarms are OK", quiet)
+        .later(5)
+        .sweep()
+        .sweep()
+        .ends("two alarms recover in one sweep");
+}
+
+#[test]
 fn two_sweeps_at_once_or_a_sweep_that_fails_half_way_do_no_harm() {
     let story = Story::new().sweep().later(31).sweep();
     let (first, again) = (story.world.facts().parameters, story.sweep());
@@ -405,6 +435,20 @@ fn two_sweeps_at_once_or_a_sweep_that_fails_half_way_do_no_harm() {
         CloudError { code: "ThrottlingException".to_owned(), failure: Failure::Other, ..denied() };
     let story = Story::new().with_fault("GetParametersByPath", 1, Fault::Before(unreachable));
     story.sweep().ends("a sweep that cannot read fails as a whole");
+
+    let other = StageRef::rest("b1b2c3d4e5", "prod");
+    let known = Record { stage: other.clone(), ..record(release("d1", &[])) };
+    Story::with_known_good()
+        .world("another API has a record, and is read first or last", |facts| {
+            let name = Names::under("/apigw-rollback").known_good(&other);
+            facts.parameters.insert(name, vec![print(&known).unwrap()]);
+        })
+        .deploy(2)
+        .later(1)
+        .alarm_is(State::Alarm)
+        .with_fault("GetStages", 2, Fault::Before(denied()))
+        .sweep()
+        .ends("an API that cannot be read does not keep the others from being healed");
 }
 
 #[test]
