@@ -19,14 +19,14 @@ build: ## build the function with sam build, ready for sam deploy
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cargo-lambda
 	$(WITH_CARGO_LAMBDA) $(SAM) build
 
-demo: ## watch a bad release being rolled back, on an emulator (KEEP=1 leaves it up)
+demo: ## watch a release prove itself and a bad one being rolled back, on an emulator (KEEP=1 leaves it up)
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cargo-lambda emulator
 	@$(PLAY) tests/e2e/demo.py
 
 test: ## run the offline tests (needs nothing but Rust)
 	cargo test --locked
 
-e2e: ## run the demo's story and the direct commands as assertions
+e2e: ## run the demo's story, a lost alarm and the direct commands as assertions
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cargo-lambda emulator
 	@$(PLAY) tests/e2e/e2e.py
 

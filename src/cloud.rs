@@ -218,11 +218,25 @@ impl fmt::Display for CloudError {
 }
 
 impl CloudError {
+    /// Whether AWS says that we may not, or not with these credentials.
+    #[must_use]
+    pub fn is_denial(&self) -> bool {
+        // Which of them API Gateway's management calls use is not documented.
+        let denials = [
+            "AccessDeniedException",
+            "AccessDenied",
+            "UnauthorizedException",
+            "ForbiddenException",
+            "HTTP 403",
+        ];
+        denials.contains(&self.code.as_str())
+    }
+
     /// What a person can do about it; empty where the message says it all.
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self.code.as_str() {
-            "AccessDeniedException" | "AccessDenied" | "UnauthorizedException" => {
+            _ if self.is_denial() => {
                 "let the function's role do this call: the template's policies list what it needs"
             }
             "TooManyRequestsException" | "ThrottlingException" | "LimitExceededException" | "Throttling" => {

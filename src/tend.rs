@@ -46,7 +46,9 @@ pub async fn tend<C: Cloud>(run: &Run<'_, C>, facts: &Facts<'_>, caller: &Caller
     let Some(live) = facts.stages.get(facts.stage) else {
         let reason =
             Reason::NoStage(format!("{} is protected, and API Gateway has no such stage", facts.stage));
-        return Tended { reports: vec![attention(run, facts, caller, &reason)], state: reason.to_string() };
+        // Records outlive their stage; only one that the settings name is missed.
+        let missed = run.config.entry(facts.stage).map(|_| attention(run, facts, caller, &reason));
+        return Tended { reports: missed.into_iter().collect(), state: reason.to_string() };
     };
     if let Some(unreadable) = &facts.on_record.unreadable {
         let reason = Reason::HeldByOperator(format!("{unreadable}, so the stage counts as held"));

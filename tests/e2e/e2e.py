@@ -1,13 +1,20 @@
-"""`make e2e`: the demo's story as assertions, and the direct commands, on the deployed stack."""
+"""`make e2e`: the demo's story as assertions, the sweep, and the direct commands, on the deployed stack."""
 
+import contextlib
+import datetime
 import json
 import os
 import sys
 
 from stack import STAGE_NAME, Stack, StepFailed, Timeline, stop_on_signals
-from story import ALARM, Users, live_until_healthy, wait_for
+from story import (
+    ALARM, ALARM_IS_OVER, TWO_SWEEPS, Reports, Users, earned, recovered, rolled_back, swept, wait_for,
+    watch_until_healthy,
+)
 
 PARKED_STAGE = f"{STAGE_NAME}-known-good"
+# The sweep comes once a minute; the emulator may see that ten seconds late.
+ONE_SWEEP = 90
 
 
 class Checks:
@@ -45,16 +52,24 @@ def main():
 def play(stack, checks):
     stack.build()
     stack.deploy(release=1)
-    users = Users(stack)
     messages = listen_to_the_alarm_topic(stack)
     refuse_what_cannot_be_done(stack, checks)
-    good = record_release_one(stack, users, checks)
-    stack.deploy(release=2)
-    bad = released(stack)
-    plan_release_one(stack, checks, good, bad)
-    alarm_rolls_back(stack, users, checks, good)
-    same_alarm_again(stack, checks, messages)
-    roll_back_by_hand(stack, checks, good, bad)
+    with Users(stack) as users:
+        reports = Reports(stack, users, checks.say)
+        good = earn_release_one(stack, reports, checks)
+        record_as_a_pipeline(stack, checks, good)
+        with users.away():
+            stack.deploy(release=2)
+            bad = released(stack)
+            plan_release_one(stack, checks, good, bad)
+        alarm_rolls_back(stack, users, reports, checks, good)
+        with users.away():
+            same_alarm_again(stack, checks, messages)
+        recover(stack, reports, checks)
+        with users.away():
+            roll_back_by_hand(stack, checks, good, bad)
+        lose_an_event(stack, users, reports, checks, good, messages)
+    tell_the_history(stack, checks)
     answer_what_cannot_be_read(stack, checks)
 
 
@@ -91,7 +106,7 @@ def outcome_of(report):
 
 
 def listen_to_the_alarm_topic(stack):
-    """A queue beside the function, which keeps the very message that the function receives."""
+    """A queue beside the function, which gets the very messages that the function gets."""
     sqs = stack.client("sqs")
     url = sqs.create_queue(QueueName="listener")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -100,7 +115,10 @@ def listen_to_the_alarm_topic(stack):
     )
 
     def receive():
+        """What came since the last time, of alarms that fired."""
         found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        for each in found:
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=each["ReceiptHandle"])
         envelopes = [json.loads(each["Body"]) for each in found]
         return [each for each in envelopes if '"NewStateValue": "ALARM"' in each["Message"]]
 
@@ -121,12 +139,15 @@ def refuse_what_cannot_be_done(stack, checks):
     checks.equal("nothing was written", world(stack), before)
 
 
-def record_release_one(stack, users, checks):
-    checks.equal("release 1 serves", set(users.send(20)), {200})
+def earn_release_one(stack, reports, checks):
+    """Nobody records anything: the emulator's schedule sweeps, and release 1 proves itself."""
     good = released(stack)
-    report = stack.command("record", label="release 1", note="first release", who="make e2e")
-    checks.that("release 1 is recorded", report.get("outcome") == "recorded", outcome_of(report))
-    checks.equal("recording leaves the stage alone", released(stack), good)
+    report = reports.until("release 1 to be known-good", earned, TWO_SWEEPS)
+    checks.equal("the sweep promoted release 1", report["signal"]["kind"], "sweep")
+    checks.equal("  which is what is live", (report["after"] or {}).get("deployment"), good["deployment"])
+    checks.equal("promoting leaves the stage alone", released(stack), good)
+    by_hand = [each for each in reports.all() if each["outcome"] == "recorded"]
+    checks.equal("no person recorded anything", by_hand, [])
     checks.equal("one record is in the parameter store", len(named(stack, "/known-good")), 1)
     checks.equal("the API's name is in the index", len(named(stack, "/names/")), 1)
     parked = stack.stage(PARKED_STAGE)
@@ -138,6 +159,12 @@ def record_release_one(stack, users, checks):
         limits,
     )
     return good
+
+
+def record_as_a_pipeline(stack, checks, good):
+    report = stack.command("record", label="release 1", note="first release", who="make e2e")
+    checks.that("a pipeline can record as well", report.get("outcome") == "recorded", outcome_of(report))
+    checks.equal("recording leaves the stage alone", released(stack), good)
 
 
 def plan_release_one(stack, checks, good, bad):
@@ -153,24 +180,24 @@ def plan_release_one(stack, checks, good, bad):
     checks.equal("and nothing was written", world(stack), before)
 
 
-def alarm_rolls_back(stack, users, checks, good):
-    recovery = live_until_healthy(stack, users, good["deployment"], checks.say)
+def alarm_rolls_back(stack, users, reports, checks, good):
+    recovery = watch_until_healthy(stack, users, good["deployment"], checks.say)
     checks.that("the alarm fired", recovery.alarm is not None)
     checks.that("traffic was healthy within 60 s of the alarm", recovery.healthy is not None)
     checks.equal("deployment and variables are those of release 1", released(stack), good)
-    reports = wait_for("the alarm's report", lambda: reports_of_alarm(stack))
-    checks.equal("the function reports it", [each["outcome"] for each in reports], ["rolled-back"])
+    report = reports.until("the alarm's report", rolled_back, patience=30)
+    checks.equal("the alarm's event did it", report["signal"]["kind"], "alarm")
+    checks.equal("  by this alarm", report["signal"]["name"], ALARM)
+    checks.equal("it was done once", len([each for each in reports.all() if rolled_back(each)]), 1)
     checks.equal("an incident is on record", len(named(stack, "/incidents/")), 1)
-
-
-def reports_of_alarm(stack):
-    return [each for each in stack.reports() if each.get("alarm") == ALARM]
 
 
 def same_alarm_again(stack, checks, messages):
     """Alarms are delivered at least once: the second delivery must change nothing."""
     envelope = wait_for("the alarm's message", messages)[0]
-    record = {"EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": "arn:again", "Sns": envelope}
+    record = {
+        "EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": "arn:again", "Sns": envelope,
+    }
     before = world(stack)
     report = stack.invoke({"Records": [record]})
     checks.that(
@@ -181,17 +208,28 @@ def same_alarm_again(stack, checks, messages):
     checks.equal("and nothing was written", world(stack), before)
 
 
+def recover(stack, reports, checks):
+    """The alarm is OK again, its OK event arrives, and the incident is closed."""
+    report = reports.until("the alarm to be OK again", recovered, ALARM_IS_OVER)
+    checks.equal("the function tells of the recovery", report["stage"]["stage"], STAGE_NAME)
+    incident = [each for each in parameters(stack) if "/incidents/" in each["Name"]][0]
+    closed = json.loads(incident["Value"]).get("recovered_at")
+    checks.that("  and closes the incident", closed, incident["Value"])
+
+
+def put_live(stack, deployment, **variables):
+    """Changes the stage behind everybody's back, as a careless hand would."""
+    operations = [{"op": "replace", "path": "/deploymentId", "value": deployment}]
+    for name, value in variables.items():
+        operations.append({"op": "replace", "path": f"/variables/{name}", "value": value})
+    stack.client("apigateway").update_stage(
+        restApiId=stack.api, stageName=STAGE_NAME, patchOperations=operations
+    )
+
+
 def roll_back_by_hand(stack, checks, good, bad):
     """The bad release is put back behind everybody's back, and an operator rolls back."""
-    stack.client("apigateway").update_stage(
-        restApiId=stack.api,
-        stageName=STAGE_NAME,
-        patchOperations=[
-            {"op": "replace", "path": "/deploymentId", "value": bad["deployment"]},
-            {"op": "replace", "path": "/variables/release", "value": bad["variables"]["release"]},
-            {"op": "replace", "path": "/variables/leftover", "value": "of-release-2"},
-        ],
-    )
+    put_live(stack, bad["deployment"], release=bad["variables"]["release"], leftover="of-release-2")
     report = stack.command("rollback", reason="tried by hand")
     checks.that("rollback by hand works", report.get("outcome") == "rolled-back", outcome_of(report))
     checks.equal("deployment and variables are those of release 1", released(stack), good)
@@ -200,6 +238,58 @@ def roll_back_by_hand(stack, checks, good, bad):
     again = stack.command("rollback", reason="tried by hand again")
     checks.equal("rollback of a healthy stage is held", again.get("outcome"), "held")
     checks.equal("and nothing was written", world(stack), before)
+
+
+@contextlib.contextmanager
+def unsubscribed(stack):
+    """The function is off the alarm topic, so that the alarm's event is lost on the way."""
+    sns = stack.client("sns")
+    topic = stack.outputs["AlarmTopicArn"]
+    all_of_it = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    [function] = [each for each in all_of_it if each["Protocol"] == "lambda"]
+    sns.unsubscribe(SubscriptionArn=function["SubscriptionArn"])
+    try:
+        yield
+    finally:
+        sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=function["Endpoint"])
+
+
+def lose_an_event(stack, users, reports, checks, good, messages):
+    """A third, bad release goes out, and its alarm reaches nobody. First an operator keeps the sweep off."""
+    until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)
+    hold = stack.command("hold", until=until.isoformat(timespec="seconds").replace("+00:00", "Z"),
+                         reason="looking into release 3", who="make e2e")
+    checks.that("an operator can hold the stage", hold.get("outcome") == "done", outcome_of(hold))
+    with unsubscribed(stack):
+        before = len(reports.all())
+        release_3 = stack.client("apigateway").create_deployment(restApiId=stack.api, description="release 3")
+        put_live(stack, release_3["id"], release="3")
+        bad = released(stack)
+        wait_for("the alarm on release 3", lambda: users.alarm_state() == "ALARM", patience=60)
+        checks.that("the alarm's message went out", wait_for("the message", messages))
+        reports.skip()
+        reports.until("a sweep during the hold", swept, ONE_SWEEP)
+        meanwhile = reports.all()[before:]
+        checks.equal("the hold keeps the sweep off", released(stack), bad)
+        checks.that(
+            "and nothing else reached the function",
+            all(each["signal"]["kind"] == "sweep" for each in meanwhile),
+            [outcome_of(each) for each in meanwhile],
+        )
+        ended = stack.command("release-hold", who="make e2e")
+        checks.that("the hold can be ended", ended.get("outcome") == "done", outcome_of(ended))
+        healed = reports.until("the sweep to make up for the lost event", rolled_back, ONE_SWEEP)
+        checks.equal("the sweep rolled back", healed["signal"]["kind"], "sweep")
+        checks.equal("  for this alarm", healed["signal"]["name"], ALARM)
+        checks.equal("deployment and variables are those of release 1", released(stack), good)
+        wait_for("healthy traffic", lambda: users.healthy_in_a_row >= 10)
+
+
+def tell_the_history(stack, checks):
+    report = stack.command("history")
+    told = json.dumps(report)
+    checks.that("the history names the release", "release 1" in told and "first release" in told, told)
+    checks.that("  and the rollback of the lost event", ALARM in told, told)
 
 
 def answer_what_cannot_be_read(stack, checks):

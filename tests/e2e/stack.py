@@ -1,8 +1,8 @@
 """The emulator and the stack that the demo and the end-to-end test play on.
 
 MiniStack stands in for AWS on a free loopback port. It takes a real `sam deploy` of the real
-template, runs the real function as a process of this machine, and carries CloudWatch alarms over
-SNS to it.
+template, runs the real function as a process of this machine, carries CloudWatch alarms over SNS
+to it, and calls it for the sweep by the template's own schedule.
 """
 
 import contextlib
@@ -156,6 +156,14 @@ class Stack:
             # The emulator evaluates alarms on one metric only, so the demo takes the plain average
             # of 5XXError and leaves the metric-math alarm to AWS.
             "MinimumRequests": 0,
+            # A bake shorter than the time between two sweeps, so that the second one promotes.
+            "SweepMinutes": 1,
+            "BakeSeconds": 30,
+            # One period: the emulator takes all of them as one, and bad data should be soon over.
+            "AlarmEvaluationPeriods": 1,
+            # More happens here in minutes than elsewhere in months.
+            "CooldownSeconds": 10,
+            "MaxRollbacksADay": 20,
         }
         self._run(
             f"sam deploy, release {release}",

@@ -438,17 +438,23 @@ fn two_sweeps_at_once_or_a_sweep_that_fails_half_way_do_no_harm() {
 
     let other = StageRef::rest("b1b2c3d4e5", "prod");
     let known = Record { stage: other.clone(), ..record(release("d1", &[])) };
-    Story::with_known_good()
-        .world("another API has a record, and is read first or last", |facts| {
-            let name = Names::under("/apigw-rollback").known_good(&other);
-            facts.parameters.insert(name, vec![print(&known).unwrap()]);
-        })
-        .deploy(2)
-        .later(1)
-        .alarm_is(State::Alarm)
-        .with_fault("GetStages", 2, Fault::Before(denied()))
-        .sweep()
+    let beside = |fault| {
+        Story::with_known_good()
+            .world("another API has a record under the same prefix", |facts| {
+                let name = Names::under("/apigw-rollback").known_good(&other);
+                facts.parameters.insert(name, vec![print(&known).unwrap()]);
+            })
+            .deploy(2)
+            .later(1)
+            .alarm_is(State::Alarm)
+            .with_fault("GetStages", 2, fault)
+            .sweep()
+    };
+    let throttled = CloudError { code: "TooManyRequestsException".to_owned(), ..denied() };
+    beside(Fault::Before(throttled))
         .ends("an API that cannot be read does not keep the others from being healed");
+    beside(Fault::Before(denied())).ends("records of another function are passed over");
+    beside(Fault::World(|_| {})).ends("records outlive their stage in silence");
 }
 
 #[test]
