@@ -1,6 +1,6 @@
 //! Does what a plan says, looks at the answer, and says what came of it. Decides nothing.
 
-use crate::cloud::{Cloud, CloudError, Failure, LiveStage};
+use crate::cloud::{Cloud, CloudError, Failure, LiveStage, StageChange};
 use crate::decide::Plan;
 
 /// What came of applying a plan.
@@ -28,11 +28,15 @@ pub async fn apply<C: Cloud>(cloud: &C, plan: &Plan) -> Applied {
     match cloud.change_stage(&plan.stage, &plan.change).await {
         Ok(live) if live.release == plan.to => Applied::Done,
         Ok(_) => seen(cloud, plan, None).await,
-        Err(error) => match error.failure {
-            Failure::Conflict | Failure::NoAnswer | Failure::Missing => Applied::Again(error),
-            Failure::Refused => refused(cloud, plan, error).await,
-            Failure::Other => Applied::Failed(error),
-        },
+        Err(error) if error.failure == Failure::Refused => refused(cloud, plan, error).await,
+        Err(error) => unapplied(error),
+    }
+}
+
+fn unapplied(error: CloudError) -> Applied {
+    match error.failure {
+        Failure::Conflict | Failure::NoAnswer | Failure::Missing => Applied::Again(error),
+        Failure::Refused | Failure::Other => Applied::Failed(error),
     }
 }
 
@@ -42,7 +46,25 @@ pub async fn apply<C: Cloud>(cloud: &C, plan: &Plan) -> Applied {
 async fn refused<C: Cloud>(cloud: &C, plan: &Plan, error: CloudError) -> Applied {
     let deployment = cloud.deployment(&plan.stage.api, &plan.to.deployment).await;
     let seen = seen(cloud, plan, Some(error)).await;
-    if matches!((&seen, deployment), (Applied::Failed(_), Ok(None))) { Applied::DeploymentGone } else { seen }
+    match (&seen, deployment, plan.in_two_calls()) {
+        (Applied::Failed(_), Ok(None), _) => Applied::DeploymentGone,
+        (Applied::Failed(_), Ok(Some(_)), Some(calls)) => one_by_one(cloud, plan, calls).await,
+        _ => seen,
+    }
+}
+
+/// The canary first, then the rest. If the rest fails the canary stays off: that is nearer to the plan than
+/// before, and the next look at the stage goes on from there.
+async fn one_by_one<C: Cloud>(cloud: &C, plan: &Plan, calls: [StageChange; 2]) -> Applied {
+    let mut last = Applied::Done;
+    for change in calls {
+        last = match cloud.change_stage(&plan.stage, &change).await {
+            Ok(live) if live.release == plan.to => Applied::Done,
+            Ok(live) => Applied::Unlike { live: Box::new(live), error: None },
+            Err(error) => return unapplied(error),
+        };
+    }
+    last
 }
 
 async fn seen<C: Cloud>(cloud: &C, plan: &Plan, error: Option<CloudError>) -> Applied {

@@ -67,6 +67,18 @@ pub struct Plan {
     pub change: StageChange,
 }
 
+impl Plan {
+    /// The same way in two calls, the canary's removal first, for an API Gateway that refuses both in one:
+    /// its guide says that a stage with a canary takes no other deployment, and not whether the order within
+    /// one patch counts. `None` where there is only one thing to do.
+    #[must_use]
+    pub fn in_two_calls(&self) -> Option<[StageChange; 2]> {
+        let canary = StageChange { remove_canary: true, ..StageChange::default() };
+        let rest = StageChange { remove_canary: false, ..self.change.clone() };
+        (self.change.remove_canary && rest != StageChange::default()).then_some([canary, rest])
+    }
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();

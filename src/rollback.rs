@@ -12,7 +12,7 @@ use crate::incident::{self, Opened};
 use crate::observe::{Observed, OnRecord, observe, usable};
 use crate::pin;
 use crate::records::{self, Record};
-use crate::release::StageRef;
+use crate::release::{Release, StageRef};
 use crate::report::{Caller, Outcome, Report};
 use crate::run::Run;
 use crate::verdict::{Reason, stamp};
@@ -83,7 +83,7 @@ async fn pass<C: Cloud>(
         Call::Operator { .. } | Call::Imagined => None,
     };
     let observed = match observe(run.cloud, run.config, stage, ask.version, alarm).await {
-        Ok(observed) => observed,
+        Ok(observed) => without_our_change(observed, tried.as_deref()),
         Err(error) => return over(run.failed(caller, &error)),
     };
     let terms = run.config.terms.under(&observed.on_record.policy);
@@ -129,6 +129,18 @@ async fn pass<C: Cloud>(
             over(Report { after: Some(live.release), ..report })
         }
     }
+}
+
+/// Where this run took the canary off and got no further, the stage's last change is ours: it must not look
+/// like somebody's fix that came after the alarm.
+fn without_our_change(mut observed: Observed, tried: Option<&Plan>) -> Observed {
+    if let (Some(plan), Some(live)) = (tried, observed.live.as_mut()) {
+        let half_way = Release { canary: None, ..plan.from.clone() };
+        if plan.from.canary.is_some() && live.release == half_way {
+            live.updated_at = None;
+        }
+    }
+    observed
 }
 
 fn held<C: Cloud>(run: &Run<'_, C>, caller: &Caller, reason: &Reason, observed: &Observed) -> Pass {

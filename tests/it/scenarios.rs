@@ -96,6 +96,14 @@ fn a_canary_goes_with_the_base_or_alone() {
     check("canary and base come back together", "sns-alarm", |facts| {
         facts.stage().release.canary = Some(canary("50"));
     });
+    let refusing = |facts: &mut Facts| {
+        facts.canary_goes_alone = true;
+        facts.stage().release.canary = Some(canary("50"));
+    };
+    check("the canary goes in a call of its own if it must", "sns-alarm", refusing);
+    check_with("the canary went and the rest is busy", "sns-alarm", refusing, &[], |world| {
+        world.fault("UpdateStage", 3, Fault::Before(conflict()))
+    });
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub(crate) struct Facts {
     pub(crate) transitions: Vec<(String, DateTime<Utc>, State)>,
     /// How many samples any metric has had.
     pub(crate) samples: f64,
+    /// Whether API Gateway refuses to remove a canary and to set another deployment in one call.
+    pub(crate) canary_goes_alone: bool,
     /// Where API Gateway answers a change with something else than it was asked for.
     pub(crate) stage_shows: Option<Release>,
 }
@@ -153,6 +155,7 @@ impl Facts {
             ],
             transitions: vec![],
             samples: 1.0,
+            canary_goes_alone: false,
             stage_shows: None,
         }
     }
@@ -233,6 +236,9 @@ fn change(facts: &mut Facts, stage: &StageRef, change: &StageChange) -> Result<L
         facts.stages.get(stage).cloned().ok_or_else(|| {
             error(Failure::Missing, "NotFoundException", "Invalid stage identifier specified")
         })?;
+    if change.remove_canary && change.deployment.is_some() && facts.canary_goes_alone {
+        return Err(error(Failure::Refused, "BadRequestException", "Canary is enabled"));
+    }
     if change.remove_canary {
         live.release.canary = None;
     }
