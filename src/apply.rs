@@ -40,15 +40,21 @@ fn unapplied(error: CloudError) -> Applied {
     }
 }
 
-/// Why API Gateway refused. Its text for an unknown deployment is not documented, so the deployment is
-/// asked for; and whether a refused patch leaves nothing behind is not documented either, so the stage is
-/// looked at.
+/// What API Gateway says of an unknown deployment, recorded for a canary's; for a stage's it is not documented.
+const NO_DEPLOYMENT: &str = "Deployment id does not exist";
+
+/// Why API Gateway refused. Its words are only trusted where the deployment cannot be asked for; and whether
+/// a refused patch leaves nothing behind is not documented, so the stage is looked at.
 async fn refused<C: Cloud>(cloud: &C, plan: &Plan, error: CloudError) -> Applied {
     let deployment = cloud.deployment(&plan.stage.api, &plan.to.deployment).await;
+    let exists = deployment.map_or_else(
+        |_| if error.message.contains(NO_DEPLOYMENT) { Some(false) } else { None },
+        |found| Some(found.is_some()),
+    );
     let seen = seen(cloud, plan, Some(error)).await;
-    match (&seen, deployment, plan.in_two_calls()) {
-        (Applied::Failed(_), Ok(None), _) => Applied::DeploymentGone,
-        (Applied::Failed(_), Ok(Some(_)), Some(calls)) => one_by_one(cloud, plan, calls).await,
+    match (&seen, exists, plan.in_two_calls()) {
+        (Applied::Failed(_), Some(false), _) => Applied::DeploymentGone,
+        (Applied::Failed(_), Some(true), Some(calls)) => one_by_one(cloud, plan, calls).await,
         _ => seen,
     }
 }

@@ -271,16 +271,9 @@ impl fmt::Display for Reason {
                 write!(f, "the alarm belongs to region `{theirs}`, this function to `{ours}`")
             }
             Self::NoDatapoints => f.write_str("the alarm has no datapoints: missing data alone made it fire"),
-            Self::Stale { changed_at: None, .. } => {
-                f.write_str("the time of the alarm's state change cannot be read")
+            Self::Stale { changed_at, now, max_age_seconds } => {
+                f.write_str(&stale(*changed_at, *now, *max_age_seconds))
             }
-            Self::Stale { changed_at: Some(at), now, max_age_seconds } => write!(
-                f,
-                "the alarm changed at {}, {} s before now ({}); at most {max_age_seconds} s are allowed",
-                stamp(*at),
-                now.signed_duration_since(*at).num_seconds(),
-                stamp(*now),
-            ),
             Self::Composite(children) if children.is_empty() => {
                 f.write_str("a composite alarm, whose triggering alarms must be looked up")
             }
@@ -325,6 +318,18 @@ impl fmt::Display for Reason {
             }
         }
     }
+}
+
+fn stale(changed_at: Option<DateTime<Utc>>, now: DateTime<Utc>, max_age_seconds: i64) -> String {
+    let Some(at) = changed_at else {
+        return "the time of the alarm's state change cannot be read".to_owned();
+    };
+    let age = now.signed_duration_since(at).num_seconds();
+    format!(
+        "the alarm changed at {}, {age} s before now ({}); at most {max_age_seconds} s are allowed",
+        stamp(at),
+        stamp(now)
+    )
 }
 
 /// A time as people and programs read it: RFC 3339, UTC, whole milliseconds where there are any.

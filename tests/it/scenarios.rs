@@ -244,6 +244,10 @@ fn an_answer_that_is_lost_or_odd_is_looked_into() {
             error(apigw_rollback::cloud::Failure::Refused, "BadRequestException", "Invalid patch path");
         world.fault("UpdateStage", 1, Fault::Before(refused))
     });
+    let gone = |facts: &mut Facts| facts.deployments.retain(|(_, id)| id != "d1");
+    check_with("refused and the deployment cannot be asked for", "sns-alarm", gone, &[], |world| {
+        world.fault("GetDeployment", 1, Fault::Before(denied()))
+    });
     check("the stage shows something else", "sns-alarm", |facts| {
         facts.stage_shows = Some(release("d9", &[]));
     });
