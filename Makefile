@@ -7,10 +7,10 @@ SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} 
 WITH_CARGO_LAMBDA := PATH="$(CURDIR)/$(TOOLS)/cargo-lambda/bin:$$PATH"
 PLAY := PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/emulator/bin/python
 
-.PHONY: help setup build demo test e2e lint fmt clean
+.PHONY: help setup build demo test e2e contract lint fmt clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install the pinned tools into .tools/ (needs Python 3.10+, or PYTHON=/path/to/python3)
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh
@@ -29,6 +29,11 @@ test: ## run the offline tests (needs nothing but Rust)
 e2e: ## run the demo's story, a lost alarm and the direct commands as assertions
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cargo-lambda emulator
 	@$(PLAY) tests/e2e/e2e.py
+
+contract: ## the function against LocalEmu, whose gateway serves frozen deployments (needs Python 3.13+)
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam localemu
+	cargo build --locked --bin apigw-rollback-function
+	@PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/localemu/bin/python tests/e2e/contract.py
 
 lint: ## check formatting, clippy, and the template
 	cargo fmt --check

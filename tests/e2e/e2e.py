@@ -6,6 +6,7 @@ import json
 import os
 import sys
 
+from checks import Checks
 from stack import STAGE_NAME, Stack, StepFailed, Timeline, stop_on_signals
 from story import (
     ALARM, ALARM_IS_OVER, TWO_SWEEPS, Reports, Users, earned, recovered, rolled_back, swept, wait_for,
@@ -15,24 +16,6 @@ from story import (
 PARKED_STAGE = f"{STAGE_NAME}-known-good"
 # The sweep comes once a minute; the emulator may see that ten seconds late.
 ONE_SWEEP = 90
-
-
-class Checks:
-    """Counts what held and what did not, and says so."""
-
-    def __init__(self, say):
-        self.say = say
-        self.failed = 0
-
-    def that(self, what, holds, facts=""):
-        if holds:
-            self.say(f"ok      {what}")
-        else:
-            self.failed += 1
-            self.say(f"NOT OK  {what}: {facts}")
-
-    def equal(self, what, got, wanted):
-        self.that(what, got == wanted, f"got {got!r}, wanted {wanted!r}")
 
 
 def main():
@@ -45,8 +28,7 @@ def main():
     except StepFailed as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
-    timeline.say(f"{checks.failed} checks failed" if checks.failed else "all checks held")
-    return 1 if checks.failed else 0
+    return checks.status()
 
 
 def play(stack, checks):

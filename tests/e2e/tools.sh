@@ -2,27 +2,32 @@
 # Installs the pinned tools of the demo, the end-to-end test and the linters into .tools/, each in a
 # virtual environment of its own, because they want different versions of the same libraries.
 #
-#   tools.sh [sam|cargo-lambda|cfn-lint|emulator ...]     all of them if none is named
+#   tools.sh [sam|cargo-lambda|cfn-lint|emulator|localemu ...]     all but localemu if none is named
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools=$(cd "$here/../.." && pwd)/.tools
 
+# The lowest 3.x that a tool runs on.
+floor_of() {
+    [[ $1 == localemu ]] && echo 13 || echo 10
+}
+
 suits() {
-    "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1
+    "$1" -c "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, $2))" >/dev/null 2>&1
 }
 
 find_python() {
-    local candidate pyenv_root=${PYENV_ROOT:-$HOME/.pyenv}
+    local floor=$1 candidate pyenv_root=${PYENV_ROOT:-$HOME/.pyenv}
     for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11 python3.10 \
         "$pyenv_root"/versions/3.1[0-9]*/bin/python3; do
-        if suits "$candidate"; then
+        if suits "$candidate" "$floor"; then
             echo "$candidate"
             return
         fi
     done
-    cat >&2 <<'END'
-error: no Python 3.10 or newer with the venv module was found.
+    cat >&2 <<END
+error: no Python 3.$floor or newer with the venv module was found.
 Install one (on Debian or Ubuntu: apt-get install python3 python3-venv), or name it:
     make setup PYTHON=/path/to/python3
 END
@@ -30,7 +35,7 @@ END
 }
 
 install() {
-    local name=$1 pins=$here/requirements/$1.txt
+    local name=$1 pins=$here/requirements/$1.txt python
     if [[ ! -f $pins ]]; then
         echo "error: no tool is called '$name'; there are:" "$(cd "$here/requirements" && ls | sed 's/\.txt$//' | xargs)" >&2
         return 1
@@ -39,6 +44,7 @@ install() {
     if cmp -s "$pins" "$tools/$name/installed.txt"; then
         return
     fi
+    python=$(find_python "$(floor_of "$name")")
     echo "installing $name into .tools/$name"
     rm -rf "${tools:?}/$name"
     "$python" -m venv "$tools/$name"
@@ -47,7 +53,6 @@ install() {
 }
 
 [[ $# -gt 0 ]] || set -- sam cargo-lambda cfn-lint emulator
-python=$(find_python)
 mkdir -p "$tools"
 for name in "$@"; do
     install "$name"

@@ -1,0 +1,24 @@
+"""What a test found out, counted and told."""
+
+
+class Checks:
+    """Counts what held and what did not, and says so."""
+
+    def __init__(self, say):
+        self.say = say
+        self.failed = 0
+
+    def that(self, what, holds, facts=""):
+        if holds:
+            self.say(f"ok      {what}")
+        else:
+            self.failed += 1
+            self.say(f"NOT OK  {what}: {facts}")
+
+    def equal(self, what, got, wanted):
+        self.that(what, got == wanted, f"got {got!r}, wanted {wanted!r}")
+
+    def status(self):
+        """Tells the end, and gives the exit status."""
+        self.say(f"{self.failed} checks failed" if self.failed else "all checks held")
+        return 1 if self.failed else 0
