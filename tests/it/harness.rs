@@ -17,6 +17,11 @@ const PROTECTED: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"pro
 
 /// Runs one event in a world and prints everything that can be seen of it.
 pub(crate) fn run(event: &str, world: &World, settings: &[(&str, &str)]) -> String {
+    run_together(&[event], world, settings)
+}
+
+/// The same for several events at once, each in a run of its own: they take turns at every call.
+pub(crate) fn run_together(events: &[&str], world: &World, settings: &[(&str, &str)]) -> String {
     let get = |name: &str| {
         let given = settings.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
         given.or_else(|| match name {
@@ -32,22 +37,27 @@ pub(crate) fn run(event: &str, world: &World, settings: &[(&str, &str)]) -> Stri
     let mut shown = String::new();
     runtime.block_on(async {
         let began = Instant::now();
-        let run = Run {
-            cloud: world,
-            config: &config,
-            id: "run-1",
-            function: Some(FUNCTION),
-            now: world.facts().now,
-            began,
-            deadline: began + Duration::from_secs(20),
-        };
-        let answer = handle(event, &run).await;
-        answer.reports.iter().for_each(|report| show(&mut shown, report));
-        match answer.into_response() {
-            Err(error) => writeln!(shown, "lambda error: {}: {error}", error.kind).unwrap(),
-            Ok(response) => {
-                if let Some(failures) = response.get("batchItemFailures") {
-                    writeln!(shown, "batch item failures: {failures}").unwrap();
+        let ids: Vec<String> = (1..=events.len()).map(|nth| format!("run-{nth}")).collect();
+        let runs = events.iter().zip(&ids).map(|(event, id)| {
+            let run = Run {
+                cloud: world,
+                config: &config,
+                id,
+                function: Some(FUNCTION),
+                now: world.facts().now,
+                began,
+                deadline: began + Duration::from_secs(20),
+            };
+            async move { handle(event, &run).await }
+        });
+        for answer in futures_util::future::join_all(runs).await {
+            answer.reports.iter().for_each(|report| show(&mut shown, report));
+            match answer.into_response() {
+                Err(error) => writeln!(shown, "lambda error: {}: {error}", error.kind).unwrap(),
+                Ok(response) => {
+                    if let Some(failures) = response.get("batchItemFailures") {
+                        writeln!(shown, "batch item failures: {failures}").unwrap();
+                    }
                 }
             }
         }

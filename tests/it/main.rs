@@ -13,6 +13,8 @@ mod story;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod together;
+#[cfg(test)]
 mod wire;
 #[cfg(test)]
 mod world;

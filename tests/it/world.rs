@@ -194,7 +194,18 @@ impl World {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
 
-    fn call<T>(
+    /// Lets others go first, as a call over a network does, then has its effect at once.
+    async fn call<T>(
+        &self,
+        operation: &'static str,
+        subject: impl std::fmt::Display,
+        effect: impl FnOnce(&mut Facts) -> Result<T, CloudError>,
+    ) -> Result<T, CloudError> {
+        tokio::task::yield_now().await;
+        self.call_now(operation, subject, effect)
+    }
+
+    fn call_now<T>(
         &self,
         operation: &'static str,
         subject: impl std::fmt::Display,
@@ -265,7 +276,7 @@ fn change(facts: &mut Facts, stage: &StageRef, change: &StageChange) -> Result<L
 impl Cloud for World {
     async fn stage(&self, stage: &StageRef) -> Result<Option<LiveStage>, CloudError> {
         assert_eq!(stage.protocol, Protocol::Rest);
-        self.call("GetStage", stage, |facts| Ok(facts.stages.get(stage).cloned()))
+        self.call("GetStage", stage, |facts| Ok(facts.stages.get(stage).cloned())).await
     }
 
     async fn stages(&self, api: &str) -> Result<Vec<(StageRef, LiveStage)>, CloudError> {
@@ -273,10 +284,11 @@ impl Cloud for World {
             let all = facts.stages.iter().filter(|(stage, _)| stage.api == api);
             Ok(all.map(|(stage, live)| (stage.clone(), live.clone())).collect())
         })
+        .await
     }
 
     async fn change_stage(&self, stage: &StageRef, to: &StageChange) -> Result<LiveStage, CloudError> {
-        self.call("UpdateStage", stage, |facts| change(facts, stage, to))
+        self.call("UpdateStage", stage, |facts| change(facts, stage, to)).await
     }
 
     async fn create_stage(
@@ -291,6 +303,7 @@ impl Cloud for World {
             facts.stages.insert(stage.clone(), made);
             Ok(())
         })
+        .await
     }
 
     async fn deployment(&self, api: &str, deployment: &str) -> Result<Option<Deployment>, CloudError> {
@@ -298,14 +311,15 @@ impl Cloud for World {
             let exists = facts.deployments.contains(&(api.to_owned(), deployment.to_owned()));
             Ok(exists.then(|| Deployment { created: time("2026-11-01T08:00:00Z") }))
         })
+        .await
     }
 
     async fn api(&self, id: &str) -> Result<Option<Api>, CloudError> {
-        self.call("GetRestApi", id, |facts| Ok(facts.apis.iter().find(|api| api.id == id).cloned()))
+        self.call("GetRestApi", id, |facts| Ok(facts.apis.iter().find(|api| api.id == id).cloned())).await
     }
 
     async fn apis(&self) -> Result<Vec<Api>, CloudError> {
-        self.call("GetRestApis", "", |facts| Ok(facts.apis.clone()))
+        self.call("GetRestApis", "", |facts| Ok(facts.apis.clone())).await
     }
 
     async fn parameters(&self, names: &[String]) -> Result<Vec<Parameter>, CloudError> {
@@ -323,6 +337,7 @@ impl Cloud for World {
             });
             Ok(found.collect())
         })
+        .await
     }
 
     async fn parameters_under(&self, path: &str) -> Result<Vec<Parameter>, CloudError> {
@@ -334,6 +349,7 @@ impl Cloud for World {
             });
             Ok(newest.collect())
         })
+        .await
     }
 
     async fn history(&self, name: &str) -> Result<Vec<Parameter>, CloudError> {
@@ -346,6 +362,7 @@ impl Cloud for World {
             });
             Ok(all.collect())
         })
+        .await
     }
 
     async fn put_parameter(&self, name: &str, value: &str, write: Write) -> Result<Written, CloudError> {
@@ -358,12 +375,14 @@ impl Cloud for World {
             versions.push(value.to_owned());
             Ok(Written::Version(i64::try_from(versions.len()).unwrap()))
         })
+        .await
     }
 
     async fn alarms(&self, names: &[String]) -> Result<Vec<AlarmNow>, CloudError> {
         self.call("DescribeAlarms", names.join(" "), |facts| {
             Ok(facts.alarms.iter().filter(|now| names.contains(&now.alarm.name)).cloned().collect())
         })
+        .await
     }
 
     async fn alarms_acting(&self, action: &str) -> Result<Vec<AlarmNow>, CloudError> {
@@ -371,6 +390,7 @@ impl Cloud for World {
             let acts = |now: &&AlarmNow| now.actions.iter().any(|arn| arn.starts_with(action));
             Ok(facts.alarms.iter().filter(acts).cloned().collect())
         })
+        .await
     }
 
     async fn states_since(&self, alarm: &str, since: DateTime<Utc>) -> Result<Vec<State>, CloudError> {
@@ -378,6 +398,7 @@ impl Cloud for World {
             let ours = facts.transitions.iter().filter(|(name, at, _)| name == alarm && *at >= since);
             Ok(ours.map(|(_, _, state)| *state).collect())
         })
+        .await
     }
 
     async fn samples(
@@ -387,10 +408,10 @@ impl Cloud for World {
         _until: DateTime<Utc>,
     ) -> Result<f64, CloudError> {
         let names: Vec<_> = metrics.iter().map(|metric| metric.name.clone()).collect();
-        self.call("GetMetricData", names.join(" "), |facts| Ok(facts.samples))
+        self.call("GetMetricData", names.join(" "), |facts| Ok(facts.samples)).await
     }
 
     async fn all_alarms(&self) -> Result<Vec<AlarmNow>, CloudError> {
-        self.call("DescribeAlarms", "", |facts| Ok(facts.alarms.clone()))
+        self.call("DescribeAlarms", "", |facts| Ok(facts.alarms.clone())).await
     }
 }
