@@ -4,10 +4,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::cloud::{Cloud, CloudError, Write, Written};
 use crate::decide::Plan;
+use crate::observe::OnRecord;
 use crate::records::{self, Incident, Past, Rollbacks, SCHEMA};
 use crate::release::StageRef;
 use crate::report::{Caller, Outcome, Report};
 use crate::run::Run;
+use crate::verdict::{Reason, stamp};
 
 /// Two runs of one incident are seconds apart: duplicate deliveries, or two alarms of one bad release. An
 /// older incident of the same release means that somebody brought the release back.
@@ -29,7 +31,7 @@ pub enum Opened {
 pub async fn open<C: Cloud>(
     run: &Run<'_, C>,
     plan: &Plan,
-    rollbacks: &Rollbacks,
+    on_record: &OnRecord,
     caller: &Caller,
 ) -> Result<Opened, String> {
     let name = run.config.names.incident(&plan.stage, &plan.from.fingerprint());
@@ -54,12 +56,15 @@ pub async fn open<C: Cloud>(
     let past = Past {
         at: incident.at,
         fingerprint: plan.from.fingerprint(),
-        alarm: caller.name.clone().filter(|_| caller.changed_at.is_some()),
+        alarm: caller.name.clone().filter(|_| caller.is_alarm()),
         alarm_at: caller.changed_at,
         recovered_at: None,
         lifted: false,
     };
-    store_list(run, &plan.stage, &rollbacks.clone().with(past)).await.map(|()| Opened::Ours)
+    if let Some(unreadable) = &on_record.unreadable {
+        return Err(format!("the list of rollbacks is not up to date: {unreadable}"));
+    }
+    store_list(run, &plan.stage, &on_record.rollbacks.clone().with(past)).await.map(|()| Opened::Ours)
 }
 
 /// Creates the incident's record. `Some` is the rival that created it first.
@@ -74,7 +79,7 @@ async fn claim<C: Cloud>(
     {
         return Ok(None);
     }
-    match read(run, name).await.map_err(|error| told(&error))? {
+    match read(run, name).await.map_err(|error| told(&error))?? {
         Some(rival) if incident.at.signed_duration_since(rival.at).abs() < SAME_INCIDENT => Ok(Some(rival)),
         _ => run
             .cloud
@@ -85,10 +90,14 @@ async fn claim<C: Cloud>(
     }
 }
 
-/// The incident of this name, where there is a readable one.
-async fn read<C: Cloud>(run: &Run<'_, C>, name: &str) -> Result<Option<Incident>, CloudError> {
+/// The incident of this name. The inner error says why there is one that cannot be read.
+async fn read<C: Cloud>(
+    run: &Run<'_, C>,
+    name: &str,
+) -> Result<Result<Option<Incident>, String>, CloudError> {
     let found = run.cloud.parameters(&[name.to_owned()]).await?;
-    Ok(found.first().and_then(|found| records::parse(&found.value).ok()))
+    let incident = found.first().map(|found| records::parse(&found.value)).transpose();
+    Ok(incident.map_err(|why| format!("the parameter `{name}` {why}")))
 }
 
 fn told(error: &CloudError) -> String {
@@ -102,7 +111,7 @@ async fn store_list<C: Cloud>(run: &Run<'_, C>, stage: &StageRef, list: &Rollbac
     run.cloud.put_parameter(&name, &value, Write::Overwrite).await.map_err(|error| told(&error)).map(|_| ())
 }
 
-/// The incident in quarantine that this release has on this stage.
+/// Why this release is in quarantine on this stage; `None` where it is not. What cannot be read counts.
 ///
 /// # Errors
 /// A failed call.
@@ -110,9 +119,13 @@ pub async fn quarantine<C: Cloud>(
     run: &Run<'_, C>,
     stage: &StageRef,
     fingerprint: &str,
-) -> Result<Option<Incident>, CloudError> {
-    let incident = read(run, &run.config.names.incident(stage, fingerprint)).await?;
-    Ok(incident.filter(|incident| incident.lifted_by.is_none()))
+) -> Result<Option<String>, CloudError> {
+    Ok(match read(run, &run.config.names.incident(stage, fingerprint)).await? {
+        Ok(incident) => incident
+            .filter(|incident| incident.lifted_by.is_none())
+            .map(|incident| format!("it was taken off at {} by `{}`", stamp(incident.at), incident.by)),
+        Err(unreadable) => Some(unreadable),
+    })
 }
 
 /// The rollbacks by alarms that are not recovered yet.
@@ -138,11 +151,12 @@ pub async fn recovered<C: Cloud>(
     let name = run.config.names.incident(stage, &last.fingerprint);
     let mut warnings: Vec<String> = store_list(run, stage, rollbacks).await.err().into_iter().collect();
     match read(run, &name).await {
-        Ok(Some(incident)) => {
+        Ok(Ok(Some(incident))) => {
             let closed = Incident { recovered_at: Some(at), ..incident };
             warnings.extend(overwrite(run, &name, &closed).await.err());
         }
-        Ok(None) => warnings.push(format!("the parameter `{name}` does not hold the incident")),
+        Ok(Ok(None)) => warnings.push(format!("the parameter `{name}` does not hold the incident")),
+        Ok(Err(unreadable)) => warnings.push(unreadable),
         Err(error) => warnings.push(error.to_string()),
     }
     let since = |from: Option<DateTime<Utc>>| {
@@ -176,20 +190,26 @@ async fn overwrite<C: Cloud>(run: &Run<'_, C>, name: &str, incident: &Incident) 
 pub async fn lift<C: Cloud>(
     run: &Run<'_, C>,
     stage: &StageRef,
-    rollbacks: &Rollbacks,
+    on_record: &OnRecord,
     fingerprint: &str,
     who: Option<&str>,
-) -> Result<Result<Incident, String>, CloudError> {
+) -> Result<Result<Incident, Reason>, CloudError> {
     let name = run.config.names.incident(stage, fingerprint);
-    let Some(incident) = read(run, &name).await? else {
-        return Ok(Err("holds no incident".to_owned()));
+    let incident = match (read(run, &name).await?, on_record.unreadable.clone()) {
+        (Ok(Some(incident)), None) => incident,
+        (Ok(None), _) => {
+            return Ok(Err(Reason::Malformed(format!("the parameter `{name}` holds no incident"))));
+        }
+        (Err(unreadable), _) | (_, Some(unreadable)) => {
+            return Ok(Err(Reason::HeldByOperator(unreadable)));
+        }
     };
     let lifted = Incident { lifted_by: Some(who.unwrap_or("operator").to_owned()), ..incident };
-    let mut list = rollbacks.clone();
+    let mut list = on_record.rollbacks.clone();
     list.past.iter_mut().filter(|past| past.fingerprint == fingerprint).for_each(|past| past.lifted = true);
     for stored in [overwrite(run, &name, &lifted).await, store_list(run, stage, &list).await] {
         if let Err(why) = stored {
-            return Ok(Err(why));
+            return Ok(Err(Reason::NotRecordable(why)));
         }
     }
     Ok(Ok(lifted))

@@ -116,10 +116,14 @@ async fn announce<C: Cloud>(
     command: &Command,
     caller: &Caller,
 ) -> Result<Report, CloudError> {
-    let (_, candidate) = match look(run, stage, caller).await? {
+    let (observed, candidate) = match look(run, stage, caller).await? {
         Ok(found) => found,
         Err(report) => return Ok(report),
     };
+    // What cannot be read may be a newer function's, and is not written over.
+    if let Some(unreadable) = observed.on_record.unreadable {
+        return Ok(run.no(caller, &Reason::HeldByOperator(unreadable)));
+    }
     let announced = Candidate {
         irreversible: command.reversible.map_or(candidate.irreversible, |reversible| !reversible),
         label: command.label.clone().or(candidate.label),
@@ -196,8 +200,8 @@ async fn lift<C: Cloud>(
         return Ok(run.no(caller, &Reason::Malformed(why)));
     }
     let found = run.cloud.parameters(&[run.config.names.rollbacks(stage)]).await?;
-    let rollbacks = OnRecord::of(run.config, stage, &found).rollbacks;
-    match incident::lift(run, stage, &rollbacks, fingerprint, command.who.as_deref()).await? {
+    let on_record = OnRecord::of(run.config, stage, &found);
+    match incident::lift(run, stage, &on_record, fingerprint, command.who.as_deref()).await? {
         Ok(lifted) => {
             let message = format!(
                 "{stage}: release {fingerprint} (deployment `{}`) is out of quarantine: it may be promoted again",
@@ -205,9 +209,6 @@ async fn lift<C: Cloud>(
             );
             Ok(run.report(caller, Outcome::Done, message))
         }
-        Err(why) => Ok(run.no(
-            caller,
-            &Reason::NoKnownGood { parameter: run.config.names.incident(stage, fingerprint), why },
-        )),
+        Err(reason) => Ok(run.no(caller, &reason)),
     }
 }

@@ -4,11 +4,11 @@ use crate::cloud::{Cloud, CloudError, Deployment, LiveStage, Write, Written};
 use crate::incident;
 use crate::observe::{KnownGood, Observed, observe};
 use crate::pin;
-use crate::records::{self, Incident, NameIndex, Record, SCHEMA};
+use crate::records::{self, NameIndex, Record, SCHEMA};
 use crate::release::{Release, StageRef};
 use crate::report::{Caller, Outcome, Report};
 use crate::run::Run;
-use crate::verdict::{Reason, stamp};
+use crate::verdict::Reason;
 
 /// What is written with the release.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ async fn try_record<C: Cloud>(
     caller: &Caller,
 ) -> Result<Report, CloudError> {
     let observed = observe(run.cloud, run.config, stage, None, None).await?;
-    let (deployment, incident, api_name) = tokio::join!(
+    let (deployment, quarantine, api_name) = tokio::join!(
         async {
             match &observed.live {
                 Some(live) => run.cloud.deployment(&stage.api, &live.release.deployment).await,
@@ -62,7 +62,7 @@ async fn try_record<C: Cloud>(
         },
         api_name(run, stage),
     );
-    let (live, deployment) = match recordable(&observed, deployment?, incident?, recording.expected) {
+    let (live, deployment) = match recordable(&observed, deployment?, quarantine?, recording.expected) {
         Ok(good) => good,
         Err(reason) => return Ok(run.no(caller, &reason)),
     };
@@ -107,7 +107,7 @@ async fn try_record<C: Cloud>(
 fn recordable<'a>(
     observed: &'a Observed,
     deployment: Option<Deployment>,
-    incident: Option<Incident>,
+    quarantine: Option<String>,
     expected: Option<&Release>,
 ) -> Result<(&'a LiveStage, Deployment), Reason> {
     let stage = &observed.stage;
@@ -133,12 +133,10 @@ fn recordable<'a>(
             canary.percent
         )));
     }
-    if let Some(incident) = incident {
+    if let Some(why) = quarantine {
         return Err(Reason::NotRecordable(format!(
-            "{stage} serves a release in quarantine: it was taken off at {} by `{}`; if it is good after all, send \
-             a `lift` command with the incident `{}` first",
-            stamp(incident.at),
-            incident.by,
+            "{stage} serves a release in quarantine: {why}; if it is good after all, send a `lift` command with the \
+             incident `{}` first",
             live.release.fingerprint()
         )));
     }

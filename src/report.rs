@@ -118,6 +118,12 @@ impl Caller {
         }
     }
 
+    /// Whether an alarm led here, by its event or found by the sweep; else a person did.
+    #[must_use]
+    pub fn is_alarm(&self) -> bool {
+        self.kind == "alarm" || self.kind == "sweep"
+    }
+
     /// Something unreadable.
     #[must_use]
     pub fn unknown() -> Self {

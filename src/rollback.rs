@@ -185,7 +185,7 @@ async fn healed<C: Cloud>(
 ) -> Report {
     let parameter = run.config.names.incident(&plan.stage, &plan.from.fingerprint());
     let mut warnings = Vec::new();
-    match incident::open(run, plan, &on_record.rollbacks, caller).await {
+    match incident::open(run, plan, on_record, caller).await {
         Ok(Opened::Ours) => {}
         Ok(Opened::Rival(rival)) => {
             let reason = Reason::AlreadyKnownGood {
@@ -238,5 +238,5 @@ fn advice(plan: &Plan, caller: &Caller) -> Vec<String> {
         plan.from.deployment
     );
     let watch = "watch the alarm: if it stays in ALARM, the release was not the cause".to_owned();
-    std::iter::once(stack).chain(caller.changed_at.map(|_| watch)).collect()
+    std::iter::once(stack).chain(caller.is_alarm().then_some(watch)).collect()
 }

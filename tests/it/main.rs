@@ -5,6 +5,8 @@ mod corpus;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod scale;
+#[cfg(test)]
 mod scenarios;
 #[cfg(test)]
 mod stories;
@@ -14,6 +16,8 @@ mod story;
 mod tidy;
 #[cfg(test)]
 mod together;
+#[cfg(test)]
+mod unreadable;
 #[cfg(test)]
 mod wire;
 #[cfg(test)]

@@ -1,15 +1,13 @@
 //! Stories over time: the tests own the clock, the world changes by other hands, events come or do not come.
 
-use apigw_rollback::alarm::{State, time};
-use apigw_rollback::cloud::{Api, CloudError, Failure};
-use apigw_rollback::pin::MARK;
+use apigw_rollback::alarm::State;
+use apigw_rollback::cloud::{CloudError, Failure};
 use apigw_rollback::records::{Names, Record, print};
 use apigw_rollback::release::StageRef;
 use serde_json::json;
 
-use crate::harness::run;
 use crate::story::{START, Story};
-use crate::world::{Facts, Fault, World, alarm, denied, live, prod, record, release};
+use crate::world::{Facts, Fault, denied, live, prod, record, release};
 
 #[test]
 fn a_release_is_earned_a_bad_one_taken_off_and_a_fix_earned_again() {
@@ -455,46 +453,4 @@ fn two_sweeps_at_once_or_a_sweep_that_fails_half_way_do_no_harm() {
         .ends("an API that cannot be read does not keep the others from being healed");
     beside(Fault::Before(denied())).ends("records of another function are passed over");
     beside(Fault::World(|_| {})).ends("records outlive their stage in silence");
-}
-
-#[test]
-fn five_hundred_stages_of_fifty_apis_take_one_read_an_api() {
-    let mut facts = Facts::bad_release();
-    facts.now = time(START).unwrap();
-    facts.stages.clear();
-    facts.parameters.clear();
-    facts.alarms.clear();
-    let names = Names::under("/apigw-rollback");
-    for api in 0..50 {
-        let api = format!("api{api:07}");
-        facts.apis.push(Api { id: api.clone(), name: api.clone() });
-        facts.deployments.push((api.clone(), "d1".to_owned()));
-        for number in 0..10 {
-            let stage = StageRef::rest(&api, format!("stage{number}"));
-            let mut parked = live(release("d1", &[]), START);
-            (parked.description, parked.closed) = (MARK.to_owned(), true);
-            facts.stages.insert(stage.parked(), parked);
-            facts.stages.insert(stage.clone(), live(release("d1", &[]), START));
-            let known = Record { stage: stage.clone(), ..record(release("d1", &[])) };
-            facts.parameters.insert(names.known_good(&stage), vec![print(&known).unwrap()]);
-            facts.alarms.push(alarm(
-                &format!("{api}-{number}"),
-                State::Ok,
-                &[("ApiName", &api), ("Stage", &stage.stage)],
-            ));
-        }
-    }
-    let world = World::new(facts);
-    let shown = run(r#"{"command":"sweep"}"#, &world, &[("PROTECTED_STAGES", "[]")]);
-    let calls = |operation: &str| {
-        shown.lines().filter(|line| line.starts_with(&format!("call: {operation}"))).count()
-    };
-    assert!(
-        shown.starts_with(
-            "report: swept: looked after 500 stages of 50 APIs with 500 guarding alarms; 0 reports"
-        ),
-        "{shown}"
-    );
-    assert_eq!((calls("GetStages"), calls("GetParametersByPath"), calls("DescribeAlarms")), (50, 1, 2));
-    assert_eq!(calls(""), 53, "nothing else is asked of AWS");
 }

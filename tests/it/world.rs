@@ -51,6 +51,8 @@ pub(crate) struct Facts {
 pub(crate) struct World {
     facts: Mutex<Facts>,
     calls: Mutex<Vec<String>>,
+    /// When each call began, since the world began.
+    began: Mutex<Vec<(&'static str, tokio::time::Instant)>>,
     faults: Mutex<Vec<(&'static str, usize, Fault)>>,
 }
 
@@ -171,7 +173,12 @@ impl Facts {
 
 impl World {
     pub(crate) fn new(facts: Facts) -> Self {
-        Self { facts: Mutex::new(facts), calls: Mutex::default(), faults: Mutex::default() }
+        Self {
+            facts: Mutex::new(facts),
+            calls: Mutex::default(),
+            began: Mutex::default(),
+            faults: Mutex::default(),
+        }
     }
 
     /// Makes the n-th call of an operation (from 1) meet a fault.
@@ -189,6 +196,13 @@ impl World {
         change(&mut self.facts.lock().unwrap());
     }
 
+    /// When the calls of an operation began, in seconds since the first of them.
+    pub(crate) fn seconds_of(&self, operation: &str) -> Vec<f64> {
+        let began = self.began.lock().unwrap();
+        let ours: Vec<_> = began.iter().filter(|(one, _)| *one == operation).map(|(_, at)| *at).collect();
+        ours.iter().map(|at| at.duration_since(ours[0]).as_secs_f64()).collect()
+    }
+
     /// The calls so far.
     pub(crate) fn take_calls(&self) -> Vec<String> {
         std::mem::take(&mut self.calls.lock().unwrap())
@@ -202,6 +216,7 @@ impl World {
         effect: impl FnOnce(&mut Facts) -> Result<T, CloudError>,
     ) -> Result<T, CloudError> {
         tokio::task::yield_now().await;
+        self.began.lock().unwrap().push((operation, tokio::time::Instant::now()));
         self.call_now(operation, subject, effect)
     }
 
