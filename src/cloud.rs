@@ -9,12 +9,14 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::alarm::{Alarm, Metric, State};
-use crate::release::{Release, StageRef};
+use crate::parts::{AliasRef, AliasTarget, MappingRef, MappingTarget};
+use crate::release::{Canary, Protocol, Release, StageRef};
 
 /// A stage as it is now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact that API Gateway tells by itself")]
 pub struct LiveStage {
-    /// What it serves.
+    /// What it serves; as the port tells it, only what is in the stage itself.
     pub release: Release,
     /// When anything of the stage was last changed, by anybody.
     pub updated_at: Option<DateTime<Utc>>,
@@ -22,6 +24,13 @@ pub struct LiveStage {
     pub description: String,
     /// Whether it lets no request through (throttling rate 0 for every method), as parked stages do.
     pub closed: bool,
+    /// Whether it has a cache that is on. REST only.
+    pub cache: bool,
+    /// Whether API Gateway deploys every change to it by itself, and so takes no deployment from anybody.
+    /// HTTP and WebSocket only.
+    pub auto_deploy: bool,
+    /// Whether API Gateway manages it (quick create), so that nobody can change it. HTTP only.
+    pub managed: bool,
 }
 
 /// A deployment.
@@ -29,11 +38,43 @@ pub struct LiveStage {
 pub struct Deployment {
     /// When it was made.
     pub created: Option<DateTime<Utc>>,
+    /// Its status where it is not deployed (`PENDING`, `FAILED`), so that no stage can serve it. HTTP and
+    /// WebSocket only.
+    pub undeployed: Option<String>,
+}
+
+/// A Lambda alias as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveAlias {
+    /// What it points at.
+    pub target: AliasTarget,
+    /// Its revision: a change that names another one is refused.
+    pub revision: String,
+}
+
+/// A mapping of a custom domain as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveMapping {
+    /// What it points at.
+    pub target: MappingTarget,
+    /// Its id; API mappings only.
+    pub id: Option<String>,
+}
+
+/// A cache of a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cache {
+    /// Of answers.
+    Answers,
+    /// Of what authorizers decided.
+    Authorizers,
 }
 
 /// An API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Api {
+    /// Its kind.
+    pub protocol: Protocol,
     /// Its id.
     pub id: String,
     /// Its name, which others may have too.
@@ -45,9 +86,14 @@ pub struct Api {
 pub struct StageChange {
     /// Take the canary off. Sent first: API Gateway refuses another deployment while a canary is on.
     pub remove_canary: bool,
+    /// Put this canary on. Sent last; only for undoing.
+    pub put_canary: Option<Canary>,
+    /// Switch AutoDeploy off: while it is on, API Gateway refuses every deployment.
+    pub stop_auto_deploy: bool,
     /// Point the stage at this deployment.
     pub deployment: Option<String>,
-    /// Stage variables to add or replace.
+    /// Stage variables to add or replace. For HTTP and WebSocket all of them, where any differs: whether the
+    /// rest would stay is not documented.
     pub set: BTreeMap<String, String>,
     /// Stage variables to remove.
     pub remove: Vec<String>,
@@ -102,9 +148,10 @@ pub trait Cloud: Sync {
     /// `GetStage`; `None` where the API or the stage does not exist.
     fn stage(&self, stage: &StageRef) -> impl Future<Output = Result<Option<LiveStage>, CloudError>> + Send;
 
-    /// `GetStages`: every stage of a REST API; empty where there is no such API.
+    /// `GetStages`: every stage of an API, every page; empty where there is no such API.
     fn stages(
         &self,
+        protocol: Protocol,
         api: &str,
     ) -> impl Future<Output = Result<Vec<(StageRef, LiveStage)>, CloudError>> + Send;
 
@@ -123,18 +170,68 @@ pub trait Cloud: Sync {
         description: &str,
     ) -> impl Future<Output = Result<(), CloudError>> + Send;
 
-    /// `GetDeployment`; `None` where it does not exist.
+    /// `GetDeployment` on the stage's API; `None` where it does not exist.
     fn deployment(
         &self,
-        api: &str,
+        stage: &StageRef,
         deployment: &str,
     ) -> impl Future<Output = Result<Option<Deployment>, CloudError>> + Send;
 
     /// `GetRestApi`; `None` where there is none of this id.
-    fn api(&self, id: &str) -> impl Future<Output = Result<Option<Api>, CloudError>> + Send;
+    fn rest_api(&self, id: &str) -> impl Future<Output = Result<Option<Api>, CloudError>> + Send;
+
+    /// `GetApi`: an HTTP or WebSocket API; `None` where there is none of this id.
+    fn v2_api(&self, id: &str) -> impl Future<Output = Result<Option<Api>, CloudError>> + Send;
 
     /// `GetRestApis`, every page.
-    fn apis(&self) -> impl Future<Output = Result<Vec<Api>, CloudError>> + Send;
+    fn rest_apis(&self) -> impl Future<Output = Result<Vec<Api>, CloudError>> + Send;
+
+    /// `GetApis`, every page.
+    fn v2_apis(&self) -> impl Future<Output = Result<Vec<Api>, CloudError>> + Send;
+
+    /// `GetAlias`; `None` where the function or the alias does not exist.
+    fn alias(&self, alias: &AliasRef) -> impl Future<Output = Result<Option<LiveAlias>, CloudError>> + Send;
+
+    /// `UpdateAlias`, refused where the alias has another revision by now; the answer is the alias then.
+    fn move_alias(
+        &self,
+        alias: &AliasRef,
+        to: &AliasTarget,
+        revision: &str,
+    ) -> impl Future<Output = Result<LiveAlias, CloudError>> + Send;
+
+    /// `GetFunctionConfiguration`: whether the alias's function has this version.
+    fn has_version(
+        &self,
+        alias: &AliasRef,
+        version: &str,
+    ) -> impl Future<Output = Result<bool, CloudError>> + Send;
+
+    /// The functions' names and aliases that running CodeDeploy deployments move: `ListDeployments`, then
+    /// `ListDeploymentTargets` and `BatchGetDeploymentTargets` for each.
+    fn moving_aliases(&self) -> impl Future<Output = Result<Vec<(String, String)>, CloudError>> + Send;
+
+    /// `GetBasePathMapping`, or `GetApiMappings` where [`MappingRef::is_base_path`] says no; `None` where the
+    /// domain or the mapping does not exist.
+    fn mapping(
+        &self,
+        protocol: Protocol,
+        mapping: &MappingRef,
+    ) -> impl Future<Output = Result<Option<LiveMapping>, CloudError>> + Send;
+
+    /// `UpdateBasePathMapping`, or `UpdateApiMapping` for one with an id; the answer is what it points at then.
+    fn move_mapping(
+        &self,
+        mapping: &MappingRef,
+        id: Option<&str>,
+        to: &MappingTarget,
+    ) -> impl Future<Output = Result<MappingTarget, CloudError>> + Send;
+
+    /// `GetAuthorizers`: whether any authorizer of the stage's API keeps its decisions for some time.
+    fn caches_decisions(&self, api: &str) -> impl Future<Output = Result<bool, CloudError>> + Send;
+
+    /// `FlushStageCache` or `FlushStageAuthorizersCache`.
+    fn flush(&self, stage: &StageRef, cache: Cache) -> impl Future<Output = Result<(), CloudError>> + Send;
 
     /// `GetParameters`, at most ten names, each with `:version` or without; missing ones are left out.
     fn parameters(&self, names: &[String])
@@ -183,7 +280,7 @@ pub trait Cloud: Sync {
 /// What kind of failure a call met, as far as the engine acts on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// 409: somebody else changes the same thing. The SDK does not retry it.
+    /// 409, or 412 for an alias: somebody else changes the same thing. The SDK does not retry it.
     Conflict,
     /// 400: API Gateway does not accept the request as it is.
     Refused,

@@ -4,12 +4,13 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::alarm::Origin;
+use crate::parts::{AliasRef, Listed, MappingRef};
 use crate::records::{Names, Policy};
-use crate::release::StageRef;
+use crate::release::{Protocol, StageRef};
 use crate::target::{ApiRef, is_stage_name};
 
 /// The variables, for error messages and documents.
-pub const VARIABLES: [&str; 13] = [
+pub const VARIABLES: [&str; 14] = [
     "PROTECTED_STAGES",
     "PARAMETER_PREFIX",
     "MAX_ALARM_AGE_SECONDS",
@@ -23,6 +24,7 @@ pub const VARIABLES: [&str; 13] = [
     "COOLDOWN_SECONDS",
     "MAX_ROLLBACKS_A_DAY",
     "NOT_RECOVERED_SECONDS",
+    "FLUSH_CACHE",
 ];
 
 /// The oldest state change that is acted on, unless set otherwise, in seconds.
@@ -64,6 +66,12 @@ pub struct Terms {
     pub cooldown: TimeDelta,
     /// The most automatic rollbacks in 24 hours.
     pub max_rollbacks: u32,
+    /// Whether the stage's caches are flushed after a rollback.
+    pub flush_cache: bool,
+    /// Whether a rollback may switch AutoDeploy off, or holds.
+    pub auto_deploy: AutoDeploy,
+    /// Whether a rollback goes on without parts that do not exist, or holds.
+    pub missing_parts: MissingParts,
 }
 
 /// What an alarm may lead to.
@@ -76,6 +84,28 @@ pub enum Mode {
     Observe,
 }
 
+/// What a rollback does about AutoDeploy, with which API Gateway takes no deployment from anybody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AutoDeploy {
+    /// It leaves the stage alone.
+    #[default]
+    Hold,
+    /// It switches it off: later edits of the API do not go live by themselves any more.
+    SwitchOff,
+}
+
+/// What a rollback does about a listed or recorded part that does not exist.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MissingParts {
+    /// It leaves everything alone.
+    #[default]
+    Hold,
+    /// It goes on with what is there.
+    Skip,
+}
+
 /// A stage that the configuration names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protected {
@@ -83,6 +113,8 @@ pub struct Protected {
     pub stage: StageRef,
     /// Its API's name, which the alarm's `ApiName` dimension holds.
     pub api_name: String,
+    /// The parts of its release beside the stage, unless its policy lists others.
+    pub listed: Listed,
 }
 
 /// All that is wrong with the settings, a line each.
@@ -148,6 +180,9 @@ impl Config {
             window: unless_zero(reader.seconds("ROLLBACK_WINDOW_SECONDS", DAY, 365 * DAY)),
             cooldown: reader.seconds("COOLDOWN_SECONDS", 300, DAY),
             max_rollbacks: reader.number("MAX_ROLLBACKS_A_DAY", 3, 20),
+            flush_cache: reader.one_of("FLUSH_CACHE", [("off", false), ("on", true)]),
+            auto_deploy: AutoDeploy::Hold,
+            missing_parts: MissingParts::Hold,
         };
         let pin = reader.one_of("PIN", [("on", true), ("off", false)]);
         let topic = reader.text("ALARM_TOPIC_ARN");
@@ -182,6 +217,16 @@ impl Config {
         self.stages.iter().find(|one| one.stage == *stage)
     }
 
+    /// The parts that belong to a stage's release beside the stage itself.
+    #[must_use]
+    pub fn listed(&self, stage: &StageRef, policy: &Policy) -> Listed {
+        let configured = self.entry(stage).map(|entry| entry.listed.clone()).unwrap_or_default();
+        Listed {
+            aliases: policy.aliases.clone().unwrap_or(configured.aliases),
+            mappings: policy.mappings.clone().unwrap_or(configured.mappings),
+        }
+    }
+
     /// Where the function is, for what an alarm's origin is held against.
     #[must_use]
     pub fn home(&self, account: Option<&str>) -> Origin {
@@ -201,6 +246,9 @@ impl Terms {
             window: policy.rollback_window_seconds.map_or(self.window, |window| unless_zero(seconds(window))),
             cooldown: policy.cooldown_seconds.map_or(self.cooldown, seconds),
             max_rollbacks: policy.max_rollbacks_a_day.unwrap_or(self.max_rollbacks),
+            flush_cache: policy.flush_cache.unwrap_or(self.flush_cache),
+            auto_deploy: policy.auto_deploy.unwrap_or(self.auto_deploy),
+            missing_parts: policy.missing_parts.unwrap_or(self.missing_parts),
         }
     }
 }
@@ -216,6 +264,12 @@ fn stages(text: Option<String>) -> Result<Vec<Protected>, String> {
         api: String,
         name: String,
         stage: String,
+        #[serde(default)]
+        protocol: Protocol,
+        #[serde(default)]
+        aliases: Vec<AliasRef>,
+        #[serde(default)]
+        mappings: Vec<MappingRef>,
     }
     let Some(text) = text else { return Ok(vec![]) };
     let hint = r#"it is a list such as [{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod"}]"#;
@@ -223,11 +277,12 @@ fn stages(text: Option<String>) -> Result<Vec<Protected>, String> {
         .map_err(|error| format!("PROTECTED_STAGES cannot be read: {error}; {hint}"))?;
     entries
         .into_iter()
-        .map(|Entry { api, name, stage }| {
+        .map(|Entry { api, name, stage, protocol, aliases, mappings }| {
             if api.is_empty() || name.is_empty() || !is_stage_name(&stage) {
                 return Err(format!("PROTECTED_STAGES has an entry without api, name or stage; {hint}"));
             }
-            Ok(Protected { stage: StageRef::rest(api, stage), api_name: name })
+            let listed = Listed { aliases, mappings };
+            Ok(Protected { stage: StageRef::new(protocol, api, stage), api_name: name, listed })
         })
         .collect()
 }
@@ -280,7 +335,12 @@ mod tests {
     fn every_setting_is_read() {
         let config = read(&[
             ("AWS_REGION", "eu-west-1"),
-            ("PROTECTED_STAGES", r#"[{"api":"a1","name":"orders","stage":"prod"}]"#),
+            (
+                "PROTECTED_STAGES",
+                r#"[{"api":"a1","name":"orders","stage":"prod"},
+                    {"api":"b2","name":"web","stage":"$default","protocol":"http","aliases":["orders:live"],
+                     "mappings":["api.example.com/web"]}]"#,
+            ),
             ("PARAMETER_PREFIX", "/team/rollback"),
             ("MAX_ALARM_AGE_SECONDS", "0"),
             ("MODE", "observe"),
@@ -295,6 +355,13 @@ mod tests {
         let orders = ApiRef::Name("orders".into());
         assert_eq!(config.named(&orders, "prod").collect::<Vec<_>>(), [&config.stages[0]]);
         assert_eq!(config.named(&orders, "test").count(), 0);
+        let web = StageRef::new(Protocol::Http, "b2", "$default");
+        let listed = config.listed(&web, &Policy::default());
+        assert_eq!(listed.aliases, ["orders:live".parse().unwrap()]);
+        assert_eq!(listed.mappings, ["api.example.com/web".parse().unwrap()]);
+        let policy = Policy { aliases: Some(vec![]), ..Policy::default() };
+        let listed = config.listed(&web, &policy);
+        assert_eq!((listed.aliases.len(), listed.mappings.len()), (0, 1));
     }
 
     #[test]
@@ -312,6 +379,7 @@ mod tests {
             ("COOLDOWN_SECONDS", "99999999"),
             ("MAX_ROLLBACKS_A_DAY", "many"),
             ("NOT_RECOVERED_SECONDS", "1.5"),
+            ("FLUSH_CACHE", "yes"),
         ])
         .unwrap_err();
         for name in VARIABLES {

@@ -3,15 +3,13 @@
 mod check;
 mod guard;
 
-use std::fmt;
-
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 
 use crate::alarm::{State, Watches};
-use crate::cloud::{AlarmNow, StageChange};
-use crate::config::{Mode, Terms};
-use crate::observe::{KnownGood, Observed};
+use crate::cloud::{AlarmNow, LiveStage, StageChange};
+use crate::config::{AutoDeploy, MissingParts, Mode, Terms};
+use crate::observe::{DeploymentNow, KnownGood, Observed, Part};
+use crate::plan::{Plan, Step};
 use crate::records::Record;
 use crate::release::{Release, StageRef};
 use crate::target::{self, ApiRef, Target};
@@ -51,54 +49,6 @@ pub enum Decision {
     Hold(Reason),
 }
 
-/// One stage's way back. It leaves no choice to whoever applies it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Plan {
-    /// The stage.
-    pub stage: StageRef,
-    /// The release it serves now, for undoing and for the incident.
-    pub from: Release,
-    /// The release it will serve.
-    pub to: Release,
-    /// The version of the record that `to` comes from.
-    pub version: i64,
-    /// The one call that leads from `from` to `to`.
-    #[serde(skip)]
-    pub change: StageChange,
-}
-
-impl Plan {
-    /// The same way in two calls, the canary's removal first, for an API Gateway that refuses both in one:
-    /// its guide says that a stage with a canary takes no other deployment, and not whether the order within
-    /// one patch counts. `None` where there is only one thing to do.
-    #[must_use]
-    pub fn in_two_calls(&self) -> Option<[StageChange; 2]> {
-        let canary = StageChange { remove_canary: true, ..StageChange::default() };
-        let rest = StageChange { remove_canary: false, ..self.change.clone() };
-        (self.change.remove_canary && rest != StageChange::default()).then_some([canary, rest])
-    }
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut parts = Vec::new();
-        if let Some(canary) = &self.from.canary {
-            parts.push(format!("canary with {} % of the traffic removed", canary.percent));
-        }
-        if let Some(deployment) = &self.change.deployment {
-            parts.push(format!("deployment `{}` -> `{deployment}`", self.from.deployment));
-        }
-        if !self.change.set.is_empty() {
-            let names: Vec<_> = self.change.set.keys().map(String::as_str).collect();
-            parts.push(format!("stage variables set: {}", names.join(", ")));
-        }
-        if !self.change.remove.is_empty() {
-            parts.push(format!("stage variables removed: {}", self.change.remove.join(", ")));
-        }
-        write!(f, "{} (known-good version {})", parts.join("; "), self.version)
-    }
-}
-
 /// Decides in the order of the README's table of verdicts.
 pub fn decide(call: Call<'_>, observed: &Observed, terms: &Terms, now: DateTime<Utc>) -> Decision {
     match plan(call, observed, terms, now) {
@@ -123,13 +73,17 @@ fn plan(call: Call<'_>, observed: &Observed, terms: &Terms, now: DateTime<Utc>) 
         guard::is_not_held(&observed.on_record, now)?;
     }
     let (version, record) = record(observed)?;
-    if live.release == record.release {
+    let to = destination(record, &live.release, observed, terms);
+    if live.release == to {
         let deployment = live.release.deployment.clone();
         return Err(Reason::AlreadyKnownGood { deployment, version, by: None });
     }
     let candidate = observed.on_record.candidate_for(&live.release);
     if !operator {
-        guard::unchanged_since(call, live, observed.alarm.as_ref(), now)?;
+        // A change of the stage after the alarm is somebody's fix only if the stage is to be changed.
+        if live.release.in_stage() != to.in_stage() {
+            guard::unchanged_since(call, live, observed.alarm.as_ref(), now)?;
+        }
         let live_since = candidate.map(|candidate| candidate.first_seen).or(live.updated_at);
         guard::is_in_window(live_since, terms, now)?;
     }
@@ -139,20 +93,96 @@ fn plan(call: Call<'_>, observed: &Observed, terms: &Terms, now: DateTime<Utc>) 
         return Err(Reason::IrreversibleRelease { deployment: live.release.deployment.clone() });
     }
     is_no_bad_release(observed, version, record)?;
+    is_there(observed, version, record)?;
+    if !observed.parts.missing.is_empty() && terms.missing_parts == MissingParts::Hold {
+        return Err(Reason::PartMissing(observed.parts.told()));
+    }
+    let plan = way(observed, live, to, version, terms);
+    is_possible(&plan, observed, live, terms)?;
     if !operator {
         guard::is_not_too_soon(&observed.on_record.rollbacks, terms, now)?;
         if terms.mode == Mode::Observe {
             return Err(Reason::ObserveMode { deployment: record.release.deployment.clone() });
         }
     }
-    let change = change_between(&live.release, &record.release);
-    Ok(Plan {
-        stage: observed.stage.clone(),
-        from: live.release.clone(),
-        to: record.release.clone(),
-        version,
-        change,
-    })
+    Ok(plan)
+}
+
+/// What the stage is to serve: the recorded release, as far as its parts are there.
+fn destination(record: &Record, live: &Release, observed: &Observed, terms: &Terms) -> Release {
+    let mut to = record.release.over(live);
+    if terms.missing_parts == MissingParts::Skip {
+        for missing in &observed.parts.missing {
+            match &missing.part {
+                Part::Alias(alias) => {
+                    let stays = live.aliases.get(alias).map(|target| (alias.clone(), target.clone()));
+                    to.aliases.extend(stays);
+                }
+                Part::Mapping(mapping) => {
+                    let stays = live.mappings.get(mapping).map(|target| (mapping.clone(), target.clone()));
+                    to.mappings.extend(stays);
+                }
+            }
+        }
+    }
+    to
+}
+
+/// The steps from what is live to that.
+fn way(observed: &Observed, live: &LiveStage, to: Release, version: i64, terms: &Terms) -> Plan {
+    let (stage, from, parts) = (&observed.stage, &live.release, &observed.parts);
+    let mut steps = Vec::new();
+    for (alias, now) in &parts.aliases {
+        if let Some(target) = to.aliases.get(alias).filter(|target| **target != now.target) {
+            steps.push(Step::Alias {
+                alias: alias.clone(),
+                from: now.target.clone(),
+                to: target.clone(),
+                revision: now.revision.clone(),
+            });
+        }
+    }
+    let change = StageChange::between(stage, from, &to);
+    if change != StageChange::default() {
+        let stop_auto_deploy = live.auto_deploy && change.deployment.is_some();
+        let change = StageChange { stop_auto_deploy, ..change };
+        steps.push(Step::Stage { from: from.in_stage(), to: to.in_stage(), change });
+    }
+    for (mapping, now) in &parts.mappings {
+        if let Some(target) = to.mappings.get(mapping).filter(|target| **target != now.target) {
+            steps.push(Step::Mapping {
+                mapping: mapping.clone(),
+                id: now.id.clone(),
+                from: now.target.clone(),
+                to: target.clone(),
+            });
+        }
+    }
+    let flush = terms.flush_cache && !stage.protocol.is_v2();
+    Plan { stage: stage.clone(), from: from.clone(), to, version, steps, flush }
+}
+
+/// Nobody else moves what the plan moves, and API Gateway lets the stage be changed.
+fn is_possible(plan: &Plan, observed: &Observed, live: &LiveStage, terms: &Terms) -> Result<(), Reason> {
+    let moved = plan.steps.iter().filter_map(|step| match step {
+        Step::Alias { alias, .. } => Some(alias),
+        Step::Stage { .. } | Step::Mapping { .. } => None,
+    });
+    let fought: Vec<String> = moved
+        .filter(|alias| observed.parts.moving.contains(alias))
+        .map(|alias| format!("the alias `{alias}`"))
+        .collect();
+    if !fought.is_empty() {
+        return Err(Reason::CodeDeployRunning(fought));
+    }
+    // A stage of quick create has AutoDeploy too, and it cannot be switched off.
+    if live.managed && plan.change().is_some() {
+        return Err(Reason::ManagedStage(plan.stage.to_string()));
+    }
+    if plan.stops_auto_deploy() && terms.auto_deploy == AutoDeploy::Hold {
+        return Err(Reason::AutoDeploy(plan.stage.to_string()));
+    }
+    Ok(())
 }
 
 /// The alarm exists, is in ALARM now, may act, and watches this stage: a message can be late or forged.
@@ -227,22 +257,25 @@ fn is_no_bad_release(observed: &Observed, version: i64, record: &Record) -> Resu
     })
 }
 
+/// The recorded deployment can be served, as far as that was asked for.
+fn is_there(observed: &Observed, version: i64, record: &Record) -> Result<(), Reason> {
+    let why = match &observed.parts.deployment {
+        DeploymentNow::NotAsked | DeploymentNow::There => return Ok(()),
+        DeploymentNow::Gone => "does not exist any more, and no older version serves".to_owned(),
+        DeploymentNow::Undeployed(status) => format!("has the status {status}, and no older version serves"),
+    };
+    Err(Reason::KnownGoodMissing {
+        deployment: record.release.deployment.clone(),
+        parameter: parameter(observed).to_owned(),
+        version,
+        why,
+    })
+}
+
 fn parameter(observed: &Observed) -> &str {
     match &observed.on_record.known_good {
         KnownGood::Found { parameter, .. }
         | KnownGood::None { parameter }
         | KnownGood::Unusable { parameter, .. } => parameter,
-    }
-}
-
-/// The one change that leads from one release to another.
-fn change_between(from: &Release, to: &Release) -> StageChange {
-    let differs = |(name, value): &(&String, &String)| from.variables.get(*name) != Some(*value);
-    StageChange {
-        remove_canary: from.canary.is_some(),
-        deployment: (from.deployment != to.deployment).then(|| to.deployment.clone()),
-        set: to.variables.iter().filter(differs).map(|(n, v)| (n.clone(), v.clone())).collect(),
-        remove: from.variables.keys().filter(|name| !to.variables.contains_key(*name)).cloned().collect(),
-        close: false,
     }
 }

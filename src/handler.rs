@@ -8,9 +8,10 @@ use crate::alarm::{Alarm, State};
 use crate::cloud::{Cloud, CloudError};
 use crate::decide::Call;
 use crate::incident;
-use crate::observe::{self, OnRecord};
+use crate::observe::OnRecord;
 use crate::operate::operate;
 use crate::report::{Caller, Outcome, Report};
+use crate::resolve;
 use crate::rollback::{Ask, rollback};
 use crate::run::Run;
 use crate::signal::{self, Signal};
@@ -64,7 +65,7 @@ async fn on_alarm<C: Cloud>(run: &Run<'_, C>, alarm: &Alarm) -> Vec<Report> {
     let bounds = Bounds { home: run.config.home(run.account()), max_age: run.config.max_age, now: run.now };
     let targets = match triage::of(alarm, &bounds) {
         Err(Reason::Composite(children)) => match triage::is_current(alarm, &bounds) {
-            Ok(()) => match observe::children(run.cloud, &alarm.name, &children).await {
+            Ok(()) => match resolve::children(run.cloud, &alarm.name, &children).await {
                 Ok(found) => {
                     let children: Vec<Alarm> = found.into_iter().map(|now| now.alarm).collect();
                     triage::of_children(alarm, &children, &bounds)
@@ -96,7 +97,7 @@ async fn on_alarm<C: Cloud>(run: &Run<'_, C>, alarm: &Alarm) -> Vec<Report> {
 }
 
 async fn on_target<C: Cloud>(run: &Run<'_, C>, target: &Target, ask: Ask<'_>, caller: &Caller) -> Report {
-    match observe::resolve(run.cloud, run.config, target).await {
+    match resolve::resolve(run.cloud, run.config, target).await {
         Ok(Ok(stage)) => rollback(run, &stage, ask, caller).await,
         Ok(Err(reason)) => run.no(caller, &reason),
         Err(error) => run.failed(caller, &error),
@@ -111,7 +112,7 @@ async fn on_ok<C: Cloud>(
 ) -> Result<Vec<Report>, CloudError> {
     let mut reports = Vec::new();
     for target in target::of(alarm).unwrap_or_default() {
-        let Ok(stage) = observe::resolve(run.cloud, run.config, &target).await? else { continue };
+        let Ok(stage) = resolve::resolve(run.cloud, run.config, &target).await? else { continue };
         let wanted = [run.config.names.rollbacks(&stage)];
         let names = [alarm.name.clone()];
         let (found, now) = tokio::join!(run.cloud.parameters(&wanted), run.cloud.alarms(&names));

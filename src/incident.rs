@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::cloud::{Cloud, CloudError, Write, Written};
-use crate::decide::Plan;
 use crate::observe::OnRecord;
+use crate::plan::Plan;
 use crate::records::{self, Incident, Past, Rollbacks, SCHEMA};
 use crate::release::StageRef;
 use crate::report::{Caller, Outcome, Report};

@@ -29,6 +29,8 @@ pub mod apply;
 pub mod decide;
 pub mod incident;
 pub mod observe;
+pub mod plan;
+pub mod resolve;
 pub mod rollback;
 pub mod run;
 
@@ -44,6 +46,7 @@ pub mod tend;
 
 pub mod cloud;
 pub mod config;
+pub mod parts;
 pub mod records;
 pub mod release;
 pub mod report;

@@ -1,15 +1,14 @@
 //! The read phase: everything a decision needs, read in one place before anything is decided.
 
-use crate::alarm::{Watches, name_of};
+mod parts;
+
 use crate::cloud::{AlarmNow, Cloud, CloudError, LiveStage, Parameter};
 use crate::config::Config;
-use crate::records::{self, Candidate, Hold, NameIndex, Policy, Record, Rollbacks, Stored};
-use crate::release::{Protocol, Release, StageRef};
-use crate::target::{ApiRef, Target};
-use crate::verdict::Reason;
+use crate::records::{self, Candidate, Hold, Policy, Record, Rollbacks, Stored};
+use crate::release::{Release, StageRef};
 
-/// How deep composite alarms may be stacked; CloudWatch itself advises against more than a few levels.
-const MAX_COMPOSITE_DEPTH: usize = 5;
+pub use parts::{DeploymentNow, Missing, Part, PartsNow, parts, strayed};
+use parts::{deployment, moving};
 
 /// The world, as far as one decision needs it.
 #[derive(Clone, Debug)]
@@ -24,6 +23,8 @@ pub struct Observed {
     pub on_record: OnRecord,
     /// The alarm that called, as it is now; `None` where unknown, or where none called.
     pub alarm: Option<AlarmNow>,
+    /// What of the release is not in the stage.
+    pub parts: PartsNow,
 }
 
 /// What Parameter Store has about a stage.
@@ -69,7 +70,9 @@ pub enum KnownGood {
     },
 }
 
-/// Reads stage, records and alarm at once: one round trip.
+/// Reads stage, records and alarm at once: one round trip. A second one asks for what is not in the stage
+/// where the release has such parts, and for the recorded deployment where it is not asked for by the one
+/// call that sets it.
 ///
 /// # Errors
 /// The first call that failed; "does not exist" is no failure.
@@ -95,13 +98,27 @@ pub async fn observe<C: Cloud>(
     if let KnownGood::None { parameter } = &mut on_record.known_good {
         *parameter = known_good;
     }
-    Ok(Observed {
+    let mut observed = Observed {
         stage: stage.clone(),
         configured: config.entry(stage).is_some(),
         live: live?,
         on_record,
         alarm: alarms?.into_iter().find(|now| Some(now.alarm.name.as_str()) == alarm),
-    })
+        parts: PartsNow::default(),
+    };
+    let Some(live) = &mut observed.live else { return Ok(observed) };
+    let listed = config.listed(stage, &observed.on_record.policy);
+    let recorded = observed.on_record.good().map(|(_, record)| &record.release);
+    let ask = stage.protocol.is_v2() || !listed.is_empty();
+    let other = recorded.filter(|recorded| ask && recorded.deployment != live.release.deployment);
+    let (parts, moving, deployment) = tokio::try_join!(
+        parts(cloud, config, stage, &listed, recorded),
+        moving(cloud, &listed),
+        deployment(cloud, stage, other)
+    )?;
+    observed.parts = PartsNow { moving, deployment, ..parts };
+    observed.parts.complete(&mut live.release);
+    Ok(observed)
 }
 
 impl OnRecord {
@@ -170,107 +187,15 @@ pub fn usable(value: &str, stage: &StageRef, region: &str) -> Result<Record, Str
     if record.region != region {
         return Err(format!("belongs to region `{}`, not to `{region}`", record.region));
     }
-    if record.release.deployment.is_empty() || record.release.canary.is_some() {
+    let release = &record.release;
+    if release.deployment.is_empty() || release.canary.is_some() {
         return Err("names no deployment, or has a canary, so it is no whole release".to_owned());
     }
+    if let Some(alias) = release.aliases.iter().find(|(_, target)| !target.weights.is_empty()) {
+        return Err(format!("names the alias `{}` with shared traffic, so it is no whole release", alias.0));
+    }
+    if let Some(alias) = release.aliases.keys().find(|alias| alias.region().is_some_and(|of| of != region)) {
+        return Err(format!("names the alias `{alias}`, which is not of region `{region}`"));
+    }
     Ok(record)
-}
-
-/// The stage that a target means: by the settings, the name index, and last by every REST API there is.
-///
-/// # Errors
-/// Outer: a failed call. Inner: why the API cannot be told.
-pub async fn resolve<C: Cloud>(
-    cloud: &C,
-    config: &Config,
-    target: &Target,
-) -> Result<Result<StageRef, Reason>, CloudError> {
-    if let Some(protocol @ (Protocol::Http | Protocol::WebSocket)) = target.protocol {
-        return Ok(Err(Reason::NotProtected(format!(
-            "{protocol}/{}/{} is not of a REST API, and only those can be put back",
-            target.api.text(),
-            target.stage
-        ))));
-    }
-    let configured: Vec<_> =
-        config.named(&target.api, &target.stage).map(|one| one.stage.api.clone()).collect();
-    if !configured.is_empty() {
-        return Ok(one_api(target, configured));
-    }
-    let name = match &target.api {
-        ApiRef::Id(id) => return Ok(Ok(StageRef::rest(id, &target.stage))),
-        ApiRef::Name(name) => name,
-    };
-    let parameter = config.names.api_name(name);
-    let found = cloud.parameters(std::slice::from_ref(&parameter)).await?;
-    if let Some(found) = found.into_iter().find(|found| found.name == parameter) {
-        return Ok(match records::parse::<NameIndex>(&found.value) {
-            Ok(index) => one_api(target, index.apis),
-            Err(why) => Err(Reason::NoKnownGood { parameter, why }),
-        });
-    }
-    let apis = cloud.apis().await?;
-    let same = apis.into_iter().filter(|api| is_called(&api.name, &api.id, name)).map(|api| api.id);
-    Ok(one_api(target, same.collect()))
-}
-
-/// CloudWatch gets an API's name without its non-ASCII characters, or its id where none are left.
-fn is_called(name: &str, id: &str, wanted: &str) -> bool {
-    let ascii: String = name.chars().filter(char::is_ascii).collect();
-    name == wanted || ascii == wanted || (ascii.is_empty() && id == wanted)
-}
-
-fn one_api(target: &Target, mut apis: Vec<String>) -> Result<StageRef, Reason> {
-    apis.sort();
-    apis.dedup();
-    let name = target.api.text();
-    match apis.as_slice() {
-        [api] => Ok(StageRef::rest(api, &target.stage)),
-        [] => Err(Reason::NoStage(format!("there is no REST API named `{name}`"))),
-        several => Err(Reason::AmbiguousTarget(format!(
-            "the name `{name}` belongs to several APIs: {}",
-            several.join(", ")
-        ))),
-    }
-}
-
-/// The alarms behind a composite alarm, as they are now, down to those that name a stage or a metric.
-///
-/// # Errors
-/// A failed call.
-pub async fn children<C: Cloud>(
-    cloud: &C,
-    parent: &str,
-    triggering: &[String],
-) -> Result<Vec<AlarmNow>, CloudError> {
-    let mut wanted: Vec<String> = triggering.iter().map(|child| name_of(child).to_owned()).collect();
-    if wanted.is_empty() {
-        wanted.push(parent.to_owned());
-    }
-    let mut leaves = Vec::new();
-    for _ in 0..MAX_COMPOSITE_DEPTH {
-        let mut deeper = Vec::new();
-        // A call takes at most 100 names.
-        for names in wanted.chunks(100) {
-            for now in cloud.alarms(names).await? {
-                match &now.alarm.watches {
-                    Watches::Alarms(more)
-                        if now.alarm.description.as_deref().is_none_or(|d| !has_directive(d)) =>
-                    {
-                        deeper.extend(more.iter().map(|child| name_of(child).to_owned()));
-                    }
-                    Watches::Alarms(_) | Watches::Metrics(_) => leaves.push(now),
-                }
-            }
-        }
-        if deeper.is_empty() {
-            break;
-        }
-        wanted = deeper;
-    }
-    Ok(leaves)
-}
-
-fn has_directive(description: &str) -> bool {
-    crate::target::directives(description).is_some()
 }

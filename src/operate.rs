@@ -12,6 +12,7 @@ use crate::record::{Recording, record};
 use crate::records::{self, Candidate, Hold, SCHEMA};
 use crate::release::StageRef;
 use crate::report::{Caller, Outcome, Report};
+use crate::resolve;
 use crate::rollback::{Ask, rollback};
 use crate::run::Run;
 use crate::signal::{Command, Verb};
@@ -32,7 +33,7 @@ pub async fn operate<C: Cloud>(run: &Run<'_, C>, command: &Command) -> Vec<Repor
     let Some(stage) = &command.stage else { return sweep(run, &caller).await };
     let target =
         Target { api: ApiRef::parse(&stage.api), stage: stage.name.clone(), canary: false, protocol: None };
-    let report = match observe::resolve(run.cloud, run.config, &target).await {
+    let report = match resolve::resolve(run.cloud, run.config, &target).await {
         Ok(Ok(stage)) => on_stage(run, &stage, command, &caller).await,
         Ok(Err(reason)) => run.no(&caller, &reason),
         Err(error) => run.failed(&caller, &error),
@@ -88,7 +89,7 @@ async fn look<C: Cloud>(
         return Ok(Err(run.no(caller, &reason)));
     };
     let known = observed.on_record.candidate_for(&live.release).cloned();
-    let candidate = known.unwrap_or_else(|| fresh(run, &live.release));
+    let candidate = known.unwrap_or_else(|| fresh(run, stage, &live.release));
     Ok(Ok((observed, candidate)))
 }
 

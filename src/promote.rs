@@ -143,10 +143,10 @@ fn is_proven(evidence: &Evidence, terms: &Terms) -> Result<(), Reason> {
 mod tests {
     use super::*;
     use crate::alarm::{Alarm, Origin, Watches, time};
-    use crate::config::Mode;
+    use crate::config::{AutoDeploy, MissingParts, Mode};
     use crate::observe::KnownGood;
     use crate::records::{Past, Policy, Rollbacks, SCHEMA};
-    use crate::release::Release;
+    use crate::release::{Protocol, Release};
 
     const SEEN: &str = "2026-11-20T10:00:00Z";
 
@@ -162,6 +162,9 @@ mod tests {
             window: None,
             cooldown: TimeDelta::zero(),
             max_rollbacks: 3,
+            flush_cache: false,
+            auto_deploy: AutoDeploy::Hold,
+            missing_parts: MissingParts::Hold,
         }
     }
 
@@ -188,9 +191,10 @@ mod tests {
 
     #[test]
     fn a_candidate_is_asked_about_once_it_has_baked_with_quiet_alarms() {
-        let release = Release { deployment: "d".into(), variables: [].into(), canary: None };
+        let release = Release { deployment: "d".into(), ..Release::default() };
         let candidate = Candidate {
             schema: SCHEMA,
+            protocol: Protocol::Rest,
             release: release.clone(),
             first_seen: at(SEEN),
             irreversible: false,

@@ -1,8 +1,9 @@
 //! Recording: the live release becomes the known-good one, for the `record` command and for promotions.
 
 use crate::cloud::{Cloud, CloudError, Deployment, LiveStage, Write, Written};
+use crate::config::AutoDeploy;
 use crate::incident;
-use crate::observe::{KnownGood, Observed, observe};
+use crate::observe::{KnownGood, Observed, observe, strayed};
 use crate::pin;
 use crate::records::{self, NameIndex, Record, SCHEMA};
 use crate::release::{Release, StageRef};
@@ -47,10 +48,10 @@ async fn try_record<C: Cloud>(
     caller: &Caller,
 ) -> Result<Report, CloudError> {
     let observed = observe(run.cloud, run.config, stage, None, None).await?;
-    let (deployment, quarantine, api_name) = tokio::join!(
+    let (deployment, quarantine, strayed, api_name) = tokio::join!(
         async {
             match &observed.live {
-                Some(live) => run.cloud.deployment(&stage.api, &live.release.deployment).await,
+                Some(live) => run.cloud.deployment(stage, &live.release.deployment).await,
                 None => Ok(None),
             }
         },
@@ -60,9 +61,11 @@ async fn try_record<C: Cloud>(
                 None => Ok(None),
             }
         },
+        strayed(run.cloud, stage, &observed.parts),
         api_name(run, stage),
     );
-    let (live, deployment) = match recordable(&observed, deployment?, quarantine?, recording.expected) {
+    let known = Known { deployment: deployment?, quarantine: quarantine?, strayed: strayed? };
+    let (live, deployment) = match recordable(&observed, known, recording.expected) {
         Ok(good) => good,
         Err(reason) => return Ok(run.no(caller, &reason)),
     };
@@ -93,9 +96,13 @@ async fn try_record<C: Cloud>(
     } else {
         warnings.push("pinning is off: a deploy may delete the known-good deployment".to_owned());
     }
+    let terms = run.config.terms.under(&observed.on_record.policy);
+    if live.auto_deploy && terms.auto_deploy == AutoDeploy::Hold {
+        warnings.push(format!("an alarm will not go back to it: {}", Reason::AutoDeploy(stage.to_string())));
+    }
     let message = format!(
-        "{stage}: deployment `{}` is known-good version {version}{}",
-        record.release.deployment,
+        "{stage}: {} is known-good version {version}{}",
+        record.release,
         if is_new { "" } else { ", as it was already" }
     );
     let report = run.report(caller, recording.outcome, message);
@@ -103,11 +110,17 @@ async fn try_record<C: Cloud>(
     Ok(Report { before: release.clone(), after: release, version: Some(version), warnings, ..report })
 }
 
-/// Whether the live release can be a known-good one. Pure.
-fn recordable<'a>(
-    observed: &'a Observed,
+/// What only recording asks for.
+struct Known {
     deployment: Option<Deployment>,
     quarantine: Option<String>,
+    strayed: Vec<String>,
+}
+
+/// Whether the live release can be a known-good one; tells all that is wrong with it. Pure.
+fn recordable<'a>(
+    observed: &'a Observed,
+    known: Known,
     expected: Option<&Release>,
 ) -> Result<(&'a LiveStage, Deployment), Reason> {
     let stage = &observed.stage;
@@ -127,24 +140,38 @@ fn recordable<'a>(
             "the stage was changed before the release could be recorded".to_owned(),
         ));
     }
+    let mut wrong: Vec<String> = Vec::new();
     if let Some(canary) = &live.release.canary {
-        return Err(Reason::NotRecordable(format!(
+        wrong.push(format!(
             "{stage} has a canary with {} % of the traffic: promote or remove it first",
             canary.percent
-        )));
+        ));
     }
-    if let Some(why) = quarantine {
-        return Err(Reason::NotRecordable(format!(
+    if let Some(why) = known.quarantine {
+        wrong.push(format!(
             "{stage} serves a release in quarantine: {why}; if it is good after all, send a `lift` command with the \
              incident `{}` first",
             live.release.fingerprint()
-        )));
+        ));
     }
-    let Some(deployment) = deployment else {
-        return Err(Reason::NotRecordable(format!(
-            "{stage} points at deployment `{}`, which API Gateway does not find",
-            live.release.deployment
-        )));
+    let pointed_at =
+        |what: &str| format!("{stage} points at deployment `{}`, {what}", live.release.deployment);
+    match &known.deployment {
+        None => wrong.push(pointed_at("which API Gateway does not find")),
+        Some(Deployment { undeployed: Some(status), .. }) => {
+            wrong.push(pointed_at(&format!("which has the status {status}")));
+        }
+        Some(_) => {}
+    }
+    let missing = observed.parts.missing.iter().filter(|missing| !missing.recorded);
+    wrong.extend(missing.map(ToString::to_string).chain(known.strayed));
+    for (alias, target) in live.release.aliases.iter().filter(|(_, target)| !target.weights.is_empty()) {
+        wrong.push(format!("the alias `{alias}` shares its traffic: version {target}"));
+    }
+    let moving = observed.parts.moving.iter();
+    wrong.extend(moving.map(|alias| format!("a running CodeDeploy deployment moves the alias `{alias}`")));
+    let Some(deployment) = known.deployment.filter(|_| wrong.is_empty()) else {
+        return Err(Reason::NotRecordable(wrong.join("; ")));
     };
     if let KnownGood::Unusable { parameter, why } = &observed.on_record.known_good {
         return Err(Reason::NoKnownGood { parameter: parameter.clone(), why: why.clone() });
@@ -178,7 +205,8 @@ async fn store<C: Cloud>(
 async fn api_name<C: Cloud>(run: &Run<'_, C>, stage: &StageRef) -> Result<Option<String>, CloudError> {
     match run.config.entry(stage) {
         Some(entry) => Ok(Some(entry.api_name.clone())),
-        None => Ok(run.cloud.api(&stage.api).await?.map(|api| api.name)),
+        None if stage.protocol.is_v2() => Ok(run.cloud.v2_api(&stage.api).await?.map(|api| api.name)),
+        None => Ok(run.cloud.rest_api(&stage.api).await?.map(|api| api.name)),
     }
 }
 

@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Mode;
-use crate::release::{Release, StageRef};
+use crate::config::{AutoDeploy, MissingParts, Mode};
+use crate::parts::{AliasRef, MappingRef};
+use crate::release::{Protocol, Release, StageRef};
 
 /// The newest schema this build writes and reads.
 pub const SCHEMA: u32 = 1;
@@ -75,6 +76,9 @@ pub struct Incident {
 pub struct Candidate {
     /// The record's schema.
     pub schema: u32,
+    /// The kind of its API.
+    #[serde(default)]
+    pub protocol: Protocol,
     /// The release.
     pub release: Release,
     /// When it was first seen live.
@@ -120,6 +124,16 @@ pub struct Policy {
     pub cooldown_seconds: Option<u32>,
     /// Automatic rollbacks in 24 hours.
     pub max_rollbacks_a_day: Option<u32>,
+    /// Whether the stage's caches are flushed after a rollback, which raises the load behind the API.
+    pub flush_cache: Option<bool>,
+    /// `hold`, or `switch-off` to let a rollback switch AutoDeploy off.
+    pub auto_deploy: Option<AutoDeploy>,
+    /// `hold`, or `skip` to let a rollback go on without parts that do not exist.
+    pub missing_parts: Option<MissingParts>,
+    /// The Lambda aliases that belong to the release, such as `orders:live`.
+    pub aliases: Option<Vec<AliasRef>>,
+    /// The custom domains' mappings that belong to the release, such as `api.example.com/orders`.
+    pub mappings: Option<Vec<MappingRef>>,
 }
 
 /// The latest rollbacks of a stage, oldest first: what the guards need in the one read of a run. The
@@ -308,12 +322,12 @@ impl Names {
         format!("{}/stages", self.prefix)
     }
 
-    /// The stage that a parameter belongs to.
+    /// The API and the stage that a parameter belongs to.
     #[must_use]
-    pub fn stage_of(&self, parameter: &str) -> Option<StageRef> {
+    pub fn stage_of(&self, parameter: &str) -> Option<(String, String)> {
         let rest = parameter.strip_prefix(&self.stages())?.strip_prefix('/')?;
         let mut segments = rest.split('/');
-        Some(StageRef::rest(text(segments.next()?)?, text(segments.next()?)?))
+        Some((text(segments.next()?)?, text(segments.next()?)?))
     }
 
     /// The incident of a release on a stage.

@@ -6,14 +6,17 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::parts::{AliasRef, AliasTarget, MappingRef, MappingTarget};
+
 /// How a parked stage's name ends: it holds the known-good deployment and serves nobody.
 pub const PARKED_SUFFIX: &str = "-known-good";
 
 /// What kind of API a stage belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// A REST API (`apigateway`).
+    #[default]
     Rest,
     /// An HTTP API (`apigatewayv2`).
     Http,
@@ -43,16 +46,24 @@ pub struct StageRef {
 }
 
 impl StageRef {
+    /// A stage of an API of this kind.
+    #[must_use]
+    pub fn new(protocol: Protocol, api: impl Into<String>, stage: impl Into<String>) -> Self {
+        Self { protocol, api: api.into(), stage: stage.into() }
+    }
+
     /// A stage of a REST API.
     #[must_use]
     pub fn rest(api: impl Into<String>, stage: impl Into<String>) -> Self {
-        Self { protocol: Protocol::Rest, api: api.into(), stage: stage.into() }
+        Self::new(Protocol::Rest, api, stage)
     }
 
     /// The parked stage that pins this stage's known-good deployment.
     #[must_use]
     pub fn parked(&self) -> Self {
-        Self { stage: format!("{}{PARKED_SUFFIX}", self.stage), ..self.clone() }
+        // `$` is allowed in the name `$default` alone.
+        let stage = format!("{}{PARKED_SUFFIX}", self.stage.replace('$', "_"));
+        Self { stage, ..self.clone() }
     }
 
     /// Whether this is itself a parked stage.
@@ -69,7 +80,7 @@ impl fmt::Display for StageRef {
 }
 
 /// All that decides what a stage serves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
     /// The deployment's id.
     pub deployment: String,
@@ -79,6 +90,12 @@ pub struct Release {
     /// The canary, where the stage has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
+    /// The Lambda aliases that belong to it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: BTreeMap<AliasRef, AliasTarget>,
+    /// The custom domains' mappings that belong to it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mappings: BTreeMap<MappingRef, MappingTarget>,
 }
 
 /// A canary on a REST stage.
@@ -93,7 +110,35 @@ pub struct Canary {
     pub overrides: BTreeMap<String, String>,
 }
 
+impl Protocol {
+    /// Whether API Gateway has it in its second API (`apigatewayv2`).
+    #[must_use]
+    pub fn is_v2(self) -> bool {
+        self != Self::Rest
+    }
+}
+
 impl Release {
+    /// What of it is in the stage itself.
+    #[must_use]
+    pub fn in_stage(&self) -> Self {
+        Self { aliases: BTreeMap::new(), mappings: BTreeMap::new(), ..self.clone() }
+    }
+
+    /// What a stage that serves `live` serves once this recorded release is back: a part that the record
+    /// does not name stays as it is, one that is not live any more is no part.
+    #[must_use]
+    pub fn over(&self, live: &Self) -> Self {
+        let mut back = self.clone();
+        back.aliases = live.aliases.clone();
+        back.mappings = live.mappings.clone();
+        let aliases = self.aliases.iter().filter(|(alias, _)| live.aliases.contains_key(*alias));
+        back.aliases.extend(aliases.map(|(alias, target)| (alias.clone(), target.clone())));
+        let mappings = self.mappings.iter().filter(|(mapping, _)| live.mappings.contains_key(*mapping));
+        back.mappings.extend(mappings.map(|(mapping, target)| (mapping.clone(), target.clone())));
+        back
+    }
+
     /// A short stable name: the first 12 hexadecimal digits of SHA-256 over everything in the release.
     #[must_use]
     pub fn fingerprint(&self) -> String {
@@ -117,7 +162,23 @@ impl Release {
                 put(value);
             });
         }
+        for (alias, target) in &self.aliases {
+            put(&format!("alias {alias}"));
+            put(&target.to_string());
+        }
+        for (mapping, target) in &self.mappings {
+            put(&format!("mapping {mapping}"));
+            put(&target.to_string());
+        }
         hash.finalize().iter().take(6).fold(String::new(), |print, byte| print + &format!("{byte:02x}"))
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "deployment `{}`", self.deployment)?;
+        self.aliases.iter().try_for_each(|(alias, target)| write!(f, " with `{alias}` at {target}"))?;
+        self.mappings.iter().try_for_each(|(mapping, target)| write!(f, " with `{mapping}` at {target}"))
     }
 }
 
@@ -127,7 +188,26 @@ mod tests {
 
     fn release(deployment: &str, variables: &[(&str, &str)]) -> Release {
         let variables = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        Release { deployment: deployment.into(), variables, canary: None }
+        Release { deployment: deployment.into(), variables, ..Release::default() }
+    }
+
+    fn with(aliases: &[(&str, &str)], mappings: &[(&str, &str)]) -> Release {
+        let target = |version: &str| AliasTarget { version: version.into(), weights: BTreeMap::new() };
+        let to = |stage: &str| MappingTarget { api: "a".into(), stage: stage.into() };
+        Release {
+            aliases: aliases.iter().map(|(a, v)| (a.parse().unwrap(), target(v))).collect(),
+            mappings: mappings.iter().map(|(m, stage)| (m.parse().unwrap(), to(stage))).collect(),
+            ..release("d1", &[])
+        }
+    }
+
+    #[test]
+    fn a_recorded_release_leaves_alone_what_it_does_not_name() {
+        let recorded = with(&[("orders:live", "1"), ("gone:live", "1")], &[]);
+        let live = with(&[("orders:live", "2"), ("new:live", "7")], &[("api.example.com", "green")]);
+        let back = with(&[("orders:live", "1"), ("new:live", "7")], &[("api.example.com", "green")]);
+        assert_eq!(recorded.over(&live), back);
+        assert_eq!(recorded.over(&back), back);
     }
 
     #[test]
@@ -143,6 +223,11 @@ mod tests {
             release("d1", &[("a", "b"), ("c", "d")]),
             Release { canary: Some(canary.clone()), ..release("d1", &[]) },
             Release { canary: Some(Canary { percent: "20".into(), ..canary }), ..release("d1", &[]) },
+            with(&[("orders:live", "1")], &[]),
+            with(&[("orders:live", "2")], &[]),
+            with(&[("orders:live", "1")], &[("api.example.com", "blue")]),
+            with(&[], &[("api.example.com", "blue")]),
+            with(&[], &[("api.example.com", "green")]),
         ];
         let mut prints: Vec<String> = all.iter().map(Release::fingerprint).collect();
         prints.sort();

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::alarm::Alarm;
 use crate::cloud::CloudError;
-use crate::decide::Plan;
+use crate::plan::Plan;
 use crate::release::{Release, StageRef};
 use crate::verdict::{Kind, Reason};
 

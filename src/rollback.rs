@@ -5,14 +5,15 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::time::Instant;
 
-use crate::apply::{Applied, apply};
-use crate::cloud::{Cloud, CloudError, Write};
-use crate::decide::{Call, Decision, Plan, check, decide};
+use crate::apply::{Applied, Refusal, apply};
+use crate::cloud::{Cache, Cloud, CloudError, Deployment, Write};
+use crate::decide::{Call, Decision, check, decide};
 use crate::incident::{self, Opened};
 use crate::observe::{Observed, OnRecord, observe, usable};
 use crate::pin;
+use crate::plan::Plan;
 use crate::records::{self, Record};
-use crate::release::{Release, StageRef};
+use crate::release::StageRef;
 use crate::report::{Caller, Outcome, Report};
 use crate::run::Run;
 use crate::verdict::{Reason, stamp};
@@ -90,10 +91,13 @@ async fn pass<C: Cloud>(
     let plan = match (decide(ask.call, &observed, &terms, run.now), tried.take()) {
         // An earlier call of this run had its effect, and only its answer was lost.
         (Decision::Hold(Reason::AlreadyKnownGood { .. }), Some(plan)) => {
-            return over(healed(run, &plan, ask, &observed.on_record, caller).await);
+            return over(healed(run, &plan, ask, &observed, caller).await);
         }
         (Decision::Hold(reason), _) => return held(run, caller, &reason, &observed),
-        (Decision::Act(plan), _) => plan,
+        (Decision::Act(plan), before) => {
+            *tried = before;
+            plan
+        }
     };
     if let Err(broken) = check(&plan, &observed) {
         return over(run.report(caller, Outcome::NeedsHuman, broken).with_plan(&plan));
@@ -102,41 +106,59 @@ async fn pass<C: Cloud>(
         let message = format!("{stage} would be put back: {plan}");
         return over(run.report(caller, Outcome::WouldRollBack, message).with_plan(&plan));
     }
-    match apply(run.cloud, &plan).await {
-        Applied::Done => over(healed(run, &plan, ask, &observed.on_record, caller).await),
+    let applied = apply(run.cloud, &plan).await;
+    // Where an earlier pass of this run did some of the way, the whole way is what happened.
+    let whole = tried.take().filter(|first| first.to == plan.to && first.is_on_its_way(&plan.from));
+    let whole = whole.unwrap_or(plan);
+    match applied {
+        Applied::Done => over(healed(run, &whole, ask, &observed, caller).await),
         Applied::Again(error) => {
-            *tried = Some(plan);
+            *tried = Some(whole);
             Pass::Again(error)
         }
-        Applied::DeploymentGone => {
-            let reason = Reason::KnownGoodMissing {
-                deployment: plan.to.deployment.clone(),
-                parameter: run.config.names.known_good(stage),
-                version: plan.version,
-                why: "does not exist any more, and no older version serves".to_owned(),
-            };
-            held(run, caller, &reason, &observed)
-        }
-        Applied::Failed(error) => over(run.failed(caller, &error)),
-        Applied::Unlike { live, error } => {
-            let message = format!(
-                "{stage} was to be put back: {plan}; it shows deployment `{}` with {} stage variables{}",
-                live.release.deployment,
-                live.release.variables.len(),
-                error.map(|error| format!("; {error}")).unwrap_or_default()
-            );
-            let report = run.report(caller, Outcome::NeedsHuman, message).with_plan(&plan);
-            over(Report { after: Some(live.release), ..report })
+        Applied::Refused { why, undone } => refused(run, caller, &observed, &whole, why, &undone),
+        Applied::Broken(what) => {
+            let message = format!("{stage} was to be put back: {whole}; {what}");
+            let report = run.report(caller, Outcome::NeedsHuman, message).with_plan(&whole);
+            over(Report { after: None, next: vec![HALF_WAY.to_owned()], ..report })
         }
     }
 }
 
-/// Where this run took the canary off and got no further, the stage's last change is ours: it must not look
-/// like somebody's fix that came after the alarm.
+const HALF_WAY: &str = "look at the stage, its aliases and its mappings, and bring them to one release by hand; \
+                        `status` shows what is live and what is known-good";
+
+/// What a refusal leads to: an older release where the deployment is gone, else a failed run. Whatever was done
+/// before it is undone.
+fn refused<C: Cloud>(
+    run: &Run<'_, C>,
+    caller: &Caller,
+    observed: &Observed,
+    plan: &Plan,
+    why: Refusal,
+    undone: &[String],
+) -> Pass {
+    let warnings: Vec<String> = undone.iter().map(|step| format!("undone: {step}")).collect();
+    match why {
+        Refusal::DeploymentGone => {
+            let reason = Reason::KnownGoodMissing {
+                deployment: plan.to.deployment.clone(),
+                parameter: run.config.names.known_good(&plan.stage),
+                version: plan.version,
+                why: "does not exist any more, and no older version serves".to_owned(),
+            };
+            held(run, caller, &reason, observed)
+        }
+        Refusal::Error(error) => Pass::Over(Box::new(Report { warnings, ..run.failed(caller, &error) })),
+    }
+}
+
+/// Where this run did a part of the way, the stage's last change is ours: it must not look like somebody's fix
+/// that came after the alarm.
 fn without_our_change(mut observed: Observed, tried: Option<&Plan>) -> Observed {
     if let (Some(plan), Some(live)) = (tried, observed.live.as_mut()) {
-        let half_way = Release { canary: None, ..plan.from.clone() };
-        if plan.from.canary.is_some() && live.release == half_way {
+        let moved = live.release.in_stage() != plan.from.in_stage() && plan.is_on_its_way(&live.release);
+        if moved || (plan.stops_auto_deploy() && !live.auto_deploy) {
             live.updated_at = None;
         }
     }
@@ -163,7 +185,7 @@ async fn older<C: Cloud>(run: &Run<'_, C>, stage: &StageRef, before: i64) -> Res
         let Ok(record) = usable(&one.value, stage, &run.config.region) else { continue };
         let serves = one.version < before
             && !rollbacks.quarantines(&record.release)
-            && run.cloud.deployment(&stage.api, &record.release.deployment).await?.is_some();
+            && serves(run.cloud.deployment(stage, &record.release.deployment).await?);
         if serves {
             return Ok(Some(one.version));
         }
@@ -174,18 +196,24 @@ async fn older<C: Cloud>(run: &Run<'_, C>, stage: &StageRef, before: i64) -> Res
     Ok(None)
 }
 
+fn serves(deployment: Option<Deployment>) -> bool {
+    deployment.is_some_and(|deployment| deployment.undeployed.is_none())
+}
+
 /// The stage is back. All that is left is to put it on record; who comes second reports that there was
 /// nothing left to do.
 async fn healed<C: Cloud>(
     run: &Run<'_, C>,
     plan: &Plan,
     ask: Ask<'_>,
-    on_record: &OnRecord,
+    observed: &Observed,
     caller: &Caller,
 ) -> Report {
     let parameter = run.config.names.incident(&plan.stage, &plan.from.fingerprint());
-    let mut warnings = Vec::new();
-    match incident::open(run, plan, on_record, caller).await {
+    let on_record = &observed.on_record;
+    let (opened, mut warnings) =
+        tokio::join!(incident::open(run, plan, on_record, caller), flush(run, plan, observed));
+    match opened {
         Ok(Opened::Ours) => {}
         Ok(Opened::Rival(rival)) => {
             let reason = Reason::AlreadyKnownGood {
@@ -202,9 +230,42 @@ async fn healed<C: Cloud>(
     if let (Some(_), Some((_, record))) = (ask.version, on_record.good()) {
         warnings.extend(renew(run, plan, record).await);
     }
+    if plan.stops_auto_deploy() {
+        warnings.push(
+            "AutoDeploy of the stage is OFF now: edits of the API do not go live by themselves until somebody switches \
+             it on again"
+                .to_owned(),
+        );
+    }
+    let missing = observed.parts.told();
+    if !missing.is_empty() {
+        warnings.push(format!("not all of the release is back: {}", missing.join("; ")));
+    }
     let message = format!("{} is back: {plan}", plan.stage);
     let report = run.report(caller, Outcome::RolledBack, message).with_plan(plan);
     Report { next: advice(plan, caller), incident: Some(parameter), warnings, ..report }
+}
+
+/// Flushes the caches that are on, if the plan says so. Returns what went wrong.
+async fn flush<C: Cloud>(run: &Run<'_, C>, plan: &Plan, observed: &Observed) -> Vec<String> {
+    if !plan.flush {
+        return vec![];
+    }
+    let answers = async {
+        match &observed.live {
+            Some(live) if live.cache => run.cloud.flush(&plan.stage, Cache::Answers).await,
+            Some(_) | None => Ok(()),
+        }
+    };
+    let authorizers = async {
+        if run.cloud.caches_decisions(&plan.stage.api).await? {
+            run.cloud.flush(&plan.stage, Cache::Authorizers).await?;
+        }
+        Ok(())
+    };
+    let (answers, authorizers) = tokio::join!(answers, authorizers);
+    let told = |error: CloudError| format!("a cache is not flushed: {error}");
+    [answers, authorizers].into_iter().filter_map(Result::err).map(told).collect()
 }
 
 /// Writes an older version of the record as the newest one, and moves the pin. Returns what went wrong.

@@ -36,10 +36,7 @@ pub async fn status<C: Cloud>(
     let terms = run.config.terms.under(&on_record.policy);
     let (now, message) = match decide(Call::Imagined, &observed, &terms, run.now) {
         Decision::Act(plan) => {
-            let message = format!(
-                "{stage} serves deployment `{}`; an alarm now would put it back on `{}` (known-good version {})",
-                plan.from.deployment, plan.to.deployment, plan.version
-            );
+            let message = format!("{stage}: an alarm now would put it back: {plan}");
             (json!({"verdict": "act", "plan": plan}), message)
         }
         Decision::Hold(reason) => {

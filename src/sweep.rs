@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::cloud::{Cloud, CloudError, LiveStage};
+use crate::cloud::{Cloud, CloudError, LiveStage, Parameter};
 use crate::guards::{self, Guard};
 use crate::observe::OnRecord;
-use crate::release::StageRef;
+use crate::records::{self, Candidate, Names, Record};
+use crate::release::{Protocol, StageRef};
 use crate::report::{Caller, Outcome, Report};
 use crate::run::Run;
 use crate::tend::{Facts, tend};
@@ -78,13 +79,15 @@ async fn read<C: Cloud>(run: &Run<'_, C>) -> Result<World, CloudError> {
     let (parameters, guards) = tokio::join!(run.cloud.parameters_under(&path), guards::read(run));
     let parameters = parameters?;
     let names = &run.config.names;
-    let known = parameters.iter().filter_map(|parameter| {
-        let stage = names.stage_of(&parameter.name)?;
-        [names.known_good(&stage), names.candidate(&stage)].contains(&parameter.name).then_some(stage)
-    });
-    let configured = run.config.stages.iter().map(|one| one.stage.clone());
-    let protected: BTreeSet<StageRef> = configured.chain(known).filter(|stage| !stage.is_parked()).collect();
-    let mut by_stage: BTreeMap<StageRef, Vec<_>> = BTreeMap::new();
+    let configured: BTreeSet<StageRef> = run.config.stages.iter().map(|one| one.stage.clone()).collect();
+    let is_configured = |stage: &StageRef| {
+        configured.iter().any(|known| (&known.api, &known.stage) == (&stage.api, &stage.stage))
+    };
+    let known = parameters.iter().filter_map(|parameter| recorded(names, parameter));
+    let known: Vec<StageRef> = known.filter(|stage| !is_configured(stage)).collect();
+    let protected: BTreeSet<StageRef> =
+        configured.into_iter().chain(known).filter(|stage| !stage.is_parked()).collect();
+    let mut by_stage: BTreeMap<(String, String), Vec<_>> = BTreeMap::new();
     for parameter in parameters {
         if let Some(stage) = names.stage_of(&parameter.name) {
             by_stage.entry(stage).or_default().push(parameter);
@@ -93,15 +96,16 @@ async fn read<C: Cloud>(run: &Run<'_, C>) -> Result<World, CloudError> {
     let on_record: BTreeMap<StageRef, OnRecord> = protected
         .into_iter()
         .map(|stage| {
-            let found = by_stage.remove(&stage).unwrap_or_default();
+            let key = (stage.api.clone(), stage.stage.clone());
+            let found = by_stage.remove(&key).unwrap_or_default();
             let on_record = OnRecord::of(run.config, &stage, &found);
             (stage, on_record)
         })
         .collect();
-    let reads = apis(&on_record).into_iter().enumerate().map(|(nth, api)| async move {
+    let reads = apis(&on_record).into_iter().enumerate().map(|(nth, (protocol, api))| async move {
         let turn = u32::try_from(nth.saturating_sub(BURST)).unwrap_or(u32::MAX);
         tokio::time::sleep(PACE * turn).await;
-        (run.cloud.stages(&api).await, api)
+        (run.cloud.stages(protocol, &api).await, api)
     });
     let (mut stages, mut unread) = (BTreeMap::new(), BTreeMap::new());
     for (answer, api) in futures_util::future::join_all(reads).await {
@@ -115,6 +119,21 @@ async fn read<C: Cloud>(run: &Run<'_, C>) -> Result<World, CloudError> {
     Ok(World { on_record, stages, guards: guards?, unread })
 }
 
-fn apis(on_record: &BTreeMap<StageRef, OnRecord>) -> BTreeSet<String> {
-    on_record.keys().map(|stage| stage.api.clone()).collect()
+fn apis(on_record: &BTreeMap<StageRef, OnRecord>) -> BTreeSet<(Protocol, String)> {
+    on_record.keys().map(|stage| (stage.protocol, stage.api.clone())).collect()
+}
+
+/// The stage that a parameter says is protected: by its known-good record, or by its candidate. The kind of its
+/// API is told inside; of one that cannot be read it is unknown, and a REST API's are the most.
+fn recorded(names: &Names, parameter: &Parameter) -> Option<StageRef> {
+    let (api, stage) = names.stage_of(&parameter.name)?;
+    let rest = StageRef::rest(&api, &stage);
+    let protocol = if parameter.name == names.known_good(&rest) {
+        records::parse::<Record>(&parameter.value).map(|record| record.stage.protocol)
+    } else if parameter.name == names.candidate(&rest) {
+        records::parse::<Candidate>(&parameter.value).map(|candidate| candidate.protocol)
+    } else {
+        return None;
+    };
+    Some(StageRef { protocol: protocol.unwrap_or_default(), ..rest })
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use crate::alarm::State;
 use crate::cloud::{Cloud, CloudError, LiveStage, Write};
+use crate::config::AutoDeploy;
 use crate::decide::Call;
 use crate::guards::Guard;
 use crate::incident;
-use crate::observe::OnRecord;
+use crate::observe::{OnRecord, parts};
 use crate::pin::{self, Pin};
 use crate::promote::{Promoted, promote};
 use crate::records::{self, Candidate, Record, SCHEMA};
@@ -60,11 +61,44 @@ pub async fn tend<C: Cloud>(run: &Run<'_, C>, facts: &Facts<'_>, caller: &Caller
         Ok(reports) => tended.reports.extend(reports),
         Err(error) => tended.reports.push(run.failed(caller, &error).on(facts.stage)),
     }
-    if let Err(error) = see_release(run, facts, live, caller, &mut tended).await {
+    let seen = match complete(run, facts, live.clone(), caller, &mut tended).await {
+        Ok(live) => see_release(run, facts, &live, caller, &mut tended).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = seen {
         tended.state = error.to_string();
         tended.reports.push(run.failed(caller, &error).on(facts.stage));
     }
     tended
+}
+
+/// The live stage with the parts of its release that are elsewhere; tells of those that do not exist, and of
+/// what would keep API Gateway from taking the known-good release back.
+async fn complete<C: Cloud>(
+    run: &Run<'_, C>,
+    facts: &Facts<'_>,
+    mut live: LiveStage,
+    caller: &Caller,
+    tended: &mut Tended,
+) -> Result<LiveStage, CloudError> {
+    let policy = &facts.on_record.policy;
+    let terms = run.config.terms.under(policy);
+    let stage = facts.stage.to_string();
+    if live.managed {
+        tended.reports.push(attention(run, facts, caller, &Reason::ManagedStage(stage)));
+    } else if live.auto_deploy && terms.auto_deploy == AutoDeploy::Hold {
+        tended.reports.push(attention(run, facts, caller, &Reason::AutoDeploy(stage)));
+    }
+    let listed = run.config.listed(facts.stage, policy);
+    if !listed.is_empty() {
+        let recorded = facts.on_record.good().map(|(_, record)| &record.release);
+        let parts = parts(run.cloud, run.config, facts.stage, &listed, recorded).await?;
+        if !parts.missing.is_empty() {
+            tended.reports.push(attention(run, facts, caller, &Reason::PartMissing(parts.told())));
+        }
+        parts.complete(&mut live.release);
+    }
+    Ok(live)
 }
 
 impl<'a> Facts<'a> {
@@ -135,8 +169,8 @@ async fn keep_way_back<C: Cloud>(
     }
 }
 
-/// Why the known-good release could not be gone back to. A deployment that a stage points at exists: API
-/// Gateway does not delete it; only others are asked for.
+/// Why the known-good release could not be gone back to. A REST deployment that a stage points at exists: API
+/// Gateway does not delete it. Whether that holds for HTTP and WebSocket is not documented, so they are asked.
 async fn lost<C: Cloud>(
     run: &Run<'_, C>,
     facts: &Facts<'_>,
@@ -150,10 +184,13 @@ async fn lost<C: Cloud>(
         .stages
         .iter()
         .any(|(stage, live)| stage.api == facts.stage.api && live.release.deployment == *deployment);
-    if in_use || run.cloud.deployment(&facts.stage.api, deployment).await?.is_some() {
+    if in_use && !facts.stage.protocol.is_v2() {
         return Ok(None);
     }
-    Ok(Some("does not exist any more".to_owned()))
+    Ok(match run.cloud.deployment(facts.stage, deployment).await? {
+        Some(found) => found.undeployed.map(|status| format!("has the status {status}")),
+        None => Some("does not exist any more".to_owned()),
+    })
 }
 
 /// Judges the live release: known-good, bad, new, or on its way to be proven.
@@ -171,7 +208,7 @@ async fn see_release<C: Cloud>(
     }
     let candidate = match on_record.candidate_for(&live.release) {
         Some(candidate) => candidate.clone(),
-        None => fresh(run, &live.release),
+        None => fresh(run, facts.stage, &live.release),
     };
     // One that does not fit a parameter could never be recorded.
     if let Err(why) = records::print(&candidate) {
@@ -238,9 +275,10 @@ fn worth_telling(report: Report) -> Option<Report> {
 
 /// A release that is seen for the first time.
 #[must_use]
-pub fn fresh<C: Cloud>(run: &Run<'_, C>, release: &Release) -> Candidate {
+pub fn fresh<C: Cloud>(run: &Run<'_, C>, stage: &StageRef, release: &Release) -> Candidate {
     Candidate {
         schema: SCHEMA,
+        protocol: stage.protocol,
         release: release.clone(),
         first_seen: run.now,
         irreversible: false,

@@ -92,6 +92,14 @@ pub enum Reason {
     Cooldown(String),
     /// The known-good deployment is gone or in quarantine, and no older version serves.
     KnownGoodMissing { deployment: String, parameter: String, version: i64, why: String },
+    /// Something that belongs to the release beside its stage does not exist.
+    PartMissing(Vec<String>),
+    /// CodeDeploy moves an alias that the rollback would move.
+    CodeDeployRunning(Vec<String>),
+    /// API Gateway deploys every change of the API by itself, and takes no deployment from anybody.
+    AutoDeploy(String),
+    /// API Gateway manages the stage itself (quick create).
+    ManagedStage(String),
     /// `promote` and the sweep: the live release is not proven.
     NotProven(String),
     /// The sweep: the known-good deployment is not kept from being deleted.
@@ -134,6 +142,10 @@ impl Reason {
             Self::IrreversibleRelease { .. } => "irreversible-release",
             Self::HeldByOperator(_) => "held-by-operator",
             Self::Cooldown(_) => "cooldown",
+            Self::PartMissing(_) => "part-missing",
+            Self::CodeDeployRunning(_) => "codedeploy-running",
+            Self::AutoDeploy(_) => "auto-deploy",
+            Self::ManagedStage(_) => "managed-stage",
             Self::NotProven(_) => "not-proven",
             Self::NotPinned(_) => "not-pinned",
             Self::NotRecovered { .. } => "not-recovered",
@@ -170,6 +182,10 @@ impl Reason {
             | Self::IrreversibleRelease { .. }
             | Self::HeldByOperator(_)
             | Self::Cooldown(_)
+            | Self::PartMissing(_)
+            | Self::CodeDeployRunning(_)
+            | Self::AutoDeploy(_)
+            | Self::ManagedStage(_)
             | Self::NotProven(_)
             | Self::NotPinned(_)
             | Self::NotRecovered { .. }
@@ -181,6 +197,7 @@ impl Reason {
 
     /// What a person should do about it; empty where nothing is to be done.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "a table with a row for each reason")]
     pub fn advice(&self) -> &'static str {
         match self {
             Self::NotAStateChange(_)
@@ -230,6 +247,18 @@ impl Reason {
             Self::Cooldown(_) => {
                 "find out why going back did not help; a `rollback` command is not bound by this"
             }
+            Self::PartMissing(_) => {
+                "correct the list of aliases and mappings, or let its policy say `missing_parts: skip` to go back without them"
+            }
+            Self::CodeDeployRunning(_) => {
+                "let CodeDeploy finish, or stop its deployment so that it rolls the alias back itself"
+            }
+            Self::AutoDeploy(_) => {
+                "deploy the API's last good version, or switch AutoDeploy off; with `auto_deploy: switch-off` in the stage's policy a rollback does that"
+            }
+            Self::ManagedStage(_) => {
+                "a stage made by quick create cannot be changed: make a stage of your own and map traffic to it"
+            }
             Self::NotPinned(_) => {
                 "remove what stands in the way: until then a deploy may delete the way back"
             }
@@ -246,6 +275,7 @@ impl Reason {
 }
 
 impl fmt::Display for Reason {
+    #[expect(clippy::too_many_lines, reason = "a table with a row for each reason")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed(what)
@@ -258,6 +288,17 @@ impl fmt::Display for Reason {
             | Self::NotProven(what)
             | Self::NotPinned(what)
             | Self::NotRecordable(what) => f.write_str(what),
+            Self::PartMissing(what) => write!(f, "not all of the release is there: {}", what.join("; ")),
+            Self::CodeDeployRunning(aliases) => {
+                write!(f, "a running CodeDeploy deployment moves {}", aliases.join(", "))
+            }
+            Self::AutoDeploy(stage) => {
+                write!(
+                    f,
+                    "{stage} deploys every change by itself (AutoDeploy), and takes no other deployment"
+                )
+            }
+            Self::ManagedStage(stage) => write!(f, "{stage} is managed by API Gateway (quick create)"),
             Self::NotAStateChange(what) => write!(f, "the event tells of `{what}`, not of a change of state"),
             Self::Suppressed(by) => write!(f, "the alarm's actions are suppressed by `{by}`"),
             Self::NotInAlarm(state) => write!(f, "the alarm is {state}"),

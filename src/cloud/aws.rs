@@ -1,7 +1,9 @@
 //! The real port: the AWS SDK's clients. This file and its folder are the only users of `aws_sdk_*`.
 
 mod alarms;
+mod parts;
 mod stages;
+mod v2;
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_apigateway::config::http::HttpResponse;
 use aws_sdk_apigateway::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_apigateway::operation::get_deployment::GetDeploymentOutput;
+use aws_sdk_apigateway::types::Authorizer;
 use aws_sdk_cloudwatch::operation::get_metric_data::GetMetricDataOutput;
 use aws_sdk_cloudwatch::types::{AlarmType, HistoryItemType, MetricDataResult};
 use aws_sdk_ssm::types::{Parameter as SdkParameter, ParameterTier, ParameterType};
@@ -19,16 +23,21 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::{
-    AlarmNow, Api, Cloud, CloudError, Deployment, Failure, LiveStage, Parameter, StageChange, Write, Written,
+    AlarmNow, Api, Cache, Cloud, CloudError, Deployment, Failure, LiveAlias, LiveMapping, LiveStage,
+    Parameter, StageChange, Write, Written,
 };
 use crate::alarm::{Metric, State};
-use crate::release::StageRef;
+use crate::parts::{AliasRef, AliasTarget, MappingRef, MappingTarget};
+use crate::release::{Protocol, StageRef};
 
 /// The clients, built once a process.
 #[derive(Clone, Debug)]
 pub struct Clients {
     apigateway: aws_sdk_apigateway::Client,
+    apigatewayv2: aws_sdk_apigatewayv2::Client,
     cloudwatch: aws_sdk_cloudwatch::Client,
+    codedeploy: aws_sdk_codedeploy::Client,
+    lambda: aws_sdk_lambda::Client,
     ssm: aws_sdk_ssm::Client,
 }
 
@@ -55,7 +64,10 @@ impl Clients {
         let settings = settings.to_builder().timeout_config(timeouts).retry_config(retries).build();
         Self {
             apigateway: aws_sdk_apigateway::Client::new(&settings),
+            apigatewayv2: aws_sdk_apigatewayv2::Client::new(&settings),
             cloudwatch: aws_sdk_cloudwatch::Client::new(&settings),
+            codedeploy: aws_sdk_codedeploy::Client::new(&settings),
+            lambda: aws_sdk_lambda::Client::new(&settings),
             ssm: aws_sdk_ssm::Client::new(&settings),
         }
     }
@@ -107,7 +119,7 @@ where
     let failure = match (error.as_service_error(), status) {
         (None, _) => Failure::NoAnswer,
         (Some(_), Some(404)) => Failure::Missing,
-        (Some(_), Some(409)) => Failure::Conflict,
+        (Some(_), Some(409 | 412)) => Failure::Conflict,
         (Some(_), Some(400)) if code.as_deref() == Some("BadRequestException") => Failure::Refused,
         (Some(_), _) => Failure::Other,
     };
@@ -149,12 +161,18 @@ fn found<T>(answer: Result<T, CloudError>) -> Result<Option<T>, CloudError> {
 
 impl Cloud for Aws {
     async fn stage(&self, stage: &StageRef) -> Result<Option<LiveStage>, CloudError> {
+        if stage.protocol.is_v2() {
+            return self.v2_get_stage(stage).await;
+        }
         let call =
             self.clients.apigateway.get_stage().rest_api_id(&stage.api).stage_name(&stage.stage).send();
         Ok(found(self.call("GetStage", &stage.to_string(), call).await)?.map(stages::of_get))
     }
 
-    async fn stages(&self, api: &str) -> Result<Vec<(StageRef, LiveStage)>, CloudError> {
+    async fn stages(&self, protocol: Protocol, api: &str) -> Result<Vec<(StageRef, LiveStage)>, CloudError> {
+        if protocol.is_v2() {
+            return self.v2_get_stages(protocol, api).await;
+        }
         let call = self.clients.apigateway.get_stages().rest_api_id(api).send();
         let answer = found(self.call("GetStages", api, call).await)?;
         let stages = answer.and_then(|answer| answer.item).unwrap_or_default();
@@ -162,6 +180,9 @@ impl Cloud for Aws {
     }
 
     async fn change_stage(&self, stage: &StageRef, change: &StageChange) -> Result<LiveStage, CloudError> {
+        if stage.protocol.is_v2() {
+            return self.v2_update_stage(stage, change).await;
+        }
         let call = self
             .clients
             .apigateway
@@ -179,6 +200,9 @@ impl Cloud for Aws {
         deployment: &str,
         description: &str,
     ) -> Result<(), CloudError> {
+        if stage.protocol.is_v2() {
+            return self.v2_create_stage(stage, deployment, description).await;
+        }
         let call = self
             .clients
             .apigateway
@@ -191,24 +215,106 @@ impl Cloud for Aws {
         self.call("CreateStage", &stage.to_string(), call).await.map(|_| ())
     }
 
-    async fn deployment(&self, api: &str, deployment: &str) -> Result<Option<Deployment>, CloudError> {
+    async fn deployment(&self, stage: &StageRef, deployment: &str) -> Result<Option<Deployment>, CloudError> {
+        let api = &stage.api;
+        if stage.protocol.is_v2() {
+            return self.v2_get_deployment(api, deployment).await;
+        }
         let call = self.clients.apigateway.get_deployment().rest_api_id(api).deployment_id(deployment).send();
         let answer = found(self.call("GetDeployment", &format!("{api}/{deployment}"), call).await)?;
-        Ok(answer.map(|found| Deployment { created: found.created_date().and_then(stages::time) }))
+        let created = |found: GetDeploymentOutput| found.created_date().and_then(stages::time);
+        Ok(answer.map(|found| Deployment { created: created(found), undeployed: None }))
     }
 
-    async fn api(&self, id: &str) -> Result<Option<Api>, CloudError> {
+    async fn rest_api(&self, id: &str) -> Result<Option<Api>, CloudError> {
         let call = self.clients.apigateway.get_rest_api().rest_api_id(id).send();
         let answer = found(self.call("GetRestApi", id, call).await)?;
-        Ok(answer.map(|api| Api { id: id.to_owned(), name: api.name().unwrap_or_default().to_owned() }))
+        let api = |name: Option<&str>| Api {
+            protocol: Protocol::Rest,
+            id: id.to_owned(),
+            name: name.unwrap_or_default().to_owned(),
+        };
+        Ok(answer.map(|answer| api(answer.name())))
     }
 
-    async fn apis(&self) -> Result<Vec<Api>, CloudError> {
+    async fn v2_api(&self, id: &str) -> Result<Option<Api>, CloudError> {
+        self.v2_get_api(id).await
+    }
+
+    async fn rest_apis(&self) -> Result<Vec<Api>, CloudError> {
         // 500 is the largest page.
         let pages = self.clients.apigateway.get_rest_apis().limit(500).into_paginator().items().send();
         let apis = self.call("GetRestApis", "all", pages.collect::<Result<Vec<_>, _>>()).await?;
-        let named = apis.into_iter().filter_map(|api| Some(Api { id: api.id?, name: api.name? }));
+        let named = apis
+            .into_iter()
+            .filter_map(|api| Some(Api { protocol: Protocol::Rest, id: api.id?, name: api.name? }));
         Ok(named.collect())
+    }
+
+    async fn v2_apis(&self) -> Result<Vec<Api>, CloudError> {
+        self.v2_get_apis().await
+    }
+
+    async fn alias(&self, alias: &AliasRef) -> Result<Option<LiveAlias>, CloudError> {
+        self.get_alias(alias).await
+    }
+
+    async fn move_alias(
+        &self,
+        alias: &AliasRef,
+        to: &AliasTarget,
+        revision: &str,
+    ) -> Result<LiveAlias, CloudError> {
+        self.update_alias(alias, to, revision).await
+    }
+
+    async fn has_version(&self, alias: &AliasRef, version: &str) -> Result<bool, CloudError> {
+        self.get_version(alias, version).await
+    }
+
+    async fn moving_aliases(&self) -> Result<Vec<(String, String)>, CloudError> {
+        self.running_deployments().await
+    }
+
+    async fn mapping(
+        &self,
+        protocol: Protocol,
+        mapping: &MappingRef,
+    ) -> Result<Option<LiveMapping>, CloudError> {
+        self.get_mapping(protocol, mapping).await
+    }
+
+    async fn move_mapping(
+        &self,
+        mapping: &MappingRef,
+        id: Option<&str>,
+        to: &MappingTarget,
+    ) -> Result<MappingTarget, CloudError> {
+        self.update_mapping(mapping, id, to).await
+    }
+
+    async fn caches_decisions(&self, api: &str) -> Result<bool, CloudError> {
+        let call = self.clients.apigateway.get_authorizers().rest_api_id(api).limit(500).send();
+        let answer = self.call("GetAuthorizers", api, call).await?;
+        // Authorizers of the kind TOKEN and REQUEST keep a decision for 300 s unless told otherwise.
+        let keeps = |one: &Authorizer| one.authorizer_result_ttl_in_seconds().is_none_or(|ttl| ttl > 0);
+        Ok(answer.items().iter().any(keeps))
+    }
+
+    async fn flush(&self, stage: &StageRef, cache: Cache) -> Result<(), CloudError> {
+        let (apigateway, subject) = (&self.clients.apigateway, stage.to_string());
+        match cache {
+            Cache::Answers => {
+                let call = apigateway.flush_stage_cache();
+                let call = call.rest_api_id(&stage.api).stage_name(&stage.stage).send();
+                self.call("FlushStageCache", &subject, call).await.map(|_| ())
+            }
+            Cache::Authorizers => {
+                let call = apigateway.flush_stage_authorizers_cache();
+                let call = call.rest_api_id(&stage.api).stage_name(&stage.stage).send();
+                self.call("FlushStageAuthorizersCache", &subject, call).await.map(|_| ())
+            }
+        }
     }
 
     async fn parameters(&self, names: &[String]) -> Result<Vec<Parameter>, CloudError> {

@@ -92,7 +92,7 @@ pub(super) fn is_not_too_soon(
 mod tests {
     use super::*;
     use crate::alarm::{Alarm, Origin, State, Watches, time};
-    use crate::config::Mode;
+    use crate::config::{AutoDeploy, MissingParts, Mode};
     use crate::observe::KnownGood;
     use crate::records::{Hold, Past, Policy, SCHEMA};
     use crate::release::Release;
@@ -112,6 +112,9 @@ mod tests {
             window: Some(TimeDelta::hours(24)),
             cooldown: TimeDelta::minutes(5),
             max_rollbacks: 3,
+            flush_cache: false,
+            auto_deploy: AutoDeploy::Hold,
+            missing_parts: MissingParts::Hold,
         }
     }
 
@@ -163,10 +166,9 @@ mod tests {
             },
         };
         let live = |updated: Option<&str>| LiveStage {
-            release: Release { deployment: "d".into(), variables: [].into(), canary: None },
+            release: Release { deployment: "d".into(), ..Release::default() },
             updated_at: updated.and_then(time),
-            description: String::new(),
-            closed: false,
+            ..LiveStage::default()
         };
         let hold = "changed-after-alarm";
         for (changed, fired, swept, now, expected) in [

@@ -65,13 +65,21 @@ pub(crate) fn run_together(events: &[&str], world: &World, settings: &[(&str, &s
     for call in world.take_calls() {
         writeln!(shown, "call: {}", call.trim_end()).unwrap();
     }
-    for (stage, live) in world.facts().stages {
+    let facts = world.facts();
+    for (alias, live) in facts.aliases {
+        writeln!(shown, "alias: {alias} {}", live.target).unwrap();
+    }
+    for (mapping, live) in facts.mappings {
+        writeln!(shown, "mapping: {mapping} {}", live.target).unwrap();
+    }
+    for (stage, live) in facts.stages {
         let canary =
             live.release.canary.map(|canary| format!(" canary {}%", canary.percent)).unwrap_or_default();
         let closed = if live.closed { " closed" } else { "" };
+        let by_itself = if live.auto_deploy { " auto-deploy" } else { "" };
         writeln!(
             shown,
-            "stage: {stage} {} {:?}{canary}{closed}",
+            "stage: {stage} {} {:?}{canary}{closed}{by_itself}",
             live.release.deployment, live.release.variables
         )
         .unwrap();

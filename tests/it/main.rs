@@ -19,6 +19,8 @@ mod together;
 #[cfg(test)]
 mod unreadable;
 #[cfg(test)]
+mod whole;
+#[cfg(test)]
 mod wire;
 #[cfg(test)]
 mod world;

@@ -4,7 +4,7 @@ use apigw_rollback::alarm::{State, time};
 use apigw_rollback::cloud::Api;
 use apigw_rollback::pin::MARK;
 use apigw_rollback::records::{Names, Record, print};
-use apigw_rollback::release::StageRef;
+use apigw_rollback::release::{Protocol, StageRef};
 
 use crate::harness::run;
 use crate::story::START;
@@ -20,7 +20,7 @@ fn five_hundred_stages_of_fifty_apis_take_one_read_an_api() {
     let names = Names::under("/apigw-rollback");
     for api in 0..50 {
         let api = format!("api{api:07}");
-        facts.apis.push(Api { id: api.clone(), name: api.clone() });
+        facts.apis.push(Api { protocol: Protocol::Rest, id: api.clone(), name: api.clone() });
         facts.deployments.push((api.clone(), "d1".to_owned()));
         for number in 0..10 {
             let stage = StageRef::rest(&api, format!("stage{number}"));

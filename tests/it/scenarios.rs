@@ -11,7 +11,7 @@ use apigw_rollback::config::Config;
 use apigw_rollback::handler::handle;
 use apigw_rollback::pin::MARK;
 use apigw_rollback::records::{Incident, NameIndex, Names, SCHEMA, print};
-use apigw_rollback::release::{Canary, StageRef};
+use apigw_rollback::release::{Canary, Protocol, StageRef};
 use apigw_rollback::run::Run;
 use apigw_rollback::verdict::stamp;
 use tokio::time::Instant;
@@ -26,7 +26,7 @@ fn check(story: &str, name: &str, twist: impl FnOnce(&mut Facts)) {
     check_with(story, name, twist, &[], |world| world);
 }
 
-fn check_with(
+pub(crate) fn check_with(
     story: &str,
     name: &str,
     twist: impl FnOnce(&mut Facts),
@@ -97,7 +97,7 @@ fn a_canary_goes_with_the_base_or_alone() {
         facts.stage().release.canary = Some(canary("50"));
     });
     let refusing = |facts: &mut Facts| {
-        facts.canary_goes_alone = true;
+        facts.goes_alone = true;
         facts.stage().release.canary = Some(canary("50"));
     };
     check("the canary goes in a call of its own if it must", "sns-alarm", refusing);
@@ -180,7 +180,11 @@ fn an_api_is_found_by_its_name_or_not_at_all() {
         "two apis of that name",
         "sns-alarm",
         |facts| {
-            facts.apis.push(Api { id: "zzzzzzzzzz".to_owned(), name: "orders-api".to_owned() });
+            facts.apis.push(Api {
+                protocol: Protocol::Rest,
+                id: "zzzzzzzzzz".to_owned(),
+                name: "orders-api".to_owned(),
+            });
         },
         &elsewhere,
         |world| world,
@@ -197,7 +201,10 @@ fn an_api_is_found_by_its_name_or_not_at_all() {
         "an api whose name has no ascii is called by its id",
         "sns-alarm",
         |facts| {
-            facts.apis = vec![Api { id: "orders-api".to_owned(), name: "注文".to_owned() }];
+            facts.apis =
+                vec![Api {
+                    protocol: Protocol::Rest, id: "orders-api".to_owned(), name: "注文".to_owned()
+                }];
         },
         &elsewhere,
         |world| world,

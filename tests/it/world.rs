@@ -1,13 +1,14 @@
 //! The in-memory twin of the port: API Gateway, Parameter Store and CloudWatch as far as the engine
 //! sees them. Any call can be made to fail, before or after its effect, and the world can change in between.
 
+mod cloud;
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use apigw_rollback::alarm::{Alarm, Metric, Origin, State, Watches, time};
-use apigw_rollback::cloud::{
-    AlarmNow, Api, Cloud, CloudError, Deployment, Failure, LiveStage, Parameter, StageChange, Write, Written,
-};
+use apigw_rollback::cloud::{AlarmNow, Api, CloudError, Failure, LiveAlias, LiveMapping, LiveStage};
+use apigw_rollback::parts::{AliasRef, MappingRef};
 use apigw_rollback::records::{Names, Record, SCHEMA, print};
 use apigw_rollback::release::{Protocol, Release, StageRef};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -41,10 +42,21 @@ pub(crate) struct Facts {
     pub(crate) transitions: Vec<(String, DateTime<Utc>, State)>,
     /// How many samples any metric has had.
     pub(crate) samples: f64,
-    /// Whether API Gateway refuses to remove a canary and to set another deployment in one call.
-    pub(crate) canary_goes_alone: bool,
+    /// Whether API Gateway refuses to remove a canary, or to switch AutoDeploy off, and to set another deployment
+    /// in one call.
+    pub(crate) goes_alone: bool,
     /// Where API Gateway answers a change with something else than it was asked for.
     pub(crate) stage_shows: Option<Release>,
+    /// Deployments of HTTP and WebSocket APIs that are not deployed, with their status.
+    pub(crate) undeployed: Vec<(String, String)>,
+    pub(crate) aliases: BTreeMap<AliasRef, LiveAlias>,
+    /// The versions that functions do not have.
+    pub(crate) lost_versions: Vec<(String, String)>,
+    /// What CodeDeploy is moving: functions and their aliases.
+    pub(crate) moving: Vec<(String, String)>,
+    pub(crate) mappings: BTreeMap<MappingRef, LiveMapping>,
+    /// Whether an authorizer keeps its decisions.
+    pub(crate) caches_decisions: bool,
 }
 
 /// The world, and what was asked of it.
@@ -62,11 +74,11 @@ pub(crate) fn prod() -> StageRef {
 
 pub(crate) fn release(deployment: &str, variables: &[(&str, &str)]) -> Release {
     let variables = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-    Release { deployment: deployment.to_owned(), variables, canary: None }
+    Release { deployment: deployment.to_owned(), variables, ..Release::default() }
 }
 
 pub(crate) fn live(release: Release, updated: &str) -> LiveStage {
-    LiveStage { release, updated_at: time(updated), description: String::new(), closed: false }
+    LiveStage { release, updated_at: time(updated), ..LiveStage::default() }
 }
 
 pub(crate) fn record(release: Release) -> Record {
@@ -149,7 +161,7 @@ impl Facts {
             now: time(NOW).unwrap(),
             stages: [(prod(), live(release("d2", &[("release", "2")]), "2026-11-20T10:00:00Z"))].into(),
             deployments: ["d1", "d2"].map(|id| (API.to_owned(), id.to_owned())).into(),
-            apis: vec![Api { id: API.to_owned(), name: "orders-api".to_owned() }],
+            apis: vec![Api { protocol: Protocol::Rest, id: API.to_owned(), name: "orders-api".to_owned() }],
             parameters: [(names.known_good(&prod()), vec![known_good])].into(),
             alarms: vec![
                 alarm("orders-prod-5xx", State::Alarm, &dimensions),
@@ -157,8 +169,14 @@ impl Facts {
             ],
             transitions: vec![],
             samples: 1.0,
-            canary_goes_alone: false,
+            goes_alone: false,
             stage_shows: None,
+            undeployed: vec![],
+            aliases: BTreeMap::new(),
+            lost_versions: vec![],
+            moving: vec![],
+            mappings: BTreeMap::new(),
+            caches_decisions: false,
         }
     }
 
@@ -253,180 +271,5 @@ impl World {
             Some(error) => Err(CloudError { operation, ..error }),
             None => answer,
         }
-    }
-}
-
-/// Applies a change as API Gateway does: whole or not at all, and refused where it would be.
-fn change(facts: &mut Facts, stage: &StageRef, change: &StageChange) -> Result<LiveStage, CloudError> {
-    let mut live =
-        facts.stages.get(stage).cloned().ok_or_else(|| {
-            error(Failure::Missing, "NotFoundException", "Invalid stage identifier specified")
-        })?;
-    if change.remove_canary && change.deployment.is_some() && facts.canary_goes_alone {
-        return Err(error(Failure::Refused, "BadRequestException", "Canary is enabled"));
-    }
-    if change.remove_canary {
-        live.release.canary = None;
-    }
-    if let Some(deployment) = &change.deployment {
-        if !facts.deployments.contains(&(stage.api.clone(), deployment.clone())) {
-            return Err(error(Failure::Refused, "BadRequestException", "Deployment id does not exist"));
-        }
-        if live.release.canary.is_some() {
-            return Err(error(Failure::Refused, "BadRequestException", "Canary is enabled"));
-        }
-        live.release.deployment.clone_from(deployment);
-    }
-    live.release.variables.extend(change.set.clone());
-    live.release.variables.retain(|name, _| !change.remove.contains(name));
-    live.closed |= change.close;
-    live.updated_at = Some(facts.now);
-    if let Some(shown) = &facts.stage_shows {
-        live.release = shown.clone();
-    }
-    facts.stages.insert(stage.clone(), live.clone());
-    Ok(live)
-}
-
-impl Cloud for World {
-    async fn stage(&self, stage: &StageRef) -> Result<Option<LiveStage>, CloudError> {
-        assert_eq!(stage.protocol, Protocol::Rest);
-        self.call("GetStage", stage, |facts| Ok(facts.stages.get(stage).cloned())).await
-    }
-
-    async fn stages(&self, api: &str) -> Result<Vec<(StageRef, LiveStage)>, CloudError> {
-        self.call("GetStages", api, |facts| {
-            let all = facts.stages.iter().filter(|(stage, _)| stage.api == api);
-            Ok(all.map(|(stage, live)| (stage.clone(), live.clone())).collect())
-        })
-        .await
-    }
-
-    async fn change_stage(&self, stage: &StageRef, to: &StageChange) -> Result<LiveStage, CloudError> {
-        self.call("UpdateStage", stage, |facts| change(facts, stage, to)).await
-    }
-
-    async fn create_stage(
-        &self,
-        stage: &StageRef,
-        deployment: &str,
-        description: &str,
-    ) -> Result<(), CloudError> {
-        self.call("CreateStage", stage, |facts| {
-            let mut made = live(release(deployment, &[]), NOW);
-            description.clone_into(&mut made.description);
-            facts.stages.insert(stage.clone(), made);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn deployment(&self, api: &str, deployment: &str) -> Result<Option<Deployment>, CloudError> {
-        self.call("GetDeployment", format!("{api}/{deployment}"), |facts| {
-            let exists = facts.deployments.contains(&(api.to_owned(), deployment.to_owned()));
-            Ok(exists.then(|| Deployment { created: time("2026-11-01T08:00:00Z") }))
-        })
-        .await
-    }
-
-    async fn api(&self, id: &str) -> Result<Option<Api>, CloudError> {
-        self.call("GetRestApi", id, |facts| Ok(facts.apis.iter().find(|api| api.id == id).cloned())).await
-    }
-
-    async fn apis(&self) -> Result<Vec<Api>, CloudError> {
-        self.call("GetRestApis", "", |facts| Ok(facts.apis.clone())).await
-    }
-
-    async fn parameters(&self, names: &[String]) -> Result<Vec<Parameter>, CloudError> {
-        self.call("GetParameters", names.join(" "), |facts| {
-            let found = names.iter().filter_map(|wanted| {
-                let (name, version) = wanted.split_once(':').unwrap_or((wanted, ""));
-                let versions = facts.parameters.get(name)?;
-                let at = version.parse().unwrap_or(versions.len());
-                let value = versions.get(at.checked_sub(1)?)?;
-                Some(Parameter {
-                    name: name.to_owned(),
-                    value: value.clone(),
-                    version: i64::try_from(at).unwrap(),
-                })
-            });
-            Ok(found.collect())
-        })
-        .await
-    }
-
-    async fn parameters_under(&self, path: &str) -> Result<Vec<Parameter>, CloudError> {
-        self.call("GetParametersByPath", path, |facts| {
-            let below = facts.parameters.iter().filter(|(name, _)| name.starts_with(&format!("{path}/")));
-            let newest = below.filter_map(|(name, versions)| {
-                let version = i64::try_from(versions.len()).unwrap();
-                Some(Parameter { name: name.clone(), value: versions.last()?.clone(), version })
-            });
-            Ok(newest.collect())
-        })
-        .await
-    }
-
-    async fn history(&self, name: &str) -> Result<Vec<Parameter>, CloudError> {
-        self.call("GetParameterHistory", name, |facts| {
-            let versions = facts.parameters.get(name).into_iter().flatten().zip(1..);
-            let all = versions.map(|(value, version)| Parameter {
-                name: name.to_owned(),
-                value: value.clone(),
-                version,
-            });
-            Ok(all.collect())
-        })
-        .await
-    }
-
-    async fn put_parameter(&self, name: &str, value: &str, write: Write) -> Result<Written, CloudError> {
-        let operation = if write == Write::Create { "CreateParameter" } else { "PutParameter" };
-        self.call(operation, name, |facts| {
-            let versions = facts.parameters.entry(name.to_owned()).or_default();
-            if write == Write::Create && !versions.is_empty() {
-                return Ok(Written::Exists);
-            }
-            versions.push(value.to_owned());
-            Ok(Written::Version(i64::try_from(versions.len()).unwrap()))
-        })
-        .await
-    }
-
-    async fn alarms(&self, names: &[String]) -> Result<Vec<AlarmNow>, CloudError> {
-        self.call("DescribeAlarms", names.join(" "), |facts| {
-            Ok(facts.alarms.iter().filter(|now| names.contains(&now.alarm.name)).cloned().collect())
-        })
-        .await
-    }
-
-    async fn alarms_acting(&self, action: &str) -> Result<Vec<AlarmNow>, CloudError> {
-        self.call("DescribeAlarms", action, |facts| {
-            let acts = |now: &&AlarmNow| now.actions.iter().any(|arn| arn.starts_with(action));
-            Ok(facts.alarms.iter().filter(acts).cloned().collect())
-        })
-        .await
-    }
-
-    async fn states_since(&self, alarm: &str, since: DateTime<Utc>) -> Result<Vec<State>, CloudError> {
-        self.call("DescribeAlarmHistory", alarm, |facts| {
-            let ours = facts.transitions.iter().filter(|(name, at, _)| name == alarm && *at >= since);
-            Ok(ours.map(|(_, _, state)| *state).collect())
-        })
-        .await
-    }
-
-    async fn samples(
-        &self,
-        metrics: &[Metric],
-        _since: DateTime<Utc>,
-        _until: DateTime<Utc>,
-    ) -> Result<f64, CloudError> {
-        let names: Vec<_> = metrics.iter().map(|metric| metric.name.clone()).collect();
-        self.call("GetMetricData", names.join(" "), |facts| Ok(facts.samples)).await
-    }
-
-    async fn all_alarms(&self) -> Result<Vec<AlarmNow>, CloudError> {
-        self.call("DescribeAlarms", "", |facts| Ok(facts.alarms.clone())).await
     }
 }

@@ -1,4 +1,4 @@
-//! Stages in the SDK's types and in ours.
+//! REST stages in the SDK's types and in ours.
 
 use std::collections::HashMap;
 
@@ -20,10 +20,14 @@ macro_rules! live_stage {
                 deployment: stage.deployment_id.unwrap_or_default(),
                 variables: stage.variables.unwrap_or_default().into_iter().collect(),
                 canary: stage.canary_settings.map(canary),
+                ..Release::default()
             },
             updated_at: stage.last_updated_date.as_ref().and_then(time),
             description: stage.description.unwrap_or_default(),
             closed: stage.method_settings.is_some_and(|settings| is_closed(&settings)),
+            cache: stage.cache_cluster_enabled,
+            auto_deploy: false,
+            managed: false,
         }
     }};
 }
@@ -63,7 +67,9 @@ pub(super) fn time(time: &SdkTime) -> Option<DateTime<Utc>> {
 /// The patch of one change. API Gateway applies the operations in their order, and takes `replace` for a
 /// stage variable that is not there yet.
 pub(super) fn patch(change: &StageChange) -> Vec<PatchOperation> {
-    let StageChange { remove_canary, deployment, set, remove, close } = change;
+    // AutoDeploy is a matter of HTTP and WebSocket stages.
+    let StageChange { remove_canary, put_canary, deployment, set, remove, close, stop_auto_deploy: _ } =
+        change;
     let mut patch = Vec::new();
     if *remove_canary {
         patch.push(remove_at("/canarySettings".to_owned()));
@@ -77,11 +83,23 @@ pub(super) fn patch(change: &StageChange) -> Vec<PatchOperation> {
         patch.push(replace("/*/*/throttling/rateLimit".to_owned(), "0"));
         patch.push(replace("/*/*/throttling/burstLimit".to_owned(), "0"));
     }
+    if let Some(Canary { deployment, percent, overrides }) = put_canary {
+        // Recorded from AWS: `replace` makes a canary where there is none, and `add` is refused.
+        let deployment = deployment.as_ref();
+        patch.extend(deployment.map(|id| replace("/canarySettings/deploymentId".to_owned(), id)));
+        patch.push(replace("/canarySettings/percentTraffic".to_owned(), percent));
+        let at = |name: &str| format!("/canarySettings/stageVariableOverrides/{}", escaped(name));
+        patch.extend(overrides.iter().map(|(name, value)| replace(at(name), value)));
+    }
     patch
 }
 
 fn variable(name: &str) -> String {
-    format!("/variables/{}", name.replace('~', "~0").replace('/', "~1"))
+    format!("/variables/{}", escaped(name))
+}
+
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }
 
 fn replace(path: String, value: &str) -> PatchOperation {

@@ -1,0 +1,169 @@
+//! HTTP and WebSocket APIs (`apigatewayv2`): the calls on their stages and deployments, and their types in ours.
+
+use std::collections::HashMap;
+
+use aws_sdk_apigatewayv2::operation::get_stage::GetStageOutput;
+use aws_sdk_apigatewayv2::operation::update_stage::UpdateStageOutput;
+use aws_sdk_apigatewayv2::types::{DeploymentStatus, ProtocolType, RouteSettings, Stage};
+
+use super::{Aws, found, stages};
+use crate::cloud::{Api, CloudError, Deployment, LiveStage, StageChange};
+use crate::release::{Protocol, Release, StageRef};
+
+/// The SDK gives the same stage as a type of its own for each operation.
+macro_rules! live_stage {
+    ($stage:expr) => {{
+        let stage = $stage;
+        LiveStage {
+            release: Release {
+                deployment: stage.deployment_id.unwrap_or_default(),
+                variables: variables(stage.stage_variables),
+                ..Release::default()
+            },
+            updated_at: stage.last_updated_date.as_ref().and_then(stages::time),
+            description: stage.description.unwrap_or_default(),
+            closed: stage.default_route_settings.is_some_and(|settings| is_closed(&settings)),
+            cache: false,
+            auto_deploy: stage.auto_deploy.unwrap_or(false),
+            managed: stage.api_gateway_managed.unwrap_or(false),
+        }
+    }};
+}
+
+/// The variables that have a value: an empty one is how a variable is removed.
+fn variables(variables: Option<HashMap<String, String>>) -> std::collections::BTreeMap<String, String> {
+    variables.unwrap_or_default().into_iter().filter(|(_, value)| !value.is_empty()).collect()
+}
+
+/// Rate and burst are exactly zero for every route. A rate is a float, but no computed one.
+fn is_closed(settings: &RouteSettings) -> bool {
+    settings.throttling_rate_limit().is_some_and(|rate| rate <= 0.0)
+        && settings.throttling_burst_limit() == Some(0)
+}
+
+fn of_get(stage: GetStageOutput) -> LiveStage {
+    live_stage!(stage)
+}
+
+fn of_update(stage: UpdateStageOutput) -> LiveStage {
+    live_stage!(stage)
+}
+
+fn of_list(protocol: Protocol, api: &str, stage: Stage) -> Option<(StageRef, LiveStage)> {
+    let name = stage.stage_name.clone()?;
+    Some((StageRef::new(protocol, api, name), live_stage!(stage)))
+}
+
+/// The kind of an API; `None` where it is one that did not exist when this was written.
+fn protocol(kind: Option<&ProtocolType>) -> Option<Protocol> {
+    let kinds = [(ProtocolType::Http, Protocol::Http), (ProtocolType::Websocket, Protocol::WebSocket)];
+    kinds.into_iter().find(|(theirs, _)| Some(theirs) == kind).map(|(_, ours)| ours)
+}
+
+impl Aws {
+    pub(super) async fn v2_get_stage(&self, stage: &StageRef) -> Result<Option<LiveStage>, CloudError> {
+        let call = self.clients.apigatewayv2.get_stage().api_id(&stage.api).stage_name(&stage.stage).send();
+        Ok(found(self.call("GetStage", &stage.to_string(), call).await)?.map(of_get))
+    }
+
+    pub(super) async fn v2_get_stages(
+        &self,
+        protocol: Protocol,
+        api: &str,
+    ) -> Result<Vec<(StageRef, LiveStage)>, CloudError> {
+        let (mut all, mut next) = (Vec::new(), None);
+        loop {
+            let call = self.clients.apigatewayv2.get_stages().api_id(api).set_next_token(next).send();
+            let Some(page) = found(self.call("GetStages", api, call).await)? else { return Ok(all) };
+            let stages = page.items.unwrap_or_default().into_iter();
+            all.extend(stages.filter_map(|stage| of_list(protocol, api, stage)));
+            next = page.next_token.filter(|token| !token.is_empty());
+            if next.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// The removal of a variable is its empty value, as Terraform's provider has it in production; the other
+    /// variables come whole, in case that what is not named is dropped.
+    pub(super) async fn v2_update_stage(
+        &self,
+        stage: &StageRef,
+        change: &StageChange,
+    ) -> Result<LiveStage, CloudError> {
+        let removed = change.remove.iter().map(|name| (name.clone(), String::new()));
+        let variables: HashMap<String, String> = change.set.clone().into_iter().chain(removed).collect();
+        let none = RouteSettings::builder().throttling_rate_limit(0.0).throttling_burst_limit(0).build();
+        let call = self
+            .clients
+            .apigatewayv2
+            .update_stage()
+            .api_id(&stage.api)
+            .stage_name(&stage.stage)
+            .set_auto_deploy(change.stop_auto_deploy.then_some(false))
+            .set_deployment_id(change.deployment.clone())
+            .set_stage_variables(Some(variables).filter(|variables| !variables.is_empty()))
+            .set_default_route_settings(change.close.then_some(none))
+            .send();
+        self.call("UpdateStage", &stage.to_string(), call).await.map(of_update)
+    }
+
+    pub(super) async fn v2_create_stage(
+        &self,
+        stage: &StageRef,
+        deployment: &str,
+        description: &str,
+    ) -> Result<(), CloudError> {
+        let call = self
+            .clients
+            .apigatewayv2
+            .create_stage()
+            .api_id(&stage.api)
+            .stage_name(&stage.stage)
+            .deployment_id(deployment)
+            .description(description)
+            .send();
+        self.call("CreateStage", &stage.to_string(), call).await.map(|_| ())
+    }
+
+    pub(super) async fn v2_get_deployment(
+        &self,
+        api: &str,
+        deployment: &str,
+    ) -> Result<Option<Deployment>, CloudError> {
+        let call = self.clients.apigatewayv2.get_deployment().api_id(api).deployment_id(deployment).send();
+        let answer = found(self.call("GetDeployment", &format!("{api}/{deployment}"), call).await)?;
+        Ok(answer.map(|found| Deployment {
+            created: found.created_date().and_then(stages::time),
+            undeployed: found
+                .deployment_status()
+                .filter(|status| **status != DeploymentStatus::Deployed)
+                .map(|status| status.as_str().to_owned()),
+        }))
+    }
+
+    pub(super) async fn v2_get_api(&self, id: &str) -> Result<Option<Api>, CloudError> {
+        let call = self.clients.apigatewayv2.get_api().api_id(id).send();
+        let answer = found(self.call("GetApi", id, call).await)?;
+        Ok(answer.and_then(|api| {
+            let protocol = protocol(api.protocol_type())?;
+            Some(Api { protocol, id: id.to_owned(), name: api.name().unwrap_or_default().to_owned() })
+        }))
+    }
+
+    pub(super) async fn v2_get_apis(&self) -> Result<Vec<Api>, CloudError> {
+        let (mut all, mut next) = (Vec::new(), None);
+        loop {
+            let call = self.clients.apigatewayv2.get_apis().set_next_token(next).send();
+            let page = self.call("GetApis", "all", call).await?;
+            all.extend(page.items.unwrap_or_default().into_iter().filter_map(|api| {
+                let protocol = protocol(api.protocol_type())?;
+                Some(Api { protocol, id: api.api_id?, name: api.name? })
+            }));
+            next = page.next_token.filter(|token| !token.is_empty());
+            if next.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+}
