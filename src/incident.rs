@@ -15,6 +15,12 @@ use crate::verdict::{Reason, stamp};
 /// older incident of the same release means that somebody brought the release back.
 const SAME_INCIDENT: TimeDelta = TimeDelta::minutes(10);
 
+/// Whether the stage was put back so lately that an alarm which finds nothing to do is about the same incident.
+#[must_use]
+pub fn is_fresh(rollbacks: &Rollbacks, now: DateTime<Utc>) -> bool {
+    rollbacks.past.iter().any(|past| now.signed_duration_since(past.at) < SAME_INCIDENT)
+}
+
 /// What became of opening an incident.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Opened {
@@ -175,7 +181,7 @@ pub async fn recovered<C: Cloud>(
         since(last.alarm_at)
     );
     let report = run.report(caller, Outcome::Recovered, message).on(stage);
-    Some(Report { incident: Some(name), warnings, ..report })
+    Some(Report { incident: Some(name), warnings, since: Some(last.at), ..report })
 }
 
 async fn overwrite<C: Cloud>(run: &Run<'_, C>, name: &str, incident: &Incident) -> Result<(), String> {

@@ -187,6 +187,19 @@ impl Rollbacks {
     }
 }
 
+/// The last sweep that went through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastSweep {
+    /// The record's schema.
+    pub schema: u32,
+    /// When it began.
+    pub at: DateTime<Utc>,
+    /// The run.
+    pub run: String,
+    /// How many stages it looked after.
+    pub stages: usize,
+}
+
 /// The index of an API's name: which ids have it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameIndex {
@@ -224,6 +237,10 @@ impl Stored for Hold {
 
 impl Stored for Policy {
     const WHAT: &'static str = "policy";
+}
+
+impl Stored for LastSweep {
+    const WHAT: &'static str = "time of a sweep";
 }
 
 impl Stored for Rollbacks {
@@ -334,6 +351,24 @@ impl Names {
     #[must_use]
     pub fn incident(&self, stage: &StageRef, fingerprint: &str) -> String {
         self.of_stage(stage, &format!("incidents/{fingerprint}"))
+    }
+
+    /// The mark that people were told something of this key.
+    #[must_use]
+    pub fn told(&self, key: &str) -> String {
+        format!("{}/{key}", self.all_told())
+    }
+
+    /// The path above all such marks.
+    #[must_use]
+    pub fn all_told(&self) -> String {
+        format!("{}/told", self.prefix)
+    }
+
+    /// When the last sweep went through.
+    #[must_use]
+    pub fn sweep(&self) -> String {
+        format!("{}/sweep", self.prefix)
     }
 
     /// The index of an API's name.

@@ -60,6 +60,8 @@ pub struct Report {
     pub schema: u32,
     /// The run: Lambda's request id.
     pub run: String,
+    /// The run's trace in X-Ray.
+    pub trace: Option<String>,
     /// When the run ended.
     pub at: DateTime<Utc>,
     /// How it ended.
@@ -82,8 +84,14 @@ pub struct Report {
     pub version: Option<i64>,
     /// The parameter with the incident's record.
     pub incident: Option<String>,
+    /// Since when what the run found has been so: the release that was taken off live, a recovered stage back, the
+    /// last sweep over.
+    pub since: Option<DateTime<Utc>>,
     /// Seconds from the alarm's state change to the end of the run.
     pub seconds_since_alarm: Option<f64>,
+    /// Whether another run dealt with the same a moment ago, so that nobody needs to hear of this one.
+    #[serde(skip)]
+    pub handled: bool,
     /// What went wrong beside the main thing.
     pub warnings: Vec<String>,
     /// `status`: the facts.
@@ -138,6 +146,7 @@ impl Report {
         Self {
             schema: 1,
             run: run.to_owned(),
+            trace: None,
             at,
             outcome,
             reason: None,
@@ -149,8 +158,10 @@ impl Report {
             after: None,
             version: None,
             incident: None,
+            since: None,
             #[expect(clippy::cast_precision_loss, reason = "milliseconds of minutes fit a float exactly")]
             seconds_since_alarm: since.map(|since| since.num_milliseconds() as f64 / 1000.0),
+            handled: false,
             warnings: vec![],
             details: None,
         }
@@ -199,13 +210,36 @@ impl Report {
         let outcome = serde_json::to_value(self.outcome).unwrap_or_default();
         let outcome = outcome.as_str().unwrap_or_default();
         let stage = self.stage.as_ref().map(ToString::to_string).unwrap_or_default();
-        let (reason, alarm) =
-            (self.reason.unwrap_or_default(), self.signal.name.as_deref().unwrap_or_default());
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let (alarm, trace, incident) = (text(&self.signal.name), text(&self.trace), text(&self.incident));
+        let reason = self.reason.unwrap_or_default();
         let Self { run, message: what, .. } = self;
         if self.outcome.is_failure() {
-            tracing::error!(outcome, reason, stage, alarm, run, what, report = whole, "report");
+            tracing::error!(
+                outcome,
+                reason,
+                stage,
+                alarm,
+                incident,
+                run,
+                trace,
+                what,
+                report = whole,
+                "report"
+            );
         } else {
-            tracing::info!(outcome, reason, stage, alarm, run, what, report = whole, "report");
+            tracing::info!(
+                outcome,
+                reason,
+                stage,
+                alarm,
+                incident,
+                run,
+                trace,
+                what,
+                report = whole,
+                "report"
+            );
         }
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::apply::{Applied, Refusal, apply};
 use crate::cloud::{Cache, Cloud, CloudError, Deployment, Write};
 use crate::decide::{Call, Decision, check, decide};
+use crate::hook;
 use crate::incident::{self, Opened};
 use crate::observe::{Observed, OnRecord, observe, usable};
 use crate::pin;
@@ -39,6 +40,17 @@ enum Pass {
     NoWayBack(i64, Box<Report>),
 }
 
+/// What earlier passes of a run did.
+#[derive(Default)]
+struct Way {
+    /// The first plan whose steps were begun; its whole way is what is reported.
+    first: Option<Box<Plan>>,
+    /// Whether the hook was called.
+    hooked: bool,
+    /// What went wrong beside the main thing.
+    warnings: Vec<String>,
+}
+
 /// Puts one stage back, if it should be.
 pub async fn rollback<C: Cloud>(run: &Run<'_, C>, stage: &StageRef, ask: Ask<'_>, caller: &Caller) -> Report {
     let mut waits = ExponentialBuilder::default()
@@ -47,10 +59,10 @@ pub async fn rollback<C: Cloud>(run: &Run<'_, C>, stage: &StageRef, ask: Ask<'_>
         .without_max_times()
         .with_jitter()
         .build();
-    let mut tried = None;
+    let mut way = Way::default();
     let mut asked = ask;
     loop {
-        let again = match pass(run, stage, asked, caller, &mut tried).await {
+        let again = match pass(run, stage, asked, caller, &mut way).await {
             Pass::Over(report) => return report.on(stage),
             Pass::NoWayBack(_, report) if ask.version.is_some() => return report.on(stage),
             Pass::NoWayBack(version, report) => match older(run, stage, version).await {
@@ -76,7 +88,7 @@ async fn pass<C: Cloud>(
     stage: &StageRef,
     ask: Ask<'_>,
     caller: &Caller,
-    tried: &mut Option<Box<Plan>>,
+    way: &mut Way,
 ) -> Pass {
     let over = |report| Pass::Over(Box::new(report));
     let alarm = match ask.call {
@@ -84,18 +96,20 @@ async fn pass<C: Cloud>(
         Call::Operator { .. } | Call::Imagined => None,
     };
     let observed = match observe(run.cloud, run.config, stage, ask.version, alarm).await {
-        Ok(observed) => without_our_change(observed, tried.as_deref()),
+        Ok(observed) => without_our_change(observed, way.first.as_deref()),
         Err(error) => return over(run.failed(caller, &error)),
     };
     let terms = run.config.terms.under(&observed.on_record.policy);
-    let plan = match (decide(ask.call, &observed, &terms, run.now), tried.take()) {
+    // What is begun is finished, also if the alarm has cleared because of the first step.
+    let call = if is_begun(way, &observed) { Call::Operator { force: true } } else { ask.call };
+    let plan = match (decide(call, &observed, &terms, run.now), way.first.take()) {
         // An earlier call of this run had its effect, and only its answer was lost.
         (Decision::Hold(Reason::AlreadyKnownGood { .. }), Some(plan)) => {
-            return over(healed(run, &plan, ask, &observed, caller).await);
+            return over(healed(run, &plan, ask, &observed, caller, way).await);
         }
         (Decision::Hold(reason), _) => return held(run, caller, &reason, &observed),
-        (Decision::Act(plan), before) => {
-            *tried = before;
+        (Decision::Act(plan), first) => {
+            way.first = first;
             plan
         }
     };
@@ -106,14 +120,17 @@ async fn pass<C: Cloud>(
         let message = format!("{stage} would be put back: {plan}");
         return over(run.report(caller, Outcome::WouldRollBack, message).with_plan(&plan));
     }
+    if !std::mem::replace(&mut way.hooked, true) {
+        way.warnings.extend(hook::before(run, &plan, caller).await);
+    }
     let applied = apply(run.cloud, &plan).await;
     // Where an earlier pass of this run did some of the way, the whole way is what happened.
-    let whole = tried.take().filter(|first| first.to == plan.to && first.is_on_its_way(&plan.from));
+    let whole = way.first.take().filter(|first| first.to == plan.to && first.is_on_its_way(&plan.from));
     let whole = whole.unwrap_or(plan);
     match applied {
-        Applied::Done => over(healed(run, &whole, ask, &observed, caller).await),
+        Applied::Done => over(healed(run, &whole, ask, &observed, caller, way).await),
         Applied::Again(error) => {
-            *tried = Some(whole);
+            way.first = Some(whole);
             Pass::Again(error)
         }
         Applied::Refused { why, undone } => refused(run, caller, &observed, &whole, why, &undone),
@@ -153,6 +170,12 @@ fn refused<C: Cloud>(
     }
 }
 
+/// Whether an earlier pass of this run did a part of the way, and nobody else anything.
+fn is_begun(way: &Way, observed: &Observed) -> bool {
+    let (Some(first), Some(live)) = (&way.first, &observed.live) else { return false };
+    live.release != first.from && first.is_on_its_way(&live.release)
+}
+
 /// Where this run did a part of the way, the stage's last change is ours: it must not look like somebody's fix
 /// that came after the alarm.
 fn without_our_change(mut observed: Observed, tried: Option<&Plan>) -> Observed {
@@ -167,7 +190,9 @@ fn without_our_change(mut observed: Observed, tried: Option<&Plan>) -> Observed 
 
 fn held<C: Cloud>(run: &Run<'_, C>, caller: &Caller, reason: &Reason, observed: &Observed) -> Pass {
     let live = observed.live.as_ref().map(|live| live.release.clone());
-    let report = Box::new(Report { before: live.clone(), after: live, ..run.no(caller, reason) });
+    let handled = matches!(reason, Reason::AlreadyKnownGood { .. })
+        && incident::is_fresh(&observed.on_record.rollbacks, run.now);
+    let report = Box::new(Report { before: live.clone(), after: live, handled, ..run.no(caller, reason) });
     if let Reason::KnownGoodMissing { version, .. } = reason {
         return Pass::NoWayBack(*version, report);
     }
@@ -208,11 +233,17 @@ async fn healed<C: Cloud>(
     ask: Ask<'_>,
     observed: &Observed,
     caller: &Caller,
+    way: &mut Way,
 ) -> Report {
     let parameter = run.config.names.incident(&plan.stage, &plan.from.fingerprint());
     let on_record = &observed.on_record;
-    let (opened, mut warnings) =
-        tokio::join!(incident::open(run, plan, on_record, caller), flush(run, plan, observed));
+    let (opened, flushed, hooked) = tokio::join!(
+        incident::open(run, plan, on_record, caller),
+        flush(run, plan, observed),
+        hook::after(run, plan, caller)
+    );
+    let mut warnings = std::mem::take(&mut way.warnings);
+    warnings.extend(flushed.into_iter().chain(hooked));
     match opened {
         Ok(Opened::Ours) => {}
         Ok(Opened::Rival(rival)) => {
@@ -222,7 +253,7 @@ async fn healed<C: Cloud>(
                 by: Some(format!("run {} put it back at {}", rival.run, stamp(rival.at))),
             };
             let report = run.no(caller, &reason).with_plan(plan);
-            return Report { incident: Some(parameter), ..report };
+            return Report { incident: Some(parameter), warnings, handled: true, ..report };
         }
         Err(why) => warnings.push(why),
     }
@@ -243,7 +274,9 @@ async fn healed<C: Cloud>(
     }
     let message = format!("{} is back: {plan}", plan.stage);
     let report = run.report(caller, Outcome::RolledBack, message).with_plan(plan);
-    Report { next: advice(plan, caller), incident: Some(parameter), warnings, ..report }
+    let live = observed.live.as_ref().and_then(|live| live.updated_at);
+    let since = on_record.candidate_for(&plan.from).map(|candidate| candidate.first_seen).or(live);
+    Report { next: advice(plan, caller), incident: Some(parameter), warnings, since, ..report }
 }
 
 /// Flushes the caches that are on, if the plan says so. Returns what went wrong.

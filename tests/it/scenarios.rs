@@ -419,6 +419,7 @@ fn a_report_tells_how_long_after_the_alarm_it_came() {
             cloud: &world,
             config: &config,
             id: "r",
+            trace: None,
             function: None,
             now,
             began,

@@ -157,6 +157,7 @@ fn run(event: &str, client: SharedHttpClient, stages: &str) -> Vec<Report> {
             cloud: &clients.until(deadline),
             config: &config.unwrap(),
             id: "run-1",
+            trace: None,
             function: Some("arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback"),
             now: time(NOW).unwrap(),
             began,
@@ -391,6 +392,19 @@ fn cloudwatch(operation: &str, answer: impl FnOnce(&mut Encoder)) -> ReplayEvent
     )
 }
 
+/// One line of an alarm's history.
+fn history(encoder: &mut Encoder) {
+    let data = json!({"oldState": {"stateValue": "INSUFFICIENT_DATA"}, "newState": {"stateValue": "OK"}});
+    encoder.begin_map().str("AlarmHistoryItems").array(1);
+    encoder.begin_map().str("HistoryData").str(&data.to_string()).end().end();
+}
+
+/// Two samples of a metric.
+fn samples(encoder: &mut Encoder) {
+    encoder.begin_map().str("MetricDataResults").array(1).begin_map();
+    encoder.str("Id").str("q0").str("Values").array(2).double(3.0).double(4.0).end().end();
+}
+
 #[test]
 fn a_promotion_asks_for_history_and_data_and_then_records_and_pins() {
     let quiet = |encoder: &mut Encoder| {
@@ -411,15 +425,6 @@ fn a_promotion_asks_for_history_and_data_and_then_records_and_pins() {
         encoder.begin_map().str("Name").str("ApiName").str("Value").str("orders-api").end();
         encoder.begin_map().str("Name").str("Stage").str("Value").str("prod").end();
         encoder.end().end();
-    };
-    let history = |encoder: &mut Encoder| {
-        let data = json!({"oldState": {"stateValue": "INSUFFICIENT_DATA"}, "newState": {"stateValue": "OK"}});
-        encoder.begin_map().str("AlarmHistoryItems").array(1);
-        encoder.begin_map().str("HistoryData").str(&data.to_string()).end().end();
-    };
-    let samples = |encoder: &mut Encoder| {
-        encoder.begin_map().str("MetricDataResults").array(1).begin_map();
-        encoder.str("Id").str("q0").str("Values").array(2).double(3.0).double(4.0).end().end();
     };
     let candidate = json!({"schema": 1, "release": bad(), "first_seen": "2026-11-20T08:00:00Z", "label": null, "note": null});
     let name = KNOWN_GOOD.replace("known-good", "candidate");
@@ -445,6 +450,7 @@ fn a_promotion_asks_for_history_and_data_and_then_records_and_pins() {
     let conversation = vec![
         exchange("POST", SSM, by_path, 200, kept),
         cloudwatch("DescribeAlarms", quiet),
+        exchange("POST", SSM, json!({"Names": ["/apigw-rollback/sweep"]}).to_string(), 200, none.clone()),
         exchange("GET", stages, "", 200, json!({"item": [stage(&bad())]}).to_string()),
         cloudwatch("DescribeAlarmHistory", history),
         cloudwatch("GetMetricData", samples),
@@ -458,6 +464,7 @@ fn a_promotion_asks_for_history_and_data_and_then_records_and_pins() {
         with_error(&no_stage, "NotFoundException"),
         exchange("POST", stages, create.to_string(), 201, "{}"),
         exchange("PATCH", &parked, close.to_string(), 200, "{}"),
+        put(),
     ];
     let (report, bodies) = check("command-sweep", conversation);
     assert_eq!(report.message, "rest/a1b2c3d4e5/prod: deployment `d2` is known-good version 1");
