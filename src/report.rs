@@ -13,6 +13,7 @@ use crate::verdict::{Kind, Reason};
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub enum Outcome {
     /// The stage was put back.
     RolledBack,
@@ -55,6 +56,7 @@ impl Outcome {
 /// What happened in one run, and why.
 #[must_use = "every run is reported"]
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Report {
     /// The report's schema.
     pub schema: u32,
@@ -100,6 +102,7 @@ pub struct Report {
 
 /// What called.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Caller {
     /// `alarm`, the command's word, or `unknown`.
     pub kind: String,
@@ -202,6 +205,13 @@ impl Report {
             version: Some(plan.version),
             ..self.on(&plan.stage)
         }
+    }
+
+    /// The JSON schema of reports, as they are sent to queues, functions and event buses.
+    #[cfg(feature = "cli")]
+    #[must_use]
+    pub fn schema() -> Value {
+        schemars::schema_for!(Self).to_value()
     }
 
     /// Writes the run's one log line: the few fields to search by, and the whole as JSON.

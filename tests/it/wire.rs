@@ -1,6 +1,7 @@
 //! The exact requests that leave the function, and what it makes of AWS's answers: the real adapter over a
 //! client that replays a conversation. A request that is not in the conversation fails the test.
 
+mod telling;
 mod whole;
 
 use std::time::Duration;
@@ -138,15 +139,13 @@ impl AsyncSleep for TokioSleep {
     }
 }
 
-const PROTECTED: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod"}]"#;
+const PROTECTED: (&str, &str) =
+    ("PROTECTED_STAGES", r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod"}]"#);
 
-fn run(event: &str, client: SharedHttpClient, stages: &str) -> Vec<Report> {
-    let config = Config::read(|name| match name {
-        "AWS_REGION" => Some("eu-west-1".to_owned()),
-        "PROTECTED_STAGES" => Some(stages.to_owned()),
-        "FLUSH_CACHE" => stages.contains("orders:live").then(|| "on".to_owned()),
-        _ => None,
-    });
+fn run(event: &str, client: SharedHttpClient, given: &[(&str, &str)]) -> Vec<Report> {
+    let given = |name: &str| given.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+    let config =
+        Config::read(|name| if name == "AWS_REGION" { Some("eu-west-1".to_owned()) } else { given(name) });
     let clients = Clients::new(&settings(client));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -173,13 +172,13 @@ fn event(name: &str) -> String {
 
 /// Runs an event against a conversation, which must be had whole and in this order.
 fn check(name: &str, conversation: Vec<ReplayEvent>) -> (Report, Vec<Value>) {
-    check_on(PROTECTED, name, conversation)
+    check_on(&[PROTECTED], name, conversation)
 }
 
-fn check_on(stages: &str, name: &str, conversation: Vec<ReplayEvent>) -> (Report, Vec<Value>) {
+fn check_on(settings: &[(&str, &str)], name: &str, conversation: Vec<ReplayEvent>) -> (Report, Vec<Value>) {
     let expected: Vec<(String, String, Vec<u8>)> = conversation.iter().map(|e| seen(e.request())).collect();
     let client = StaticReplayClient::new(conversation);
-    let mut reports = run(&event(name), SharedHttpClient::new(client.clone()), stages);
+    let mut reports = run(&event(name), SharedHttpClient::new(client.clone()), settings);
     let actual: Vec<_> = client.actual_requests().map(seen).collect();
     for (nth, (wanted, got)) in expected.iter().zip(&actual).enumerate() {
         assert_eq!((&wanted.0, &wanted.1), (&got.0, &got.1), "request {nth}");
@@ -371,7 +370,7 @@ fn a_denial_carries_its_code_and_message_and_what_to_do() {
 
 #[test]
 fn silence_ends_with_the_run_and_is_named() {
-    let reports = run(&event("sns-alarm"), SharedHttpClient::new(NeverClient::new()), PROTECTED);
+    let reports = run(&event("sns-alarm"), SharedHttpClient::new(NeverClient::new()), &[PROTECTED]);
     assert!(reports[0].outcome.is_failure());
     let message = &reports[0].message;
     assert!(

@@ -1,6 +1,7 @@
 //! The command-line tool.
 
 mod explain;
+mod schema;
 
 use std::process::ExitCode;
 
@@ -18,10 +19,13 @@ struct Tool {
 enum Verb {
     /// Say what the function would make of event files, without asking AWS
     Explain(explain::Args),
+    /// Print the JSON schema of reports
+    Schema,
 }
 
 fn main() -> ExitCode {
     match Tool::parse().verb {
         Verb::Explain(args) => explain::run(&args),
+        Verb::Schema => schema::run(),
     }
 }
