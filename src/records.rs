@@ -55,8 +55,18 @@ pub struct Incident {
     pub version: i64,
     /// When the stage was put back.
     pub at: DateTime<Utc>,
+    /// Since when the bad release was live, as API Gateway has it: what tells this incident from one before, if
+    /// somebody brings the release back.
+    #[serde(default)]
+    pub since: Option<DateTime<Utc>>,
+    /// Whether nothing came of it: a step was refused, and what was done is undone.
+    #[serde(default)]
+    pub undone: bool,
     /// The alarm's name, or who commanded it.
     pub by: String,
+    /// Whether it was an alarm.
+    #[serde(default)]
+    pub by_alarm: bool,
     /// When the alarm fired.
     pub alarm_at: Option<DateTime<Utc>>,
     /// The alarm's or the person's reason.
@@ -345,6 +355,12 @@ impl Names {
         let rest = parameter.strip_prefix(&self.stages())?.strip_prefix('/')?;
         let mut segments = rest.split('/');
         Some((text(segments.next()?)?, text(segments.next()?)?))
+    }
+
+    /// How the names of a stage's incidents begin.
+    #[must_use]
+    pub fn all_incidents(&self, stage: &StageRef) -> String {
+        self.of_stage(stage, "incidents/")
     }
 
     /// The incident of a release on a stage.

@@ -94,6 +94,9 @@ pub struct Report {
     /// Whether another run dealt with the same a moment ago, so that nobody needs to hear of this one.
     #[serde(skip)]
     pub handled: bool,
+    /// What this report has in common with others of the same news, of which people hear once.
+    #[serde(skip)]
+    pub news: Option<String>,
     /// What went wrong beside the main thing.
     pub warnings: Vec<String>,
     /// `status`: the facts.
@@ -165,6 +168,7 @@ impl Report {
             #[expect(clippy::cast_precision_loss, reason = "milliseconds of minutes fit a float exactly")]
             seconds_since_alarm: since.map(|since| since.num_milliseconds() as f64 / 1000.0),
             handled: false,
+            news: None,
             warnings: vec![],
             details: None,
         }

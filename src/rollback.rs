@@ -45,6 +45,8 @@ enum Pass {
 struct Way {
     /// The first plan whose steps were begun; its whole way is what is reported.
     first: Option<Box<Plan>>,
+    /// The incident of that plan.
+    opened: Option<Opened>,
     /// Whether the hook was called.
     hooked: bool,
     /// What went wrong beside the main thing.
@@ -123,17 +125,31 @@ async fn pass<C: Cloud>(
     if !std::mem::replace(&mut way.hooked, true) {
         way.warnings.extend(hook::before(run, &plan, caller).await);
     }
-    let applied = apply(run.cloud, &plan).await;
     // Where an earlier pass of this run did some of the way, the whole way is what happened.
     let whole = way.first.take().filter(|first| first.to == plan.to && first.is_on_its_way(&plan.from));
-    let whole = whole.unwrap_or(plan);
+    let opened = way.opened.take().filter(|_| whole.is_some());
+    let whole = whole.unwrap_or_else(|| plan.clone());
+    let since = observed.live.as_ref().and_then(|live| live.updated_at);
+    let open = async {
+        match opened {
+            Some(opened) => opened,
+            None => incident::open(run, incident::of(run, &whole, since, caller)).await,
+        }
+    };
+    let (applied, opened) = tokio::join!(biased; apply(run.cloud, &plan), open);
+    way.opened = Some(opened);
     match applied {
         Applied::Done => over(healed(run, &whole, ask, &observed, caller, way).await),
         Applied::Again(error) => {
             way.first = Some(whole);
             Pass::Again(error)
         }
-        Applied::Refused { why, undone } => refused(run, caller, &observed, &whole, why, &undone),
+        Applied::Refused { why, undone } => {
+            if let Some(Opened::Ours(incident)) = way.opened.take() {
+                way.warnings.extend(incident::withdraw(run, *incident).await);
+            }
+            refused(run, caller, &observed, &whole, why, &undone)
+        }
         Applied::Broken(what) => {
             let message = format!("{stage} was to be put back: {whole}; {what}");
             let report = run.report(caller, Outcome::NeedsHuman, message).with_plan(&whole);
@@ -237,16 +253,9 @@ async fn healed<C: Cloud>(
 ) -> Report {
     let parameter = run.config.names.incident(&plan.stage, &plan.from.fingerprint());
     let on_record = &observed.on_record;
-    let (opened, flushed, hooked) = tokio::join!(
-        incident::open(run, plan, on_record, caller),
-        flush(run, plan, observed),
-        hook::after(run, plan, caller)
-    );
     let mut warnings = std::mem::take(&mut way.warnings);
-    warnings.extend(flushed.into_iter().chain(hooked));
-    match opened {
-        Ok(Opened::Ours) => {}
-        Ok(Opened::Rival(rival)) => {
+    let incident = match way.opened.take() {
+        Some(Opened::Rival(rival)) => {
             let reason = Reason::AlreadyKnownGood {
                 deployment: plan.to.deployment.clone(),
                 version: plan.version,
@@ -255,8 +264,19 @@ async fn healed<C: Cloud>(
             let report = run.no(caller, &reason).with_plan(plan);
             return Report { incident: Some(parameter), warnings, handled: true, ..report };
         }
-        Err(why) => warnings.push(why),
-    }
+        Some(Opened::Ours(incident)) => incident,
+        Some(Opened::No(incident, why)) => {
+            warnings.push(why);
+            incident
+        }
+        None => Box::new(incident::of(run, plan, None, caller)),
+    };
+    let (listed, flushed, hooked) = tokio::join!(
+        incident::list(run, on_record, &incident),
+        flush(run, plan, observed),
+        hook::after(run, plan, caller)
+    );
+    warnings.extend(listed.err().into_iter().chain(flushed).chain(hooked));
     // An older version that was gone back to is the known-good release from now on.
     if let (Some(_), Some((_, record))) = (ask.version, on_record.good()) {
         warnings.extend(renew(run, plan, record).await);
@@ -276,7 +296,8 @@ async fn healed<C: Cloud>(
     let report = run.report(caller, Outcome::RolledBack, message).with_plan(plan);
     let live = observed.live.as_ref().and_then(|live| live.updated_at);
     let since = on_record.candidate_for(&plan.from).map(|candidate| candidate.first_seen).or(live);
-    Report { next: advice(plan, caller), incident: Some(parameter), warnings, since, ..report }
+    let news = Some(incident::news(&incident.bad.fingerprint(), incident.at));
+    Report { next: advice(plan, caller), incident: Some(parameter), warnings, since, news, ..report }
 }
 
 /// Flushes the caches that are on, if the plan says so. Returns what went wrong.

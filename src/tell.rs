@@ -33,17 +33,6 @@ impl Stored for Told {
     const WHAT: &'static str = "mark of a notification";
 }
 
-/// Whether people are told of a report.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Telling {
-    /// They are not: nothing happened that anybody must know.
-    No,
-    /// They are, and this run is the only one that can tell.
-    Yes,
-    /// They are, by the first run that comes with this key.
-    Once(String),
-}
-
 /// Tells of every report, several at a time. What cannot be sent is added to its report's warnings.
 pub async fn tell<C: Cloud>(run: &Run<'_, C>, reports: &mut [Report]) {
     const AT_ONCE: usize = 8;
@@ -59,22 +48,17 @@ pub async fn tell<C: Cloud>(run: &Run<'_, C>, reports: &mut [Report]) {
 
 async fn tell_people<C: Cloud>(run: &Run<'_, C>, report: &Report) -> Result<(), CloudError> {
     let Some(topic) = &run.config.notify else { return Ok(()) };
-    let mark = match telling(report) {
-        Telling::No => return Ok(()),
-        Telling::Yes => None,
-        Telling::Once(key) => Some(run.config.names.told(&key)),
-    };
-    if let Some(mark) = &mark {
-        let value = json!(Told { schema: SCHEMA, at: run.now }).to_string();
-        if run.cloud.put_parameter(mark, &value, Write::Create).await? == Written::Exists {
-            return Ok(());
-        }
+    let Some(news) = news(report) else { return Ok(()) };
+    let mark = run.config.names.told(&news);
+    let value = json!(Told { schema: SCHEMA, at: run.now }).to_string();
+    if run.cloud.put_parameter(&mark, &value, Write::Create).await? == Written::Exists {
+        return Ok(());
     }
     let notice = notice::of(report, run.function_name());
     let sent = run.cloud.publish(topic, &notice).await;
-    if let (Err(_), Some(mark)) = (&sent, &mark) {
-        // Whoever comes next tells; if this fails as well, the first failure is the news.
-        run.cloud.delete_parameter(mark).await.ok();
+    if sent.is_err() {
+        // Whoever comes next tells; if this fails as well, the first failure is what counts.
+        run.cloud.delete_parameter(&mark).await.ok();
     }
     sent
 }
@@ -88,32 +72,30 @@ async fn tell_programs<C: Cloud>(run: &Run<'_, C>, report: &Report) -> Result<()
     run.cloud.put_event(bus, EVENT, &json!(report).to_string()).await
 }
 
-/// Whether people are told, and how it is seen that they were told already. A rollback is reported by the one
-/// run that opened its incident. What an alarm's call led to is told once for that call, and what lasts (a hole
-/// in the net that every sweep finds again) once a day.
-fn telling(report: &Report) -> Telling {
+/// The news of a report, as a short name: the same for every report of the same news, of which people hear once.
+/// `None` where nothing happened that anybody must hear of. What an alarm's call led to is told once for that
+/// call, and what lasts (a hole in the net that every sweep finds again) once a day.
+fn news(report: &Report) -> Option<String> {
     let signal = &report.signal;
-    let key = |parts: &[&str]| Telling::Once(digest(parts));
+    let name = |parts: &[&str]| Some(digest(parts));
     let stage = report.stage.as_ref().map(ToString::to_string).unwrap_or_default();
     let outcome = notice::headline(report.outcome);
     // A failed call has no code of its own; what it says is the same as long as its cause is.
     let reason = report.reason.unwrap_or(&report.message);
-    let name = signal.name.as_deref().unwrap_or_default();
+    let alarm = signal.name.as_deref().unwrap_or_default();
     match report.outcome {
-        Outcome::RolledBack => Telling::Yes,
-        Outcome::Recovered => {
-            let since = report.since.map(stamp).unwrap_or_default();
-            key(&[outcome, report.incident.as_deref().unwrap_or_default(), &since])
+        Outcome::RolledBack | Outcome::Recovered => {
+            name(&[outcome, &stage, report.news.as_deref().unwrap_or(&report.run)])
         }
-        Outcome::Held | Outcome::Rejected if passes(report) => Telling::No,
+        Outcome::Held | Outcome::Rejected if passes(report) => None,
         Outcome::Held | Outcome::Rejected | Outcome::Failed | Outcome::NeedsHuman | Outcome::Attention => {
             match signal.changed_at {
                 Some(changed_at) if report.outcome != Outcome::Attention => {
-                    key(&[outcome, reason, &stage, name, &stamp(changed_at)])
+                    name(&[outcome, reason, &stage, alarm, &stamp(changed_at)])
                 }
                 // Commands are answered to whoever sent them.
-                None if is_a_persons(report) => Telling::No,
-                _ => key(&[outcome, reason, &stage, &report.at.date_naive().to_string()]),
+                None if is_a_persons(report) => None,
+                _ => name(&[outcome, reason, &stage, &report.at.date_naive().to_string()]),
             }
         }
         Outcome::WouldRollBack
@@ -122,7 +104,7 @@ fn telling(report: &Report) -> Telling {
         | Outcome::Promoted
         | Outcome::Swept
         | Outcome::Done
-        | Outcome::Ignored => Telling::No,
+        | Outcome::Ignored => None,
     }
 }
 

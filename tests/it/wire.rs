@@ -113,10 +113,14 @@ fn update_stage(operations: &Value, status: u16, answer: &Value) -> ReplayEvent 
     exchange("PATCH", STAGE, request, status, answer.to_string())
 }
 
+/// The incident is opened beside the first step, and the list of rollbacks written after the last.
+fn put_one() -> ReplayEvent {
+    exchange("POST", SSM, "put", 200, json!({"Version": 1, "Tier": "Standard"}).to_string())
+}
+
 /// The incident and the list of rollbacks. Their values hold times of the run, so they are not compared.
 fn put_incident() -> Vec<ReplayEvent> {
-    let put = || exchange("POST", SSM, "put", 200, json!({"Version": 1, "Tier": "Standard"}).to_string());
-    vec![put(), put()]
+    vec![put_one(), put_one()]
 }
 
 fn settings(client: SharedHttpClient) -> SdkConfig {
@@ -288,10 +292,9 @@ fn a_conflict_is_followed_by_reading_again() {
     let mut conflict = update_stage(&operations(), 409, &busy);
     conflict = with_error(&conflict, "ConflictException");
     let mut conversation = reads();
-    conversation.push(conflict);
+    conversation.extend([conflict, put_one()]);
     conversation.extend(reads());
-    conversation.push(update_stage(&operations(), 200, &back()));
-    conversation.extend(put_incident());
+    conversation.extend([update_stage(&operations(), 200, &back()), put_one()]);
     let (report, _) = check("sns-alarm", conversation);
     assert!(report.message.contains("is back"), "{}", report.message);
 }
@@ -303,9 +306,7 @@ fn throttling_is_retried_without_reading_again() {
         "TooManyRequestsException",
     );
     let mut conversation = reads();
-    conversation.push(throttled);
-    conversation.push(update_stage(&operations(), 200, &back()));
-    conversation.extend(put_incident());
+    conversation.extend([throttled, put_one(), update_stage(&operations(), 200, &back()), put_one()]);
     let (report, _) = check("sns-alarm", conversation);
     assert!(report.message.contains("is back"), "{}", report.message);
 }
@@ -324,7 +325,7 @@ fn a_refusal_is_looked_into_with_the_deployment_and_the_stage() {
         "NotFoundException",
     );
     let mut conversation = reads();
-    conversation.extend([refused(), missing, get_stage(&bad())]);
+    conversation.extend([refused(), missing, get_stage(&bad()), put_one(), put_one()]);
     let history = json!({"Name": KNOWN_GOOD}).to_string();
     let only = json!({"Parameters": [{"Name": KNOWN_GOOD, "Value": good(), "Version": 3}]}).to_string();
     conversation.push(exchange("POST", SSM, history, 200, only));
@@ -338,6 +339,8 @@ fn a_refusal_is_looked_into_with_the_deployment_and_the_stage() {
         refused(),
         exchange("GET", deployment, "", 200, r#"{"id":"d1"}"#),
         get_stage(&bad()),
+        put_one(),
+        put_one(),
     ]);
     let (report, _) = check("sns-alarm", conversation);
     assert_eq!(

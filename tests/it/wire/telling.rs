@@ -3,7 +3,9 @@
 use aws_smithy_http_client::test_util::ReplayEvent;
 use serde_json::{Value, json};
 
-use super::{PROTECTED, SSM, back, check_on, exchange, operations, put_incident, reads, update_stage};
+use super::{
+    PROTECTED, SSM, back, check_on, exchange, operations, put_incident, put_one, reads, update_stage,
+};
 
 const TOLD: &[(&str, &str)] = &[
     PROTECTED,
@@ -28,7 +30,7 @@ fn a_rollback_is_told_to_the_hook_the_topic_and_the_bus() {
     conversation.extend(put_incident());
     conversation.push(exchange("POST", HOOK, "put", 202, ""));
     let accepted = json!({"FailedEntryCount": 0, "Entries": [{"EventId": "e"}]}).to_string();
-    conversation.push(published());
+    conversation.extend([put_one(), published()]);
     conversation.push(exchange("POST", EVENTS, "put", 200, accepted));
     let (report, bodies) = check_on(TOLD, "sns-alarm", conversation);
     assert_eq!(report.warnings, Vec::<String>::new());
@@ -53,7 +55,7 @@ fn an_event_that_the_bus_refuses_and_a_hook_that_fails_are_told() {
     conversation.push(exchange("POST", HOOK, "put", 202, ""));
     let refused =
         json!({"FailedEntryCount": 1, "Entries": [{"ErrorCode": "NotAuthorized", "ErrorMessage": "no"}]});
-    conversation.push(published());
+    conversation.extend([put_one(), published()]);
     conversation.push(exchange("POST", EVENTS, "put", 200, refused.to_string()));
     let (report, _) = check_on(TOLD, "sns-alarm", conversation);
     assert_eq!(
