@@ -3,7 +3,11 @@
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod invariants;
 #[cfg(test)]
 mod scale;
 #[cfg(test)]
