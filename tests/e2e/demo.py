@@ -3,11 +3,13 @@
 import json
 import os
 import sys
+import time
 
-from stack import Stack, StepFailed, Timeline, stop_on_signals
+from picture import Panel, draw
+from stack import ROOT, Stack, StepFailed, Timeline, stop_on_signals
 from story import (
-    ALARM, ALARM_IS_OVER, PATIENCE, TWO_SWEEPS, Reports, Users, counted, earned, recovered, rolled_back,
-    watch_until_healthy,
+    ALARM, ALARM_IS_OVER, HEALTHY_IN_A_ROW, PATIENCE, TWO_SWEEPS, Reports, Users, counted, earned,
+    recovered, rolled_back, watch_until_healthy,
 )
 
 
@@ -28,12 +30,17 @@ def play(stack, say):
     with Users(stack) as users:
         reports = Reports(stack, users, say)
         good = release_one(stack, reports, say)
+        proven = time.monotonic()
         with users.away():
             stack.deploy(release=2)
+        deployed = time.monotonic()
         live = stack.stage()
         say(f"release 2 is live: deployment {live['deploymentId']}, variables {live['variables']}")
         recovery = watch_until_healthy(stack, users, good, say)
-        return show(stack, reports, good, recovery, say)
+        status = show(stack, reports, good, recovery, say)
+        if status == 0:
+            say(f"a picture of it: {picture(users.seen, proven, deployed, recovery)}")
+        return status
 
 
 def release_one(stack, reports, say):
@@ -65,9 +72,32 @@ def show(stack, reports, good, recovery, say):
         return 1
     say("the incident stays open until the alarm is OK again, when the errors are out of its period")
     reports.until("the alarm to be OK again", recovered, ALARM_IS_OVER)
+    recovery.mark("over", f"the alarm {ALARM} is OK again, and the incident is closed")
     say(f"from the alarm to the stage back: {recovery.after_alarm('stage_back')}; "
         f"to {counted([stack.request() for _ in range(20)])}: {recovery.after_alarm('healthy')}")
     return 0
+
+
+def picture(answers, proven, deployed, recovery):
+    """Draws what users got, the whole story above and the rollback below. Returns the file."""
+    zero = min(at for at, status in answers if status >= 500)
+    turn = [
+        (recovery.alarm, "alarm fires"),
+        (recovery.stage_back, f"stage is back, {recovery.after_alarm('stage_back')} after the alarm"),
+        (recovery.healthy, f"{HEALTHY_IN_A_ROW} good answers in a row"),
+    ]
+    whole = [
+        (proven, "release 1 is known-good; release 2 is being deployed, users wait"),
+        (deployed, "release 2 is live"),
+        (recovery.stage_back, "rolled back"),
+        (recovery.over, "alarm is OK again"),
+    ]
+    begin, end = min(answers)[0] - zero, max(answers)[0] - zero
+    near = (deployed, "release 2 is live, users come")
+    return draw(ROOT / "target" / "demo.svg", "A bad release, an alarm, and the way back", [
+        Panel("The whole story", answers, whole, zero, (begin, end + 2), 2.0),
+        Panel("The rollback", answers, [near, *turn], zero, (-3, 9), 0.5),
+    ])
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ class Users:
         self.stack = stack
         self.cloudwatch = stack.client("cloudwatch")
         self.latest = []
+        # When each answer came, and its status.
+        self.seen = []
         self.healthy_in_a_row = 0
         self.published_at = time.monotonic()
         self._failure = None
@@ -74,11 +76,16 @@ class Users:
             self._failure = failure
 
     def _send(self):
-        statuses = [self.stack.request() for _ in range(self.AT_ONCE)]
+        statuses = [self._request() for _ in range(self.AT_ONCE)]
         self.healthy_in_a_row = 0 if max(statuses) >= 500 else self.healthy_in_a_row + len(statuses)
         self.latest = statuses
         self.published_at = time.monotonic()
         self._publish(statuses)
+
+    def _request(self):
+        status = self.stack.request()
+        self.seen.append((time.monotonic(), status))
+        return status
 
     def _publish(self, statuses):
         dimensions = [
@@ -144,7 +151,7 @@ class Reports:
 
 
 class Recovery:
-    """The moments between the first error and healthy traffic; `None` where one did not come."""
+    """The moments from the first error to an alarm that is OK again; `None` where one did not come."""
 
     def __init__(self, say):
         self._say = say
@@ -152,6 +159,7 @@ class Recovery:
         self.alarm = None
         self.stage_back = None
         self.healthy = None
+        self.over = None
 
     def mark(self, moment, text, at=None):
         """Notes and tells a moment, the first time it is seen."""

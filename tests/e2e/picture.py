@@ -1,0 +1,91 @@
+"""The demo's picture: what users got, second by second, and what happened meanwhile."""
+
+import matplotlib
+from matplotlib.figure import Figure
+
+COLOURS = {"2xx": "#2f855a", "5xx": "#c53030", "other": "#b7791f"}
+INK, PAPER = "#1a202c", "#ffffff"
+# Text stays text, and the same story gives the same file.
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "apigw-rollback",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+def draw(path, title, panels):
+    """Writes the picture as SVG. `panels` are drawn one below the other."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(9.6, 3.6 * len(panels)), facecolor=PAPER, layout="constrained")
+        figure.suptitle(title, fontsize=13, fontweight="bold")
+        for axes, panel in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels):
+            panel.draw_on(axes)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, metadata={"Date": None, "Title": title})
+    return path
+
+
+class Panel:
+    """Requests per second by status in one span of time, with its moments marked."""
+
+    def __init__(self, title, answers, moments, zero, span, step):
+        """`answers` are (time, status) and `moments` (time, text); `span` is (from, to) in seconds
+        around the time `zero`, counted in steps of `step` seconds."""
+        self.title = title
+        self.answers = [(at - zero, status) for at, status in answers]
+        self.moments = sorted((at - zero, text) for at, text in moments)
+        self.start, self.end = span
+        self.step = step
+
+    def draw_on(self, axes):
+        steps = round((self.end - self.start) / self.step)
+        edges = [self.start + nth * self.step for nth in range(steps + 1)]
+        below = [0.0] * steps
+        for kind, colour in COLOURS.items():
+            rates = self._rates(kind, steps)
+            if any(rates):
+                above = [low + rate for low, rate in zip(below, rates)]
+                axes.stairs(above, edges, baseline=below, fill=True, color=colour, label=kind)
+                below = above
+        self._mark(axes, max(below, default=1.0) or 1.0)
+        axes.set_title(self.title, loc="left", fontsize=11)
+        axes.set_xlim(self.start, self.end)
+        axes.set_xlabel("seconds since users got the first error")
+        axes.set_ylabel("requests per second")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(loc="upper left", frameon=False, ncols=len(COLOURS))
+
+    def _rates(self, wanted, steps):
+        counts = [0] * steps
+        for at, status in self.answers:
+            nth = int((at - self.start) // self.step)
+            if 0 <= nth < steps and kind_of(status) == wanted:
+                counts[nth] += 1
+        return [count / self.step for count in counts]
+
+    def _mark(self, axes, highest):
+        """A line for each moment, each with its text one row below the one before it."""
+        row = highest * 0.12
+        top = highest * 1.1 + row * (len(self.moments) + 1)
+        axes.set_ylim(0, top)
+        for nth, (at, text) in enumerate(self.moments):
+            height = top - row * (nth + 1.6)
+            axes.plot([at, at], [0, height + row * 0.8], color=INK, linewidth=1, linestyle=(0, (3, 2)))
+            late = at > self.start + 0.6 * (self.end - self.start)
+            axes.annotate(
+                text, (at, height), xytext=(-5 if late else 5, 0), textcoords="offset points",
+                ha="right" if late else "left", va="bottom",
+                bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.5},
+            )
+
+
+def kind_of(status):
+    """The row of `COLOURS` that a status counts to."""
+    family = f"{status // 100}xx"
+    return family if family in COLOURS else "other"
