@@ -83,11 +83,11 @@ def picture(answers, proven, deployed, recovery):
     zero = min(at for at, status in answers if status >= 500)
     turn = [
         (recovery.alarm, "alarm fires"),
-        (recovery.stage_back, f"stage is back, {recovery.after_alarm('stage_back')} after the alarm"),
+        (recovery.stage_back, "stage is back"),
         (recovery.healthy, f"{HEALTHY_IN_A_ROW} good answers in a row"),
     ]
     whole = [
-        (proven, "release 1 is known-good; release 2 is being deployed, users wait"),
+        (proven, "release 1 is known-good; release 2 is deployed, users wait"),
         (deployed, "release 2 is live"),
         (recovery.stage_back, "rolled back"),
         (recovery.over, "alarm is OK again"),
@@ -95,7 +95,7 @@ def picture(answers, proven, deployed, recovery):
     begin, end = min(answers)[0] - zero, max(answers)[0] - zero
     near = (deployed, "release 2 is live, users come")
     return draw(ROOT / "target" / "demo.svg", "A bad release, an alarm, and the way back", [
-        Panel("The whole story", answers, whole, zero, (begin, end + 2), 2.0),
+        Panel("The whole story", answers, whole, zero, (begin, end), 2.0),
         Panel("The rollback", answers, [near, *turn], zero, (-3, 9), 0.5),
     ])
 

@@ -1,5 +1,7 @@
 """The demo's picture: what users got, second by second, and what happened meanwhile."""
 
+import math
+
 import matplotlib
 from matplotlib.figure import Figure
 
@@ -40,8 +42,9 @@ class Panel:
         self.title = title
         self.answers = [(at - zero, status) for at, status in answers]
         self.moments = sorted((at - zero, text) for at, text in moments)
-        self.start, self.end = span
         self.step = step
+        # A step begins at zero, so that none holds both what was before and what was after.
+        self.start, self.end = (math.floor(span[0] / step) * step, math.ceil(span[1] / step) * step)
 
     def draw_on(self, axes):
         steps = round((self.end - self.start) / self.step)
@@ -59,7 +62,7 @@ class Panel:
         axes.set_xlabel("seconds since users got the first error")
         axes.set_ylabel("requests per second")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(loc="upper left", frameon=False, ncols=len(COLOURS))
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), frameon=False, ncols=len(COLOURS))
 
     def _rates(self, wanted, steps):
         counts = [0] * steps
