@@ -229,7 +229,7 @@ fn every_line_for_the_command_line_tool_is_parsed() {
                 if nth % 2 == 1 { arguments.push(piece) } else { arguments.extend(piece.split_whitespace()) }
             }
             let shell = |word: &&str| ["#", "|", "||", "&&", ">"].contains(word);
-            let end = arguments.iter().position(|word| shell(word)).unwrap_or(arguments.len());
+            let end = arguments.iter().position(shell).unwrap_or(arguments.len());
             arguments.truncate(end);
             let known = is_whole || ["explain", "schema"].contains(&arguments[0]);
             assert!(!known || parsed(&arguments), "{}: apigw-rollback {line}", page.name());
