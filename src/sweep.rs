@@ -97,7 +97,9 @@ async fn read<C: Cloud>(run: &Run<'_, C>) -> Result<World, CloudError> {
     let last = [run.config.names.sweep()];
     let (parameters, guards, last) =
         tokio::join!(run.cloud.parameters_under(&path), guards::read(run), run.cloud.parameters(&last));
-    let last = last?.first().and_then(|found| records::parse::<LastSweep>(&found.value).ok());
+    // When the last sweep was is worth knowing, and not worth failing for.
+    let last = last.unwrap_or_default();
+    let last = last.first().and_then(|found| records::parse::<LastSweep>(&found.value).ok());
     let parameters = parameters?;
     let names = &run.config.names;
     let configured: BTreeSet<StageRef> = run.config.stages.iter().map(|one| one.stage.clone()).collect();
