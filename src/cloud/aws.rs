@@ -1,7 +1,11 @@
 //! The real port: the AWS SDK's clients. This file and its folder are the only users of `aws_sdk_*`.
 
 mod alarms;
+#[cfg(feature = "cli")]
+mod clinic;
 mod parts;
+#[cfg(feature = "cli")]
+mod settings;
 mod stages;
 mod v2;
 
@@ -29,6 +33,11 @@ use super::{
 use crate::alarm::{Metric, State};
 use crate::parts::{AliasRef, AliasTarget, MappingRef, MappingTarget};
 use crate::release::{Protocol, StageRef};
+
+#[cfg(feature = "cli")]
+pub use clinic::AwsClinic;
+#[cfg(feature = "cli")]
+pub use settings::{find_credentials, personal_settings};
 
 /// The clients, built once a process.
 #[derive(Clone, Debug)]
