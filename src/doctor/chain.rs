@@ -1,6 +1,8 @@
 //! What the doctor finds of the chain that every stage shares: the alarms' way to the function, the function
 //! itself, what it may do, its sweep, and who is told. Pure.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
@@ -23,7 +25,7 @@ pub(super) fn examine(config: &Config, facts: &Facts) -> Vec<Finding> {
     findings.extend(topic(config, facts));
     findings.extend(permission(config, facts));
     findings.extend(watchers(facts));
-    findings.push(role(facts));
+    findings.extend(role(facts));
     findings.push(sweep(config, facts));
     findings.push(notifications(facts));
     findings.extend(stages(facts));
@@ -253,32 +255,30 @@ fn watchers(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-fn role(facts: &Facts) -> Finding {
+fn role(facts: &Facts) -> Vec<Finding> {
     let refused = match &facts.refused {
-        Err(error) => return Finding::unknown("role", error),
+        Err(error) => return vec![Finding::unknown("role", error)],
         Ok(refused) => refused,
     };
     if !matches!(facts.function, Ok(Some(_))) {
-        return Finding::warning("role", "not checked: without the function its role is not known", "");
+        return vec![Finding::warning("role", "not checked: without the function its role is not known", "")];
     }
     if refused.is_empty() {
-        return Finding::ok(
-            "role",
-            format!("the role is allowed each of {} calls (simulated)", facts.wanted),
-        );
+        let what = format!("the role is allowed each of {} calls (simulated)", facts.wanted);
+        return vec![Finding::ok("role", what)];
     }
-    let calls: Vec<String> =
-        refused.iter().map(|want| format!("{} on {}", want.action, want.resource)).collect();
-    Finding::fault(
-        "role",
-        format!(
-            "the function's role is not allowed {} of {} calls: {}",
-            calls.len(),
-            facts.wanted,
-            calls.join("; ")
-        ),
-        "deploy the stack again, or add them to the role; a permission boundary or the organization may refuse them too",
-    )
+    let mut by_action: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for want in refused {
+        by_action.entry(want.action).or_default().push(&want.resource);
+    }
+    let told = by_action.into_iter().map(|(action, resources)| {
+        Finding::fault(
+            "role",
+            format!("the function's role is not allowed {action} on {}", resources.join(", ")),
+            "deploy the stack again, or add it to the role; a permission boundary or the organization may refuse it too",
+        )
+    });
+    told.collect()
 }
 
 fn sweep(config: &Config, facts: &Facts) -> Finding {
@@ -334,7 +334,7 @@ fn notifications(facts: &Facts) -> Finding {
                 format!("nobody has confirmed a subscription to {topic}, so nobody is told"),
                 "follow the link in the mail that SNS sent, or subscribe to the topic",
             ),
-            confirmed => Finding::ok("notifications", format!("{confirmed} subscribers are told")),
+            confirmed => Finding::ok("notifications", format!("confirmed subscriptions: {confirmed}")),
         },
     }
 }

@@ -1,7 +1,12 @@
 //! One binary for all integration tests, so that it links once.
 
+#[cfg(feature = "cli")]
+#[cfg(test)]
+mod cli;
 #[cfg(test)]
 mod corpus;
+#[cfg(test)]
+mod doctor;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]

@@ -37,7 +37,14 @@ pub async fn find_credentials(settings: &SdkConfig) -> Result<(), CloudError> {
     let Some(provider) = settings.credentials_provider() else {
         return Err(none("no credentials are set".to_owned()));
     };
-    provider.provide_credentials().await.map(|_| ()).map_err(|error| none(causes(&error)))
+    provider.provide_credentials().await.map(|_| ()).map_err(|error| {
+        let why = causes(&error);
+        // Then every place that was looked into is told, a line each, and none of them is the person's.
+        if why.contains("no credentials found in chain") {
+            return none("none in the environment, in the profile, or from the machine".to_owned());
+        }
+        none(why)
+    })
 }
 
 impl Clients {
