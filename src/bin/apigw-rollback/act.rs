@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::place::{Format, Place, Session, now, variable};
 use super::show;
-use super::trouble::{Exit, Trouble, is_denied};
+use super::trouble::{Exit, Trouble, YOURS, is_denied};
 
 /// Stages whose status is asked for at the same time: API Gateway's quota is the whole account's.
 const AT_ONCE: usize = 4;
@@ -173,7 +173,9 @@ async fn preview(session: &Session, place: &Place, order: &Order) -> Result<Opti
         return Ok(Some(told(&reports, place.format, false)));
     }
     // Standard output is for what was done.
-    let _ = write!(anstream::stderr(), "{}", show::reports(&reports));
+    for report in &reports {
+        let _ = write!(anstream::stderr(), "{}", show::before_asking(report));
+    }
     Ok(None)
 }
 
@@ -247,11 +249,7 @@ async fn send(session: &Session, command: &Command) -> Vec<Report> {
 /// stage that does not exist has no status.
 fn for_a_person(report: Report) -> Report {
     if is_denied(&report) {
-        let next = "let your own user or role do this call, or sign in again; docs/command-line.md lists what the \
-                    tool needs";
-        // The engine's advice stays first for whoever reads the report by its fields.
-        let next = report.next.iter().cloned().chain([next.to_owned()]).collect();
-        return Report { next, ..report };
+        return Report { next: vec![YOURS.to_owned()], ..report };
     }
     let is_missing =
         report.signal.kind == "status" && report.outcome == Outcome::Status && report.before.is_none();
@@ -261,14 +259,22 @@ fn for_a_person(report: Report) -> Report {
             outcome: Outcome::Rejected,
             reason: Some("no-stage"),
             message: format!("API Gateway has no such stage as {stage}"),
-            next: vec!["see which stages are protected: apigw-rollback status".to_owned()],
+            next: vec![PROTECTED.to_owned()],
             details: None,
             warnings: vec![],
             ..report
         };
     }
-    report
+    // The engine's advice is on alarms; here a person has named the stage.
+    let next = match report.reason {
+        Some("no-stage") => PROTECTED,
+        Some("ambiguous-target") => "give the API's id in the place of its name",
+        _ => return report,
+    };
+    Report { next: vec![next.to_owned()], ..report }
 }
+
+const PROTECTED: &str = "see which stages are protected: apigw-rollback status";
 
 /// Prints the reports, and gives the exit code that they mean.
 pub(crate) fn told(reports: &[Report], format: Format, as_list: bool) -> Exit {

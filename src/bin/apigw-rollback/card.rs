@@ -3,11 +3,10 @@
 use std::fmt::Write as _;
 
 use apigw_rollback::report::Report;
-use apigw_rollback::verdict::stamp;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::words::{Tone, ago, cell, drawn, lasting, painted, table, text, time};
+use super::words::{Tone, ago, cell, drawn, lasting, painted, second, second_in, table, text, time};
 
 /// One stage, a line for each fact.
 pub(crate) fn card(report: &Report, details: &Value) -> String {
@@ -42,7 +41,7 @@ pub(crate) fn overview(reports: &[Report]) -> String {
         let none = Value::Null;
         let details = report.details.as_ref().unwrap_or(&none);
         let stage = report.stage.as_ref().map(ToString::to_string).unwrap_or_default();
-        let held = text(details, "/hold/until");
+        let held = second_in(details, "/hold/until");
         let recorded = time(details, "/known_good/record/recorded_at");
         rows.add_row([
             cell(&stage, None),
@@ -146,7 +145,7 @@ fn candidate(details: &Value, now: DateTime<Utc>) -> String {
 
 fn bakes(until: DateTime<Utc>, now: DateTime<Utc>) -> String {
     if until > now {
-        return format!("bakes {} more, until {}", lasting(until - now), stamp(until));
+        return format!("bakes {} more, until {}", lasting(until - now), second(until));
     }
     "has baked: the next sweep judges it".to_owned()
 }
@@ -169,7 +168,7 @@ fn alarms(details: &Value) -> String {
             if text(alarm, "/actions_enabled") == "true" { "" } else { ", its actions are disabled" };
         let ours =
             if text(alarm, "/calls_this_function") == "true" { "" } else { ", does not call the function" };
-        let since = time(alarm, "/since").map(|at| format!(" since {}", stamp(at))).unwrap_or_default();
+        let since = time(alarm, "/since").map(|at| format!(" since {}", second(at))).unwrap_or_default();
         format!("{} {}{since}{enabled}{ours}", text(alarm, "/name"), text(alarm, "/state"))
     });
     let shown: Vec<String> = shown.collect();
@@ -195,7 +194,7 @@ fn alarms_tone(details: &Value) -> Option<Tone> {
 }
 
 fn hold(details: &Value) -> String {
-    let until = text(details, "/hold/until");
+    let until = second_in(details, "/hold/until");
     if until.is_empty() {
         return "none".to_owned();
     }

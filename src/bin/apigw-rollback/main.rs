@@ -22,7 +22,9 @@ use trouble::{Exit, Trouble};
 
 fn main() -> ExitCode {
     let exit = run(Tool::parse()).unwrap_or_else(|trouble| {
-        let _ = writeln!(anstream::stderr(), "{} {trouble}", words::painted("error:", words::Tone::Bad));
+        let error = words::painted("error: ", words::Tone::Bad);
+        let error = if matches!(trouble, Trouble::Declined(_)) { "" } else { &error };
+        let _ = writeln!(anstream::stderr(), "{error}{trouble}");
         trouble.exit()
     });
     ExitCode::from(exit.0)

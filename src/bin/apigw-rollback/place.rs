@@ -7,7 +7,7 @@ use apigw_rollback::config::Config;
 use apigw_rollback::doctor::Around;
 use apigw_rollback::run::Run;
 use aws_config::SdkConfig;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use clap::{Args, ValueEnum};
 use tokio::time::Instant;
 
@@ -65,11 +65,11 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     value.filter(|value| !value.trim().is_empty())
 }
 
-/// The time now.
+/// The time now, as fine as anybody needs it.
 pub(crate) fn now() -> DateTime<Utc> {
     #[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
-    let now = SystemTime::now();
-    now.into()
+    let now: DateTime<Utc> = SystemTime::now().into();
+    now.trunc_subsecs(3)
 }
 
 impl Session {

@@ -5,21 +5,23 @@ use std::fmt::Write as _;
 use apigw_rollback::doctor::{Finding, Level};
 use apigw_rollback::lists::OnFile;
 use apigw_rollback::report::Report;
-use apigw_rollback::verdict::stamp;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::words::{Tone, ago, cell, drawn, painted, table, text};
+use super::words::{Tone, ago, cell, drawn, painted, second, second_in, table, text};
 
 /// What was known-good when, with the rollbacks in between.
 pub(crate) fn history(report: &Report, details: &Value) -> String {
+    if details.as_array().is_none_or(Vec::is_empty) {
+        return format!("{}\n", report.message);
+    }
     let mut rows = table(&["WHEN", "WHAT", "DEPLOYMENT", "LABEL", "BY", "NOTE"]);
     for entry in details.as_array().into_iter().flatten() {
         if entry.get("rollback").is_some() {
             let by = text(entry, "/rollback/alarm");
             let lifted = if text(entry, "/rollback/lifted") == "true" { "lifted" } else { "" };
             rows.add_row([
-                cell(text(entry, "/rollback/at"), None),
+                cell(second_in(entry, "/rollback/at"), None),
                 cell("rollback", Some(Tone::Careful)),
                 cell(format!("off {}", text(entry, "/rollback/fingerprint")), None),
                 cell("", None),
@@ -31,7 +33,7 @@ pub(crate) fn history(report: &Report, details: &Value) -> String {
         let unusable = text(entry, "/unusable");
         let note = if unusable.is_empty() { text(entry, "/note") } else { unusable };
         rows.add_row([
-            cell(text(entry, "/recorded_at"), None),
+            cell(second_in(entry, "/recorded_at"), None),
             cell(format!("version {}", text(entry, "/version")), None),
             cell(text(entry, "/deployment"), None),
             cell(text(entry, "/label"), None),
@@ -61,7 +63,7 @@ pub(crate) fn incidents(all: &[OnFile], now: DateTime<Utc>) -> String {
                 continue;
             }
         };
-        let recovered = incident.recovered_at.map(|at| format!("OK since {}", stamp(at)));
+        let recovered = incident.recovered_at.map(|at| format!("OK since {}", second(at)));
         let lifted = incident.lifted_by.as_ref().map(|who| format!("lifted by {who}"));
         let is_open = recovered.is_none() && incident.alarm_at.is_some();
         rows.add_row([
@@ -84,7 +86,8 @@ pub(crate) fn incidents(all: &[OnFile], now: DateTime<Utc>) -> String {
 pub(crate) fn findings(all: &[Finding]) -> String {
     let mut rows = table(&[]);
     let mut about = None;
-    for finding in all {
+    let following = all.iter().map(|finding| finding.next.as_str()).skip(1).chain([""]);
+    for (finding, following) in all.iter().zip(following) {
         if about.as_ref() != Some(&finding.stage) {
             let name = finding.stage.as_ref().map_or("the function".to_owned(), ToString::to_string);
             rows.add_row([cell("", None), cell("", None), cell(name, Some(Tone::Quiet))]);
@@ -95,7 +98,9 @@ pub(crate) fn findings(all: &[Finding]) -> String {
             Level::Warning => Tone::Careful,
             Level::Fault => Tone::Bad,
         };
-        let next = if finding.next.is_empty() { String::new() } else { format!("\nnext: {}", finding.next) };
+        // What is to be done about several in a row is told once.
+        let is_told = finding.next.is_empty() || finding.next == following;
+        let next = if is_told { String::new() } else { format!("\nnext: {}", finding.next) };
         rows.add_row([
             cell(finding.level, Some(tone)),
             cell(finding.check, None),

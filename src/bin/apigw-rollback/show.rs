@@ -20,12 +20,23 @@ pub(crate) fn reports(reports: &[Report]) -> String {
 }
 
 fn report(report: &Report) -> String {
+    let mut shown = before_asking(report);
+    for next in report.next.iter().cloned().chain(command(report)) {
+        let _ = writeln!(shown, "  {} {next}", painted("next:", Tone::Quiet));
+    }
+    shown
+}
+
+/// The report without what to do next: that is what is asked then.
+pub(crate) fn before_asking(report: &Report) -> String {
     let mut shown = match (&report.details, report.signal.kind.as_str()) {
         (Some(details), "status") => card::card(report, details),
         (Some(details), "history") => rolls::history(report, details),
         _ => headline(report),
     };
-    shown.push_str(&beside(report));
+    for warning in &report.warnings {
+        let _ = writeln!(shown, "  {} {warning}", painted("warning:", Tone::Careful));
+    }
     shown
 }
 
@@ -40,20 +51,8 @@ fn headline(report: &Report) -> String {
     shown
 }
 
-/// The warnings, and what to do next.
-pub(crate) fn beside(report: &Report) -> String {
-    let mut shown = String::new();
-    for warning in &report.warnings {
-        let _ = writeln!(shown, "  {} {warning}", painted("warning:", Tone::Careful));
-    }
-    for next in report.next.iter().cloned().chain(command(report)) {
-        let _ = writeln!(shown, "  {} {next}", painted("next:", Tone::Quiet));
-    }
-    shown
-}
-
 /// The outcome's word, as in the JSON report.
-pub(crate) fn word(outcome: Outcome) -> String {
+fn word(outcome: Outcome) -> String {
     let word = serde_json::to_value(outcome).unwrap_or_default();
     word.as_str().unwrap_or_default().to_owned()
 }

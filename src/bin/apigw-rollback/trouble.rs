@@ -122,6 +122,9 @@ impl Trouble {
     }
 }
 
+/// What a person does about a refused call: the engine's own advice is for the function's role.
+pub(crate) const YOURS: &str = "let your own user or role do this call, or sign in again; docs/command-line.md lists what the tool needs";
+
 /// Whether a call was refused to the person, whom the engine takes for the function.
 pub(crate) fn is_denied(report: &Report) -> bool {
     let refused = |code: &str| CloudError {
@@ -132,5 +135,6 @@ pub(crate) fn is_denied(report: &Report) -> bool {
         message: String::new(),
     };
     let advice = ["AccessDenied", "ExpiredTokenException"].map(|code| refused(code).advice());
-    report.outcome == Outcome::Failed && report.next.iter().any(|next| advice.contains(&next.as_str()))
+    let is_advice = |next: &String| next == YOURS || advice.contains(&next.as_str());
+    report.outcome == Outcome::Failed && report.next.iter().any(is_advice)
 }

@@ -1,8 +1,7 @@
 //! Colours, ages and tables: how the tool speaks to people. What prints it takes the colours out again where
 //! nobody would see them.
 
-use apigw_rollback::verdict::stamp;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use serde_json::Value;
 
@@ -38,11 +37,17 @@ pub(crate) fn cell(text: impl ToString, tone: Option<Tone>) -> Cell {
     }
 }
 
+/// Below this a terminal is none, or does not tell its width.
+const NARROW: u16 = 40;
+
 /// A table without lines, as wide as the terminal; without a terminal no text is broken, so that others can read it.
 pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).enforce_styling();
     table.style_text_only();
+    if table.width().is_some_and(|width| width < NARROW) {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
     if !header.is_empty() {
         table.set_header(header.iter().map(|text| cell(text, Some(Tone::Quiet))));
     }
@@ -70,9 +75,14 @@ pub(crate) fn lasting(time: TimeDelta) -> String {
     }
 }
 
+/// A time, to the second: more of it nobody reads.
+pub(crate) fn second(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
 /// A time in the past, with how long ago it was.
 pub(crate) fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    format!("{} ({} ago)", stamp(at), lasting(now - at))
+    format!("{} ({} ago)", second(at), lasting(now - at))
 }
 
 /// A text inside a report's details; empty where there is none.
@@ -82,6 +92,11 @@ pub(crate) fn text(details: &Value, pointer: &str) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     }
+}
+
+/// A time inside a report's details, to the second; empty where there is none.
+pub(crate) fn second_in(details: &Value, pointer: &str) -> String {
+    time(details, pointer).map(second).unwrap_or_default()
 }
 
 /// A time inside a report's details.
