@@ -13,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::harness::snapshot;
 
-const STAGES: [&str; 16] = [
+const VERBS: [&str; 16] = [
     "status",
     "plan",
     "rollback",
@@ -53,7 +53,7 @@ fn ran(args: &[&str], env: &[(&str, &str)]) -> String {
 
 #[test]
 fn every_command_explains_itself_with_an_example() {
-    for verb in STAGES {
+    for verb in VERBS {
         let help = if verb.is_empty() { vec!["--help"] } else { vec![verb, "--help"] };
         let shown = ran(&help, &[]);
         assert!(shown.starts_with("exit 0\n"), "{verb}: {shown}");
@@ -130,6 +130,28 @@ fn the_tools_own_environment_can_have_the_settings() {
         shown.starts_with("exit 2\n") && shown.contains("MODE is `on`") && shown.contains("PIN is `yes`"),
         "{shown}"
     );
+}
+
+#[test]
+fn the_document_tells_every_command_exit_code_and_check() {
+    let document = include_str!("../../docs/command-line.md");
+    for verb in VERBS.iter().filter(|verb| !verb.is_empty()) {
+        assert!(document.contains(&format!("apigw-rollback {verb}")), "{verb}");
+    }
+    let help = ran(&["--help"], &[]);
+    for code in help.split("Exit codes:\n").nth(1).unwrap().lines() {
+        let (code, meaning) = code.trim().split_once("  ").unwrap();
+        let row = format!("| {code} | {meaning} |").replace("doctor:", "`doctor`:");
+        assert!(document.contains(&row), "{row}");
+    }
+    for source in [include_str!("../../src/doctor/chain.rs"), include_str!("../../src/doctor/patient.rs")] {
+        let spaced = source.split_whitespace().collect::<Vec<_>>().join(" ").replace("( ", "(");
+        for start in ["Finding::ok(\"", "Finding::warning(\"", "Finding::fault(\"", "of_reason(\""] {
+            for check in spaced.split(start).skip(1).filter_map(|rest| rest.split('"').next()) {
+                assert!(document.contains(&format!("| `{check}` |")), "{check}");
+            }
+        }
+    }
 }
 
 #[test]

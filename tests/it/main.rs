@@ -3,6 +3,9 @@
 #[cfg(feature = "cli")]
 #[cfg(test)]
 mod cli;
+#[cfg(feature = "cli")]
+#[cfg(test)]
+mod clinic;
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
