@@ -17,7 +17,7 @@ use crate::verdict::{Reason, stamp};
 /// A sweep may be this old, however often it should run; the longest rate that the template has is an hour.
 const SWEEP_AGE: TimeDelta = TimeDelta::hours(1);
 
-/// The latest sweeps, out of which the rate is told: one that was sent by hand makes a single gap shorter.
+/// The latest sweeps, out of which the rate is told.
 const SWEEPS: usize = 6;
 
 pub(super) fn examine(config: &Config, facts: &Facts) -> Vec<Finding> {
@@ -298,7 +298,11 @@ fn sweep(config: &Config, facts: &Facts) -> Finding {
         [later, earlier] => Some(*later - *earlier),
         _ => None,
     });
-    let allowed = gaps.max().map_or(SWEEP_AGE, |rate| (rate * 3).max(SWEEP_AGE));
+    let mut gaps: Vec<TimeDelta> = gaps.collect();
+    gaps.sort();
+    // The middle one: a sweep by hand makes a short gap, and an outage a long one.
+    let rate = gaps.get(gaps.len() / 2);
+    let allowed = rate.map_or(SWEEP_AGE, |rate| (*rate * 3).max(SWEEP_AGE));
     let age = facts.now - *last;
     let what = format!("the last sweep was at {}, {} min ago", stamp(*last), age.num_minutes());
     if age < allowed {

@@ -1,7 +1,7 @@
 //! What the doctor reads, all in one place. A call that fails leaves one fact unknown, not all of them.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::future::join_all;
+use futures_util::StreamExt;
 
 use super::wants::wants;
 use crate::cloud::clinic::{Clinic, FunctionNow, Subscription, Want};
@@ -19,6 +19,9 @@ use crate::verdict::Reason;
 
 /// How far back a guarding alarm's metrics are searched for samples.
 pub(super) const SAMPLED: TimeDelta = TimeDelta::hours(24);
+
+/// Stages that are read at the same time: API Gateway's quota is the whole account's, and a rollback needs it more.
+const AT_ONCE: usize = 4;
 
 /// A fact, or the call that failed.
 pub type Told<T> = Result<T, CloudError>;
@@ -122,7 +125,7 @@ pub async fn read<C: Cloud, K: Clinic>(run: &Run<'_, C>, clinic: &K, around: Aro
         topic(around.notification_topic.clone()),
         run.cloud.history(&sweep),
         watchers(run),
-        join_all(listed.into_iter().map(|stage| of_stage(run, stage))),
+        stages(run, listed),
     );
     let wanted = found.map(|found| wants(run.config, &found.arn, &stages, &around)).unwrap_or_default();
     let refused = match found {
@@ -151,6 +154,11 @@ pub async fn read<C: Cloud, K: Clinic>(run: &Run<'_, C>, clinic: &K, around: Aro
 pub(super) fn sweep_parameter(names: &Names) -> String {
     let stages = names.stages();
     format!("{}/sweep", stages.strip_suffix("/stages").unwrap_or(&stages))
+}
+
+async fn stages<C: Cloud>(run: &Run<'_, C>, listed: Vec<StageRef>) -> Vec<StageFacts> {
+    let reads = listed.into_iter().map(|stage| of_stage(run, stage));
+    futures_util::stream::iter(reads).buffered(AT_ONCE).collect().await
 }
 
 async fn of_stage<C: Cloud>(run: &Run<'_, C>, stage: StageRef) -> StageFacts {

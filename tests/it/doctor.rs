@@ -326,6 +326,11 @@ fn the_sweep_must_be_alive() {
     check(&mut shown, "an old sweep", &[], |facts, _| {
         sweep(facts, &["2026-11-20T08:55:00Z", "2026-11-20T09:00:00Z"]);
     });
+    check(&mut shown, "an old sweep after an outage", &[], |facts, _| {
+        let at =
+            ["2026-11-20T02:00:00Z", "2026-11-20T08:50:00Z", "2026-11-20T08:55:00Z", "2026-11-20T09:00:00Z"];
+        sweep(facts, &at);
+    });
     check(&mut shown, "a sweep that comes once an hour", &[], |facts, _| {
         sweep(facts, &["2026-11-20T07:20:00Z", "2026-11-20T08:20:00Z", "2026-11-20T08:21:00Z"]);
     });

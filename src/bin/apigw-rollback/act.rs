@@ -196,7 +196,14 @@ pub(crate) async fn status(
     }
     let cloud = session.cloud();
     let listed = lists::protected(&session.run(&cloud)).await;
-    let listed = listed.map_err(|error| Trouble::of(&error, &session.config().region))?;
+    let listed = match listed {
+        // Who may not list the records may still look at the stages that the settings name.
+        Err(error) if error.is_denial() && !session.config().stages.is_empty() => {
+            let _ = writeln!(anstream::stderr(), "only the configured stages are shown: {error}");
+            session.config().stages.iter().map(|one| one.stage.clone()).collect()
+        }
+        listed => listed.map_err(|error| Trouble::of(&error, &session.config().region))?,
+    };
     let mut commands = Vec::new();
     for one in listed {
         let name = StageName { api: one.api, name: one.stage };

@@ -1,6 +1,7 @@
 //! `doctor`: reads everything, prints what it finds, and exits by the worst.
 
 use apigw_rollback::doctor::{self, Finding, worst};
+use apigw_rollback::release::StageRef;
 use clap::Args;
 use serde_json::json;
 
@@ -33,16 +34,17 @@ pub(crate) async fn run(args: &Doctor) -> Result<Exit, Trouble> {
     let session = Session::open(&args.place).await?;
     let cloud = session.cloud();
     let run = session.run(&cloud);
-    let mut facts = Box::pin(doctor::read(&run, &session.clinic(), session.around())).await;
-    if let Some(stage) = &args.stage {
-        facts.stages.retain(|facts| stage.is(&facts.stage, session.config()));
-        if facts.stages.is_empty() {
-            return Err(Trouble::Usage(format!(
-                "{stage} is not protected: see `apigw-rollback status` for the stages that are"
-            )));
-        }
+    let facts = Box::pin(doctor::read(&run, &session.clinic(), session.around())).await;
+    let is_asked =
+        |about: &StageRef| args.stage.as_ref().is_none_or(|asked| asked.is(about, session.config()));
+    if let Some(stage) = args.stage.as_ref().filter(|_| !facts.stages.iter().any(|one| is_asked(&one.stage)))
+    {
+        return Err(Trouble::Stage(format!(
+            "{stage} is not protected: see `apigw-rollback status` for the stages that are"
+        )));
     }
-    let findings = doctor::examine(session.config(), &facts);
+    let mut findings = doctor::examine(session.config(), &facts);
+    findings.retain(|finding| finding.stage.as_ref().is_none_or(is_asked));
     let shown: Vec<Finding> =
         findings.iter().filter(|one| !args.quiet || one.level != doctor::Level::Ok).cloned().collect();
     let worst = worst(&findings);

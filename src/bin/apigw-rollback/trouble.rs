@@ -74,6 +74,9 @@ pub(crate) enum Trouble {
     /// Nothing was done, because a person said so.
     #[error("{0}")]
     Declined(String),
+    /// No such stage.
+    #[error("{0}")]
+    Stage(String),
     /// No credentials, or not enough.
     #[error("{0}")]
     Access(String),
@@ -89,7 +92,7 @@ impl Trouble {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::USAGE,
-            Self::Declined(_) => Exit::HELD,
+            Self::Declined(_) | Self::Stage(_) => Exit::HELD,
             Self::Access(_) => Exit::NO_ACCESS,
             Self::Function(_) => Exit::NO_FUNCTION,
             Self::Failed(_) => Exit::FAILED,
