@@ -131,6 +131,28 @@ pub enum Written {
     Exists,
 }
 
+/// One piece of news, in the words of each who reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// One line of printable ASCII, at most 100 characters: an e-mail's subject.
+    pub subject: String,
+    /// For people: e-mail, and whatever has no text of its own.
+    pub text: String,
+    /// For chat, in the schema of Amazon Q Developer in chat applications: what HTTPS subscriptions get.
+    pub chat: String,
+    /// For programs, the report as JSON: what queues and functions get.
+    pub report: String,
+}
+
+/// How much was asked of AWS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Calls.
+    pub calls: u64,
+    /// Times a call was sent again.
+    pub retries: u64,
+}
+
 /// An alarm as CloudWatch has it now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlarmNow {
@@ -268,6 +290,32 @@ pub trait Cloud: Sync {
         alarm: &str,
         since: DateTime<Utc>,
     ) -> impl Future<Output = Result<Vec<State>, CloudError>> + Send;
+
+    /// `Publish`: tells people. The texts go out by the subscription's protocol.
+    fn publish(&self, topic: &str, notice: &Notice) -> impl Future<Output = Result<(), CloudError>> + Send;
+
+    /// `PutEvents` with one event; `detail` is its JSON text.
+    fn put_event(
+        &self,
+        bus: &str,
+        kind: &str,
+        detail: &str,
+    ) -> impl Future<Output = Result<(), CloudError>> + Send;
+
+    /// `Invoke` with this JSON text. Waited for, a function that fails is an error; not waited for, it is called
+    /// asynchronously.
+    fn invoke(
+        &self,
+        function: &str,
+        payload: &str,
+        wait: bool,
+    ) -> impl Future<Output = Result<(), CloudError>> + Send;
+
+    /// `DeleteParameter`; one that is not there is no error.
+    fn delete_parameter(&self, name: &str) -> impl Future<Output = Result<(), CloudError>> + Send;
+
+    /// What this run has asked of AWS so far.
+    fn spent(&self) -> Spent;
 
     /// `GetMetricData`: how many samples these metrics had in that time, all together.
     fn samples(

@@ -1,5 +1,7 @@
 //! The settings: environment to [`Config`], pure over a getter. Every bad variable is named in one message.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +12,7 @@ use crate::release::{Protocol, StageRef};
 use crate::target::{ApiRef, is_stage_name};
 
 /// The variables, for error messages and documents.
-pub const VARIABLES: [&str; 14] = [
+pub const VARIABLES: [&str; 18] = [
     "PROTECTED_STAGES",
     "PARAMETER_PREFIX",
     "MAX_ALARM_AGE_SECONDS",
@@ -25,6 +27,10 @@ pub const VARIABLES: [&str; 14] = [
     "MAX_ROLLBACKS_A_DAY",
     "NOT_RECOVERED_SECONDS",
     "FLUSH_CACHE",
+    "NOTIFICATION_TOPIC_ARN",
+    "EVENT_BUS",
+    "HOOK_FUNCTION",
+    "HOOK_SECONDS",
 ];
 
 /// The oldest state change that is acted on, unless set otherwise, in seconds.
@@ -49,6 +55,21 @@ pub struct Config {
     pub not_recovered: TimeDelta,
     /// What a stage's policy may set otherwise.
     pub terms: Terms,
+    /// The topic on which people are told.
+    pub notify: Option<String>,
+    /// The event bus on which programs are told: its name or ARN.
+    pub bus: Option<String>,
+    /// The function that is called before and after a rollback.
+    pub hook: Option<Hook>,
+}
+
+/// A function of the user's that is called before and after a rollback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Its name or ARN.
+    pub function: String,
+    /// How long a rollback waits for it at most.
+    pub patience: Duration,
 }
 
 /// On what terms a stage's release is proven, and taken off.
@@ -148,6 +169,14 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
         TimeDelta::seconds(self.number(name, default, most).into())
     }
 
+    fn topic(&mut self, name: &str) -> Option<String> {
+        let topic = self.text(name)?;
+        if !topic.starts_with("arn:") {
+            self.wrong.push(format!("{name} is `{topic}`; it is the ARN of an SNS topic"));
+        }
+        Some(topic)
+    }
+
     fn one_of<T: Copy>(&mut self, name: &str, [first, second]: [(&str, T); 2]) -> T {
         let read = match self.text(name) {
             Some(value) if value == second.0 => Ok(second.1),
@@ -185,10 +214,24 @@ impl Config {
             missing_parts: MissingParts::Hold,
         };
         let pin = reader.one_of("PIN", [("on", true), ("off", false)]);
-        let topic = reader.text("ALARM_TOPIC_ARN");
-        if let Some(topic) = topic.as_ref().filter(|topic| !topic.starts_with("arn:")) {
-            reader.wrong.push(format!("ALARM_TOPIC_ARN is `{topic}`; it is the ARN of an SNS topic"));
+        let topic = reader.topic("ALARM_TOPIC_ARN");
+        let notify = reader.topic("NOTIFICATION_TOPIC_ARN");
+        // Told on the alarms' topic, the function would hear itself.
+        if notify.is_some() && notify == topic {
+            reader
+                .wrong
+                .push("NOTIFICATION_TOPIC_ARN is ALARM_TOPIC_ARN; take a topic of its own".to_owned());
         }
+        let bus = reader.text("EVENT_BUS");
+        if let Some(bus) = bus.as_ref().filter(|bus| bus.contains(char::is_whitespace)) {
+            reader.wrong.push(format!("EVENT_BUS is `{bus}`; it is the name or the ARN of an event bus"));
+        }
+        let patience = reader.number("HOOK_SECONDS", 3, 10);
+        let hook = reader.text("HOOK_FUNCTION");
+        if let Some(hook) = hook.as_ref().filter(|hook| hook.contains(char::is_whitespace)) {
+            reader.wrong.push(format!("HOOK_FUNCTION is `{hook}`; it is the name or the ARN of a function"));
+        }
+        let hook = hook.map(|function| Hook { function, patience: Duration::from_secs(patience.into()) });
         let not_recovered = reader.seconds("NOT_RECOVERED_SECONDS", 900, DAY);
         let region = reader.text("AWS_REGION");
         let region = region.ok_or_else(|| {
@@ -199,7 +242,7 @@ impl Config {
             return Err(BadSettings(reader.wrong));
         }
         let (names, max_age) = (Names::under(&prefix), unless_zero(age));
-        Ok(Self { stages, names, max_age, pin, region, topic, not_recovered, terms })
+        Ok(Self { stages, names, max_age, pin, region, topic, not_recovered, terms, notify, bus, hook })
     }
 
     /// The configured stages that a name or id and a stage's name could mean.
@@ -380,6 +423,10 @@ mod tests {
             ("MAX_ROLLBACKS_A_DAY", "many"),
             ("NOT_RECOVERED_SECONDS", "1.5"),
             ("FLUSH_CACHE", "yes"),
+            ("NOTIFICATION_TOPIC_ARN", "people"),
+            ("EVENT_BUS", "my bus"),
+            ("HOOK_FUNCTION", "my hook"),
+            ("HOOK_SECONDS", "60"),
         ])
         .unwrap_err();
         for name in VARIABLES {

@@ -13,7 +13,7 @@ use crate::cloud::CloudError;
 use crate::config::Config;
 use crate::release::StageRef;
 
-pub use facts::{Around, Facts, StageFacts, Told, Watcher, read};
+pub use facts::{Facts, StageFacts, Told, Watcher, read};
 pub use wants::wants;
 
 /// How bad a finding is.

@@ -8,6 +8,7 @@ use crate::alarm::{Alarm, State};
 use crate::cloud::{Cloud, CloudError};
 use crate::decide::Call;
 use crate::incident;
+use crate::metrics;
 use crate::observe::OnRecord;
 use crate::operate::operate;
 use crate::report::{Caller, Outcome, Report};
@@ -16,6 +17,7 @@ use crate::rollback::{Ask, rollback};
 use crate::run::Run;
 use crate::signal::{self, Signal};
 use crate::target::{self, Target};
+use crate::tell::tell;
 use crate::triage::{self, Bounds};
 use crate::verdict::Reason;
 
@@ -27,6 +29,8 @@ const AT_ONCE: usize = 8;
 pub struct Answer {
     /// A report for each signal and stage, in the event's order.
     pub reports: Vec<Report>,
+    /// The metrics' lines, for whoever writes to standard output.
+    pub metrics: Vec<Value>,
     failed_messages: Vec<String>,
     from_queue: bool,
 }
@@ -44,19 +48,31 @@ pub struct RunFailed {
 /// Handles one event, given as its JSON text. Never fails: see [`Answer::into_response`].
 pub async fn handle<C: Cloud>(event: &str, run: &Run<'_, C>) -> Answer {
     let event = signal::read(event);
-    let mut answer = Answer { reports: vec![], failed_messages: vec![], from_queue: event.from_queue };
+    let mut answer =
+        Answer { reports: vec![], metrics: vec![], failed_messages: vec![], from_queue: event.from_queue };
     for delivery in event.deliveries {
-        let reports = match &delivery.signal {
+        let mut reports = match &delivery.signal {
             Signal::Alarm(alarm) => on_alarm(run, alarm).await,
             Signal::Command(command) => operate(run, command).await,
             Signal::Unreadable(reason) => vec![run.no(&Caller::unknown(), reason)],
         };
+        for report in &mut reports {
+            report.trace = run.trace.map(str::to_owned);
+        }
         if reports.iter().any(|report| report.outcome.is_failure()) {
             answer.failed_messages.extend(delivery.messages);
         }
         reports.iter().for_each(Report::log);
         answer.reports.extend(reports);
     }
+    // Telling comes last: every stage is served before anybody reads of the first.
+    let before: usize = answer.reports.iter().map(|report| report.warnings.len()).sum();
+    tell(run, &mut answer.reports).await;
+    let after: usize = answer.reports.iter().map(|report| report.warnings.len()).sum();
+    let function = run.function_name();
+    answer.metrics = answer.reports.iter().map(|report| metrics::of_report(report, function)).collect();
+    let seconds = run.began.elapsed().as_secs_f64();
+    answer.metrics.push(metrics::of_run(run.clock(), function, seconds, run.cloud.spent(), after - before));
     answer
 }
 

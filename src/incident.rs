@@ -6,89 +6,167 @@ use crate::cloud::{Cloud, CloudError, Write, Written};
 use crate::observe::OnRecord;
 use crate::plan::Plan;
 use crate::records::{self, Incident, Past, Rollbacks, SCHEMA};
-use crate::release::StageRef;
+use crate::release::{Release, StageRef};
 use crate::report::{Caller, Outcome, Report};
 use crate::run::Run;
 use crate::verdict::{Reason, stamp};
 
-/// Two runs of one incident are seconds apart: duplicate deliveries, or two alarms of one bad release. An
-/// older incident of the same release means that somebody brought the release back.
+/// Two runs of one incident are seconds apart: duplicate deliveries, or two alarms of one bad release.
 const SAME_INCIDENT: TimeDelta = TimeDelta::minutes(10);
+
+/// Whether the stage was put back so lately that an alarm which finds nothing to do is about the same incident.
+#[must_use]
+pub fn is_fresh(rollbacks: &Rollbacks, now: DateTime<Utc>) -> bool {
+    rollbacks.past.iter().any(|past| now.signed_duration_since(past.at) < SAME_INCIDENT)
+}
 
 /// What became of opening an incident.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Opened {
     /// It is on record, by this run.
-    Ours,
+    Ours(Box<Incident>),
     /// Another run of the same incident was first.
     Rival(Box<Incident>),
+    /// It is not on record, for this reason.
+    No(Box<Incident>, String),
 }
 
-/// Puts a rollback on record: the incident, which one run only creates, and the stage's list of rollbacks.
-///
-/// # Errors
-/// A sentence on what is not on record. The stage is back all the same.
-pub async fn open<C: Cloud>(
+/// The incident that a plan ends.
+#[must_use]
+pub fn of<C: Cloud>(
     run: &Run<'_, C>,
     plan: &Plan,
-    on_record: &OnRecord,
+    since: Option<DateTime<Utc>>,
     caller: &Caller,
-) -> Result<Opened, String> {
-    let name = run.config.names.incident(&plan.stage, &plan.from.fingerprint());
-    let incident = Incident {
+) -> Incident {
+    Incident {
         schema: SCHEMA,
         stage: plan.stage.clone(),
         bad: plan.from.clone(),
         good: plan.to.clone(),
         version: plan.version,
         at: run.clock(),
+        since,
+        undone: false,
         by: caller.name.clone().unwrap_or_else(|| "operator".to_owned()),
+        by_alarm: caller.is_alarm(),
         alarm_at: caller.changed_at,
         // A reason can be long; the record must fit.
         why: caller.why.as_deref().unwrap_or_default().replace("{{", "{ {").chars().take(500).collect(),
         run: run.id.to_owned(),
         recovered_at: None,
         lifted_by: None,
-    };
-    if let Some(rival) = claim(run, &name, &incident).await? {
-        return Ok(Opened::Rival(Box::new(rival)));
     }
-    let past = Past {
-        at: incident.at,
-        fingerprint: plan.from.fingerprint(),
-        alarm: caller.name.clone().filter(|_| caller.is_alarm()),
-        alarm_at: caller.changed_at,
-        recovered_at: None,
-        lifted: false,
-    };
-    if let Some(unreadable) = &on_record.unreadable {
-        return Err(format!("the list of rollbacks is not up to date: {unreadable}"));
+}
+
+/// Opens an incident: one run only creates its record. It is opened beside the rollback and not before it, which
+/// would cost a round trip; whoever dies in between is made up for by the sweep.
+pub async fn open<C: Cloud>(run: &Run<'_, C>, incident: Incident) -> Opened {
+    match claim(run, &incident).await {
+        Ok(None) => Opened::Ours(Box::new(incident)),
+        Ok(Some(rival)) => Opened::Rival(Box::new(rival)),
+        Err(why) => Opened::No(Box::new(incident), why),
     }
-    store_list(run, &plan.stage, &on_record.rollbacks.clone().with(past)).await.map(|()| Opened::Ours)
 }
 
 /// Creates the incident's record. `Some` is the rival that created it first.
-async fn claim<C: Cloud>(
-    run: &Run<'_, C>,
-    name: &str,
-    incident: &Incident,
-) -> Result<Option<Incident>, String> {
+async fn claim<C: Cloud>(run: &Run<'_, C>, incident: &Incident) -> Result<Option<Incident>, String> {
+    let name = run.config.names.incident(&incident.stage, &incident.bad.fingerprint());
     let value = records::print(incident)?;
-    if let Written::Version(_) =
-        run.cloud.put_parameter(name, &value, Write::Create).await.map_err(|error| told(&error))?
-    {
+    let put = async |write| run.cloud.put_parameter(&name, &value, write).await.map_err(|e| told(&e));
+    if let Written::Version(_) = put(Write::Create).await? {
         return Ok(None);
     }
-    match read(run, name).await.map_err(|error| told(&error))?? {
-        Some(rival) if incident.at.signed_duration_since(rival.at).abs() < SAME_INCIDENT => Ok(Some(rival)),
-        _ => run
-            .cloud
-            .put_parameter(name, &value, Write::Overwrite)
-            .await
-            .map_err(|error| told(&error))
-            .map(|_| None),
+    let found = run.cloud.parameters(std::slice::from_ref(&name)).await.map_err(|error| told(&error))?;
+    let found = found.first().ok_or_else(|| format!("the parameter `{name}` is there and cannot be read"))?;
+    let before: Incident =
+        records::parse(&found.value).map_err(|why| format!("the parameter `{name}` {why}"))?;
+    if is_same(incident, &before) {
+        return Ok(Some(before));
+    }
+    // Somebody brought the release back, or a step was refused last time. SSM counts the versions, and the next
+    // one is one run's alone.
+    match put(Write::Overwrite).await? {
+        Written::Version(version) if version == found.version + 1 => Ok(None),
+        Written::Version(_) | Written::Exists => Ok(Some(before)),
     }
 }
+
+fn is_same(incident: &Incident, before: &Incident) -> bool {
+    let close = incident.at.signed_duration_since(before.at).abs() < SAME_INCIDENT;
+    let as_live = match (incident.since, before.since) {
+        (Some(ours), Some(theirs)) => ours == theirs,
+        _ => true,
+    };
+    close && as_live && !before.undone
+}
+
+/// Puts a rollback on the stage's list, by which the guards know of it.
+///
+/// # Errors
+/// A sentence on what is not on record. The stage is back all the same.
+pub async fn list<C: Cloud>(
+    run: &Run<'_, C>,
+    on_record: &OnRecord,
+    incident: &Incident,
+) -> Result<(), String> {
+    if let Some(unreadable) = &on_record.unreadable {
+        return Err(format!("the list of rollbacks is not up to date: {unreadable}"));
+    }
+    store_list(run, &incident.stage, &on_record.rollbacks.clone().with(past(incident))).await
+}
+
+/// What all reports of one rollback have in common.
+#[must_use]
+pub fn news(fingerprint: &str, at: DateTime<Utc>) -> String {
+    format!("{fingerprint} {}", stamp(at))
+}
+
+/// An incident's entry on the list.
+#[must_use]
+pub fn past(incident: &Incident) -> Past {
+    Past {
+        at: incident.at,
+        fingerprint: incident.bad.fingerprint(),
+        alarm: Some(incident.by.clone()).filter(|_| incident.by_alarm),
+        alarm_at: incident.alarm_at,
+        recovered_at: incident.recovered_at,
+        lifted: incident.lifted_by.is_some(),
+    }
+}
+
+/// Marks an incident as one that nothing came of. Returns what went wrong.
+pub async fn withdraw<C: Cloud>(run: &Run<'_, C>, incident: Incident) -> Option<String> {
+    let name = run.config.names.incident(&incident.stage, &incident.bad.fingerprint());
+    overwrite(run, &name, &Incident { undone: true, ..incident }).await.err()
+}
+
+/// The incidents that are not on the stage's list though the stage is back: their runs died in between, or lost
+/// their entry to another run's. The list keeps the latest rollbacks only, so older ones are not missed.
+pub fn unlisted<'a>(
+    on_record: &'a OnRecord,
+    incidents: &'a [Incident],
+    live: &'a Release,
+    now: DateTime<Utc>,
+) -> impl Iterator<Item = &'a Incident> {
+    let past = &on_record.rollbacks.past;
+    let oldest = past.first().filter(|_| past.len() >= Rollbacks::KEPT).map(|oldest| oldest.at);
+    incidents.iter().filter(move |incident| {
+        let age = now.signed_duration_since(incident.at);
+        let fingerprint = incident.bad.fingerprint();
+        let is_listed = past.iter().any(|past| past.fingerprint == fingerprint && past.at == incident.at);
+        // Who opened it a moment ago may still be at it.
+        age > A_RUN
+            && age < TimeDelta::days(1)
+            && oldest.is_none_or(|oldest| incident.at > oldest)
+            && !is_listed
+            && !incident.undone
+            && incident.good == *live
+    })
+}
+
+/// No run takes longer: the function's time-out is a minute.
+const A_RUN: TimeDelta = TimeDelta::minutes(2);
 
 /// The incident of this name. The inner error says why there is one that cannot be read.
 async fn read<C: Cloud>(
@@ -122,7 +200,7 @@ pub async fn quarantine<C: Cloud>(
 ) -> Result<Option<String>, CloudError> {
     Ok(match read(run, &run.config.names.incident(stage, fingerprint)).await? {
         Ok(incident) => incident
-            .filter(|incident| incident.lifted_by.is_none())
+            .filter(|incident| incident.lifted_by.is_none() && !incident.undone)
             .map(|incident| format!("it was taken off at {} by `{}`", stamp(incident.at), incident.by)),
         Err(unreadable) => Some(unreadable),
     })
@@ -175,7 +253,13 @@ pub async fn recovered<C: Cloud>(
         since(last.alarm_at)
     );
     let report = run.report(caller, Outcome::Recovered, message).on(stage);
-    Some(Report { incident: Some(name), warnings, ..report })
+    Some(Report {
+        incident: Some(name),
+        warnings,
+        since: Some(last.at),
+        news: Some(news(&last.fingerprint, last.at)),
+        ..report
+    })
 }
 
 async fn overwrite<C: Cloud>(run: &Run<'_, C>, name: &str, incident: &Incident) -> Result<(), String> {

@@ -27,6 +27,7 @@ pub mod verdict;
 
 pub mod apply;
 pub mod decide;
+pub mod hook;
 pub mod incident;
 pub mod observe;
 pub mod plan;
@@ -49,7 +50,10 @@ pub mod tend;
 
 pub mod cloud;
 pub mod config;
+pub mod metrics;
+pub mod notice;
 pub mod parts;
 pub mod records;
 pub mod release;
 pub mod report;
+pub mod tell;

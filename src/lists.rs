@@ -52,5 +52,5 @@ pub async fn incidents<C: Cloud>(run: &Run<'_, C>, stage: &StageRef) -> Result<V
 
 /// The path above a stage's incidents.
 fn path(names: &Names, stage: &StageRef) -> String {
-    names.incident(stage, "").trim_end_matches('/').to_owned()
+    names.all_incidents(stage).trim_end_matches('/').to_owned()
 }

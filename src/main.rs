@@ -1,5 +1,6 @@
 //! The Lambda function: clients once, then one run an event.
 
+use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use apigw_rollback::cloud::aws::{Clients, load_settings};
@@ -35,18 +36,28 @@ async fn main() -> Result<(), Error> {
             cloud: &clients.until(deadline),
             config,
             id: &context.request_id,
+            trace: context.xray_trace_id.as_deref(),
             function: Some(function.as_str()).filter(|arn| arn.starts_with("arn:")),
             now: now.into(),
             began,
             deadline,
         };
         let answer = Box::pin(handle(event.payload.get(), &run)).await;
+        write_lines(&answer.metrics);
         answer.into_response().map_err(|RunFailed { kind, message }| Diagnostic {
             error_type: kind.to_owned(),
             error_message: message,
         }) as Result<Value, Diagnostic>
     }))
     .await
+}
+
+/// Metrics are not logged at a level, and a line that cannot be written is no reason to fail.
+fn write_lines(lines: &[Value]) {
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        writeln!(out, "{line}").ok();
+    }
 }
 
 /// One JSON object a line, at the level that the function's logging configuration asks for.

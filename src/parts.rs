@@ -12,6 +12,7 @@ use crate::release::Protocol;
 /// An alias of a Lambda function, written `orders:live`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct AliasRef {
     /// The function's name or its ARN.
     pub function: String,
@@ -21,6 +22,7 @@ pub struct AliasRef {
 
 /// What an alias points at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct AliasTarget {
     /// The function's version.
     pub version: String,
@@ -32,6 +34,7 @@ pub struct AliasTarget {
 /// A mapping of a custom domain, written `api.example.com/orders`, or `api.example.com` for its root.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct MappingRef {
     /// The domain's name.
     pub domain: String,
@@ -41,6 +44,7 @@ pub struct MappingRef {
 
 /// What a mapping points at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct MappingTarget {
     /// The API's id.
     pub api: String,

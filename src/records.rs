@@ -55,8 +55,18 @@ pub struct Incident {
     pub version: i64,
     /// When the stage was put back.
     pub at: DateTime<Utc>,
+    /// Since when the bad release was live, as API Gateway has it: what tells this incident from one before, if
+    /// somebody brings the release back.
+    #[serde(default)]
+    pub since: Option<DateTime<Utc>>,
+    /// Whether nothing came of it: a step was refused, and what was done is undone.
+    #[serde(default)]
+    pub undone: bool,
     /// The alarm's name, or who commanded it.
     pub by: String,
+    /// Whether it was an alarm.
+    #[serde(default)]
+    pub by_alarm: bool,
     /// When the alarm fired.
     pub alarm_at: Option<DateTime<Utc>>,
     /// The alarm's or the person's reason.
@@ -187,6 +197,19 @@ impl Rollbacks {
     }
 }
 
+/// The last sweep that went through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastSweep {
+    /// The record's schema.
+    pub schema: u32,
+    /// When it began.
+    pub at: DateTime<Utc>,
+    /// The run.
+    pub run: String,
+    /// How many stages it looked after.
+    pub stages: usize,
+}
+
 /// The index of an API's name: which ids have it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameIndex {
@@ -224,6 +247,10 @@ impl Stored for Hold {
 
 impl Stored for Policy {
     const WHAT: &'static str = "policy";
+}
+
+impl Stored for LastSweep {
+    const WHAT: &'static str = "time of a sweep";
 }
 
 impl Stored for Rollbacks {
@@ -330,10 +357,34 @@ impl Names {
         Some((text(segments.next()?)?, text(segments.next()?)?))
     }
 
+    /// How the names of a stage's incidents begin.
+    #[must_use]
+    pub fn all_incidents(&self, stage: &StageRef) -> String {
+        self.of_stage(stage, "incidents/")
+    }
+
     /// The incident of a release on a stage.
     #[must_use]
     pub fn incident(&self, stage: &StageRef, fingerprint: &str) -> String {
         self.of_stage(stage, &format!("incidents/{fingerprint}"))
+    }
+
+    /// The mark that people were told something of this key.
+    #[must_use]
+    pub fn told(&self, key: &str) -> String {
+        format!("{}/{key}", self.all_told())
+    }
+
+    /// The path above all such marks.
+    #[must_use]
+    pub fn all_told(&self) -> String {
+        format!("{}/told", self.prefix)
+    }
+
+    /// When the last sweep went through.
+    #[must_use]
+    pub fn sweep(&self) -> String {
+        format!("{}/sweep", self.prefix)
     }
 
     /// The index of an API's name.

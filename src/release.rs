@@ -14,6 +14,7 @@ pub const PARKED_SUFFIX: &str = "-known-good";
 /// What kind of API a stage belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub enum Protocol {
     /// A REST API (`apigateway`).
     #[default]
@@ -36,6 +37,7 @@ impl fmt::Display for Protocol {
 
 /// A stage.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct StageRef {
     /// The kind of its API.
     pub protocol: Protocol,
@@ -81,6 +83,7 @@ impl fmt::Display for StageRef {
 
 /// All that decides what a stage serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Release {
     /// The deployment's id.
     pub deployment: String,
@@ -100,6 +103,7 @@ pub struct Release {
 
 /// A canary on a REST stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Canary {
     /// The canary's deployment; API Gateway may leave it out.
     pub deployment: Option<String>,

@@ -13,6 +13,7 @@ use crate::verdict::{Kind, Reason};
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub enum Outcome {
     /// The stage was put back.
     RolledBack,
@@ -55,11 +56,14 @@ impl Outcome {
 /// What happened in one run, and why.
 #[must_use = "every run is reported"]
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Report {
     /// The report's schema.
     pub schema: u32,
     /// The run: Lambda's request id.
     pub run: String,
+    /// The run's trace in X-Ray.
+    pub trace: Option<String>,
     /// When the run ended.
     pub at: DateTime<Utc>,
     /// How it ended.
@@ -82,8 +86,17 @@ pub struct Report {
     pub version: Option<i64>,
     /// The parameter with the incident's record.
     pub incident: Option<String>,
+    /// Since when what the run found has been so: the release that was taken off live, a recovered stage back, the
+    /// last sweep over.
+    pub since: Option<DateTime<Utc>>,
     /// Seconds from the alarm's state change to the end of the run.
     pub seconds_since_alarm: Option<f64>,
+    /// Whether another run dealt with the same a moment ago, so that nobody needs to hear of this one.
+    #[serde(skip)]
+    pub handled: bool,
+    /// What this report has in common with others of the same news, of which people hear once.
+    #[serde(skip)]
+    pub news: Option<String>,
     /// What went wrong beside the main thing.
     pub warnings: Vec<String>,
     /// `status`: the facts.
@@ -92,6 +105,7 @@ pub struct Report {
 
 /// What called.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Caller {
     /// `alarm`, the command's word, or `unknown`.
     pub kind: String,
@@ -138,6 +152,7 @@ impl Report {
         Self {
             schema: 1,
             run: run.to_owned(),
+            trace: None,
             at,
             outcome,
             reason: None,
@@ -149,8 +164,11 @@ impl Report {
             after: None,
             version: None,
             incident: None,
+            since: None,
             #[expect(clippy::cast_precision_loss, reason = "milliseconds of minutes fit a float exactly")]
             seconds_since_alarm: since.map(|since| since.num_milliseconds() as f64 / 1000.0),
+            handled: false,
+            news: None,
             warnings: vec![],
             details: None,
         }
@@ -193,19 +211,49 @@ impl Report {
         }
     }
 
+    /// The JSON schema of reports, as they are sent to queues, functions and event buses.
+    #[cfg(feature = "cli")]
+    #[must_use]
+    pub fn schema() -> Value {
+        schemars::schema_for!(Self).to_value()
+    }
+
     /// Writes the run's one log line: the few fields to search by, and the whole as JSON.
     pub fn log(&self) {
         let whole = serde_json::to_string(self).unwrap_or_else(|error| error.to_string());
         let outcome = serde_json::to_value(self.outcome).unwrap_or_default();
         let outcome = outcome.as_str().unwrap_or_default();
         let stage = self.stage.as_ref().map(ToString::to_string).unwrap_or_default();
-        let (reason, alarm) =
-            (self.reason.unwrap_or_default(), self.signal.name.as_deref().unwrap_or_default());
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let (alarm, trace, incident) = (text(&self.signal.name), text(&self.trace), text(&self.incident));
+        let reason = self.reason.unwrap_or_default();
         let Self { run, message: what, .. } = self;
         if self.outcome.is_failure() {
-            tracing::error!(outcome, reason, stage, alarm, run, what, report = whole, "report");
+            tracing::error!(
+                outcome,
+                reason,
+                stage,
+                alarm,
+                incident,
+                run,
+                trace,
+                what,
+                report = whole,
+                "report"
+            );
         } else {
-            tracing::info!(outcome, reason, stage, alarm, run, what, report = whole, "report");
+            tracing::info!(
+                outcome,
+                reason,
+                stage,
+                alarm,
+                incident,
+                run,
+                trace,
+                what,
+                report = whole,
+                "report"
+            );
         }
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::apply::{Applied, Refusal, apply};
 use crate::cloud::{Cache, Cloud, CloudError, Deployment, Write};
 use crate::decide::{Call, Decision, check, decide};
+use crate::hook;
 use crate::incident::{self, Opened};
 use crate::observe::{Observed, OnRecord, observe, usable};
 use crate::pin;
@@ -39,6 +40,19 @@ enum Pass {
     NoWayBack(i64, Box<Report>),
 }
 
+/// What earlier passes of a run did.
+#[derive(Default)]
+struct Way {
+    /// The first plan whose steps were begun; its whole way is what is reported.
+    first: Option<Box<Plan>>,
+    /// The incident of that plan.
+    opened: Option<Opened>,
+    /// Whether the hook was called.
+    hooked: bool,
+    /// What went wrong beside the main thing.
+    warnings: Vec<String>,
+}
+
 /// Puts one stage back, if it should be.
 pub async fn rollback<C: Cloud>(run: &Run<'_, C>, stage: &StageRef, ask: Ask<'_>, caller: &Caller) -> Report {
     let mut waits = ExponentialBuilder::default()
@@ -47,10 +61,10 @@ pub async fn rollback<C: Cloud>(run: &Run<'_, C>, stage: &StageRef, ask: Ask<'_>
         .without_max_times()
         .with_jitter()
         .build();
-    let mut tried = None;
+    let mut way = Way::default();
     let mut asked = ask;
     loop {
-        let again = match pass(run, stage, asked, caller, &mut tried).await {
+        let again = match pass(run, stage, asked, caller, &mut way).await {
             Pass::Over(report) => return report.on(stage),
             Pass::NoWayBack(_, report) if ask.version.is_some() => return report.on(stage),
             Pass::NoWayBack(version, report) => match older(run, stage, version).await {
@@ -76,7 +90,7 @@ async fn pass<C: Cloud>(
     stage: &StageRef,
     ask: Ask<'_>,
     caller: &Caller,
-    tried: &mut Option<Box<Plan>>,
+    way: &mut Way,
 ) -> Pass {
     let over = |report| Pass::Over(Box::new(report));
     let alarm = match ask.call {
@@ -84,18 +98,20 @@ async fn pass<C: Cloud>(
         Call::Operator { .. } | Call::Imagined => None,
     };
     let observed = match observe(run.cloud, run.config, stage, ask.version, alarm).await {
-        Ok(observed) => without_our_change(observed, tried.as_deref()),
+        Ok(observed) => without_our_change(observed, way.first.as_deref()),
         Err(error) => return over(run.failed(caller, &error)),
     };
     let terms = run.config.terms.under(&observed.on_record.policy);
-    let plan = match (decide(ask.call, &observed, &terms, run.now), tried.take()) {
+    // What is begun is finished, also if the alarm has cleared because of the first step.
+    let call = if is_begun(way, &observed) { Call::Operator { force: true } } else { ask.call };
+    let plan = match (decide(call, &observed, &terms, run.now), way.first.take()) {
         // An earlier call of this run had its effect, and only its answer was lost.
         (Decision::Hold(Reason::AlreadyKnownGood { .. }), Some(plan)) => {
-            return over(healed(run, &plan, ask, &observed, caller).await);
+            return over(healed(run, &plan, ask, &observed, caller, way).await);
         }
         (Decision::Hold(reason), _) => return held(run, caller, &reason, &observed),
-        (Decision::Act(plan), before) => {
-            *tried = before;
+        (Decision::Act(plan), first) => {
+            way.first = first;
             plan
         }
     };
@@ -106,17 +122,34 @@ async fn pass<C: Cloud>(
         let message = format!("{stage} would be put back: {plan}");
         return over(run.report(caller, Outcome::WouldRollBack, message).with_plan(&plan));
     }
-    let applied = apply(run.cloud, &plan).await;
+    if !std::mem::replace(&mut way.hooked, true) {
+        way.warnings.extend(hook::before(run, &plan, caller).await);
+    }
     // Where an earlier pass of this run did some of the way, the whole way is what happened.
-    let whole = tried.take().filter(|first| first.to == plan.to && first.is_on_its_way(&plan.from));
-    let whole = whole.unwrap_or(plan);
+    let whole = way.first.take().filter(|first| first.to == plan.to && first.is_on_its_way(&plan.from));
+    let opened = way.opened.take().filter(|_| whole.is_some());
+    let whole = whole.unwrap_or_else(|| plan.clone());
+    let since = observed.live.as_ref().and_then(|live| live.updated_at);
+    let open = async {
+        match opened {
+            Some(opened) => opened,
+            None => incident::open(run, incident::of(run, &whole, since, caller)).await,
+        }
+    };
+    let (applied, opened) = tokio::join!(biased; apply(run.cloud, &plan), open);
+    way.opened = Some(opened);
     match applied {
-        Applied::Done => over(healed(run, &whole, ask, &observed, caller).await),
+        Applied::Done => over(healed(run, &whole, ask, &observed, caller, way).await),
         Applied::Again(error) => {
-            *tried = Some(whole);
+            way.first = Some(whole);
             Pass::Again(error)
         }
-        Applied::Refused { why, undone } => refused(run, caller, &observed, &whole, why, &undone),
+        Applied::Refused { why, undone } => {
+            if let Some(Opened::Ours(incident)) = way.opened.take() {
+                way.warnings.extend(incident::withdraw(run, *incident).await);
+            }
+            refused(run, caller, &observed, &whole, why, &undone)
+        }
         Applied::Broken(what) => {
             let message = format!("{stage} was to be put back: {whole}; {what}");
             let report = run.report(caller, Outcome::NeedsHuman, message).with_plan(&whole);
@@ -153,6 +186,12 @@ fn refused<C: Cloud>(
     }
 }
 
+/// Whether an earlier pass of this run did a part of the way, and nobody else anything.
+fn is_begun(way: &Way, observed: &Observed) -> bool {
+    let (Some(first), Some(live)) = (&way.first, &observed.live) else { return false };
+    live.release != first.from && first.is_on_its_way(&live.release)
+}
+
 /// Where this run did a part of the way, the stage's last change is ours: it must not look like somebody's fix
 /// that came after the alarm.
 fn without_our_change(mut observed: Observed, tried: Option<&Plan>) -> Observed {
@@ -167,7 +206,9 @@ fn without_our_change(mut observed: Observed, tried: Option<&Plan>) -> Observed 
 
 fn held<C: Cloud>(run: &Run<'_, C>, caller: &Caller, reason: &Reason, observed: &Observed) -> Pass {
     let live = observed.live.as_ref().map(|live| live.release.clone());
-    let report = Box::new(Report { before: live.clone(), after: live, ..run.no(caller, reason) });
+    let handled = matches!(reason, Reason::AlreadyKnownGood { .. })
+        && incident::is_fresh(&observed.on_record.rollbacks, run.now);
+    let report = Box::new(Report { before: live.clone(), after: live, handled, ..run.no(caller, reason) });
     if let Reason::KnownGoodMissing { version, .. } = reason {
         return Pass::NoWayBack(*version, report);
     }
@@ -208,24 +249,34 @@ async fn healed<C: Cloud>(
     ask: Ask<'_>,
     observed: &Observed,
     caller: &Caller,
+    way: &mut Way,
 ) -> Report {
     let parameter = run.config.names.incident(&plan.stage, &plan.from.fingerprint());
     let on_record = &observed.on_record;
-    let (opened, mut warnings) =
-        tokio::join!(incident::open(run, plan, on_record, caller), flush(run, plan, observed));
-    match opened {
-        Ok(Opened::Ours) => {}
-        Ok(Opened::Rival(rival)) => {
+    let mut warnings = std::mem::take(&mut way.warnings);
+    let incident = match way.opened.take() {
+        Some(Opened::Rival(rival)) => {
             let reason = Reason::AlreadyKnownGood {
                 deployment: plan.to.deployment.clone(),
                 version: plan.version,
                 by: Some(format!("run {} put it back at {}", rival.run, stamp(rival.at))),
             };
             let report = run.no(caller, &reason).with_plan(plan);
-            return Report { incident: Some(parameter), ..report };
+            return Report { incident: Some(parameter), warnings, handled: true, ..report };
         }
-        Err(why) => warnings.push(why),
-    }
+        Some(Opened::Ours(incident)) => incident,
+        Some(Opened::No(incident, why)) => {
+            warnings.push(why);
+            incident
+        }
+        None => Box::new(incident::of(run, plan, None, caller)),
+    };
+    let (listed, flushed, hooked) = tokio::join!(
+        incident::list(run, on_record, &incident),
+        flush(run, plan, observed),
+        hook::after(run, plan, caller)
+    );
+    warnings.extend(listed.err().into_iter().chain(flushed).chain(hooked));
     // An older version that was gone back to is the known-good release from now on.
     if let (Some(_), Some((_, record))) = (ask.version, on_record.good()) {
         warnings.extend(renew(run, plan, record).await);
@@ -243,7 +294,10 @@ async fn healed<C: Cloud>(
     }
     let message = format!("{} is back: {plan}", plan.stage);
     let report = run.report(caller, Outcome::RolledBack, message).with_plan(plan);
-    Report { next: advice(plan, caller), incident: Some(parameter), warnings, ..report }
+    let live = observed.live.as_ref().and_then(|live| live.updated_at);
+    let since = on_record.candidate_for(&plan.from).map(|candidate| candidate.first_seen).or(live);
+    let news = Some(incident::news(&incident.bad.fingerprint(), incident.at));
+    Report { next: advice(plan, caller), incident: Some(parameter), warnings, since, news, ..report }
 }
 
 /// Flushes the caches that are on, if the plan says so. Returns what went wrong.

@@ -17,6 +17,8 @@ pub struct Run<'a, C> {
     pub config: &'a Config,
     /// Lambda's request id.
     pub id: &'a str,
+    /// The run's trace in X-Ray, where there is one.
+    pub trace: Option<&'a str>,
     /// The function's own ARN without a qualifier, where known.
     pub function: Option<&'a str>,
     /// The time the run began.
@@ -32,6 +34,12 @@ impl<C: Cloud> Run<'_, C> {
     #[must_use]
     pub fn account(&self) -> Option<&str> {
         self.function.and_then(|arn| arn.split(':').nth(4)).filter(|account| !account.is_empty())
+    }
+
+    /// The function's name, for commands and metrics.
+    #[must_use]
+    pub fn function_name(&self) -> &str {
+        self.function.and_then(|arn| arn.split(':').nth(6)).unwrap_or("apigw-rollback")
     }
 
     /// The time now, for reports: decisions use [`Run::now`].

@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::cloud::{Cloud, CloudError, LiveStage, Parameter};
+use crate::cloud::{Cloud, CloudError, LiveStage, Parameter, Write};
 use crate::guards::{self, Guard};
 use crate::observe::OnRecord;
-use crate::records::{self, Candidate, Names, Record};
+use crate::records::{self, Candidate, Incident, LastSweep, Names, Record, SCHEMA};
 use crate::release::{Protocol, StageRef};
 use crate::report::{Caller, Outcome, Report};
 use crate::run::Run;
+use crate::tell::forget;
 use crate::tend::{Facts, tend};
 
 /// API Gateway lets 10 requests a second through, with a burst of 40, for the whole account and region.
@@ -30,8 +32,10 @@ pub async fn sweep<C: Cloud>(run: &Run<'_, C>, caller: &Caller) -> Vec<Report> {
         Ok(world) => world,
         Err(error) => return vec![run.failed(caller, &error)],
     };
-    let facts = |(stage, on_record)| Facts { stage, on_record, stages: &world.stages, guards: &world.guards };
-    let mut all: Vec<Facts<'_>> = world.on_record.iter().map(facts).collect();
+    let mut all: Vec<Facts<'_>> = Vec::new();
+    for (stage, (on_record, incidents)) in &world.on_record {
+        all.push(Facts { stage, on_record, incidents, stages: &world.stages, guards: &world.guards });
+    }
     // Where an alarm is in ALARM, users wait; what must bake can bake a little longer.
     all.sort_by_key(|facts| !facts.is_alarmed(run));
     let mut reports = Vec::new();
@@ -62,21 +66,38 @@ pub async fn sweep<C: Cloud>(run: &Run<'_, C>, caller: &Caller) -> Vec<Report> {
         reports.len()
     );
     let swept = run.report(caller, Outcome::Swept, message);
-    reports.push(Report { details: Some(json!(details)), ..swept });
+    let (noted, forgotten) = tokio::join!(note_sweep(run, all.len()), forget(run));
+    let warnings = [noted.err(), forgotten.err()].into_iter().flatten().map(|error| error.to_string());
+    let warnings = warnings.collect();
+    reports.push(Report { details: Some(json!(details)), since: world.last, warnings, ..swept });
     reports
 }
 
+/// Notes that a sweep went through, for whoever asks whether they still do.
+async fn note_sweep<C: Cloud>(run: &Run<'_, C>, stages: usize) -> Result<(), CloudError> {
+    let last = LastSweep { schema: SCHEMA, at: run.now, run: run.id.to_owned(), stages };
+    run.cloud
+        .put_parameter(&run.config.names.sweep(), &json!(last).to_string(), Write::Overwrite)
+        .await
+        .map(|_| ())
+}
+
 struct World {
-    on_record: BTreeMap<StageRef, OnRecord>,
+    on_record: BTreeMap<StageRef, (OnRecord, Vec<Incident>)>,
     stages: BTreeMap<StageRef, LiveStage>,
     guards: Vec<Guard>,
     /// The APIs whose stages could not be read: only theirs are not looked after.
     unread: BTreeMap<String, CloudError>,
+    /// When the sweep before this one was.
+    last: Option<DateTime<Utc>>,
 }
 
 async fn read<C: Cloud>(run: &Run<'_, C>) -> Result<World, CloudError> {
     let path = run.config.names.stages();
-    let (parameters, guards) = tokio::join!(run.cloud.parameters_under(&path), guards::read(run));
+    let last = [run.config.names.sweep()];
+    let (parameters, guards, last) =
+        tokio::join!(run.cloud.parameters_under(&path), guards::read(run), run.cloud.parameters(&last));
+    let last = last?.first().and_then(|found| records::parse::<LastSweep>(&found.value).ok());
     let parameters = parameters?;
     let names = &run.config.names;
     let configured: BTreeSet<StageRef> = run.config.stages.iter().map(|one| one.stage.clone()).collect();
@@ -93,13 +114,16 @@ async fn read<C: Cloud>(run: &Run<'_, C>) -> Result<World, CloudError> {
             by_stage.entry(stage).or_default().push(parameter);
         }
     }
-    let on_record: BTreeMap<StageRef, OnRecord> = protected
+    let on_record: BTreeMap<StageRef, _> = protected
         .into_iter()
         .map(|stage| {
             let key = (stage.api.clone(), stage.stage.clone());
             let found = by_stage.remove(&key).unwrap_or_default();
             let on_record = OnRecord::of(run.config, &stage, &found);
-            (stage, on_record)
+            let incidents = names.all_incidents(&stage);
+            let incidents = found.iter().filter(|found| found.name.starts_with(&incidents));
+            let incidents = incidents.filter_map(|found| records::parse(&found.value).ok()).collect();
+            (stage, (on_record, incidents))
         })
         .collect();
     let reads = apis(&on_record).into_iter().enumerate().map(|(nth, (protocol, api))| async move {
@@ -116,10 +140,10 @@ async fn read<C: Cloud>(run: &Run<'_, C>) -> Result<World, CloudError> {
             }
         }
     }
-    Ok(World { on_record, stages, guards: guards?, unread })
+    Ok(World { on_record, stages, guards: guards?, unread, last: last.map(|last| last.at) })
 }
 
-fn apis(on_record: &BTreeMap<StageRef, OnRecord>) -> BTreeSet<(Protocol, String)> {
+fn apis<T>(on_record: &BTreeMap<StageRef, T>) -> BTreeSet<(Protocol, String)> {
     on_record.keys().map(|stage| (stage.protocol, stage.api.clone())).collect()
 }
 

@@ -12,12 +12,12 @@ use crate::incident;
 use crate::observe::{OnRecord, parts};
 use crate::pin::{self, Pin};
 use crate::promote::{Promoted, promote};
-use crate::records::{self, Candidate, Record, SCHEMA};
+use crate::records::{self, Candidate, Incident, Record, SCHEMA};
 use crate::release::{Release, StageRef};
 use crate::report::{Caller, Outcome, Report};
 use crate::rollback::{Ask, rollback};
 use crate::run::Run;
-use crate::verdict::Reason;
+use crate::verdict::{Reason, stamp};
 
 /// What the sweep has read about one stage.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,8 @@ pub struct Facts<'a> {
     pub stages: &'a BTreeMap<StageRef, LiveStage>,
     /// Every guarding alarm.
     pub guards: &'a [Guard],
+    /// The stage's incidents.
+    pub incidents: &'a [Incident],
 }
 
 /// What came of looking after a stage.
@@ -62,7 +64,10 @@ pub async fn tend<C: Cloud>(run: &Run<'_, C>, facts: &Facts<'_>, caller: &Caller
         Err(error) => tended.reports.push(run.failed(caller, &error).on(facts.stage)),
     }
     let seen = match complete(run, facts, live.clone(), caller, &mut tended).await {
-        Ok(live) => see_release(run, facts, &live, caller, &mut tended).await,
+        Ok(live) => {
+            tended.reports.extend(see_incidents(run, facts, &live).await);
+            see_release(run, facts, &live, caller, &mut tended).await
+        }
         Err(error) => Err(error),
     };
     if let Err(error) = seen {
@@ -141,6 +146,43 @@ async fn see_recovery<C: Cloud>(run: &Run<'_, C>, facts: &Facts<'_>, caller: &Ca
             let reason = Reason::NotRecovered { alarm: alarm.to_owned(), rolled_back_at: last };
             reports.push(attention(run, facts, caller, &reason));
         }
+    }
+    reports
+}
+
+/// Tells of the rollbacks whose runs died before they could, and puts them on the list.
+async fn see_incidents<C: Cloud>(run: &Run<'_, C>, facts: &Facts<'_>, live: &LiveStage) -> Vec<Report> {
+    let mut reports = Vec::new();
+    let mut on_record = facts.on_record.clone();
+    for incident in incident::unlisted(facts.on_record, facts.incidents, &live.release, run.now) {
+        let warnings = incident::list(run, &on_record, incident).await.err().into_iter().collect();
+        on_record.rollbacks = on_record.rollbacks.with(incident::past(incident));
+        let by = Caller {
+            kind: "sweep".to_owned(),
+            name: Some(incident.by.clone()),
+            changed_at: incident.alarm_at,
+            why: Some(incident.why.clone()),
+            ..Caller::default()
+        };
+        let message = format!(
+            "{} is back on {} (known-good version {}): run {} put it back at {}, and could not say so",
+            facts.stage,
+            incident.good,
+            incident.version,
+            incident.run,
+            stamp(incident.at)
+        );
+        let report = run.report(&by, Outcome::RolledBack, message).on(facts.stage);
+        reports.push(Report {
+            before: Some(incident.bad.clone()),
+            after: Some(incident.good.clone()),
+            version: Some(incident.version),
+            incident: Some(run.config.names.incident(facts.stage, &incident.bad.fingerprint())),
+            since: incident.since,
+            news: Some(incident::news(&incident.bad.fingerprint(), incident.at)),
+            warnings,
+            ..report
+        });
     }
     reports
 }

@@ -1,20 +1,18 @@
 //! The real port: the AWS SDK's clients. This file and its folder are the only users of `aws_sdk_*`.
 
 mod alarms;
+mod clients;
 #[cfg(feature = "cli")]
 mod clinic;
 mod parts;
 #[cfg(feature = "cli")]
 mod settings;
 mod stages;
+mod telling;
 mod v2;
 
 use std::error::Error as StdError;
-use std::time::Duration;
 
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_apigateway::config::http::HttpResponse;
 use aws_sdk_apigateway::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_apigateway::operation::get_deployment::GetDeploymentOutput;
@@ -27,72 +25,25 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::{
-    AlarmNow, Api, Cache, Cloud, CloudError, Deployment, Failure, LiveAlias, LiveMapping, LiveStage,
-    Parameter, StageChange, Write, Written,
+    AlarmNow, Api, Cache, Cloud, CloudError, Deployment, Failure, LiveAlias, LiveMapping, LiveStage, Notice,
+    Parameter, Spent, StageChange, Write, Written,
 };
 use crate::alarm::{Metric, State};
 use crate::parts::{AliasRef, AliasTarget, MappingRef, MappingTarget};
 use crate::release::{Protocol, StageRef};
 
+pub use clients::{Clients, load_settings};
 #[cfg(feature = "cli")]
 pub use clinic::AwsClinic;
 #[cfg(feature = "cli")]
 pub use settings::{find_credentials, personal_settings};
-
-/// The clients, built once a process.
-#[derive(Clone, Debug)]
-pub struct Clients {
-    apigateway: aws_sdk_apigateway::Client,
-    apigatewayv2: aws_sdk_apigatewayv2::Client,
-    cloudwatch: aws_sdk_cloudwatch::Client,
-    codedeploy: aws_sdk_codedeploy::Client,
-    lambda: aws_sdk_lambda::Client,
-    ssm: aws_sdk_ssm::Client,
-}
-
-/// The environment's credentials, region and endpoints.
-pub async fn load_settings() -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::v2026_01_12()).load().await
-}
-
-impl Clients {
-    /// The clients for these settings, with time-outs and the one retry layer.
-    ///
-    /// The SDK retries throttling, its own time-outs and 5xx. Ten attempts that start at 50 ms and wait at
-    /// most 2 s outlast a burst that empties API Gateway's bucket; the run's deadline ends them earlier.
-    #[must_use]
-    pub fn new(settings: &SdkConfig) -> Self {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(1))
-            .operation_attempt_timeout(Duration::from_secs(3))
-            .build();
-        let retries = RetryConfig::standard()
-            .with_max_attempts(10)
-            .with_initial_backoff(Duration::from_millis(50))
-            .with_max_backoff(Duration::from_secs(2));
-        let settings = settings.to_builder().timeout_config(timeouts).retry_config(retries).build();
-        Self {
-            apigateway: aws_sdk_apigateway::Client::new(&settings),
-            apigatewayv2: aws_sdk_apigatewayv2::Client::new(&settings),
-            cloudwatch: aws_sdk_cloudwatch::Client::new(&settings),
-            codedeploy: aws_sdk_codedeploy::Client::new(&settings),
-            lambda: aws_sdk_lambda::Client::new(&settings),
-            ssm: aws_sdk_ssm::Client::new(&settings),
-        }
-    }
-
-    /// The port for one run, whose calls end at `deadline` at the latest.
-    #[must_use]
-    pub fn until(&self, deadline: Instant) -> Aws {
-        Aws { clients: self.clone(), deadline }
-    }
-}
 
 /// The port, over the SDK.
 #[derive(Clone, Debug)]
 pub struct Aws {
     clients: Clients,
     deadline: Instant,
+    spent_before: Spent,
 }
 
 impl Aws {
@@ -300,6 +251,30 @@ impl Cloud for Aws {
         to: &MappingTarget,
     ) -> Result<MappingTarget, CloudError> {
         self.update_mapping(mapping, id, to).await
+    }
+
+    async fn publish(&self, topic: &str, notice: &Notice) -> Result<(), CloudError> {
+        self.send_notice(topic, notice).await
+    }
+
+    async fn put_event(&self, bus: &str, kind: &str, detail: &str) -> Result<(), CloudError> {
+        self.send_event(bus, kind, detail).await
+    }
+
+    async fn invoke(&self, function: &str, payload: &str, wait: bool) -> Result<(), CloudError> {
+        self.call_function(function, payload, wait).await
+    }
+
+    async fn delete_parameter(&self, name: &str) -> Result<(), CloudError> {
+        let call = self.clients.ssm.delete_parameter().name(name).send();
+        match self.call("DeleteParameter", name, call).await {
+            Err(error) if error.code != "ParameterNotFound" => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    fn spent(&self) -> Spent {
+        self.clients.meter.since(self.spent_before)
     }
 
     async fn caches_decisions(&self, api: &str) -> Result<bool, CloudError> {

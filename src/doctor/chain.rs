@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::Finding;
-use super::facts::{Facts, Watcher, sweep_parameter};
+use super::facts::{Facts, Watcher};
 use crate::alarm;
 use crate::cloud::Parameter;
 use crate::cloud::clinic::{FunctionNow, Subscription};
@@ -27,13 +27,13 @@ pub(super) fn examine(config: &Config, facts: &Facts) -> Vec<Finding> {
     findings.extend(watchers(facts));
     findings.extend(role(facts));
     findings.push(sweep(config, facts));
-    findings.push(notifications(facts));
+    findings.push(notifications(config, facts));
     findings.extend(stages(facts));
     findings
 }
 
 fn function(facts: &Facts) -> Finding {
-    let name = &facts.around.function;
+    let name = &facts.name;
     match &facts.function {
         Err(error) => Finding::unknown("function", error),
         Ok(None) => Finding::fault(
@@ -152,7 +152,7 @@ fn permission(config: &Config, facts: &Facts) -> Vec<Finding> {
                 format!(
                     "deploy the stack again, or: aws lambda add-permission --function-name {} --statement-id alarms \
                      --action lambda:InvokeFunction --principal sns.amazonaws.com --source-arn {topic}",
-                    facts.around.function
+                    facts.name
                 ),
             )
         });
@@ -290,7 +290,7 @@ fn sweep(config: &Config, facts: &Facts) -> Finding {
     let next =
         "see that the stack's schedule is enabled, and look at the function's log and dead-letter queue";
     let Some(last) = times.first() else {
-        let parameter = sweep_parameter(&config.names);
+        let parameter = config.names.sweep();
         let what = format!("no sweep has left its time in `{parameter}` yet");
         return Finding::warning("sweep", what, next);
     };
@@ -317,8 +317,8 @@ fn time_of(parameter: &Parameter) -> Option<DateTime<Utc>> {
     alarm::time(value.get("at")?.as_str()?)
 }
 
-fn notifications(facts: &Facts) -> Finding {
-    let Some(topic) = &facts.around.notification_topic else {
+fn notifications(config: &Config, facts: &Facts) -> Finding {
+    let Some(topic) = &config.notify else {
         return Finding::warning(
             "notifications",
             "nobody is told what the function does",

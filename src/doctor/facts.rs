@@ -10,7 +10,6 @@ use crate::guards::{self, Guard};
 use crate::lists::{self, OnFile};
 use crate::observe::{Observed, observe};
 use crate::pin::{self, Pin};
-use crate::records::Names;
 use crate::release::StageRef;
 use crate::resolve::resolve;
 use crate::run::Run;
@@ -26,26 +25,13 @@ const AT_ONCE: usize = 4;
 /// A fact, or the call that failed.
 pub type Told<T> = Result<T, CloudError>;
 
-/// What of the function's settings only the doctor asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Around {
-    /// The function's name or ARN.
-    pub function: String,
-    /// The topic that people subscribe to.
-    pub notification_topic: Option<String>,
-    /// The bus that events go to.
-    pub event_bus: Option<String>,
-    /// The ARN of the function that is asked before and after a rollback.
-    pub hook: Option<String>,
-}
-
 /// All that is judged.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The time now.
     pub now: DateTime<Utc>,
-    /// What the settings say.
-    pub around: Around,
+    /// The function's name or ARN, as it was given.
+    pub name: String,
     /// The function.
     pub function: Told<Option<FunctionNow>>,
     /// Its reserved concurrency.
@@ -101,12 +87,12 @@ pub struct StageFacts {
 }
 
 /// Reads everything.
-pub async fn read<C: Cloud, K: Clinic>(run: &Run<'_, C>, clinic: &K, around: Around) -> Facts {
-    let function = clinic.function(&around.function).await;
+pub async fn read<C: Cloud, K: Clinic>(run: &Run<'_, C>, clinic: &K, name: &str) -> Facts {
+    let function = clinic.function(name).await;
     let found = function.as_ref().ok().and_then(Option::as_ref);
     let arn = found.map(|found| found.arn.clone());
     let run = &Run { function: arn.as_deref().or(run.function), ..*run };
-    let name = arn.as_deref().unwrap_or(&around.function);
+    let callee = arn.as_deref().unwrap_or(name);
     let (listed, unlisted) = match lists::protected(run).await {
         Ok(listed) => (listed, None),
         Err(error) => (run.config.stages.iter().map(|one| one.stage.clone()).collect(), Some(error)),
@@ -117,17 +103,17 @@ pub async fn read<C: Cloud, K: Clinic>(run: &Run<'_, C>, clinic: &K, around: Aro
             None => Ok(None),
         }
     };
-    let sweep = sweep_parameter(&run.config.names);
+    let sweep = run.config.names.sweep();
     let (concurrency, policy, subscriptions, notified, sweeps, (alarms, watchers), stages) = tokio::join!(
-        clinic.reserved_concurrency(name),
-        clinic.function_policy(name),
+        clinic.reserved_concurrency(callee),
+        clinic.function_policy(callee),
         topic(run.config.topic.clone()),
-        topic(around.notification_topic.clone()),
+        topic(run.config.notify.clone()),
         run.cloud.history(&sweep),
         watchers(run),
         stages(run, listed),
     );
-    let wanted = found.map(|found| wants(run.config, &found.arn, &stages, &around)).unwrap_or_default();
+    let wanted = found.map(|found| wants(run.config, &found.arn, &stages)).unwrap_or_default();
     let refused = match found {
         Some(found) => clinic.refused(&found.role, &wanted).await,
         None => Ok(vec![]),
@@ -136,7 +122,7 @@ pub async fn read<C: Cloud, K: Clinic>(run: &Run<'_, C>, clinic: &K, around: Aro
         now: run.now,
         wanted: wanted.len(),
         refused,
-        around,
+        name: name.to_owned(),
         function,
         concurrency,
         policy,
@@ -148,12 +134,6 @@ pub async fn read<C: Cloud, K: Clinic>(run: &Run<'_, C>, clinic: &K, around: Aro
         stages,
         unlisted,
     }
-}
-
-/// Where every sweep leaves its time.
-pub(super) fn sweep_parameter(names: &Names) -> String {
-    let stages = names.stages();
-    format!("{}/sweep", stages.strip_suffix("/stages").unwrap_or(&stages))
 }
 
 async fn stages<C: Cloud>(run: &Run<'_, C>, listed: Vec<StageRef>) -> Vec<StageFacts> {
@@ -209,21 +189,6 @@ async fn watchers<C: Cloud>(run: &Run<'_, C>) -> (Told<Vec<AlarmNow>>, Told<Vec<
         watchers.push(Watcher { direct: calls_function(&guard), guard, means, samples });
     }
     (all, Ok(watchers))
-}
-
-/// The settings beside [`Config`], out of the same variables.
-impl Around {
-    /// Reads them through `get`, which gives a variable's value where it is set.
-    pub fn of(function: &str, get: impl Fn(&str) -> Option<String>) -> Self {
-        let text =
-            |name: &str| get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-        Self {
-            function: function.to_owned(),
-            notification_topic: text("NOTIFICATION_TOPIC_ARN"),
-            event_bus: text("EVENT_BUS"),
-            hook: text("HOOK_FUNCTION"),
-        }
-    }
 }
 
 /// The guarding alarms of each stage.

@@ -160,7 +160,8 @@ fn drift(stage: &StageFacts, record: &Record) -> Option<Finding> {
         Err(error) => return Some(Finding::unknown("drift", error)),
         Ok(incidents) => incidents,
     };
-    let newest: &Incident = incidents.iter().find_map(|on_file| on_file.incident.as_ref().ok())?;
+    let newest: &Incident =
+        incidents.iter().filter_map(|on_file| on_file.incident.as_ref().ok()).find(|one| !one.undone)?;
     let moved_on = record.recorded_at > newest.at && record.release != newest.good;
     if moved_on || newest.lifted_by.is_some() {
         return None;

@@ -1,6 +1,6 @@
 //! The calls that the function's role must be allowed to do, as IAM names them. Pure.
 
-use super::facts::{Around, StageFacts, sweep_parameter};
+use super::facts::StageFacts;
 use crate::cloud::clinic::Want;
 use crate::config::{Config, Terms};
 use crate::observe::OnRecord;
@@ -39,7 +39,7 @@ impl Place {
 
 /// Every call that the function does for these stages, with what it is done on.
 #[must_use]
-pub fn wants(config: &Config, function: &str, stages: &[StageFacts], around: &Around) -> Vec<Want> {
+pub fn wants(config: &Config, function: &str, stages: &[StageFacts]) -> Vec<Want> {
     let place = Place::of(function);
     let mut all = Vec::new();
     for facts in stages {
@@ -51,20 +51,24 @@ pub fn wants(config: &Config, function: &str, stages: &[StageFacts], around: &Ar
         of_its_records(&mut all, &place, config, &facts.stage);
     }
     want(&mut all, &["ssm:GetParametersByPath"], &place.parameter(&config.names.stages()));
-    want(&mut all, &["ssm:PutParameter"], &place.parameter(&sweep_parameter(&config.names)));
+    want(&mut all, &["ssm:GetParameters", "ssm:PutParameter"], &place.parameter(&config.names.sweep()));
     let cloudwatch =
         ["cloudwatch:DescribeAlarms", "cloudwatch:DescribeAlarmHistory", "cloudwatch:GetMetricData"];
     want(&mut all, &cloudwatch, "*");
-    if let Some(topic) = &around.notification_topic {
+    if let Some(topic) = &config.notify {
         want(&mut all, &["sns:Publish"], topic);
+        // Any mark does, as any incident does.
+        let mark = place.parameter(&config.names.told("0"));
+        want(&mut all, &["ssm:PutParameter", "ssm:DeleteParameter"], &mark);
+        want(&mut all, &["ssm:GetParametersByPath"], &place.parameter(&config.names.all_told()));
     }
-    if let Some(bus) = &around.event_bus {
+    if let Some(bus) = &config.bus {
         let named =
             format!("arn:{}:events:{}:{}:event-bus/{bus}", place.partition, place.region, place.account);
         want(&mut all, &["events:PutEvents"], if bus.starts_with("arn:") { bus } else { &named });
     }
-    if let Some(hook) = &around.hook {
-        want(&mut all, &["lambda:InvokeFunction"], &place.function(hook));
+    if let Some(hook) = &config.hook {
+        want(&mut all, &["lambda:InvokeFunction"], &place.function(&hook.function));
     }
     all.sort();
     all.dedup();

@@ -13,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::harness::snapshot;
 
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 17] = [
     "status",
     "plan",
     "rollback",
@@ -26,6 +26,7 @@ const VERBS: [&str; 16] = [
     "release-hold",
     "lift",
     "explain",
+    "schema",
     "doctor",
     "watch",
     "completions",
@@ -200,6 +201,7 @@ mod tables {
                 cloud: world,
                 config: &config,
                 id: "run",
+                trace: None,
                 function: Some(FUNCTION),
                 now: world.facts().now,
                 began,

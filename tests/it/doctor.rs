@@ -7,7 +7,7 @@ use apigw_rollback::alarm::{State, time};
 use apigw_rollback::cloud::CloudError;
 use apigw_rollback::cloud::clinic::{Clinic, FunctionNow, Subscription, Want};
 use apigw_rollback::config::Config;
-use apigw_rollback::doctor::{Around, Finding, examine, read, worst};
+use apigw_rollback::doctor::{Finding, examine, read, worst};
 use apigw_rollback::pin::MARK;
 use apigw_rollback::records::{Hold, Incident, Names, Past, Policy, Rollbacks, SCHEMA, print};
 use apigw_rollback::run::Run;
@@ -136,12 +136,13 @@ pub(crate) fn found(world: &World, bedside: &Bedside, settings: &[(&str, &str)])
             cloud: world,
             config: &config,
             id: "run",
+            trace: None,
             function: None,
             now: world.facts().now,
             began,
             deadline: began + Duration::from_secs(20),
         };
-        let facts = read(&run, bedside, Around::of("apigw-rollback", |name| setting(settings, name))).await;
+        let facts = read(&run, bedside, "apigw-rollback").await;
         examine(&config, &facts)
     })
 }
@@ -352,6 +353,9 @@ fn after_a_rollback(facts: &mut Facts, lifted: bool) {
         alarm_at: Some(at),
         why: String::new(),
         run: "run-0".to_owned(),
+        since: None,
+        undone: false,
+        by_alarm: true,
         recovered_at: Some(at),
         lifted_by: lifted.then(|| "eve".to_owned()),
     };

@@ -20,18 +20,40 @@ pub(crate) fn run(event: &str, world: &World, settings: &[(&str, &str)]) -> Stri
     run_together(&[event], world, settings)
 }
 
+/// The reports of one event.
+pub(crate) fn reports(event: &str, world: &World) -> Vec<Report> {
+    let config = Config::read(|name| setting(&[], name)).unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let began = Instant::now();
+        let run = Run {
+            cloud: world,
+            config: &config,
+            id: "run-1",
+            trace: None,
+            function: Some(FUNCTION),
+            now: world.facts().now,
+            began,
+            deadline: began + Duration::from_secs(20),
+        };
+        handle(event, &run).await.reports
+    })
+}
+
+fn setting(settings: &[(&str, &str)], name: &str) -> Option<String> {
+    let given = settings.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+    given.or_else(|| match name {
+        "AWS_REGION" => Some("eu-west-1".to_owned()),
+        "PROTECTED_STAGES" => Some(PROTECTED.to_owned()),
+        "ALARM_TOPIC_ARN" => Some(TOPIC.to_owned()),
+        _ => None,
+    })
+}
+
 /// The same for several events at once, each in a run of its own: they take turns at every call.
 pub(crate) fn run_together(events: &[&str], world: &World, settings: &[(&str, &str)]) -> String {
-    let get = |name: &str| {
-        let given = settings.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
-        given.or_else(|| match name {
-            "AWS_REGION" => Some("eu-west-1".to_owned()),
-            "PROTECTED_STAGES" => Some(PROTECTED.to_owned()),
-            "ALARM_TOPIC_ARN" => Some(TOPIC.to_owned()),
-            _ => None,
-        })
-    };
-    let config = Config::read(get).unwrap();
+    let config = Config::read(|name| setting(settings, name)).unwrap();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let mut shown = String::new();
@@ -43,6 +65,7 @@ pub(crate) fn run_together(events: &[&str], world: &World, settings: &[(&str, &s
                 cloud: world,
                 config: &config,
                 id,
+                trace: None,
                 function: Some(FUNCTION),
                 now: world.facts().now,
                 began,

@@ -21,6 +21,8 @@ mod stories;
 #[cfg(test)]
 mod story;
 #[cfg(test)]
+mod telling;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 mod together;

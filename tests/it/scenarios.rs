@@ -289,6 +289,9 @@ fn one_incident_is_put_right_once() {
     assert_eq!(after_first.parameters, world.facts().parameters);
 
     let incident = |at: &str| Incident {
+        since: None,
+        undone: false,
+        by_alarm: true,
         schema: SCHEMA,
         stage: prod(),
         bad: release("d2", &[("release", "2")]),
@@ -419,6 +422,7 @@ fn a_report_tells_how_long_after_the_alarm_it_came() {
             cloud: &world,
             config: &config,
             id: "r",
+            trace: None,
             function: None,
             now,
             began,

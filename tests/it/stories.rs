@@ -422,8 +422,13 @@ fn every_alarm_of_an_incident_is_closed_once() {
 #[test]
 fn two_sweeps_at_once_or_a_sweep_that_fails_half_way_do_no_harm() {
     let story = Story::new().sweep().later(31).sweep();
-    let (first, again) = (story.world.facts().parameters, story.sweep());
-    assert_eq!(first, again.world.facts().parameters, "a second sweep changes nothing");
+    let without_its_time = |story: &Story| {
+        let mut parameters = story.world.facts().parameters;
+        parameters.remove("/apigw-rollback/sweep");
+        parameters
+    };
+    let (first, again) = (without_its_time(&story), story.sweep());
+    assert_eq!(first, without_its_time(&again), "a second sweep changes nothing");
 
     let story = Story::new().sweep().later(31).with_fault("PutParameter", 2, Fault::Before(denied()));
     let story = story.quietly().sweep().later(5).sweep();

@@ -66,3 +66,12 @@ fn every_make_target_that_the_readme_names_exists() {
     }
     assert!(named.contains(&"demo") && named.contains(&"test"));
 }
+
+/// `cargo run -- schema > docs/report.schema.json` writes it anew.
+#[cfg(feature = "cli")]
+#[test]
+fn the_published_schema_is_that_of_the_reports() {
+    let published = fs::read_to_string(root().join("docs/report.schema.json")).unwrap();
+    let published: serde_json::Value = serde_json::from_str(&published).unwrap();
+    assert_eq!(published, apigw_rollback::report::Report::schema());
+}

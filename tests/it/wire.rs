@@ -1,6 +1,7 @@
 //! The exact requests that leave the function, and what it makes of AWS's answers: the real adapter over a
 //! client that replays a conversation. A request that is not in the conversation fails the test.
 
+mod telling;
 mod whole;
 
 use std::time::Duration;
@@ -112,10 +113,14 @@ fn update_stage(operations: &Value, status: u16, answer: &Value) -> ReplayEvent 
     exchange("PATCH", STAGE, request, status, answer.to_string())
 }
 
+/// The incident is opened beside the first step, and the list of rollbacks written after the last.
+fn put_one() -> ReplayEvent {
+    exchange("POST", SSM, "put", 200, json!({"Version": 1, "Tier": "Standard"}).to_string())
+}
+
 /// The incident and the list of rollbacks. Their values hold times of the run, so they are not compared.
 fn put_incident() -> Vec<ReplayEvent> {
-    let put = || exchange("POST", SSM, "put", 200, json!({"Version": 1, "Tier": "Standard"}).to_string());
-    vec![put(), put()]
+    vec![put_one(), put_one()]
 }
 
 fn settings(client: SharedHttpClient) -> SdkConfig {
@@ -138,15 +143,13 @@ impl AsyncSleep for TokioSleep {
     }
 }
 
-const PROTECTED: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod"}]"#;
+const PROTECTED: (&str, &str) =
+    ("PROTECTED_STAGES", r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod"}]"#);
 
-fn run(event: &str, client: SharedHttpClient, stages: &str) -> Vec<Report> {
-    let config = Config::read(|name| match name {
-        "AWS_REGION" => Some("eu-west-1".to_owned()),
-        "PROTECTED_STAGES" => Some(stages.to_owned()),
-        "FLUSH_CACHE" => stages.contains("orders:live").then(|| "on".to_owned()),
-        _ => None,
-    });
+fn run(event: &str, client: SharedHttpClient, given: &[(&str, &str)]) -> Vec<Report> {
+    let given = |name: &str| given.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+    let config =
+        Config::read(|name| if name == "AWS_REGION" { Some("eu-west-1".to_owned()) } else { given(name) });
     let clients = Clients::new(&settings(client));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -157,6 +160,7 @@ fn run(event: &str, client: SharedHttpClient, stages: &str) -> Vec<Report> {
             cloud: &clients.until(deadline),
             config: &config.unwrap(),
             id: "run-1",
+            trace: None,
             function: Some("arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback"),
             now: time(NOW).unwrap(),
             began,
@@ -172,13 +176,13 @@ fn event(name: &str) -> String {
 
 /// Runs an event against a conversation, which must be had whole and in this order.
 fn check(name: &str, conversation: Vec<ReplayEvent>) -> (Report, Vec<Value>) {
-    check_on(PROTECTED, name, conversation)
+    check_on(&[PROTECTED], name, conversation)
 }
 
-fn check_on(stages: &str, name: &str, conversation: Vec<ReplayEvent>) -> (Report, Vec<Value>) {
+fn check_on(settings: &[(&str, &str)], name: &str, conversation: Vec<ReplayEvent>) -> (Report, Vec<Value>) {
     let expected: Vec<(String, String, Vec<u8>)> = conversation.iter().map(|e| seen(e.request())).collect();
     let client = StaticReplayClient::new(conversation);
-    let mut reports = run(&event(name), SharedHttpClient::new(client.clone()), stages);
+    let mut reports = run(&event(name), SharedHttpClient::new(client.clone()), settings);
     let actual: Vec<_> = client.actual_requests().map(seen).collect();
     for (nth, (wanted, got)) in expected.iter().zip(&actual).enumerate() {
         assert_eq!((&wanted.0, &wanted.1), (&got.0, &got.1), "request {nth}");
@@ -288,10 +292,9 @@ fn a_conflict_is_followed_by_reading_again() {
     let mut conflict = update_stage(&operations(), 409, &busy);
     conflict = with_error(&conflict, "ConflictException");
     let mut conversation = reads();
-    conversation.push(conflict);
+    conversation.extend([conflict, put_one()]);
     conversation.extend(reads());
-    conversation.push(update_stage(&operations(), 200, &back()));
-    conversation.extend(put_incident());
+    conversation.extend([update_stage(&operations(), 200, &back()), put_one()]);
     let (report, _) = check("sns-alarm", conversation);
     assert!(report.message.contains("is back"), "{}", report.message);
 }
@@ -303,9 +306,7 @@ fn throttling_is_retried_without_reading_again() {
         "TooManyRequestsException",
     );
     let mut conversation = reads();
-    conversation.push(throttled);
-    conversation.push(update_stage(&operations(), 200, &back()));
-    conversation.extend(put_incident());
+    conversation.extend([throttled, put_one(), update_stage(&operations(), 200, &back()), put_one()]);
     let (report, _) = check("sns-alarm", conversation);
     assert!(report.message.contains("is back"), "{}", report.message);
 }
@@ -324,7 +325,7 @@ fn a_refusal_is_looked_into_with_the_deployment_and_the_stage() {
         "NotFoundException",
     );
     let mut conversation = reads();
-    conversation.extend([refused(), missing, get_stage(&bad())]);
+    conversation.extend([refused(), missing, get_stage(&bad()), put_one(), put_one()]);
     let history = json!({"Name": KNOWN_GOOD}).to_string();
     let only = json!({"Parameters": [{"Name": KNOWN_GOOD, "Value": good(), "Version": 3}]}).to_string();
     conversation.push(exchange("POST", SSM, history, 200, only));
@@ -338,6 +339,8 @@ fn a_refusal_is_looked_into_with_the_deployment_and_the_stage() {
         refused(),
         exchange("GET", deployment, "", 200, r#"{"id":"d1"}"#),
         get_stage(&bad()),
+        put_one(),
+        put_one(),
     ]);
     let (report, _) = check("sns-alarm", conversation);
     assert_eq!(
@@ -370,7 +373,7 @@ fn a_denial_carries_its_code_and_message_and_what_to_do() {
 
 #[test]
 fn silence_ends_with_the_run_and_is_named() {
-    let reports = run(&event("sns-alarm"), SharedHttpClient::new(NeverClient::new()), PROTECTED);
+    let reports = run(&event("sns-alarm"), SharedHttpClient::new(NeverClient::new()), &[PROTECTED]);
     assert!(reports[0].outcome.is_failure());
     let message = &reports[0].message;
     assert!(
@@ -389,6 +392,19 @@ fn cloudwatch(operation: &str, answer: impl FnOnce(&mut Encoder)) -> ReplayEvent
         http::Request::builder().method("POST").uri(uri).body(SdkBody::from("put")).unwrap(),
         response.body(SdkBody::from(body.into_writer())).unwrap(),
     )
+}
+
+/// One line of an alarm's history.
+fn history(encoder: &mut Encoder) {
+    let data = json!({"oldState": {"stateValue": "INSUFFICIENT_DATA"}, "newState": {"stateValue": "OK"}});
+    encoder.begin_map().str("AlarmHistoryItems").array(1);
+    encoder.begin_map().str("HistoryData").str(&data.to_string()).end().end();
+}
+
+/// Two samples of a metric.
+fn samples(encoder: &mut Encoder) {
+    encoder.begin_map().str("MetricDataResults").array(1).begin_map();
+    encoder.str("Id").str("q0").str("Values").array(2).double(3.0).double(4.0).end().end();
 }
 
 #[test]
@@ -411,15 +427,6 @@ fn a_promotion_asks_for_history_and_data_and_then_records_and_pins() {
         encoder.begin_map().str("Name").str("ApiName").str("Value").str("orders-api").end();
         encoder.begin_map().str("Name").str("Stage").str("Value").str("prod").end();
         encoder.end().end();
-    };
-    let history = |encoder: &mut Encoder| {
-        let data = json!({"oldState": {"stateValue": "INSUFFICIENT_DATA"}, "newState": {"stateValue": "OK"}});
-        encoder.begin_map().str("AlarmHistoryItems").array(1);
-        encoder.begin_map().str("HistoryData").str(&data.to_string()).end().end();
-    };
-    let samples = |encoder: &mut Encoder| {
-        encoder.begin_map().str("MetricDataResults").array(1).begin_map();
-        encoder.str("Id").str("q0").str("Values").array(2).double(3.0).double(4.0).end().end();
     };
     let candidate = json!({"schema": 1, "release": bad(), "first_seen": "2026-11-20T08:00:00Z", "label": null, "note": null});
     let name = KNOWN_GOOD.replace("known-good", "candidate");
@@ -445,6 +452,7 @@ fn a_promotion_asks_for_history_and_data_and_then_records_and_pins() {
     let conversation = vec![
         exchange("POST", SSM, by_path, 200, kept),
         cloudwatch("DescribeAlarms", quiet),
+        exchange("POST", SSM, json!({"Names": ["/apigw-rollback/sweep"]}).to_string(), 200, none.clone()),
         exchange("GET", stages, "", 200, json!({"item": [stage(&bad())]}).to_string()),
         cloudwatch("DescribeAlarmHistory", history),
         cloudwatch("GetMetricData", samples),
@@ -458,6 +466,7 @@ fn a_promotion_asks_for_history_and_data_and_then_records_and_pins() {
         with_error(&no_stage, "NotFoundException"),
         exchange("POST", stages, create.to_string(), 201, "{}"),
         exchange("PATCH", &parked, close.to_string(), 200, "{}"),
+        put(),
     ];
     let (report, bodies) = check("command-sweep", conversation);
     assert_eq!(report.message, "rest/a1b2c3d4e5/prod: deployment `d2` is known-good version 1");

@@ -5,9 +5,10 @@ mod cloud;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use apigw_rollback::alarm::{Alarm, Metric, Origin, State, Watches, time};
-use apigw_rollback::cloud::{AlarmNow, Api, CloudError, Failure, LiveAlias, LiveMapping, LiveStage};
+use apigw_rollback::cloud::{AlarmNow, Api, CloudError, Failure, LiveAlias, LiveMapping, LiveStage, Notice};
 use apigw_rollback::parts::{AliasRef, MappingRef};
 use apigw_rollback::records::{Names, Record, SCHEMA, print};
 use apigw_rollback::release::{Protocol, Release, StageRef};
@@ -57,6 +58,10 @@ pub(crate) struct Facts {
     pub(crate) mappings: BTreeMap<MappingRef, LiveMapping>,
     /// Whether an authorizer keeps its decisions.
     pub(crate) caches_decisions: bool,
+    /// What people were told.
+    pub(crate) told: Vec<Notice>,
+    /// How long the user's hook takes.
+    pub(crate) hook_takes: Duration,
 }
 
 /// The world, and what was asked of it.
@@ -177,6 +182,8 @@ impl Facts {
             moving: vec![],
             mappings: BTreeMap::new(),
             caches_decisions: false,
+            told: vec![],
+            hook_takes: Duration::ZERO,
         }
     }
 
@@ -219,6 +226,10 @@ impl World {
         let began = self.began.lock().unwrap();
         let ours: Vec<_> = began.iter().filter(|(one, _)| *one == operation).map(|(_, at)| *at).collect();
         ours.iter().map(|at| at.duration_since(ours[0]).as_secs_f64()).collect()
+    }
+
+    fn calls_so_far(&self) -> u64 {
+        u64::try_from(self.began.lock().unwrap().len()).unwrap()
     }
 
     /// The calls so far.

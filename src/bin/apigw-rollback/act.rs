@@ -10,6 +10,7 @@ use apigw_rollback::release::StageRef;
 use apigw_rollback::report::{Outcome, Report};
 use apigw_rollback::signal::{self, Command, Signal};
 use apigw_rollback::target::is_stage_name;
+use apigw_rollback::tell::tell;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use futures_util::StreamExt;
@@ -159,7 +160,12 @@ pub(crate) async fn write(place: &Place, sure: &Sure, order: Order) -> Result<Ex
             return Err(Trouble::Declined("nothing was done".to_owned()));
         }
     }
-    let reports = send(&session, &command).await;
+    let cloud = session.cloud();
+    let run = session.run(&cloud);
+    let mut reports = Box::pin(operate(&run, &command)).await;
+    // Whoever is told of the function's rollbacks hears of a person's as well.
+    tell(&run, &mut reports).await;
+    let reports: Vec<Report> = reports.into_iter().map(for_a_person).collect();
     Ok(told(&reports, place.format, false))
 }
 

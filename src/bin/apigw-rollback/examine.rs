@@ -34,7 +34,7 @@ pub(crate) async fn run(args: &Doctor) -> Result<Exit, Trouble> {
     let session = Session::open(&args.place).await?;
     let cloud = session.cloud();
     let run = session.run(&cloud);
-    let facts = Box::pin(doctor::read(&run, &session.clinic(), session.around())).await;
+    let facts = Box::pin(doctor::read(&run, &session.clinic(), session.name())).await;
     let is_asked =
         |about: &StageRef| args.stage.as_ref().is_none_or(|asked| asked.is(about, session.config()));
     if let Some(stage) = args.stage.as_ref().filter(|_| !facts.stages.iter().any(|one| is_asked(&one.stage)))

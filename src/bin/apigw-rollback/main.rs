@@ -6,6 +6,7 @@ mod examine;
 mod explain;
 mod place;
 mod rolls;
+mod schema;
 mod show;
 mod tool;
 mod trouble;

@@ -4,7 +4,6 @@ use std::time::{Duration, SystemTime};
 
 use apigw_rollback::cloud::aws::{Aws, AwsClinic, Clients, find_credentials, personal_settings};
 use apigw_rollback::config::Config;
-use apigw_rollback::doctor::Around;
 use apigw_rollback::run::Run;
 use aws_config::SdkConfig;
 use chrono::{DateTime, SubsecRound, Utc};
@@ -54,7 +53,7 @@ pub(crate) struct Session {
     settings: SdkConfig,
     config: Config,
     function: Option<String>,
-    around: Around,
+    name: String,
     id: String,
 }
 
@@ -87,8 +86,7 @@ impl Session {
         if place.local {
             let get = |name: &str| if name == "AWS_REGION" { Some(region.clone()) } else { variable(name) };
             let config = Config::read(get).map_err(|error| Trouble::Usage(error.to_string()))?;
-            let around = Around::of(&name, get);
-            return Ok(Self { clients, settings, config, function: None, around, id });
+            return Ok(Self { clients, settings, config, function: None, name, id });
         }
         let deadline = Instant::now() + PATIENCE;
         let found = clients.function(&name, deadline).await.map_err(|error| Trouble::of(&error, &region))?;
@@ -115,8 +113,7 @@ impl Session {
         };
         let config = Config::read(get)
             .map_err(|error| Trouble::Usage(format!("the function `{name}` has {error}: deploy it anew")))?;
-        let around = Around::of(&name, get);
-        Ok(Self { clients, settings, config, function: Some(found.arn), around, id })
+        Ok(Self { clients, settings, config, function: Some(found.arn), name, id })
     }
 
     /// The port, for calls that end in time.
@@ -129,9 +126,9 @@ impl Session {
         AwsClinic::new(&self.settings, self.cloud())
     }
 
-    /// What only the doctor asks of the settings.
-    pub(crate) fn around(&self) -> Around {
-        self.around.clone()
+    /// The function's name, as it was given.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// A run that begins now.
@@ -141,6 +138,7 @@ impl Session {
             cloud,
             config: &self.config,
             id: &self.id,
+            trace: None,
             function: self.function.as_deref(),
             now: now(),
             began,

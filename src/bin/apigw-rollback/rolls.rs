@@ -65,6 +65,7 @@ pub(crate) fn incidents(all: &[OnFile], now: DateTime<Utc>) -> String {
         };
         let recovered = incident.recovered_at.map(|at| format!("OK since {}", second(at)));
         let lifted = incident.lifted_by.as_ref().map(|who| format!("lifted by {who}"));
+        let recovered = recovered.or_else(|| incident.undone.then(|| "undone, nothing changed".to_owned()));
         let is_open = recovered.is_none() && incident.alarm_at.is_some();
         rows.add_row([
             cell(parameter.rsplit('/').next().unwrap_or_default(), None),
@@ -76,7 +77,10 @@ pub(crate) fn incidents(all: &[OnFile], now: DateTime<Utc>) -> String {
                 recovered.unwrap_or_else(|| if is_open { "not recovered" } else { "-" }.to_owned()),
                 is_open.then_some(Tone::Careful),
             ),
-            cell(lifted.unwrap_or_else(|| "in quarantine".to_owned()), None),
+            cell(
+                lifted.unwrap_or_else(|| if incident.undone { "-" } else { "in quarantine" }.to_owned()),
+                None,
+            ),
         ]);
     }
     format!("{}\n{beside}", drawn(rows))

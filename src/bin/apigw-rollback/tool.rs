@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use super::act::{self, Order, StageName, Sure, length, stage, time};
 use super::place::{Place, Session, now};
 use super::trouble::{EXIT_CODES, Exit, Trouble};
-use super::{examine, explain, watch};
+use super::{examine, explain, schema, watch};
 
 /// Puts API Gateway stages back on their last-known-good release.
 ///
@@ -221,6 +221,11 @@ Examples:
         #[command(flatten)]
         place: Place,
     },
+    /// Print the JSON schema of reports
+    #[command(after_help = "\
+Example:
+  apigw-rollback schema > report.schema.json")]
+    Schema,
     /// Print the completions for a shell
     #[command(after_help = "\
 Examples:
@@ -238,6 +243,7 @@ impl Verb {
     pub(crate) async fn run(self) -> Result<Exit, Trouble> {
         match self {
             Self::Explain(args) => Ok(explain::run(&args)),
+            Self::Schema => Ok(schema::run()),
             Self::Completions { shell } => {
                 let mut text = Vec::new();
                 clap_complete::generate(shell, &mut Tool::command(), "apigw-rollback", &mut text);

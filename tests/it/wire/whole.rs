@@ -15,8 +15,14 @@ use super::{
 };
 use crate::world::{record, release};
 
-const WHOLE: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod","aliases":["orders:live"],
-    "mappings":["api.example.com/orders"]}]"#;
+const WHOLE: &[(&str, &str)] = &[
+    (
+        "PROTECTED_STAGES",
+        r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod","aliases":["orders:live"],
+    "mappings":["api.example.com/orders"]}]"#,
+    ),
+    ("FLUSH_CACHE", "on"),
+];
 const LAMBDA: &str = "https://lambda.eu-west-1.amazonaws.com/2015-03-31/functions/orders";
 const CODEDEPLOY: &str = "https://codedeploy.eu-west-1.amazonaws.com/";
 const APIGATEWAY: &str = "https://apigateway.eu-west-1.amazonaws.com";
@@ -120,8 +126,11 @@ fn codedeploy_is_asked_which_aliases_its_running_deployments_move() {
     assert_eq!(report.message, "a running CodeDeploy deployment moves the alias `orders:live`");
 }
 
-const HTTP: &str = r#"[{"api":"ju6maoy9o2","name":"web","stage":"$default","protocol":"http",
-    "mappings":["api.example.com"]}]"#;
+const HTTP: &[(&str, &str)] = &[(
+    "PROTECTED_STAGES",
+    r#"[{"api":"ju6maoy9o2","name":"web","stage":"$default","protocol":"http",
+    "mappings":["api.example.com"]}]"#,
+)];
 const WEB: &str = "https://apigateway.eu-west-1.amazonaws.com/v2/apis/ju6maoy9o2";
 
 fn web(deployment: &str, variables: &Value) -> Value {

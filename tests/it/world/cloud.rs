@@ -2,8 +2,8 @@
 
 use apigw_rollback::alarm::{Metric, State, time};
 use apigw_rollback::cloud::{
-    AlarmNow, Api, Cache, Cloud, CloudError, Deployment, Failure, LiveAlias, LiveMapping, LiveStage,
-    Parameter, StageChange, Write, Written,
+    AlarmNow, Api, Cache, Cloud, CloudError, Deployment, Failure, LiveAlias, LiveMapping, LiveStage, Notice,
+    Parameter, Spent, StageChange, Write, Written,
 };
 use apigw_rollback::parts::{AliasRef, AliasTarget, MappingRef, MappingTarget};
 use apigw_rollback::release::{Protocol, StageRef};
@@ -168,6 +168,37 @@ impl Cloud for World {
             Ok(to.clone())
         })
         .await
+    }
+
+    async fn publish(&self, _topic: &str, notice: &Notice) -> Result<(), CloudError> {
+        self.call("Publish", &notice.subject, |facts| {
+            facts.told.push(notice.clone());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn put_event(&self, bus: &str, kind: &str, _detail: &str) -> Result<(), CloudError> {
+        self.call("PutEvents", format!("{bus} {kind}"), |_| Ok(())).await
+    }
+
+    async fn invoke(&self, function: &str, _payload: &str, wait: bool) -> Result<(), CloudError> {
+        let how = if wait { "and waits" } else { "and goes on" };
+        let asked = self.call("Invoke", format!("{function} {how}"), |facts| Ok(facts.hook_takes)).await?;
+        tokio::time::sleep(asked).await;
+        Ok(())
+    }
+
+    async fn delete_parameter(&self, name: &str) -> Result<(), CloudError> {
+        self.call("DeleteParameter", name, |facts| {
+            facts.parameters.remove(name);
+            Ok(())
+        })
+        .await
+    }
+
+    fn spent(&self) -> Spent {
+        Spent { calls: self.calls_so_far(), retries: 0 }
     }
 
     async fn caches_decisions(&self, api: &str) -> Result<bool, CloudError> {

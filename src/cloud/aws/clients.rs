@@ -1,0 +1,126 @@
+//! The clients, their settings, and the meter that counts what they send.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_ssm::config::interceptors::{
+    BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+};
+use aws_sdk_ssm::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_ssm::error::BoxError;
+use tokio::time::Instant;
+
+use super::Aws;
+use crate::cloud::Spent;
+
+/// The clients, built once a process.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    pub(super) apigateway: aws_sdk_apigateway::Client,
+    pub(super) apigatewayv2: aws_sdk_apigatewayv2::Client,
+    pub(super) cloudwatch: aws_sdk_cloudwatch::Client,
+    pub(super) codedeploy: aws_sdk_codedeploy::Client,
+    pub(super) eventbridge: aws_sdk_eventbridge::Client,
+    pub(super) lambda: aws_sdk_lambda::Client,
+    pub(super) sns: aws_sdk_sns::Client,
+    pub(super) ssm: aws_sdk_ssm::Client,
+    pub(super) meter: Meter,
+}
+
+/// Counts what is sent, over the whole life of the process.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Meter {
+    calls: Arc<AtomicU64>,
+    attempts: Arc<AtomicU64>,
+}
+
+impl Meter {
+    /// What was sent since then.
+    pub(super) fn since(&self, before: Spent) -> Spent {
+        let (calls, attempts) = (self.calls.load(Ordering::Relaxed), self.attempts.load(Ordering::Relaxed));
+        Spent {
+            calls: calls.saturating_sub(before.calls),
+            retries: attempts.saturating_sub(calls).saturating_sub(before.retries),
+        }
+    }
+}
+
+impl Intercept for Meter {
+    fn name(&self) -> &'static str {
+        "Meter"
+    }
+
+    fn read_before_execution(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn read_before_attempt(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// A client of this service, over the same settings, that is counted.
+macro_rules! client {
+    ($service:ident, $settings:expr, $meter:expr) => {
+        $service::Client::from_conf(
+            $service::config::Builder::from($settings).interceptor($meter.clone()).build(),
+        )
+    };
+}
+
+/// The environment's credentials, region and endpoints.
+pub async fn load_settings() -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::v2026_01_12()).load().await
+}
+
+impl Clients {
+    /// The clients for these settings, with time-outs and the one retry layer.
+    ///
+    /// The SDK retries throttling, its own time-outs and 5xx. Ten attempts that start at 50 ms and wait at
+    /// most 2 s outlast a burst that empties API Gateway's bucket; the run's deadline ends them earlier.
+    #[must_use]
+    pub fn new(settings: &SdkConfig) -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(1))
+            .operation_attempt_timeout(Duration::from_secs(3))
+            .build();
+        let retries = RetryConfig::standard()
+            .with_max_attempts(10)
+            .with_initial_backoff(Duration::from_millis(50))
+            .with_max_backoff(Duration::from_secs(2));
+        let settings = settings.to_builder().timeout_config(timeouts).retry_config(retries).build();
+        let meter = Meter::default();
+        Self {
+            apigateway: client!(aws_sdk_apigateway, &settings, meter),
+            apigatewayv2: client!(aws_sdk_apigatewayv2, &settings, meter),
+            cloudwatch: client!(aws_sdk_cloudwatch, &settings, meter),
+            codedeploy: client!(aws_sdk_codedeploy, &settings, meter),
+            eventbridge: client!(aws_sdk_eventbridge, &settings, meter),
+            lambda: client!(aws_sdk_lambda, &settings, meter),
+            sns: client!(aws_sdk_sns, &settings, meter),
+            ssm: client!(aws_sdk_ssm, &settings, meter),
+            meter,
+        }
+    }
+
+    /// The port for one run, whose calls end at `deadline` at the latest.
+    #[must_use]
+    pub fn until(&self, deadline: Instant) -> Aws {
+        Aws { clients: self.clone(), deadline, spent_before: self.meter.since(Spent::default()) }
+    }
+}

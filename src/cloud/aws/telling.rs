@@ -1,0 +1,79 @@
+//! Telling people and programs: a topic, an event bus, a function of the user's.
+
+use aws_sdk_eventbridge::types::PutEventsRequestEntry;
+use aws_sdk_lambda::types::InvocationType;
+use aws_smithy_types::Blob;
+use serde_json::json;
+
+use super::Aws;
+use crate::cloud::{CloudError, Failure, Notice};
+
+/// Who events come from.
+const SOURCE: &str = "apigw-rollback";
+
+impl Aws {
+    pub(super) async fn send_notice(&self, topic: &str, notice: &Notice) -> Result<(), CloudError> {
+        // SNS picks the text by the subscription's protocol. Chat applications subscribe by HTTPS.
+        let Notice { subject, text, chat, report } = notice;
+        let texts = json!({
+            "default": text, "email": text, "https": chat,
+            "email-json": report, "http": report, "lambda": report, "sqs": report,
+        });
+        let call = self
+            .clients
+            .sns
+            .publish()
+            .topic_arn(topic)
+            .subject(subject)
+            .message_structure("json")
+            .message(texts.to_string())
+            .send();
+        self.call("Publish", topic, call).await.map(|_| ())
+    }
+
+    pub(super) async fn send_event(&self, bus: &str, kind: &str, detail: &str) -> Result<(), CloudError> {
+        let entry = PutEventsRequestEntry::builder()
+            .source(SOURCE)
+            .detail_type(kind)
+            .detail(detail)
+            .event_bus_name(bus)
+            .build();
+        let call = self.clients.eventbridge.put_events().entries(entry).send();
+        let answer = self.call("PutEvents", bus, call).await?;
+        // EventBridge answers 200 also where it refuses an event.
+        let refused = answer.entries().iter().find_map(|one| Some((one.error_code()?, one.error_message())));
+        match refused {
+            Some((code, message)) => {
+                Err(refusal("PutEvents", bus, code, message.unwrap_or_default().to_owned()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn call_function(
+        &self,
+        function: &str,
+        payload: &str,
+        wait: bool,
+    ) -> Result<(), CloudError> {
+        let kind = if wait { InvocationType::RequestResponse } else { InvocationType::Event };
+        let call = self.clients.lambda.invoke();
+        let call = call.function_name(function).invocation_type(kind).payload(Blob::new(payload)).send();
+        let answer = self.call("Invoke", function, call).await?;
+        let Some(code) = answer.function_error() else { return Ok(()) };
+        let told = answer.payload().map(|blob| String::from_utf8_lossy(blob.as_ref()).into_owned());
+        // What a function says of its failure can be long.
+        let told: String = told.unwrap_or_default().chars().take(300).collect();
+        Err(refusal("Invoke", function, code, told))
+    }
+}
+
+fn refusal(operation: &'static str, subject: &str, code: &str, message: String) -> CloudError {
+    CloudError {
+        failure: Failure::Other,
+        operation,
+        subject: subject.to_owned(),
+        code: code.to_owned(),
+        message,
+    }
+}

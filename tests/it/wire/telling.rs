@@ -1,0 +1,97 @@
+//! The exact requests by which people and programs are told, and the hook is called.
+
+use aws_smithy_http_client::test_util::ReplayEvent;
+use serde_json::{Value, json};
+
+use super::{
+    PROTECTED, SSM, back, check_on, exchange, operations, put_incident, put_one, reads, update_stage,
+};
+
+const TOLD: &[(&str, &str)] = &[
+    PROTECTED,
+    ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people"),
+    ("EVENT_BUS", "default"),
+    ("HOOK_FUNCTION", "capture"),
+];
+const HOOK: &str = "https://lambda.eu-west-1.amazonaws.com/2015-03-31/functions/capture/invocations";
+const SNS: &str = "https://sns.eu-west-1.amazonaws.com/";
+const EVENTS: &str = "https://events.eu-west-1.amazonaws.com/";
+
+fn published() -> ReplayEvent {
+    let answer = "<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>";
+    exchange("POST", SNS, "put", 200, answer)
+}
+
+#[test]
+fn a_rollback_is_told_to_the_hook_the_topic_and_the_bus() {
+    let mut conversation = reads();
+    conversation.push(exchange("POST", HOOK, "put", 200, "null"));
+    conversation.push(update_stage(&operations(), 200, &back()));
+    conversation.extend(put_incident());
+    conversation.push(exchange("POST", HOOK, "put", 202, ""));
+    let accepted = json!({"FailedEntryCount": 0, "Entries": [{"EventId": "e"}]}).to_string();
+    conversation.extend([put_one(), published()]);
+    conversation.push(exchange("POST", EVENTS, "put", 200, accepted));
+    let (report, bodies) = check_on(TOLD, "sns-alarm", conversation);
+    assert_eq!(report.warnings, Vec::<String>::new());
+    let phases: Vec<&Value> = bodies.iter().filter_map(|body| body.get("phase")).collect();
+    assert_eq!(phases, [&json!("before"), &json!("after")]);
+    let event = bodies.iter().find_map(|body| body["Entries"].get(0)).unwrap();
+    assert_eq!(
+        (&event["Source"], &event["DetailType"], &event["EventBusName"]),
+        (&json!("apigw-rollback"), &json!("API Gateway Rollback Report"), &json!("default"))
+    );
+    let detail: Value = serde_json::from_str(event["Detail"].as_str().unwrap()).unwrap();
+    assert_eq!((&detail["outcome"], &detail["schema"]), (&json!("rolled-back"), &json!(1)));
+}
+
+#[test]
+fn an_event_that_the_bus_refuses_and_a_hook_that_fails_are_told() {
+    let mut conversation = reads();
+    let failed = exchange("POST", HOOK, "put", 200, r#"{"errorMessage":"no disk"}"#);
+    conversation.push(with_header(&failed, "x-amz-function-error", "Unhandled"));
+    conversation.push(update_stage(&operations(), 200, &back()));
+    conversation.extend(put_incident());
+    conversation.push(exchange("POST", HOOK, "put", 202, ""));
+    let refused =
+        json!({"FailedEntryCount": 1, "Entries": [{"ErrorCode": "NotAuthorized", "ErrorMessage": "no"}]});
+    conversation.extend([put_one(), published()]);
+    conversation.push(exchange("POST", EVENTS, "put", 200, refused.to_string()));
+    let (report, _) = check_on(TOLD, "sns-alarm", conversation);
+    assert_eq!(
+        report.warnings,
+        [
+            r#"the hook failed before the rollback: Invoke on `capture` failed: Unhandled: {"errorMessage":"no disk"}"#,
+            "not told: PutEvents on `default` failed: NotAuthorized: no",
+        ]
+    );
+}
+
+#[test]
+fn a_hold_is_told_by_whoever_creates_its_mark() {
+    let first = exchange("POST", SSM, "put", 200, json!({"Version": 1, "Tier": "Standard"}).to_string());
+    let settings = &[PROTECTED, TOLD[1]];
+    let (report, bodies) = check_on(settings, "sns-alarm-stale", vec![first, published()]);
+    assert_eq!(report.reason, Some("stale"));
+    assert_eq!(bodies[0]["Overwrite"], json!(false));
+    assert!(bodies[0]["Name"].as_str().unwrap().starts_with("/apigw-rollback/told/"));
+
+    let taken = exchange("POST", SSM, "put", 400, r#"{"message":"The parameter already exists."}"#);
+    let taken = with_header(&taken, "x-amzn-errortype", "ParameterAlreadyExists");
+    let (report, _) = check_on(settings, "sns-alarm-stale", vec![taken]);
+    assert_eq!(report.warnings, Vec::<String>::new());
+}
+
+/// The same exchange, its answer carrying this header.
+fn with_header(event: &ReplayEvent, name: &str, value: &str) -> ReplayEvent {
+    let (method, uri, body) = super::seen(event.request());
+    let answer = event.response();
+    ReplayEvent::new(
+        http::Request::builder().method(method.as_str()).uri(uri).body(body.into()).unwrap(),
+        http::Response::builder()
+            .status(answer.status().as_u16())
+            .header(name, value)
+            .body(answer.body().bytes().unwrap_or_default().to_vec().into())
+            .unwrap(),
+    )
+}
