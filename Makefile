@@ -30,8 +30,8 @@ e2e: ## run the demo's story, a lost alarm and the direct commands as assertions
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cargo-lambda emulator
 	@$(PLAY) tests/e2e/e2e.py
 
-contract: ## the function against LocalEmu, whose gateway serves frozen deployments (needs Python 3.13+)
-	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam localemu
+contract: ## the function against LocalEmu, whose gateway serves frozen deployments, and MiniStack (needs Python 3.13+)
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam emulator localemu
 	cargo build --locked --bin apigw-rollback-function
 	@PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/localemu/bin/python tests/e2e/contract.py
 

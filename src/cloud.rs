@@ -230,8 +230,8 @@ pub trait Cloud: Sync {
         version: &str,
     ) -> impl Future<Output = Result<bool, CloudError>> + Send;
 
-    /// The functions' names and aliases that running CodeDeploy deployments move: `ListDeployments`, then
-    /// `ListDeploymentTargets` and `BatchGetDeploymentTargets` for each.
+    /// The functions' names and aliases that running CodeDeploy deployments move: `ListDeployments` and
+    /// `BatchGetDeployments`, then `ListDeploymentTargets` and `BatchGetDeploymentTargets` for those of Lambda.
     fn moving_aliases(&self) -> impl Future<Output = Result<Vec<(String, String)>, CloudError>> + Send;
 
     /// `GetBasePathMapping`, or `GetApiMappings` where [`MappingRef::is_base_path`] says no; `None` where the

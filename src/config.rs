@@ -311,6 +311,10 @@ fn stages(text: Option<String>) -> Result<Vec<Protected>, String> {
         protocol: Protocol,
         #[serde(default)]
         aliases: Vec<AliasRef>,
+        /// Functions that share one alias: a template can join names, but not put an alias behind each.
+        #[serde(default)]
+        functions: Vec<String>,
+        alias: Option<String>,
         #[serde(default)]
         mappings: Vec<MappingRef>,
     }
@@ -320,9 +324,14 @@ fn stages(text: Option<String>) -> Result<Vec<Protected>, String> {
         .map_err(|error| format!("PROTECTED_STAGES cannot be read: {error}; {hint}"))?;
     entries
         .into_iter()
-        .map(|Entry { api, name, stage, protocol, aliases, mappings }| {
+        .map(|Entry { api, name, stage, protocol, mut aliases, functions, alias, mappings }| {
             if api.is_empty() || name.is_empty() || !is_stage_name(&stage) {
                 return Err(format!("PROTECTED_STAGES has an entry without api, name or stage; {hint}"));
+            }
+            let alias = alias.unwrap_or_else(|| "live".to_owned());
+            for function in functions {
+                let named = format!("{function}:{alias}").parse::<AliasRef>();
+                aliases.push(named.map_err(|error| format!("PROTECTED_STAGES cannot be read: {error}"))?);
             }
             let listed = Listed { aliases, mappings };
             Ok(Protected { stage: StageRef::new(protocol, api, stage), api_name: name, listed })

@@ -20,6 +20,13 @@ pub fn is_fresh(rollbacks: &Rollbacks, now: DateTime<Utc>) -> bool {
     rollbacks.past.iter().any(|past| now.signed_duration_since(past.at) < SAME_INCIDENT)
 }
 
+/// Whether another run put the stage back right after this incident was opened.
+#[must_use]
+pub fn is_followed(rollbacks: &Rollbacks, incident: &Incident) -> bool {
+    let after = |past: &Past| past.at.signed_duration_since(incident.at);
+    rollbacks.past.iter().any(|past| after(past) >= TimeDelta::zero() && after(past) < SAME_INCIDENT)
+}
+
 /// What became of opening an incident.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Opened {
@@ -81,6 +88,10 @@ async fn claim<C: Cloud>(run: &Run<'_, C>, incident: &Incident) -> Result<Option
     let found = found.first().ok_or_else(|| format!("the parameter `{name}` is there and cannot be read"))?;
     let before: Incident =
         records::parse(&found.value).map_err(|why| format!("the parameter `{name}` {why}"))?;
+    // The SDK sends a call again whose answer was lost, so the one that was first may be this run.
+    if before == *incident {
+        return Ok(None);
+    }
     if is_same(incident, &before) {
         return Ok(Some(before));
     }

@@ -136,7 +136,9 @@ async fn pass<C: Cloud>(
             None => incident::open(run, incident::of(run, &whole, since, caller)).await,
         }
     };
-    let (applied, opened) = tokio::join!(biased; apply(run.cloud, &plan), open);
+    // The incident's request goes out first, so that a change without an incident is next to impossible; neither
+    // waits for the other.
+    let (opened, applied) = tokio::join!(biased; open, apply(run.cloud, &plan));
     way.opened = Some(opened);
     match applied {
         Applied::Done => over(healed(run, &whole, ask, &observed, caller, way).await),
@@ -254,7 +256,12 @@ async fn healed<C: Cloud>(
     let parameter = run.config.names.incident(&plan.stage, &plan.from.fingerprint());
     let on_record = &observed.on_record;
     let mut warnings = std::mem::take(&mut way.warnings);
-    let incident = match way.opened.take() {
+    // The stage is served by now, so there is time to try once more.
+    let opened = match way.opened.take() {
+        Some(Opened::No(incident, _)) => Some(incident::open(run, *incident).await),
+        opened => opened,
+    };
+    let incident = match opened {
         Some(Opened::Rival(rival)) => {
             let reason = Reason::AlreadyKnownGood {
                 deployment: plan.to.deployment.clone(),

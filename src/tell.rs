@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::cloud::{Cloud, CloudError, Write, Written};
+use crate::cloud::{Cloud, CloudError, Failure, Write, Written};
 use crate::notice;
 use crate::records::{self, SCHEMA, Stored};
 use crate::report::{Outcome, Report};
@@ -27,6 +27,8 @@ pub struct Told {
     pub schema: u32,
     /// When.
     pub at: DateTime<Utc>,
+    /// By which run.
+    pub run: String,
 }
 
 impl Stored for Told {
@@ -50,14 +52,20 @@ async fn tell_people<C: Cloud>(run: &Run<'_, C>, report: &Report) -> Result<(), 
     let Some(topic) = &run.config.notify else { return Ok(()) };
     let Some(news) = news(report) else { return Ok(()) };
     let mark = run.config.names.told(&news);
-    let value = json!(Told { schema: SCHEMA, at: run.now }).to_string();
-    if run.cloud.put_parameter(&mark, &value, Write::Create).await? == Written::Exists {
-        return Ok(());
+    let ours = Told { schema: SCHEMA, at: run.now, run: run.id.to_owned() };
+    if run.cloud.put_parameter(&mark, &json!(ours).to_string(), Write::Create).await? == Written::Exists {
+        // The SDK sends a call again whose answer was lost, so whoever was first may be this run.
+        let found = run.cloud.parameters(std::slice::from_ref(&mark)).await?;
+        let first = found.first().and_then(|found| records::parse::<Told>(&found.value).ok());
+        if first != Some(ours) {
+            return Ok(());
+        }
     }
     let notice = notice::of(report, run.function_name());
     let sent = run.cloud.publish(topic, &notice).await;
-    if sent.is_err() {
-        // Whoever comes next tells; if this fails as well, the first failure is what counts.
+    if sent.as_ref().is_err_and(|error| error.failure != Failure::NoAnswer) {
+        // It was refused, so whoever comes next tells. Without an answer it may have been sent, and people are not
+        // told twice; the report and the metric `NotTold` say so.
         run.cloud.delete_parameter(&mark).await.ok();
     }
     sent
@@ -80,8 +88,8 @@ fn news(report: &Report) -> Option<String> {
     let name = |parts: &[&str]| Some(digest(parts));
     let stage = report.stage.as_ref().map(ToString::to_string).unwrap_or_default();
     let outcome = notice::headline(report.outcome);
-    // A failed call has no code of its own; what it says is the same as long as its cause is.
-    let reason = report.reason.unwrap_or(&report.message);
+    // What failed calls say differs from call to call, and the first one is news enough.
+    let reason = report.reason.unwrap_or_default();
     let alarm = signal.name.as_deref().unwrap_or_default();
     match report.outcome {
         Outcome::RolledBack | Outcome::Recovered => {

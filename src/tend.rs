@@ -156,7 +156,12 @@ async fn see_incidents<C: Cloud>(run: &Run<'_, C>, facts: &Facts<'_>, live: &Liv
     let mut on_record = facts.on_record.clone();
     for incident in incident::unlisted(facts.on_record, facts.incidents, &live.release, run.now) {
         let warnings = incident::list(run, &on_record, incident).await.err().into_iter().collect();
+        // Whoever went on from half-way has told of it, under the name of what it found.
+        let is_told = incident::is_followed(&on_record.rollbacks, incident);
         on_record.rollbacks = on_record.rollbacks.with(incident::past(incident));
+        if is_told {
+            continue;
+        }
         let by = Caller {
             kind: "sweep".to_owned(),
             name: Some(incident.by.clone()),

@@ -1,9 +1,10 @@
 """`make contract`: the function against LocalEmu, by real HTTP traffic through frozen deployments."""
 
-import json
 import sys
-import time
 
+import whole_http
+import whole_rest
+from alarms import alarm_from_traffic
 from checks import Checks
 from localemu import API_NAME, STAGE, LocalEmu
 from stack import StepFailed, Timeline, stop_on_signals
@@ -23,6 +24,9 @@ def main():
             an_alarm_through_sns(emulator, checks, bad)
             a_deployment_that_is_gone(emulator, checks)
             what_localemu_cannot_do(emulator, checks)
+            whole_http.play(emulator, checks)
+            # Last, because it leaves a deployment of CodeDeploy behind that never ends.
+            whole_rest.play(emulator, checks, bad)
     except StepFailed as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
@@ -71,26 +75,12 @@ def canaries(emulator, checks, bad):
 
 def an_alarm_through_sns(emulator, checks, bad):
     """The emulator's CloudWatch evaluates, SNS carries the message to a queue, the function gets the batch."""
-    topic = emulator.client("sns").create_topic(Name="alarms")["TopicArn"]
-    queue_client = emulator.client("sqs")
-    queue = queue_client.create_queue(QueueName="alarms")["QueueUrl"]
-    attributes = queue_client.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
-    emulator.client("sns").subscribe(
-        TopicArn=topic, Protocol="sqs", Endpoint=attributes["Attributes"]["QueueArn"])
-    dimensions = [{"Name": "ApiName", "Value": API_NAME}, {"Name": "Stage", "Value": STAGE}]
     emulator.patch(deploymentId=bad, variables__release="3")
-    # Times are whole seconds here and there: the alarm must come visibly after the change.
-    time.sleep(1.5)
-    emulator.client("cloudwatch").put_metric_alarm(
-        AlarmName=ALARM, Namespace="AWS/ApiGateway", MetricName="5XXError", Dimensions=dimensions,
-        Statistic="Average", Period=10, EvaluationPeriods=1, Threshold=0.05,
-        ComparisonOperator="GreaterThanThreshold", TreatMissingData="notBreaching", AlarmActions=[topic])
-    message = alarm_message(emulator, queue, dimensions)
-    checks.that("the alarm's message comes through SNS", message is not None, "none in 120 s")
-    if message is None:
+    event = alarm_from_traffic(
+        emulator, ALARM, "5XXError", {"ApiName": API_NAME, "Stage": STAGE}, emulator.request)
+    checks.that("the alarm's message comes through SNS", event is not None, "none in 120 s")
+    if event is None:
         return
-    event = {"Records": [{
-        "messageId": message["MessageId"], "body": message["Body"], "eventSource": "aws:sqs"}]}
     answer = emulator.invoke(event)
     checks.equal("the function takes the release off",
                  [report["outcome"] for report in answer.get("reports", [])], ["rolled-back"])
@@ -100,28 +90,11 @@ def an_alarm_through_sns(emulator, checks, bad):
     checks.equal("the same message again changes nothing", again.get("reason"), "already-known-good")
 
 
-def alarm_message(emulator, queue, dimensions):
-    """The first message of an alarm in ALARM. Users' errors become metric data meanwhile."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        failed = [1.0 if emulator.request() >= 500 else 0.0 for _ in range(5)]
-        emulator.client("cloudwatch").put_metric_data(Namespace="AWS/ApiGateway", MetricData=[
-            {"MetricName": "5XXError", "Dimensions": dimensions, "Value": value} for value in failed])
-        received = emulator.client("sqs").receive_message(QueueUrl=queue, WaitTimeSeconds=1)
-        for message in received.get("Messages", []):
-            if json.loads(json.loads(message["Body"])["Message"]).get("NewStateValue") == "ALARM":
-                return message
-    return None
-
-
 def a_deployment_that_is_gone(emulator, checks):
     """A record of a deployment that does not exist, and no older one: nothing is written."""
-    store = emulator.client("ssm")
-    name = f"/apigw-rollback/stages/{emulator.api}/{STAGE}/known-good"
-    record = json.loads(store.get_parameter(Name=name)["Parameter"]["Value"])
+    record = emulator.record(emulator.api, STAGE)
     record["release"]["deployment"] = "gone"
-    store.delete_parameter(Name=name)
-    store.put_parameter(Name=name, Value=json.dumps(record), Type="String")
+    emulator.write(emulator.api, STAGE, "known-good", record)
     report = emulator.command("rollback")
     checks.equal("a deleted deployment is held", report.get("reason"), "known-good-missing")
     checks.equal("and the stage is as it was", (emulator.stage()["deploymentId"], emulator.request()),

@@ -1,33 +1,33 @@
-"""LocalEmu with an API of two releases, and the function beside it under Lambda's own emulator.
+"""LocalEmu with a REST API of two releases, and the function beside it.
 
 LocalEmu's gateway serves frozen deployments over real HTTP, refuses what AWS refuses, and knows canaries.
-It runs Lambda functions only with Docker, so the function runs under the Runtime Interface Emulator that
-aws-sam-cli carries.
+It runs Lambda functions only with Docker, so the function runs under the Runtime Interface Emulator.
 """
 
 import contextlib
 import json
-import platform
-import shutil
-import subprocess
-import sys
-import tempfile
-import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import boto3
 from botocore.config import Config
 
-from stack import REGION, ROOT, TOOLS, StepFailed, clean_environment, free_port, stop_group, tail
+import function
+from function import ACCOUNT
+from processes import Processes
+from stack import REGION, TOOLS, clean_environment, free_port
 
 API_NAME = "orders-api"
 STAGE = "prod"
-# The account that the Runtime Interface Emulator gives a function. LocalEmu takes an access key of twelve
-# digits for the account, and the function rejects alarms of another one.
-ACCOUNT = "012345678912"
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def client(endpoint, service):
+    """A client of an emulated AWS service, deaf to the settings of the machine's user."""
+    return boto3.client(
+        service, endpoint_url=endpoint, region_name=REGION, aws_access_key_id=ACCOUNT,
+        aws_secret_access_key="test", config=Config(proxies={}, retries={"total_max_attempts": 1}),
+    )
 
 
 class LocalEmu:
@@ -35,32 +35,29 @@ class LocalEmu:
 
     def __init__(self, say):
         self.say = say
-        self.work = Path(tempfile.mkdtemp(prefix="apigw-rollback-"))
+        self.processes = Processes()
         self.endpoint = f"http://127.0.0.1:{free_port()}"
-        self.processes = []
         self.api = None
 
     def __enter__(self):
         try:
             self._start_emulator()
             self._make_api()
-            self._start_function()
+            self.function = self.start_function({"api": self.api, "name": API_NAME, "stage": STAGE})
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_exception):
-        for process in reversed(self.processes):
-            stop_group(process)
-        shutil.rmtree(self.work, ignore_errors=True)
+        self.processes.end()
 
     def client(self, service):
-        return boto3.client(
-            service, endpoint_url=self.endpoint, region_name=REGION, aws_access_key_id=ACCOUNT,
-            aws_secret_access_key="test",
-            config=Config(proxies={}, retries={"total_max_attempts": 1}),
-        )
+        return client(self.endpoint, service)
+
+    def start_function(self, entry, **settings):
+        """One more process of the function, for the stage of this entry."""
+        return function.start(self.processes, entry, self.endpoint, **settings)
 
     def release(self, status):
         """Makes the API answer with this status, and freezes that in a deployment."""
@@ -75,14 +72,14 @@ class LocalEmu:
         gateway.put_integration_response(**method, statusCode=str(status), selectionPattern="")
         return gateway.create_deployment(restApiId=self.api)["id"]
 
-    def patch(self, **paths):
+    def patch(self, stage=STAGE, **paths):
         """Changes the stage behind the function's back: `deploymentId="x"`, `variables__release="2"`."""
         operations = [
             {"op": "replace", "path": "/" + path.replace("__", "/"), "value": value}
             for path, value in paths.items()
         ]
         self.client("apigateway").update_stage(
-            restApiId=self.api, stageName=STAGE, patchOperations=operations)
+            restApiId=self.api, stageName=stage, patchOperations=operations)
 
     def stage(self, name=STAGE):
         return self.client("apigateway").get_stage(restApiId=self.api, stageName=name)
@@ -96,13 +93,26 @@ class LocalEmu:
             return refusal.code
 
     def invoke(self, event):
-        """What the function answers; an error of the function is `{"errorType", "errorMessage"}`."""
-        url = f"{self.function}/2015-03-31/functions/function/invocations"
-        with _DIRECT.open(urllib.request.Request(url, data=json.dumps(event).encode()), timeout=90) as answer:
-            return json.loads(answer.read())
+        return self.function.invoke(event)
 
     def command(self, name, **arguments):
-        return self.invoke({"command": name, "stage": {"api": self.api, "name": STAGE}, **arguments})
+        return self.function.command(name, **arguments)
+
+    def parameter(self, api, stage, what):
+        """The function's name of a parameter of a stage."""
+        return f"/apigw-rollback/stages/{api}/{stage.replace('$', '_24')}/{what}"
+
+    def record(self, api, stage):
+        """What the function recorded as known-good."""
+        found = self.client("ssm").get_parameter(Name=self.parameter(api, stage, "known-good"))
+        return json.loads(found["Parameter"]["Value"])
+
+    def write(self, api, stage, what, value):
+        """Puts a parameter in the place of what there is, with no older versions left."""
+        store, name = self.client("ssm"), self.parameter(api, stage, what)
+        with contextlib.suppress(store.exceptions.ParameterNotFound):
+            store.delete_parameter(Name=name)
+        store.put_parameter(Name=name, Value=json.dumps(value), Type="String")
 
     def _make_api(self):
         gateway = self.client("apigateway")
@@ -117,46 +127,6 @@ class LocalEmu:
         command = [TOOLS / "localemu" / "bin" / "localemu", "start", "--host", host, "--port", port]
         # LocalEmu calls itself, and an endpoint in its environment leads it astray.
         own = {key: value for key, value in clean_environment("").items() if not key.startswith("AWS_")}
-        self._start("emulator", command, dict(own, TMPDIR=str(self.work)))
-        self._wait("emulator", f"{self.endpoint}/_localemu/health")
+        self.processes.start("localemu", command, dict(own, TMPDIR=str(self.processes.work)))
+        self.processes.wait("localemu", f"{self.endpoint}/_localemu/health")
         self.say(f"LocalEmu listens on {self.endpoint}")
-
-    def _start_function(self):
-        machine = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
-        found = sorted((TOOLS / "sam").glob(f"lib/python*/site-packages/samcli/local/rapid/aws-lambda-rie-{machine}"))
-        if not found:
-            raise StepFailed("aws-sam-cli in .tools/sam has no aws-lambda-rie; run `make setup`")
-        own, runtime = free_port(), free_port()
-        self.function = f"http://127.0.0.1:{own}"
-        stages = [{"api": self.api, "name": API_NAME, "stage": STAGE}]
-        self._start(
-            "function",
-            [found[0], "--runtime-interface-emulator-address", f"127.0.0.1:{own}",
-             "--runtime-api-address", f"127.0.0.1:{runtime}",
-             ROOT / "target" / "debug" / "apigw-rollback-function"],
-            dict(clean_environment(self.endpoint), AWS_ACCESS_KEY_ID=ACCOUNT,
-                 PROTECTED_STAGES=json.dumps(stages), AWS_LAMBDA_FUNCTION_TIMEOUT="60"),
-        )
-        self._wait("function", f"{self.function}/")
-
-    def _start(self, name, command, env):
-        with (self.work / f"{name}.log").open("wb") as output:
-            self.processes.append(subprocess.Popen(
-                [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=output,
-                stderr=subprocess.STDOUT, cwd=self.work, env=env, start_new_session=True,
-            ))
-
-    def _wait(self, name, url):
-        """Until something answers, with whatever status."""
-        deadline = time.monotonic() + 120
-        while True:
-            with contextlib.suppress(urllib.error.URLError, OSError):
-                try:
-                    _DIRECT.open(url, timeout=2).close()
-                except urllib.error.HTTPError:
-                    pass
-                return
-            if self.processes[-1].poll() is not None or time.monotonic() > deadline:
-                print(tail(self.work / f"{name}.log"), file=sys.stderr)
-                raise StepFailed(f"the {name} did not start; the end of its log is above")
-            time.sleep(0.2)

@@ -22,7 +22,18 @@ pub(crate) fn run(event: &str, world: &World, settings: &[(&str, &str)]) -> Stri
 
 /// The reports of one event.
 pub(crate) fn reports(event: &str, world: &World) -> Vec<Report> {
-    let config = Config::read(|name| setting(&[], name)).unwrap();
+    attempt(event, world, &[], 1).unwrap()
+}
+
+/// The reports of one event, as the n-th run; `None` where the run died.
+pub(crate) fn attempt(
+    event: &str,
+    world: &World,
+    settings: &[(&str, &str)],
+    nth: usize,
+) -> Option<Vec<Report>> {
+    let config = Config::read(|name| setting(settings, name)).unwrap();
+    world.take_calls();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
@@ -30,14 +41,15 @@ pub(crate) fn reports(event: &str, world: &World) -> Vec<Report> {
         let run = Run {
             cloud: world,
             config: &config,
-            id: "run-1",
+            id: &format!("run-{nth}"),
             trace: None,
             function: Some(FUNCTION),
             now: world.facts().now,
             began,
             deadline: began + Duration::from_secs(20),
         };
-        handle(event, &run).await.reports
+        let whole_run = tokio::time::timeout(Duration::from_mins(1), handle(event, &run));
+        whole_run.await.ok().map(|answer| answer.reports)
     })
 }
 

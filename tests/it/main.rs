@@ -11,7 +11,11 @@ mod corpus;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod invariants;
 #[cfg(test)]
 mod scale;
 #[cfg(test)]

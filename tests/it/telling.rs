@@ -7,6 +7,7 @@ use apigw_rollback::alarm::State;
 use apigw_rollback::cloud::Failure;
 use apigw_rollback::metrics;
 use apigw_rollback::report::Report;
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::harness::{event, run, run_together, snapshot};
@@ -51,6 +52,7 @@ fn the_same_alarm_delivered_twice_at_once_is_told_once() {
         let world = World::new(facts);
         let alarm = event("sns-alarm");
         run_together(&[&alarm, &alarm, &alarm], &world, &[TOLD]);
+        world.change(|facts| facts.now += TimeDelta::seconds(1));
         run(&alarm, &world, &[TOLD]);
         let subjects: Vec<String> = world.facts().told.into_iter().map(|notice| notice.subject).collect();
         assert!(subjects.len() == 1 && subjects[0].starts_with(expected), "{expected}: {subjects:?}");
@@ -84,12 +86,13 @@ fn what_cannot_be_told_is_reported_and_told_by_the_next_run() {
     deployed().with_fault("Publish", 1, Fault::Before(denied())).event_comes().ends("nobody could be told");
     let mut facts = Facts::bad_release();
     facts.parameters.clear();
-    let cut = error(Failure::NoAnswer, "NoAnswer", "connection reset");
-    let world = World::new(facts).fault("Publish", 1, Fault::Before(cut));
+    let busy = error(Failure::Other, "Throttled", "Rate exceeded");
+    let world = World::new(facts).fault("Publish", 1, Fault::Before(busy));
     let first = run(&event("sns-alarm"), &world, &[TOLD]);
-    assert!(first.contains("warning: not told: Publish on `world` failed: NoAnswer"), "{first}");
+    assert!(first.contains("warning: not told: Publish on `world` failed: Throttled"), "{first}");
     let world = World::new(world.facts());
     run(&event("sns-alarm"), &world, &[TOLD]);
+    world.change(|facts| facts.now += TimeDelta::seconds(1));
     run(&event("sns-alarm"), &world, &[TOLD]);
     assert_eq!(world.facts().told.len(), 1, "the next run tells, and only that one");
 }

@@ -13,7 +13,7 @@ use crate::story::Story;
 use crate::world::{API, Facts, Fault, World, conflict, denied, error, live, lost, prod, record, release};
 
 /// A release of three parts: an alias, the stage, a mapping.
-const WHOLE: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod",
+pub(crate) const WHOLE: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod",
     "aliases":["orders:live"],"mappings":["api.example.com/orders"]}]"#;
 const HTTP: &str = r#"[{"api":"ju6maoy9o2","name":"web","stage":"$default","protocol":"http"}]"#;
 
@@ -26,7 +26,7 @@ fn to(stage: &str) -> MappingTarget {
 }
 
 /// Release 2 is live and bad in all its parts.
-fn bad_everywhere(facts: &mut Facts) {
+pub(crate) fn bad_everywhere(facts: &mut Facts) {
     facts.aliases =
         [("orders:live".parse().unwrap(), LiveAlias { target: alias("2"), revision: "r1".to_owned() })]
             .into();

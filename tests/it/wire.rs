@@ -118,9 +118,9 @@ fn put_one() -> ReplayEvent {
     exchange("POST", SSM, "put", 200, json!({"Version": 1, "Tier": "Standard"}).to_string())
 }
 
-/// The incident and the list of rollbacks. Their values hold times of the run, so they are not compared.
-fn put_incident() -> Vec<ReplayEvent> {
-    vec![put_one(), put_one()]
+/// The incident, the change, the list of rollbacks. What is put holds times of the run and is not compared.
+fn done() -> Vec<ReplayEvent> {
+    vec![put_one(), update_stage(&operations(), 200, &back()), put_one()]
 }
 
 fn settings(client: SharedHttpClient) -> SdkConfig {
@@ -234,14 +234,13 @@ fn reads() -> Vec<ReplayEvent> {
 #[test]
 fn a_rollback_is_three_reads_one_patch_and_its_record() {
     let mut conversation = reads();
-    conversation.push(update_stage(&operations(), 200, &back()));
-    conversation.extend(put_incident());
+    conversation.extend(done());
     let (report, bodies) = check("sns-alarm", conversation);
     assert_eq!(
         report.message,
         "rest/a1b2c3d4e5/prod is back: deployment `d2` -> `d1`; stage variables set: gone, release; stage variables removed: new (known-good version 3)"
     );
-    let [.., put, list] = bodies.as_slice() else { panic!("two parameters are written: {bodies:?}") };
+    let [.., put, _, list] = bodies.as_slice() else { panic!("two parameters are written: {bodies:?}") };
     assert_eq!(list["Name"], json!(KNOWN_GOOD.replace("known-good", "rollbacks")));
     assert_eq!(put["Overwrite"], json!(false));
     assert_eq!((&put["Type"], &put["Tier"]), (&json!("String"), &json!("Intelligent-Tiering")));
@@ -263,9 +262,10 @@ fn the_canary_goes_first_in_the_same_patch() {
         get_stage(&with_canary),
         get_record(&good()),
         describe_alarm("ALARM"),
+        put_one(),
         update_stage(&json!(all), 200, &back()),
+        put_one(),
     ];
-    let conversation = conversation.into_iter().chain(put_incident()).collect();
     let (report, _) = check("sns-alarm", conversation);
     assert!(report.message.contains("canary with 10 % of the traffic removed"), "{}", report.message);
 }
@@ -292,7 +292,7 @@ fn a_conflict_is_followed_by_reading_again() {
     let mut conflict = update_stage(&operations(), 409, &busy);
     conflict = with_error(&conflict, "ConflictException");
     let mut conversation = reads();
-    conversation.extend([conflict, put_one()]);
+    conversation.extend([put_one(), conflict]);
     conversation.extend(reads());
     conversation.extend([update_stage(&operations(), 200, &back()), put_one()]);
     let (report, _) = check("sns-alarm", conversation);
@@ -306,7 +306,7 @@ fn throttling_is_retried_without_reading_again() {
         "TooManyRequestsException",
     );
     let mut conversation = reads();
-    conversation.extend([throttled, put_one(), update_stage(&operations(), 200, &back()), put_one()]);
+    conversation.extend([put_one(), throttled, update_stage(&operations(), 200, &back()), put_one()]);
     let (report, _) = check("sns-alarm", conversation);
     assert!(report.message.contains("is back"), "{}", report.message);
 }
@@ -325,7 +325,7 @@ fn a_refusal_is_looked_into_with_the_deployment_and_the_stage() {
         "NotFoundException",
     );
     let mut conversation = reads();
-    conversation.extend([refused(), missing, get_stage(&bad()), put_one(), put_one()]);
+    conversation.extend([put_one(), refused(), missing, get_stage(&bad()), put_one()]);
     let history = json!({"Name": KNOWN_GOOD}).to_string();
     let only = json!({"Parameters": [{"Name": KNOWN_GOOD, "Value": good(), "Version": 3}]}).to_string();
     conversation.push(exchange("POST", SSM, history, 200, only));
@@ -336,10 +336,10 @@ fn a_refusal_is_looked_into_with_the_deployment_and_the_stage() {
 
     let mut conversation = reads();
     conversation.extend([
+        put_one(),
         refused(),
         exchange("GET", deployment, "", 200, r#"{"id":"d1"}"#),
         get_stage(&bad()),
-        put_one(),
         put_one(),
     ]);
     let (report, _) = check("sns-alarm", conversation);

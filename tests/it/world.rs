@@ -5,6 +5,7 @@ mod cloud;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use apigw_rollback::alarm::{Alarm, Metric, Origin, State, Watches, time};
@@ -28,6 +29,14 @@ pub(crate) enum Fault {
     After(CloudError),
     /// Before the call, the world changes by other hands.
     World(fn(&mut Facts)),
+    /// The run dies before the call has its effect.
+    DieBefore,
+    /// The run dies after the call has had its effect.
+    DieAfter,
+    /// It is answered from the world as it was at first; a write is not affected.
+    Stale,
+    /// It reaches AWS twice, and the second answer comes back: the SDK's own retry after a lost answer.
+    Twice,
 }
 
 /// The state of the world.
@@ -62,6 +71,10 @@ pub(crate) struct Facts {
     pub(crate) told: Vec<Notice>,
     /// How long the user's hook takes.
     pub(crate) hook_takes: Duration,
+    /// Whether the call that is going on reaches AWS twice.
+    pub(crate) twice: bool,
+    /// The changes of stages that changed what they serve, from and to.
+    pub(crate) changes: Vec<(StageRef, Release, Release)>,
 }
 
 /// The world, and what was asked of it.
@@ -71,6 +84,12 @@ pub(crate) struct World {
     /// When each call began, since the world began.
     began: Mutex<Vec<(&'static str, tokio::time::Instant)>>,
     faults: Mutex<Vec<(&'static str, usize, Fault)>>,
+    /// Faults by the number of the call since the calls were last taken, from 1.
+    strikes: Mutex<Vec<(usize, Fault)>>,
+    /// Whether the run that is going on has died: none of its calls has an effect any more.
+    dead: AtomicBool,
+    /// The world as it was at first.
+    origin: Facts,
 }
 
 pub(crate) fn prod() -> StageRef {
@@ -184,6 +203,8 @@ impl Facts {
             caches_decisions: false,
             told: vec![],
             hook_takes: Duration::ZERO,
+            twice: false,
+            changes: vec![],
         }
     }
 
@@ -199,11 +220,19 @@ impl Facts {
 impl World {
     pub(crate) fn new(facts: Facts) -> Self {
         Self {
+            origin: facts.clone(),
             facts: Mutex::new(facts),
             calls: Mutex::default(),
             began: Mutex::default(),
             faults: Mutex::default(),
+            strikes: Mutex::default(),
+            dead: AtomicBool::new(false),
         }
+    }
+
+    /// Makes these calls of the next run meet faults.
+    pub(crate) fn strike(&self, strikes: &[(usize, Fault)]) {
+        *self.strikes.lock().unwrap() = strikes.to_vec();
     }
 
     /// Makes the n-th call of an operation (from 1) meet a fault.
@@ -234,6 +263,7 @@ impl World {
 
     /// The calls so far.
     pub(crate) fn take_calls(&self) -> Vec<String> {
+        self.dead.store(false, Ordering::Relaxed);
         std::mem::take(&mut self.calls.lock().unwrap())
     }
 
@@ -246,7 +276,11 @@ impl World {
     ) -> Result<T, CloudError> {
         tokio::task::yield_now().await;
         self.began.lock().unwrap().push((operation, tokio::time::Instant::now()));
-        self.call_now(operation, subject, effect)
+        match self.call_now(operation, subject, effect) {
+            Some(answer) => answer,
+            // Whoever is dead gets no answer; the harness lets go of the run.
+            None => std::future::pending().await,
+        }
     }
 
     fn call_now<T>(
@@ -254,33 +288,48 @@ impl World {
         operation: &'static str,
         subject: impl std::fmt::Display,
         effect: impl FnOnce(&mut Facts) -> Result<T, CloudError>,
-    ) -> Result<T, CloudError> {
-        let mut calls = self.calls.lock().unwrap();
-        calls.push(format!("{operation} {subject}"));
-        let nth = calls.iter().filter(|call| call.split(' ').next() == Some(operation)).count();
-        drop(calls);
-        let faults: Vec<Fault> = {
-            let all = self.faults.lock().unwrap();
-            all.iter()
-                .filter(|(o, n, _)| *o == operation && (*n == nth || *n == 0))
-                .map(|f| f.2.clone())
-                .collect()
-        };
+    ) -> Option<Result<T, CloudError>> {
+        if self.dead.load(Ordering::Relaxed) {
+            return None;
+        }
+        let faults = self.faults_of(operation, subject);
+        let dies = |fault: &Fault| matches!(fault, Fault::DieBefore | Fault::DieAfter);
+        self.dead.store(faults.iter().any(dies), Ordering::Relaxed);
         let mut facts = self.facts.lock().unwrap();
         for fault in &faults {
             match fault {
                 Fault::World(change) => change(&mut facts),
-                Fault::Before(error) => return Err(CloudError { operation, ..error.clone() }),
-                Fault::After(_) => {}
+                Fault::Before(error) => return Some(Err(CloudError { operation, ..error.clone() })),
+                Fault::DieBefore => return None,
+                Fault::Stale if operation.starts_with("Get") => {
+                    return Some(effect(&mut self.origin.clone()));
+                }
+                Fault::Twice => facts.twice = true,
+                Fault::After(_) | Fault::DieAfter | Fault::Stale => {}
             }
         }
-        let answer = effect(&mut facts);
-        match faults
-            .into_iter()
-            .find_map(|fault| if let Fault::After(error) = fault { Some(error) } else { None })
-        {
-            Some(error) => Err(CloudError { operation, ..error }),
-            None => answer,
+        let mut answer = Some(effect(&mut facts));
+        facts.twice = false;
+        for fault in faults {
+            match fault {
+                Fault::After(error) => answer = Some(Err(CloudError { operation, ..error })),
+                Fault::DieAfter => answer = None,
+                Fault::World(_) | Fault::Before(_) | Fault::DieBefore | Fault::Stale | Fault::Twice => {}
+            }
         }
+        answer
+    }
+
+    fn faults_of(&self, operation: &'static str, subject: impl std::fmt::Display) -> Vec<Fault> {
+        let mut calls = self.calls.lock().unwrap();
+        calls.push(format!("{operation} {subject}"));
+        let nth = calls.iter().filter(|call| call.split(' ').next() == Some(operation)).count();
+        let number = calls.len();
+        drop(calls);
+        let faults = self.faults.lock().unwrap();
+        let ours = faults.iter().filter(|(o, n, _)| *o == operation && (*n == nth || *n == 0));
+        let strikes = self.strikes.lock().unwrap();
+        let strikes = strikes.iter().filter(|(n, _)| *n == number);
+        ours.map(|(_, _, fault)| fault.clone()).chain(strikes.map(|(_, fault)| fault.clone())).collect()
     }
 }

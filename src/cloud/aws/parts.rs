@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_apigateway::types::{Op, PatchOperation};
-use aws_sdk_codedeploy::types::DeploymentStatus;
+use aws_sdk_codedeploy::types::{ComputePlatform, DeploymentStatus};
 use aws_sdk_lambda::types::AliasRoutingConfiguration;
 
 use super::{Aws, found};
@@ -91,7 +91,7 @@ impl Aws {
             .send();
         let ids = self.call("ListDeployments", "all", pages.collect::<Result<Vec<_>, _>>()).await?;
         let mut aliases = Vec::new();
-        for id in ids {
+        for id in self.lambda_deployments(&ids).await? {
             let call = codedeploy.list_deployment_targets().deployment_id(&id).send();
             let targets = self.call("ListDeploymentTargets", &id, call).await?.target_ids;
             let Some(targets) = targets.filter(|targets| !targets.is_empty()) else { continue };
@@ -107,6 +107,24 @@ impl Aws {
             }));
         }
         Ok(aliases)
+    }
+
+    /// Those of these deployments that move aliases. Others can have hundreds of targets, which nobody here asks
+    /// for.
+    async fn lambda_deployments(&self, ids: &[String]) -> Result<Vec<String>, CloudError> {
+        let mut lambda = Vec::new();
+        // A call takes at most 25.
+        for ids in ids.chunks(25) {
+            let call = self.clients.codedeploy.batch_get_deployments();
+            let call = call.set_deployment_ids(Some(ids.to_vec())).send();
+            let answer = self.call("BatchGetDeployments", &ids.join(", "), call).await?;
+            let ours = answer
+                .deployments_info()
+                .iter()
+                .filter(|info| info.compute_platform() == Some(&ComputePlatform::Lambda));
+            lambda.extend(ours.filter_map(|info| info.deployment_id().map(str::to_owned)));
+        }
+        Ok(lambda)
     }
 
     pub(super) async fn get_mapping(

@@ -11,7 +11,7 @@ use apigw_rollback::release::{Protocol, Release, StageRef};
 
 use super::{
     KNOWN_GOOD, SSM, STAGE, back, bad, check_on, cloudwatch, describe_alarm, exchange, get_record, get_stage,
-    operations, put_incident, update_stage,
+    operations, put_one, update_stage,
 };
 use crate::world::{record, release};
 
@@ -78,6 +78,7 @@ fn a_whole_release_is_moved_by_revision_patch_and_patch() {
     let mut conversation = questions(&json!({"AdditionalVersionWeights": {"3": 0.1}}), none_running());
     let alias = json!({"FunctionVersion": "1", "RoutingConfig": {"AdditionalVersionWeights": {}}, "RevisionId": "r1"});
     let moved = json!({"Name": "live", "FunctionVersion": "1", "RevisionId": "r2"});
+    conversation.push(put_one());
     conversation.push(exchange(
         "PUT",
         &format!("{LAMBDA}/aliases/live"),
@@ -93,8 +94,8 @@ fn a_whole_release_is_moved_by_revision_patch_and_patch() {
     let mapped = json!({"basePath": "orders", "restApiId": "a1b2c3d4e5", "stage": "prod"});
     conversation.push(exchange("PATCH", &mapping_uri(), mapping.to_string(), 200, mapped.to_string()));
     let authorizers = format!("{APIGATEWAY}/restapis/a1b2c3d4e5/authorizers?limit=500");
-    conversation.extend(put_incident());
     conversation.extend([
+        put_one(),
         exchange("DELETE", &format!("{STAGE}/cache/data"), "", 202, ""),
         exchange("GET", &authorizers, "", 200, r#"{"item":[{"id":"a","authorizerResultTtlInSeconds":300}]}"#),
         exchange("DELETE", &format!("{STAGE}/cache/authorizers"), "", 202, ""),
@@ -111,13 +112,17 @@ fn a_whole_release_is_moved_by_revision_patch_and_patch() {
 
 #[test]
 fn codedeploy_is_asked_which_aliases_its_running_deployments_move() {
-    let listed = json!({"deployments": ["d-AAAA"]});
+    let listed = json!({"deployments": ["d-AAAA", "d-EC2"]});
+    let kinds = json!({"deploymentsInfo": [
+        {"deploymentId": "d-AAAA", "computePlatform": "Lambda"}, {"deploymentId": "d-EC2", "computePlatform": "Server"},
+    ]});
     let running = ["Created", "Queued", "InProgress", "Baking", "Ready"];
     let mut conversation =
         questions(&Value::Null, codedeploy(&json!({"includeOnlyStatuses": running}), &listed));
     let targets = json!({"deploymentTargets": [{"deploymentTargetType": "LambdaTarget", "lambdaTarget":
         {"lambdaFunctionInfo": {"functionName": "orders", "functionAlias": "live", "currentVersion": "1"}}}]});
     conversation.extend([
+        codedeploy(&json!({"deploymentIds": ["d-AAAA", "d-EC2"]}), &kinds),
         codedeploy(&json!({"deploymentId": "d-AAAA"}), &json!({"targetIds": ["d-AAAA:orders"]})),
         codedeploy(&json!({"deploymentId": "d-AAAA", "targetIds": ["d-AAAA:orders"]}), &targets),
     ]);
@@ -164,16 +169,17 @@ fn an_http_stage_is_moved_by_plain_fields_and_its_mapping_by_id() {
     let live = web("d2", &json!({"release": "2", "same": "s", "new": "n"}));
     let there = web("d1", &json!({"release": "1", "same": "s"}));
     let uri = format!("{WEB}/stages/%24default");
-    let mut conversation = vec![
+    let conversation = vec![
         exchange("GET", &uri, "", 200, live.to_string()),
         exchange("POST", SSM, "put", 200, kept.to_string()),
         cloudwatch("DescribeAlarms", web_alarm),
         exchange("GET", mappings, "", 200, listed.to_string()),
         exchange("GET", &format!("{WEB}/deployments/d1"), "", 200, r#"{"deploymentStatus":"DEPLOYED"}"#),
+        put_one(),
         exchange("PATCH", &uri, change.to_string(), 200, there.to_string()),
         exchange("PATCH", &format!("{mappings}/m1"), mapping.to_string(), 200, mapped.to_string()),
+        put_one(),
     ];
-    conversation.extend(put_incident());
     let (report, _) = check_on(HTTP, "sns-alarm-http-api", conversation);
     assert_eq!(
         report.message,

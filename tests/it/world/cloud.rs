@@ -49,7 +49,10 @@ fn change(facts: &mut Facts, stage: &StageRef, change: &StageChange) -> Result<L
     if let Some(shown) = &facts.stage_shows {
         live.release = shown.clone();
     }
-    facts.stages.insert(stage.clone(), live.clone());
+    let before = facts.stages.insert(stage.clone(), live.clone());
+    if let Some(before) = before.filter(|before| before.release != live.release) {
+        facts.changes.push((stage.clone(), before.release, live.release.clone()));
+    }
     Ok(live)
 }
 
@@ -129,6 +132,10 @@ impl Cloud for World {
                 return Err(error(Failure::Conflict, "PreconditionFailedException", why));
             }
             *now = LiveAlias { target: to.clone(), revision: format!("{revision}+") };
+            if facts.twice {
+                let why = "The Revision Id provided does not match the latest Revision Id";
+                return Err(error(Failure::Conflict, "PreconditionFailedException", why));
+            }
             Ok(now.clone())
         })
         .await
@@ -264,6 +271,12 @@ impl Cloud for World {
                 return Ok(Written::Exists);
             }
             versions.push(value.to_owned());
+            if facts.twice && write == Write::Create {
+                return Ok(Written::Exists);
+            }
+            if facts.twice {
+                versions.push(value.to_owned());
+            }
             Ok(Written::Version(i64::try_from(versions.len()).unwrap()))
         })
         .await

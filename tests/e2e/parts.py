@@ -1,0 +1,59 @@
+"""Lambda functions of two versions behind an alias, on an emulator."""
+
+import contextlib
+import io
+import json
+import time
+import zipfile
+
+from botocore.exceptions import ClientError
+
+# Version 1 works, version 2 fails, whoever calls.
+CODE = "def handler(event, context):\n    return {'statusCode': %d, 'body': 'code'}\n"
+TRUST = {"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
+
+
+def function_of_two_versions(client, name, alias):
+    """Versions 1 and 2, and an alias that points at 1. `client` makes clients. Returns the alias's ARN."""
+    functions = client("lambda")
+    role = client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
+    functions.create_function(
+        FunctionName=name, Runtime="python3.13", Role=role, Handler="index.handler", Code={"ZipFile": zipped(200)})
+    settle(functions, name)
+    functions.publish_version(FunctionName=name)
+    # LocalEmu takes the code, and then says that it cannot run it without Docker.
+    with contextlib.suppress(ClientError):
+        functions.update_function_code(FunctionName=name, ZipFile=zipped(500))
+    settle(functions, name)
+    functions.publish_version(FunctionName=name)
+    return functions.create_alias(FunctionName=name, Name=alias, FunctionVersion="1")["AliasArn"]
+
+
+def settle(functions, name):
+    """Until the function is made or changed. LocalEmu ends in `Failed`, and aliases do not mind."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        now = functions.get_function_configuration(FunctionName=name)
+        changing = "InProgress" == now.get("LastUpdateStatus")
+        if now["State"] == "Failed" or (now["State"] == "Active" and not changing):
+            return
+        time.sleep(0.2)
+
+
+def a_later_second():
+    """Stages tell of their changes in whole seconds; the next change comes visibly after the last."""
+    time.sleep(1.1)
+
+
+def target_of(functions, name, alias):
+    """The version an alias points at, and how it shares the traffic with others."""
+    now = functions.get_alias(FunctionName=name, Name=alias)
+    return now["FunctionVersion"], now.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
+
+
+def zipped(status):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("index.py", CODE % status)
+    return packed.getvalue()
