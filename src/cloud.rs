@@ -2,6 +2,7 @@
 //! in-memory twin. A verb does one thing and decides nothing.
 
 pub mod aws;
+pub mod clinic;
 
 use std::collections::BTreeMap;
 use std::fmt;

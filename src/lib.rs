@@ -38,6 +38,9 @@ pub mod run;
 pub mod operate;
 pub mod status;
 
+pub mod doctor;
+pub mod lists;
+
 pub mod guards;
 pub mod pin;
 pub mod promote;

@@ -151,7 +151,7 @@ fn apis<T>(on_record: &BTreeMap<StageRef, T>) -> BTreeSet<(Protocol, String)> {
 
 /// The stage that a parameter says is protected: by its known-good record, or by its candidate. The kind of its
 /// API is told inside; of one that cannot be read it is unknown, and a REST API's are the most.
-fn recorded(names: &Names, parameter: &Parameter) -> Option<StageRef> {
+pub(crate) fn recorded(names: &Names, parameter: &Parameter) -> Option<StageRef> {
     let (api, stage) = names.stage_of(&parameter.name)?;
     let rest = StageRef::rest(&api, &stage);
     let protocol = if parameter.name == names.known_good(&rest) {

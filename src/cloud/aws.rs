@@ -2,7 +2,11 @@
 
 mod alarms;
 mod clients;
+#[cfg(feature = "cli")]
+mod clinic;
 mod parts;
+#[cfg(feature = "cli")]
+mod settings;
 mod stages;
 mod telling;
 mod v2;
@@ -29,6 +33,10 @@ use crate::parts::{AliasRef, AliasTarget, MappingRef, MappingTarget};
 use crate::release::{Protocol, StageRef};
 
 pub use clients::{Clients, load_settings};
+#[cfg(feature = "cli")]
+pub use clinic::AwsClinic;
+#[cfg(feature = "cli")]
+pub use settings::{find_credentials, personal_settings};
 
 /// The port, over the SDK.
 #[derive(Clone, Debug)]

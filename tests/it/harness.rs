@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::world::{FUNCTION, TOPIC, World};
 
-const PROTECTED: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod"}]"#;
+pub(crate) const PROTECTED: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod"}]"#;
 
 /// Runs one event in a world and prints everything that can be seen of it.
 pub(crate) fn run(event: &str, world: &World, settings: &[(&str, &str)]) -> String {

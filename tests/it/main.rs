@@ -1,9 +1,17 @@
 //! One binary for all integration tests, so that it links once.
 
+#[cfg(feature = "cli")]
+#[cfg(test)]
+mod cli;
+#[cfg(feature = "cli")]
+#[cfg(test)]
+mod clinic;
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
 mod docs;
+#[cfg(test)]
+mod doctor;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]

@@ -2,18 +2,21 @@
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::SystemTime;
 
-use apigw_rollback::alarm::{self, Origin};
+use apigw_rollback::alarm::Origin;
 use apigw_rollback::config::MAX_ALARM_AGE_SECONDS;
 use apigw_rollback::signal::{self, Signal};
 use apigw_rollback::target::{ApiRef, Target, is_stage_name};
 use apigw_rollback::triage::{self, Bounds};
 use apigw_rollback::verdict::{Kind, Reason};
 use chrono::{DateTime, TimeDelta, Utc};
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::Args as ClapArgs;
 use serde::Serialize;
+
+use super::act::time;
+use super::place::Format;
+use super::trouble::Exit;
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
@@ -40,21 +43,9 @@ pub(crate) struct Args {
     /// The oldest state change to act on, in seconds; 0 switches the check off
     #[arg(long, value_name = "SECONDS", default_value_t = MAX_ALARM_AGE_SECONDS, value_parser = clap::value_parser!(u32).range(0..=86_400))]
     max_age: u32,
-    /// How to print
+    /// How to print; JSON is one object a file, a line each
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// One JSON object a file, a line each
-    Json,
-}
-
-fn time(text: &str) -> Result<DateTime<Utc>, String> {
-    alarm::time(text).ok_or_else(|| "give a time such as 2026-11-20T10:06:00Z".to_owned())
 }
 
 #[derive(Debug, Serialize)]
@@ -85,7 +76,7 @@ struct ExplainedTarget {
     canary: bool,
 }
 
-pub(crate) fn run(args: &Args) -> ExitCode {
+pub(crate) fn run(args: &Args) -> Exit {
     #[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
     let now = args.now.unwrap_or_else(|| SystemTime::now().into());
     let bounds = Bounds {
@@ -94,12 +85,12 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         now,
     };
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
-    let mut status = ExitCode::SUCCESS;
+    let mut status = Exit::DONE;
     for file in &args.files {
         let printed = match read(file) {
             Ok(event) => print(&mut out, &explain(file, &event, &bounds), args.format),
             Err(error) => {
-                status = ExitCode::FAILURE;
+                status = Exit::FAILED;
                 writeln!(err, "{}: cannot be read: {error}", file.display())
             }
         };

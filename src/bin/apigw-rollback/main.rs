@@ -1,31 +1,38 @@
-//! The command-line tool.
+//! The command-line tool: the same engine and settings as the function, with a person's own credentials.
 
+mod act;
+mod card;
+mod examine;
 mod explain;
+mod place;
+mod rolls;
 mod schema;
+mod show;
+mod tool;
+mod trouble;
+mod watch;
+mod words;
 
+use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 
-/// Puts API Gateway stages back on their last-known-good release.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Tool {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
-#[derive(Debug, Subcommand)]
-enum Verb {
-    /// Say what the function would make of event files, without asking AWS
-    Explain(explain::Args),
-    /// Print the JSON schema of reports
-    Schema,
-}
+use tool::Tool;
+use trouble::{Exit, Trouble};
 
 fn main() -> ExitCode {
-    match Tool::parse().verb {
-        Verb::Explain(args) => explain::run(&args),
-        Verb::Schema => schema::run(),
-    }
+    let exit = run(Tool::parse()).unwrap_or_else(|trouble| {
+        let error = words::painted("error: ", words::Tone::Bad);
+        let error = if matches!(trouble, Trouble::Declined(_)) { "" } else { &error };
+        let _ = writeln!(anstream::stderr(), "{error}{trouble}");
+        trouble.exit()
+    });
+    ExitCode::from(exit.0)
+}
+
+fn run(tool: Tool) -> Result<Exit, Trouble> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Trouble::Failed(error.to_string()))?;
+    runtime.block_on(tool.verb.run())
 }
