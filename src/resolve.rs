@@ -41,12 +41,23 @@ pub async fn resolve<C: Cloud>(
             _ => Ok(only(target, apis.iter().map(|id| StageRef::rest(id, &target.stage)).collect())),
         };
     }
-    let mut apis = if could_be(target, Protocol::Rest) { cloud.rest_apis().await? } else { vec![] };
+    let mut apis = vec![];
+    if could_be(target, Protocol::Rest) {
+        apis.extend(listed(cloud.rest_apis().await)?);
+    }
     if could_be(target, Protocol::Http) {
-        apis.extend(cloud.v2_apis().await?);
+        apis.extend(listed(cloud.v2_apis().await)?);
     }
     let same = apis.into_iter().filter(|api| is_called(&api.name, &api.id, name));
     Ok(only(target, same.map(|api| StageRef::new(api.protocol, api.id, &target.stage)).collect()))
+}
+
+/// What the function may not list is not for it to protect, and trying again would not help.
+fn listed(apis: Result<Vec<Api>, CloudError>) -> Result<Vec<Api>, CloudError> {
+    match apis {
+        Err(error) if error.is_denial() => Ok(vec![]),
+        apis => apis,
+    }
 }
 
 /// Whether the signal leaves it open that the API is of this kind. HTTP and WebSocket metrics cannot always be
@@ -99,7 +110,7 @@ fn only(target: &Target, mut stages: Vec<StageRef>) -> Result<StageRef, Reason> 
     let name = target.api.text();
     match stages.as_slice() {
         [stage] => Ok(stage.clone()),
-        [] => Err(Reason::NoStage(format!("there is no API named `{name}`"))),
+        [] => Err(Reason::NoStage(format!("there is no API named `{name}` that the function may look at"))),
         several => Err(Reason::AmbiguousTarget(format!(
             "the name `{name}` belongs to several APIs: {}",
             several.iter().map(|stage| stage.api.as_str()).collect::<Vec<_>>().join(", ")

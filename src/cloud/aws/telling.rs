@@ -1,6 +1,11 @@
 //! Telling people and programs: a topic, an event bus, a function of the user's.
 
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
+use aws_sdk_lambda::Config;
 use aws_sdk_lambda::types::InvocationType;
 use aws_smithy_types::Blob;
 use serde_json::json;
@@ -58,8 +63,12 @@ impl Aws {
     ) -> Result<(), CloudError> {
         let kind = if wait { InvocationType::RequestResponse } else { InvocationType::Event };
         let call = self.clients.lambda.invoke();
-        let call = call.function_name(function).invocation_type(kind).payload(Blob::new(payload)).send();
-        let answer = self.call("Invoke", function, call).await?;
+        let call = call.function_name(function).invocation_type(kind).payload(Blob::new(payload));
+        // A slow function must not be called again by the SDK; how long it is waited for, the caller says.
+        let once = Config::builder()
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::builder().connect_timeout(Duration::from_secs(1)).build());
+        let answer = self.call("Invoke", function, call.customize().config_override(once).send()).await?;
         let Some(code) = answer.function_error() else { return Ok(()) };
         let told = answer.payload().map(|blob| String::from_utf8_lossy(blob.as_ref()).into_owned());
         // What a function says of its failure can be long.
