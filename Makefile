@@ -7,7 +7,7 @@ SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} 
 WITH_CARGO_LAMBDA := PATH="$(CURDIR)/$(TOOLS)/cargo-lambda/bin:$$PATH"
 PLAY := PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/emulator/bin/python
 
-.PHONY: help setup build demo test e2e contract lint fmt clean
+.PHONY: help setup build demo test e2e contract drill soak lint fmt clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -26,14 +26,22 @@ demo: ## watch a release prove itself and a bad one being rolled back, on an emu
 test: ## run the offline tests (needs nothing but Rust)
 	cargo test --locked
 
-e2e: ## run the demo's story, a lost alarm and the direct commands as assertions
+e2e: ## run the demo's story, a lost alarm, the commands and a drill as assertions
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cargo-lambda emulator
+	cargo build --locked --bin apigw-rollback
 	@$(PLAY) tests/e2e/e2e.py
 
 contract: ## the function against LocalEmu, whose gateway serves frozen deployments, and MiniStack (needs Python 3.13+)
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam emulator localemu
 	cargo build --locked --bin apigw-rollback-function
 	@PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/localemu/bin/python tests/e2e/contract.py
+
+drill: ## trip the alarm of a sandbox stack of yours and see it put back (STACK=name; uses your credentials)
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh emulator
+	@STACK="$(STACK)" YES="$(YES)" $(PLAY) tests/e2e/drill.py
+
+soak: ## every pair of faults of every kind of run (takes minutes)
+	cargo test --locked --test it -- --ignored --nocapture
 
 lint: ## check formatting, clippy, and the template
 	cargo fmt --check

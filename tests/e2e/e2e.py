@@ -4,10 +4,14 @@ import contextlib
 import datetime
 import json
 import os
+import subprocess
 import sys
 
 from checks import Checks
-from stack import STAGE_NAME, Stack, StepFailed, Timeline, stop_on_signals
+from drill import NotDrilled, Sandbox, drill
+from stack import (
+    ROOT, STACK_NAME, STAGE_NAME, Stack, StepFailed, Timeline, clean_environment, stop_on_signals,
+)
 from story import (
     ALARM, ALARM_IS_OVER, TWO_SWEEPS, Reports, Users, earned, recovered, rolled_back, swept, wait_for,
     watch_until_healthy,
@@ -53,6 +57,31 @@ def play(stack, checks):
         lose_an_event(stack, users, reports, checks, good, messages)
     tell_the_history(stack, checks)
     answer_what_cannot_be_read(stack, checks)
+    look_from_the_command_line(stack, checks)
+    hold_a_drill(stack, checks)
+
+
+def look_from_the_command_line(stack, checks):
+    """The tool takes its settings from the deployed function."""
+    for arguments, answers in [
+        (["status"], [0]),
+        (["plan", f"{stack.api}/{STAGE_NAME}"], [0, 3]),
+        (["history", f"{stack.api}/{STAGE_NAME}"], [0]),
+        (["incidents", f"{stack.api}/{STAGE_NAME}"], [0]),
+    ]:
+        command = [ROOT / "target" / "debug" / "apigw-rollback", "--function", stack.outputs["FunctionName"], *arguments]
+        ran = subprocess.run(command, env=clean_environment(stack.endpoint), capture_output=True, text=True, timeout=60)
+        told = (ran.stderr.strip() or ran.stdout.strip())[-200:]
+        checks.that(f"`apigw-rollback {arguments[0]}` answers", ran.returncode in answers, f"{ran.returncode}: {told}")
+
+
+def hold_a_drill(stack, checks):
+    """What `make drill` does, on this stack."""
+    try:
+        drill(Sandbox(STACK_NAME, stack.client), checks.say)
+        checks.that("the drill holds", True)
+    except NotDrilled as failure:
+        checks.that("the drill holds", False, failure)
 
 
 def released(stack, stage=STAGE_NAME):
@@ -72,11 +101,13 @@ def world(stack):
 
 def parameters(stack):
     pages = stack.client("ssm").get_paginator("get_parameters_by_path")
-    return [
+    found = [
         each
         for page in pages.paginate(Path="/apigw-rollback", Recursive=True)
         for each in page["Parameters"]
     ]
+    # Every sweep writes when it was.
+    return [each for each in found if each["Name"] != "/apigw-rollback/sweep"]
 
 
 def named(stack, part):

@@ -1,0 +1,158 @@
+"""`make drill STACK=name`: trips a sandbox stack's alarm, and asserts that the function puts the stage back.
+
+It makes a release of its own (a new deployment of the API as it is, and the stage variable `drill`), puts the stage
+on it, sets the stack's alarm to ALARM, and waits. Whatever comes of it, the stage is left as it was found, and the
+drill's deployment and quarantine are taken away. It uses your credentials and region.
+"""
+
+import contextlib
+import datetime
+import json
+import os
+import sys
+import time
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+PATIENCE = 120
+USAGE = """\
+usage: make drill STACK=name [YES=1]
+STACK is a stack of this template, for a sandbox: for some seconds its stage serves a release that differs only in a
+stage variable, and its alarm is set to ALARM. YES=1 does it without asking."""
+
+
+class NotDrilled(Exception):
+    """The drill cannot be done, or the net did not hold; the message says why and what to do."""
+
+
+class Sandbox:
+    """The stack that is drilled."""
+
+    def __init__(self, name, client=boto3.client):
+        self.client, self.name = client, name
+        self.began = datetime.datetime.now(datetime.timezone.utc).isoformat()
+        stack = client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+        outputs = {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
+        given = {each["ParameterKey"]: each["ParameterValue"] for each in stack.get("Parameters", [])}
+        try:
+            self.function, self.api = outputs["FunctionName"], outputs["ProtectedApi"]
+            self.alarm = outputs["StageAlarms"].split(",")[0].strip()
+        except KeyError as missing:
+            raise NotDrilled(f"the stack `{name}` has no output {missing}: is it a stack of this template?") from None
+        self.stage = given.get("StageName", "prod")
+        self.is_rest = given.get("Protocol", "REST") == "REST"
+        self.gateway = client("apigateway" if self.is_rest else "apigatewayv2")
+
+    def ask(self, command, **more):
+        """The function's report on a command."""
+        payload = {"command": command, "stage": {"api": self.api, "name": self.stage}, "who": "drill", **more}
+        answer = self.client("lambda").invoke(FunctionName=self.function, Payload=json.dumps(payload).encode())
+        report = json.loads(answer["Payload"].read())
+        if "errorMessage" in report:
+            raise NotDrilled(f"the function failed on `{command}`: {report['errorMessage']}")
+        return report
+
+    def live(self):
+        """The deployment and the variables that the stage serves."""
+        if self.is_rest:
+            stage = self.gateway.get_stage(restApiId=self.api, stageName=self.stage)
+            return stage["deploymentId"], stage.get("variables", {})
+        stage = self.gateway.get_stage(ApiId=self.api, StageName=self.stage)
+        return stage["DeploymentId"], stage.get("StageVariables", {})
+
+    def deploy(self):
+        """A release that differs from what is live only in its name. Returns its deployment."""
+        if self.is_rest:
+            made = self.gateway.create_deployment(restApiId=self.api, description="drill")["id"]
+        else:
+            made = self.gateway.create_deployment(ApiId=self.api, Description="drill")["DeploymentId"]
+        self.point_at(made, {**self.live()[1], "drill": made})
+        return made
+
+    def point_at(self, deployment, variables):
+        if self.is_rest:
+            operations = [{"op": "replace", "path": "/deploymentId", "value": deployment}]
+            operations += [
+                {"op": "replace", "path": f"/variables/{name}", "value": value} for name, value in variables.items()]
+            gone = set(self.live()[1]) - set(variables)
+            operations += [{"op": "remove", "path": f"/variables/{name}"} for name in sorted(gone)]
+            self.gateway.update_stage(restApiId=self.api, stageName=self.stage, patchOperations=operations)
+        else:
+            gone = {name: "" for name in self.live()[1]}
+            self.gateway.update_stage(
+                ApiId=self.api, StageName=self.stage, DeploymentId=deployment, StageVariables={**gone, **variables})
+
+    def forget(self, deployment):
+        if self.is_rest:
+            self.gateway.delete_deployment(restApiId=self.api, deploymentId=deployment)
+        else:
+            self.gateway.delete_deployment(ApiId=self.api, DeploymentId=deployment)
+
+    def set_alarm(self, state):
+        self.client("cloudwatch").set_alarm_state(
+            AlarmName=self.alarm, StateValue=state, StateReason="apigw-rollback drill")
+
+
+def drill(sandbox, say):
+    """Raises NotDrilled where the net does not hold."""
+    before = sandbox.live()
+    verdict = sandbox.ask("status")["details"]["alarm_now"]
+    if verdict.get("reason") != "already-known-good":
+        raise NotDrilled(f"the stage is not on its known-good release, or is held: {verdict.get('why', verdict)}")
+    made = sandbox.deploy()
+    say(f"stage {sandbox.stage} serves the drill's deployment {made} in the place of {before[0]}")
+    try:
+        verdict = sandbox.ask("status")["details"]["alarm_now"]
+        if verdict.get("verdict") != "act":
+            raise NotDrilled(f"an alarm would change nothing now: {verdict.get('why', verdict)}")
+        # API Gateway's times are whole seconds: the alarm must come visibly after the change.
+        time.sleep(1.5)
+        sandbox.set_alarm("ALARM")
+        tripped = time.monotonic()
+        say(f"alarm {sandbox.alarm} is set to ALARM")
+        while sandbox.live() != before:
+            if time.monotonic() - tripped > PATIENCE:
+                raise NotDrilled(f"the stage was not put back within {PATIENCE} s; ask `doctor` and the function's log")
+            time.sleep(0.5)
+        say(f"the stage is back on {before[0]} after {time.monotonic() - tripped:.1f} s")
+    finally:
+        clean_up(sandbox, before, made, say)
+
+
+def clean_up(sandbox, before, made, say):
+    """Leaves the stage as it was found, whatever came of the drill."""
+    sandbox.set_alarm("OK")
+    if sandbox.live() != before:
+        sandbox.point_at(*before)
+        say(f"the drill put the stage back on {before[0]} itself")
+    for past in sandbox.ask("status")["details"]["rollbacks"]:
+        if past["at"] >= sandbox.began and not past["lifted"]:
+            sandbox.ask("lift", incident=past["fingerprint"], reason="it was a drill")
+    with contextlib.suppress(ClientError):
+        sandbox.forget(made)
+    say("the drill's deployment and its quarantine are taken away")
+
+
+def main():
+    name = os.environ.get("STACK", "")
+    if not name:
+        print(USAGE, file=sys.stderr)
+        return 2
+    try:
+        sandbox = Sandbox(name)
+        if os.environ.get("YES", "") in ("", "0"):
+            question = f"trip {sandbox.alarm} and move stage {sandbox.api}/{sandbox.stage} of stack {name}? [y/N] "
+            if not sys.stdin.isatty() or input(question).strip().lower() != "y":
+                print("nothing was done; YES=1 does it without asking", file=sys.stderr)
+                return 2
+        drill(sandbox, print)
+    except (NotDrilled, ClientError, BotoCoreError) as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        return 1
+    print("the drill held")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
