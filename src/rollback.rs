@@ -109,7 +109,10 @@ async fn pass<C: Cloud>(
         (Decision::Hold(Reason::AlreadyKnownGood { .. }), Some(plan)) => {
             return over(healed(run, &plan, ask, &observed, caller, way).await);
         }
-        (Decision::Hold(reason), _) => return held(run, caller, &reason, &observed),
+        (Decision::Hold(reason), _) => {
+            abandon(run, way).await;
+            return held(run, caller, &reason, &observed);
+        }
         (Decision::Act(plan), first) => {
             way.first = first;
             plan
@@ -127,7 +130,10 @@ async fn pass<C: Cloud>(
     }
     // Where an earlier pass of this run did some of the way, the whole way is what happened.
     let whole = way.first.take().filter(|first| first.to == plan.to && first.is_on_its_way(&plan.from));
-    let opened = way.opened.take().filter(|_| whole.is_some());
+    if whole.is_none() {
+        abandon(run, way).await;
+    }
+    let opened = way.opened.take();
     let whole = whole.unwrap_or_else(|| plan.clone());
     let since = observed.live.as_ref().and_then(|live| live.updated_at);
     let open = async {
@@ -147,9 +153,7 @@ async fn pass<C: Cloud>(
             Pass::Again(error)
         }
         Applied::Refused { why, undone } => {
-            if let Some(Opened::Ours(incident)) = way.opened.take() {
-                way.warnings.extend(incident::withdraw(run, *incident).await);
-            }
+            abandon(run, way).await;
             refused(run, caller, &observed, &whole, why, &undone)
         }
         Applied::Broken(what) => {
@@ -157,6 +161,13 @@ async fn pass<C: Cloud>(
             let report = run.report(caller, Outcome::NeedsHuman, message).with_plan(&whole);
             over(Report { after: None, next: vec![HALF_WAY.to_owned()], ..report })
         }
+    }
+}
+
+/// Nothing came of the incident that this run opened. If that cannot be said, `record` asks for a `lift` first.
+async fn abandon<C: Cloud>(run: &Run<'_, C>, way: &mut Way) {
+    if let Some(Opened::Ours(incident)) = way.opened.take() {
+        way.warnings.extend(incident::withdraw(run, *incident).await);
     }
 }
 

@@ -4,7 +4,7 @@
 use apigw_rollback::alarm::State;
 
 use crate::harness::{event, run_together};
-use crate::world::{Facts, World, live, prod, release};
+use crate::world::{Facts, Fault, World, conflict, live, prod, release};
 
 const SWEEP: &str = r#"{"command":"sweep"}"#;
 
@@ -57,4 +57,18 @@ fn two_sweeps_at_once_record_the_same_release() {
     let known_good = facts.parameters.iter().find(|(name, _)| name.ends_with("/known-good")).unwrap();
     assert!(known_good.1.iter().all(|version| version.contains(r#""deployment":"d1""#)), "{shown}");
     assert!(!shown.contains("report: failed"), "{shown}");
+}
+
+#[test]
+fn a_release_that_was_not_taken_off_after_all_is_in_no_quarantine() {
+    let facts = Facts::bad_release();
+    let world = World::new(facts).fault("UpdateStage", 1, Fault::Before(conflict())).fault(
+        "DescribeAlarms",
+        2,
+        Fault::World(|facts| facts.alarms[0].alarm.state = State::Ok),
+    );
+    let shown = run_together(&[&event("sns-alarm")], &world, &[]);
+    assert!(shown.contains("report: held (alarm-cleared)"), "{shown}");
+    let shown = run_together(&[&event("command-record")], &World::new(world.facts()), &[("PIN", "off")]);
+    assert!(shown.contains("report: recorded"), "{shown}");
 }
