@@ -28,6 +28,8 @@ TOOLS = ROOT / ".tools"
 STACK_NAME = "apigw-rollback-demo"
 STAGE_NAME = "prod"
 REGION = "us-east-1"
+# Seconds; short, so that the story can have several rollbacks.
+COOLDOWN = 10
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -162,7 +164,7 @@ class Stack:
             # One period: the emulator takes all of them as one, and bad data should be soon over.
             "AlarmEvaluationPeriods": 1,
             # More happens here in minutes than elsewhere in months.
-            "CooldownSeconds": 10,
+            "CooldownSeconds": COOLDOWN,
             "MaxRollbacksADay": 20,
         }
         self._run(
