@@ -1,6 +1,8 @@
 //! Tells people and programs what happened: who is told what is decided here, purely; the sending comes after
 //! everything else, so that it neither delays nor undoes a rollback.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -38,8 +40,12 @@ impl Stored for Told {
 /// Tells of every report, several at a time. What cannot be sent is added to its report's warnings.
 pub async fn tell<C: Cloud>(run: &Run<'_, C>, reports: &mut [Report]) {
     const AT_ONCE: usize = 8;
-    let told = stream::iter(reports.iter_mut()).map(|report| async move {
-        let (people, programs) = tokio::join!(tell_people(run, report), tell_programs(run, report));
+    // Several reports of one run can be the same news: people hear of the first.
+    let mut heard = BTreeSet::new();
+    let news: Vec<_> =
+        reports.iter().map(|report| news(report).filter(|n| heard.insert(n.clone()))).collect();
+    let told = stream::iter(reports.iter_mut().zip(news)).map(|(report, news)| async move {
+        let (people, programs) = tokio::join!(tell_people(run, report, news), tell_programs(run, report));
         for error in [people.err(), programs.err()].into_iter().flatten() {
             tracing::error!(run = report.run, what = %error, "not told");
             report.warnings.push(format!("not told: {error}"));
@@ -48,9 +54,12 @@ pub async fn tell<C: Cloud>(run: &Run<'_, C>, reports: &mut [Report]) {
     told.buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
 }
 
-async fn tell_people<C: Cloud>(run: &Run<'_, C>, report: &Report) -> Result<(), CloudError> {
-    let Some(topic) = &run.config.notify else { return Ok(()) };
-    let Some(news) = news(report) else { return Ok(()) };
+async fn tell_people<C: Cloud>(
+    run: &Run<'_, C>,
+    report: &Report,
+    news: Option<String>,
+) -> Result<(), CloudError> {
+    let (Some(topic), Some(news)) = (&run.config.notify, news) else { return Ok(()) };
     let mark = run.config.names.told(&news);
     let ours = Told { schema: SCHEMA, at: run.now, run: run.id.to_owned() };
     if run.cloud.put_parameter(&mark, &json!(ours).to_string(), Write::Create).await? == Written::Exists {

@@ -98,6 +98,19 @@ fn what_cannot_be_told_is_reported_and_told_by_the_next_run() {
 }
 
 #[test]
+fn two_failures_of_one_sweep_on_one_stage_are_told_once() {
+    let mut facts = Facts::bad_release();
+    facts.alarms.iter_mut().for_each(|now| now.alarm.state = State::Ok);
+    let world = World::new(facts)
+        .fault("CreateStage", 0, Fault::Before(denied()))
+        .fault("GetDeployment", 0, Fault::Before(denied()))
+        .fault("PutParameter", 0, Fault::Before(denied()));
+    let shown = run(r#"{"command":"sweep"}"#, &world, &[TOLD]);
+    assert!(shown.matches("report: failed").count() > 1, "{shown}");
+    assert_eq!(world.facts().told.len(), 1, "{shown}");
+}
+
+#[test]
 fn what_people_were_told_is_forgotten_after_two_days() {
     people(Story::new())
         .deploy(2)
