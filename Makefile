@@ -7,7 +7,7 @@ SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} 
 WITH_CARGO_LAMBDA := PATH="$(CURDIR)/$(TOOLS)/cargo-lambda/bin:$$PATH"
 PLAY := PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/emulator/bin/python
 
-.PHONY: help setup build demo test e2e contract drill soak lint fmt clean
+.PHONY: help setup build demo test e2e contract drill soak guards lint fmt clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -40,8 +40,11 @@ drill: ## trip the alarm of a sandbox stack of yours and see it put back (STACK=
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh emulator
 	@STACK="$(STACK)" YES="$(YES)" $(PLAY) tests/e2e/drill.py
 
-soak: ## every pair of faults of every kind of run (takes minutes)
+soak: ## every pair of faults, every interleaving of three runs, and SEEDS=n more lives (takes a while)
 	cargo test --locked --test it -- --ignored --nocapture
+
+guards: ## take each guard out of the engine, and see that the simulation notices (takes half an hour)
+	python3 tests/guards.py $(GUARD)
 
 lint: ## check formatting, clippy, and the template
 	cargo fmt --check

@@ -17,11 +17,15 @@ mod faults;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod interleavings;
+#[cfg(test)]
 mod invariants;
 #[cfg(test)]
 mod scale;
 #[cfg(test)]
 mod scenarios;
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod stories;
 #[cfg(test)]

@@ -449,11 +449,13 @@ fn a_promotion_asks_for_history_and_data_and_then_records_and_pins() {
         {"op": "replace", "path": "/*/*/throttling/rateLimit", "value": "0"},
         {"op": "replace", "path": "/*/*/throttling/burstLimit", "value": "0"},
     ]});
+    let mut since_seven = stage(&bad());
+    since_seven["lastUpdatedDate"] = json!(1_795_158_000);
     let conversation = vec![
         exchange("POST", SSM, by_path, 200, kept),
         cloudwatch("DescribeAlarms", quiet),
         exchange("POST", SSM, json!({"Names": ["/apigw-rollback/sweep"]}).to_string(), 200, none.clone()),
-        exchange("GET", stages, "", 200, json!({"item": [stage(&bad())]}).to_string()),
+        exchange("GET", stages, "", 200, json!({"item": [since_seven]}).to_string()),
         cloudwatch("DescribeAlarmHistory", history),
         cloudwatch("GetMetricData", samples),
         get_stage(&bad()),
