@@ -10,7 +10,10 @@ use std::time::Duration;
 use apigw_rollback::alarm::time;
 use apigw_rollback::cloud::aws::{Aws, Clients};
 use apigw_rollback::cloud::{Cache, Cloud, Notice, StageChange, Write};
+use apigw_rollback::config::Config;
+use apigw_rollback::doctor::{StageFacts, wants};
 use apigw_rollback::parts::{AliasRef, AliasTarget, MappingRef, MappingTarget};
+use apigw_rollback::pin::Pin;
 use apigw_rollback::records::Names;
 use apigw_rollback::release::{Protocol, StageRef};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -20,7 +23,7 @@ use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::world::NOW;
+use crate::world::{FUNCTION, NOW, denied};
 
 /// One request: who is asked, for what, and on what, as far as IAM looks at it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -253,6 +256,7 @@ async fn record() -> Recorded {
             }
             of.insert(feature, tap.told);
         }
+        of.insert("doctor", doctors(&stage, name));
     }
     for feature in ["aliases", "people", "programs", "hook"] {
         let mut tap = Tap::new();
@@ -281,6 +285,33 @@ fn print(recorded: &Recorded) -> String {
     };
     let each = recorded.iter().map(|(stage, of)| format!(" {stage:?}: {{\n{}\n }}", features(of)));
     format!("{{\n{}\n}}\n", each.collect::<Vec<_>>().join(",\n"))
+}
+
+/// The doctor's questions about the role, in the place of the function's own calls.
+fn doctors(stage: &StageRef, name: &str) -> Vec<Value> {
+    let protocol = stage.to_string().split('/').next().unwrap().to_owned();
+    let entry = json!([{
+        "api": stage.api, "name": name, "stage": stage.stage, "protocol": protocol,
+        "aliases": ["orders:live"], "mappings": ["api.example.com/orders"],
+    }]);
+    let setting = |setting: &str| match setting {
+        "AWS_REGION" => Some("eu-west-1".to_owned()),
+        "PROTECTED_STAGES" => Some(entry.to_string()),
+        "FLUSH_CACHE" => Some("on".to_owned()),
+        "NOTIFICATION_TOPIC_ARN" => Some("arn:aws:sns:eu-west-1:123456789012:people".to_owned()),
+        "EVENT_BUS" => Some("default".to_owned()),
+        "HOOK_FUNCTION" => Some("arn:aws:lambda:eu-west-1:123456789012:function:capture".to_owned()),
+        _ => None,
+    };
+    let facts = StageFacts {
+        stage: stage.clone(),
+        observed: Err(denied()),
+        deployment: Ok(None),
+        pin: Ok(Pin::None),
+        incidents: Ok(vec![]),
+    };
+    let all = wants(&Config::read(setting).unwrap(), FUNCTION, &[facts]);
+    all.into_iter().map(|want| json!({ "action": want.action, "on": want.resource })).collect()
 }
 
 fn root() -> PathBuf {
@@ -330,7 +361,7 @@ pub(crate) fn assert_on_the_list(request: &Request) {
 /// The verbs on the list, each with one of its requests.
 fn entries(recorded: &Value) -> Vec<(String, Request)> {
     let lists = recorded.as_object().unwrap().values().flat_map(|of| of.as_object().unwrap().values());
-    let requests = lists.flat_map(|list| list.as_array().unwrap());
+    let requests = lists.flat_map(|list| list.as_array().unwrap()).filter(|one| one.get("verb").is_some());
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let read = |one: &Value| Request {
         service: text(&one["service"]),

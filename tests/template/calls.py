@@ -91,20 +91,22 @@ OPERATIONS = {
 
 def operation(verb, call, on):
     if verb in ("mapping", "move_mapping"):
-        kind = "BasePathMapping" if "basepathmappings" in on[0] else "ApiMapping"
-        return ("Update" if verb == "move_mapping" else "Get") + kind + "s" * (verb == "mapping" and kind == "ApiMapping")
+        if "basepathmappings" in on[0]:
+            return "GetBasePathMapping" if verb == "mapping" else "UpdateBasePathMapping"
+        return "GetApiMappings" if verb == "mapping" else "UpdateApiMapping"
     if verb == "flush":
         return "FlushStageCache" if on[0].endswith("/data") else "FlushStageAuthorizersCache"
     return OPERATIONS.get(verb, call)
 
 
 def recorded():
-    """The requests by what they are made on, and by what brings them about."""
-    text = (ROOT / "tests/template/requests.json").read_text()
+    """The requests by what they are made on, and by what brings them about; and what the doctor asks IAM about."""
+    requests = json.loads((ROOT / "tests/template/requests.json").read_text())
+    doctor = {place: features.pop("doctor") for place, features in requests.items() if "doctor" in features}
     return {
-        place: {feature: [of_request(one) for one in requests] for feature, requests in features.items()}
-        for place, features in json.loads(text).items()
-    }
+        place: {feature: [of_request(one) for one in some] for feature, some in features.items()}
+        for place, features in requests.items()
+    }, {place: [(one["action"], one["on"]) for one in some] for place, some in doctor.items()}
 
 
 def _by_aws(action, resource, **context):

@@ -30,7 +30,7 @@ def place_of(key):
 
 class Cases:
     def __init__(self):
-        requests = recorded()
+        requests, self.doctor = recorded()
         self.anywhere = requests.pop("any")
         self.by_record = [one["by-record"] for one in requests.values() if "by-record" in one]
         self.places = {key: one for key, one in requests.items() if "by-record" not in one}

@@ -1,7 +1,7 @@
 """What IAM makes of policies, as far as the template's go: actions, resources, principals and plain conditions."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 def listed(value):
@@ -45,6 +45,9 @@ class Statement:
                 for key, wanted in keys.items()
             )
         )
+
+    def narrowed(self, action, resource):
+        return replace(self, actions=(action,), resources=(resource,))
 
     def pairs(self):
         return [(action, resource) for action in self.actions for resource in self.resources]

@@ -71,9 +71,7 @@ def translated(values=None):
 
 
 def is_function(value):
-    return isinstance(value, dict) and len(value) == 1 and (
-        next(iter(value)) in ("Ref", "Condition") or next(iter(value)).startswith("Fn::")
-    )
+    return isinstance(value, dict) and len(value) == 1 and next(iter(value)).startswith(("Ref", "Fn::"))
 
 
 class Stack:
@@ -150,17 +148,15 @@ class Stack:
         if name in self.values:
             return self.values[name]
         self.must_have(name)
-        kind = self.template["Resources"][name]["Type"]
-        if kind in ("AWS::SNS::Topic",):
+        if self.template["Resources"][name]["Type"] == "AWS::SNS::Topic":
             return self.att(name, "Arn")
         return IDS.get(name) or self.own_name(name)
 
     def own_name(self, name):
-        properties = self.template["Resources"][name].get("Properties", {})
-        for given in ("FunctionName", "LogGroupName", "AlarmName", "StageName"):
-            if given in properties and not self.template["Resources"][name]["Type"].endswith("::Permission"):
-                return self.value(properties[given])
-        return f"{NAME}-{name}-X1"
+        resource = self.template["Resources"][name]
+        # A resource is called by the property that its kind is named after, where it has that.
+        given = resource["Type"].rsplit("::", 1)[-1] + "Name"
+        return self.value(resource.get("Properties", {}).get(given, f"{NAME}-{name}-X1"))
 
     def att(self, name, attribute):
         self.must_have(name)

@@ -20,7 +20,8 @@ def checked(*files):
     command += ["--skip-download", "--soft-fail"]
     for file in files:
         command += ["--file", str(file)]
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=os.environ | {"LOG_LEVEL": "ERROR"})
+    quiet = os.environ | {"LOG_LEVEL": "ERROR"}
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=quiet)
     results = json.loads(answer.stdout)["results"]
     assert not results["parsing_errors"], results["parsing_errors"]
     assert results["passed_checks"], "checkov checked nothing"

@@ -2,6 +2,7 @@
 
 import unittest
 
+import calls
 from calls import KEY, arn
 from cases import PEOPLE, Cases
 from policy import is_allowed, of_role
@@ -116,9 +117,11 @@ class Permissions(unittest.TestCase):
             for features in self.cases.choices(key):
                 needed = self.cases.needed(key, features)
                 asked = [(one.action, resource, dict(one.context)) for one in needed for resource in one.resources]
-                for statement in (one for one in self.cases.role(key, features) if one.effect == "Allow"):
+                for statement in self.cases.role(key, features):
+                    if statement.effect == "Deny":
+                        continue
                     for action, resource in statement.pairs():
-                        alone = [type(statement)(**vars(statement) | {"actions": (action,), "resources": (resource,)})]
+                        alone = [statement.narrowed(action, resource)]
                         self.assertTrue(
                             any(is_allowed(alone, *one) for one in asked),
                             f"{statement.owner}/{statement.sid} allows {action} on {resource}, which no call of {key} "
@@ -128,32 +131,42 @@ class Permissions(unittest.TestCase):
     def test_what_is_open_is_open_for_a_reason(self):
         found = set()
         for key in self.cases.places:
-            for statement in self.cases.role(key, self.cases.together(key)) + self.cases.role(key, self.cases.together(key, "mapping-root")):
+            given = [self.cases.role(key, self.cases.together(key, which)) for which in ("mapping", "mapping-root")]
+            for statement in given[0] + given[1]:
                 self.assertFalse(any("*" in action for action in statement.actions), statement.sid)
                 if statement.effect == "Allow" and any("*" in resource for resource in statement.resources):
                     found.add(statement.sid)
         self.assertEqual(found, set(OPEN))
 
     def test_what_nobody_asked_for_is_denied(self):
-        given = self.cases.role("rest/a1b2c3d4e5/prod", self.cases.together("rest/a1b2c3d4e5/prod"))
-        allowed = [f"{action} on {resource}" for action, resource in DENIED if is_allowed(given, action, resource, CONTEXT)]
-        self.assertEqual(allowed, [])
+        asked = [f"{action} on {on}" for action, on in DENIED if is_allowed(self.full(), action, on, CONTEXT)]
+        self.assertEqual(asked, [])
 
-    def test_the_table_of_denials_denies_what_is_near_to_what_is_allowed(self):
-        """A row whose action nobody could be allowed by mistake would prove nothing."""
-        given = self.cases.role("rest/a1b2c3d4e5/prod", self.cases.together("rest/a1b2c3d4e5/prod"))
-        allowed = {action.split(":")[0] for one in given for action in one.actions}
+    def test_every_service_that_the_role_may_ask_has_something_that_is_denied(self):
+        allowed = {action.split(":")[0] for one in self.full() for action in one.actions}
         denied = {action.split(":")[0] for action, _ in DENIED}
         self.assertEqual(allowed - denied, {"xray"})
 
-    def test_keys_and_functions_of_other_places_are_denied(self):
-        given = self.cases.role("rest/a1b2c3d4e5/prod", self.cases.together("rest/a1b2c3d4e5/prod"))
-        for key, elsewhere in [("kms:ViaService", f"s3.{REGION}.amazonaws.com"), ("aws:RequestedRegion", "us-east-1")]:
-            context = CONTEXT | {key: elsewhere}
-            action, on = {"kms:ViaService": ("kms:Decrypt", KEY)}.get(key, ("lambda:UpdateAlias", arn("lambda", "function:orders")))
-            self.assertTrue(is_allowed(given, action, on, CONTEXT))
-            self.assertFalse(is_allowed(given, action, on, context))
-        self.assertFalse(is_allowed(given, "events:PutEvents", arn("events", "event-bus/default"), CONTEXT | {"events:source": "aws.x"}))
+    def test_what_holds_here_and_for_us_does_not_hold_elsewhere_and_for_others(self):
+        for action, on, key, elsewhere in [
+            ("kms:Decrypt", KEY, "kms:ViaService", f"s3.{REGION}.amazonaws.com"),
+            ("lambda:UpdateAlias", arn("lambda", "function:orders"), "aws:RequestedRegion", "us-east-1"),
+            ("events:PutEvents", arn("events", "event-bus/default"), "events:source", "orders"),
+        ]:
+            self.assertTrue(is_allowed(self.full(), action, on, CONTEXT))
+            self.assertFalse(is_allowed(self.full(), action, on, CONTEXT | {key: elsewhere}))
+
+    def full(self):
+        """The role that may do the most."""
+        return self.cases.role("rest/a1b2c3d4e5/prod", self.cases.together("rest/a1b2c3d4e5/prod"))
+
+    def test_the_doctor_asks_about_nothing_that_the_role_lacks(self):
+        """It would tell people of a fault that is none."""
+        self.assertEqual(set(self.cases.doctor), set(self.cases.places))
+        for key, asked in self.cases.doctor.items():
+            given = self.cases.role(key, self.cases.together(key))
+            refused = [one for one in asked if not is_allowed(given, *one, dict(calls.CONTEXT))]
+            self.assertEqual(refused, [], key)
 
     def test_a_sample_api_needs_and_gets_the_same(self):
         for key, protocol in [("rest/a1b2c3d4e5/prod", "REST"), ("http/ju6maoy9o2/$default", "HTTP")]:
