@@ -7,7 +7,7 @@ SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} 
 WITH_CARGO_LAMBDA := PATH="$(CURDIR)/$(TOOLS)/cargo-lambda/bin:$$PATH"
 PLAY := PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/emulator/bin/python
 
-.PHONY: help setup build demo test e2e contract drill soak guards lint fmt clean
+.PHONY: help setup build demo test template e2e contract drill soak guards lint fmt clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,10 @@ demo: ## watch a release prove itself and a bad one being rolled back, on an emu
 
 test: ## run the offline tests (needs nothing but Rust)
 	cargo test --locked
+
+template: ## hold the template against every request, every combination of conditions, its documents and checkov
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam checkov
+	@PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/sam/bin/python -m unittest discover --start-directory tests/template
 
 e2e: ## run the demo's story, a lost alarm, the commands and a drill as assertions
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cargo-lambda emulator

@@ -25,6 +25,7 @@ use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::requests::{Request, assert_on_the_list};
 use crate::world::{NOW, record, release};
 
 const STAGE: &str = "https://apigateway.eu-west-1.amazonaws.com/restapis/a1b2c3d4e5/stages/prod";
@@ -183,6 +184,7 @@ fn check_on(settings: &[(&str, &str)], name: &str, conversation: Vec<ReplayEvent
     let expected: Vec<(String, String, Vec<u8>)> = conversation.iter().map(|e| seen(e.request())).collect();
     let client = StaticReplayClient::new(conversation);
     let mut reports = run(&event(name), SharedHttpClient::new(client.clone()), settings);
+    client.actual_requests().for_each(on_the_list);
     let actual: Vec<_> = client.actual_requests().map(seen).collect();
     for (nth, (wanted, got)) in expected.iter().zip(&actual).enumerate() {
         assert_eq!((&wanted.0, &wanted.1), (&got.0, &got.1), "request {nth}");
@@ -199,6 +201,11 @@ fn check_on(settings: &[(&str, &str)], name: &str, conversation: Vec<ReplayEvent
 fn body(bytes: &[u8]) -> Value {
     let text = || json!(String::from_utf8_lossy(bytes));
     serde_json::from_slice(bytes).unwrap_or_else(|_| text())
+}
+
+fn on_the_list(request: &aws_sdk_ssm::config::http::HttpRequest) {
+    let (method, uri, body) = seen(request);
+    assert_on_the_list(&Request::read(&method, &uri, |name| request.headers().get(name), &body));
 }
 
 fn seen(request: &aws_sdk_ssm::config::http::HttpRequest) -> (String, String, Vec<u8>) {
