@@ -3,6 +3,7 @@
 
 pub mod aws;
 pub mod clinic;
+pub mod pace;
 
 use std::collections::BTreeMap;
 use std::fmt;

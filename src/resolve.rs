@@ -3,7 +3,7 @@
 use crate::alarm::{Watches, name_of};
 use crate::cloud::{AlarmNow, Api, Cloud, CloudError};
 use crate::config::Config;
-use crate::records::{self, NameIndex};
+use crate::records::{self, NameIndex, Record};
 use crate::release::{Protocol, StageRef};
 use crate::target::{ApiRef, Target};
 use crate::verdict::Reason;
@@ -26,7 +26,7 @@ pub async fn resolve<C: Cloud>(
         return Ok(only(target, configured));
     }
     let name = match &target.api {
-        ApiRef::Id(id) => return by_id(cloud, target, id).await,
+        ApiRef::Id(id) => return by_id(cloud, config, target, id).await,
         ApiRef::Name(name) => name,
     };
     let parameter = config.names.api_name(name);
@@ -37,7 +37,7 @@ pub async fn resolve<C: Cloud>(
             Err(why) => return Ok(Err(Reason::NoKnownGood { parameter, why })),
         };
         return match apis.as_slice() {
-            [id] => by_id(cloud, target, id).await,
+            [id] => by_id(cloud, config, target, id).await,
             _ => Ok(only(target, apis.iter().map(|id| StageRef::rest(id, &target.stage)).collect())),
         };
     }
@@ -66,15 +66,23 @@ fn could_be(target: &Target, protocol: Protocol) -> bool {
     target.protocol.is_none_or(|told| told.is_v2() == protocol.is_v2())
 }
 
-/// The stage of an API of this id. Where the signal does not tell its kind, API Gateway does.
+/// The stage of an API of this id. Where the signal does not tell its kind, the stage's record does, and last API
+/// Gateway, whose requests are scarce.
 async fn by_id<C: Cloud>(
     cloud: &C,
+    config: &Config,
     target: &Target,
     id: &str,
 ) -> Result<Result<StageRef, Reason>, CloudError> {
     let stage = |protocol| Ok(Ok(StageRef::new(protocol, id, &target.stage)));
     if target.protocol == Some(Protocol::Rest) {
         return stage(Protocol::Rest);
+    }
+    let parameter = config.names.known_good(&StageRef::rest(id, &target.stage));
+    let found = cloud.parameters(&[parameter]).await?;
+    let record = found.first().and_then(|found| records::parse::<Record>(&found.value).ok());
+    if let Some(record) = record.filter(|record| could_be(target, record.stage.protocol)) {
+        return stage(record.stage.protocol);
     }
     let found = match ask(cloud, target, id).await {
         Ok(found) => found,

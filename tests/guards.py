@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 COPY = ROOT / "target" / "guards"
-SEEDS = "10000"
+SEEDS = os.environ.get("SEEDS", "10000")
 
 # The guard, its file, what stands there, and what stands there without it.
 GUARDS = [
@@ -80,7 +80,7 @@ GUARDS = [
 
 
 def copied() -> None:
-    """A fresh copy of the sources; what is built stays in the one target folder."""
+    """A fresh copy of the sources. It is built in a folder of its own: cargo would take both for the same package."""
     if COPY.exists():
         shutil.rmtree(COPY)
     listed = subprocess.run(
@@ -95,7 +95,7 @@ def copied() -> None:
 
 def simulated() -> tuple[str, str]:
     """What the simulation of the copy says: `caught`, `missed` or `broken`, and the first line of it."""
-    environment = {**os.environ, "SEEDS": SEEDS, "CARGO_TARGET_DIR": str(ROOT / "target"), "RUST_BACKTRACE": "0"}
+    environment = {**os.environ, "SEEDS": SEEDS, "CARGO_TARGET_DIR": str(ROOT / "target" / "guards-build"), "RUST_BACKTRACE": "0"}
     done = subprocess.run(
         ["cargo", "test", "--locked", "--quiet", "--test", "it", "--", "simulation::ten"],
         cwd=COPY, env=environment, capture_output=True, text=True,

@@ -47,7 +47,7 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// Waits for a call until the deadline, and says which call on what failed.
+    /// Waits for a call until the deadline, its turn included, and says which call on what failed.
     async fn call<T, E>(
         &self,
         operation: &'static str,
@@ -57,7 +57,12 @@ impl Aws {
     where
         E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
     {
-        match tokio::time::timeout_at(self.deadline, call).await {
+        let turn = tokio::time::timeout_at(self.deadline, self.clients.pace.turn(operation)).await;
+        let answer = match turn {
+            Ok(()) => tokio::time::timeout_at(self.deadline, call).await,
+            Err(late) => Err(late),
+        };
+        match answer {
             Ok(answer) => answer.map_err(|error| failed(operation, subject, &error)),
             Err(_) => Err(CloudError {
                 failure: Failure::NoAnswer,
@@ -140,6 +145,7 @@ impl Cloud for Aws {
     }
 
     async fn change_stage(&self, stage: &StageRef, change: &StageChange) -> Result<LiveStage, CloudError> {
+        let _alone = self.clients.pace.alone(&stage.api).await;
         if stage.protocol.is_v2() {
             return self.v2_update_stage(stage, change).await;
         }

@@ -21,6 +21,8 @@ mod interleavings;
 #[cfg(test)]
 mod invariants;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod scale;

@@ -7,7 +7,7 @@
 mod life;
 mod others;
 mod rest;
-mod sky;
+pub(crate) mod sky;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{available_parallelism, scope};

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::Aws;
 use crate::cloud::Spent;
+use crate::cloud::pace::Pace;
 
 /// The clients, built once a process.
 #[derive(Clone, Debug)]
@@ -29,6 +30,7 @@ pub struct Clients {
     pub(super) sns: aws_sdk_sns::Client,
     pub(super) ssm: aws_sdk_ssm::Client,
     pub(super) meter: Meter,
+    pub(super) pace: Arc<Pace>,
 }
 
 /// Counts what is sent, over the whole life of the process.
@@ -115,6 +117,7 @@ impl Clients {
             sns: client!(aws_sdk_sns, &settings, meter),
             ssm: client!(aws_sdk_ssm, &settings, meter),
             meter,
+            pace: Arc::default(),
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use apigw_rollback::cloud::pace::{A_SECOND, BURST, counts};
 use apigw_rollback::cloud::{CloudError, Failure};
 use chrono::{DateTime, Utc};
 use fastrand::Rng;
@@ -66,7 +67,7 @@ impl Weather {
 impl Sky for Weather {
     fn way<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Way> + Send + 'a>> {
         Box::pin(async move {
-            let refused = is_api_gateway(operation) && !self.bucket.take(&self.rng).await;
+            let refused = counts(operation) && !self.bucket.take(&self.rng, 10).await;
             let (fault, silence) = match self.fault(operation) {
                 _ if refused => (Some(Fault::Before(too_many())), Duration::ZERO),
                 Some((fault, silence)) => (Some(fault), silence),
@@ -93,29 +94,6 @@ fn is_stage_write(operation: &str) -> bool {
     ["UpdateStage", "CreateStage"].contains(&operation)
 }
 
-/// Whether a call counts against API Gateway's limit, which is one for the whole account and region.
-pub(crate) fn is_api_gateway(operation: &str) -> bool {
-    let theirs = [
-        "GetStage",
-        "GetStages",
-        "UpdateStage",
-        "CreateStage",
-        "GetDeployment",
-        "GetRestApi",
-        "GetRestApis",
-        "GetApi",
-        "GetApis",
-        "GetBasePathMapping",
-        "GetApiMappings",
-        "UpdateBasePathMapping",
-        "UpdateApiMapping",
-        "GetAuthorizers",
-        "FlushStageCache",
-        "FlushStageAuthorizersCache",
-    ];
-    theirs.contains(&operation)
-}
-
 /// API Gateway's bucket: 10 requests a second, a burst of 40 (its quotas page), for everybody in the account.
 pub(crate) struct Bucket {
     began: Instant,
@@ -126,11 +104,8 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    const BURST: f64 = 40.0;
-    const A_SECOND: f64 = 10.0;
-
     pub(crate) fn full(began: Instant) -> Self {
-        Self { began, level: Mutex::new((Self::BURST, began)), refused: AtomicUsize::new(0) }
+        Self { began, level: Mutex::new((f64::from(BURST), began)), refused: AtomicUsize::new(0) }
     }
 
     fn drain(&self) {
@@ -140,22 +115,22 @@ impl Bucket {
     fn try_take(&self) -> bool {
         let mut level = self.level.lock().unwrap();
         let now = Instant::now();
-        let filled = level.0 + now.duration_since(level.1).as_secs_f64() * Self::A_SECOND;
-        let filled = filled.min(Self::BURST);
+        let filled = level.0 + now.duration_since(level.1).as_secs_f64() * f64::from(A_SECOND);
+        let filled = filled.min(f64::from(BURST));
         let taken = filled >= 1.0;
         *level = (if taken { filled - 1.0 } else { filled }, now);
         taken
     }
 
-    /// Takes one request as the SDK does: ten attempts, from 50 ms to 2 s apart, with jitter. `false` where all are
-    /// turned away.
-    pub(crate) async fn take(&self, rng: &Mutex<Rng>) -> bool {
-        for attempt in 0..10 {
+    /// Takes one request as the SDK does: again and again, from 50 ms to 2 s apart, with jitter. `false` where so many
+    /// attempts are turned away.
+    pub(crate) async fn take(&self, rng: &Mutex<Rng>, attempts: u32) -> bool {
+        for attempt in 0..attempts {
             if self.try_take() {
                 return true;
             }
             self.refused.fetch_add(1, Ordering::Relaxed);
-            let most = Duration::from_millis(50 << attempt).min(Duration::from_secs(2));
+            let most = Duration::from_millis(50 << attempt.min(10)).min(Duration::from_secs(2));
             let jitter = rng.lock().unwrap().f64();
             tokio::time::sleep(most.mul_f64(jitter)).await;
         }

@@ -1,0 +1,260 @@
+//! Many stages whose alarms fire at once, against API Gateway's limit for the whole account: everything is healed,
+//! once, and as fast as the limit lets it.
+
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use apigw_rollback::alarm::State;
+use apigw_rollback::cloud::Api;
+use apigw_rollback::cloud::pace::{A_SECOND, BURST, Pace, counts};
+use apigw_rollback::handler::handle;
+use apigw_rollback::records::{NameIndex, Names, Record, print};
+use apigw_rollback::release::{Protocol, StageRef};
+use apigw_rollback::run::Run;
+use chrono::{DateTime, Utc};
+use fastrand::Rng;
+use futures_util::future::join_all;
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::harness::config;
+use crate::simulation::sky::Bucket;
+use crate::world::{
+    Air, Clock, FUNCTION, Facts, Fault, NOW, Sky, TOPIC, Way, World, alarm, at, record, release,
+};
+use crate::world::{denied, prod};
+
+/// The function's time-out, as the template has it, and how long Lambda waits before it tries again.
+const TIME_OUT: Duration = Duration::from_mins(5);
+
+/// A process that keeps to its own pace, on a way where only the limit is in its way.
+struct Process {
+    pace: Pace,
+    limit: Arc<Bucket>,
+    clock: Clock,
+    rng: Mutex<Rng>,
+}
+
+impl Sky for Process {
+    fn way<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Way> + Send + 'a>> {
+        Box::pin(async move {
+            self.pace.turn(operation).await;
+            let taken = !counts(operation) || self.limit.take(&self.rng, 1000).await;
+            let part = Duration::from_millis(20);
+            let fault = (!taken).then(|| Fault::Before(denied()));
+            Way { there: part, fault, back: part }
+        })
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+}
+
+fn id(number: usize) -> String {
+    format!("api{number:07}")
+}
+
+/// An API's name, which its alarms know it by.
+fn name(number: usize) -> String {
+    format!("orders-{number}")
+}
+
+/// So many stages on a bad release, each with two alarms in ALARM.
+fn world(stages: usize) -> Facts {
+    let mut facts = Facts::bad_release();
+    let (names, value) =
+        (Names::under("/apigw-rollback"), |text: Result<String, String>| vec![text.unwrap()]);
+    let bad = facts.stages.remove(&prod()).unwrap();
+    facts.alarms.clear();
+    facts.parameters.clear();
+    for number in 0..stages {
+        let (id, api) = (id(number), name(number));
+        let stage = StageRef::rest(&id, "prod");
+        facts.apis.push(Api { protocol: Protocol::Rest, id: id.clone(), name: api.clone() });
+        facts.deployments.extend(["d1", "d2"].map(|one| (id.clone(), one.to_owned())));
+        facts.stages.insert(stage.clone(), bad.clone());
+        let known = Record {
+            stage: stage.clone(),
+            api_name: Some(api.clone()),
+            ..record(release("d1", &[("release", "1")]))
+        };
+        facts.parameters.insert(names.known_good(&stage), value(print(&known)));
+        let index = NameIndex { schema: 1, apis: vec![id.clone()] };
+        facts.parameters.insert(names.api_name(&api), value(print(&index)));
+        for kind in ["5xx", "latency"] {
+            facts.alarms.push(alarm(
+                &format!("{api}-{kind}"),
+                State::Alarm,
+                &[("ApiName", &api), ("Stage", "prod")],
+            ));
+        }
+    }
+    let mut all = alarm(FOR_ALL, State::Alarm, &[("ApiName", "any"), ("Stage", "prod")]);
+    all.alarm.description = Some(directive(stages));
+    facts.alarms.push(all);
+    facts
+}
+
+fn message(api: &str, kind: &str) -> serde_json::Value {
+    let alarm = json!({
+        "AlarmName": format!("{api}-{kind}"), "NewStateValue": "ALARM", "StateChangeTime": "2026-11-20T10:05:12.345Z",
+        "AlarmArn": format!("arn:aws:cloudwatch:eu-west-1:123456789012:alarm:{api}-{kind}"),
+        "Trigger": {"Namespace": "AWS/ApiGateway", "MetricName": "5XXError", "Dimensions":
+            [{"name": "ApiName", "value": api}, {"name": "Stage", "value": "prod"}]},
+    });
+    json!({"EventSource": "aws:sns", "Sns": {"TopicArn": TOPIC, "Message": alarm.to_string()}})
+}
+
+/// One alarm that names all of them.
+fn for_all(stages: usize) -> String {
+    let mut event = message(&name(0), "5xx");
+    let text = event["Sns"]["Message"].as_str().unwrap().replace(&format!("{}-5xx", name(0)), FOR_ALL);
+    let mut alarm: serde_json::Value = serde_json::from_str(&text).unwrap();
+    alarm["AlarmDescription"] = json!(directive(stages));
+    event["Sns"]["Message"] = json!(alarm.to_string());
+    json!({"Records": [event]}).to_string()
+}
+
+fn directive(stages: usize) -> String {
+    let targets: Vec<_> = (0..stages).map(|number| format!("{}/prod", name(number))).collect();
+    format!("rollback-target: {}", targets.join(", "))
+}
+
+const FOR_ALL: &str = "everything";
+
+/// What came of a rush.
+struct Rush {
+    /// Until the last stage was back.
+    seconds: f64,
+    /// How often API Gateway turned a request away.
+    refused: usize,
+}
+
+/// Hands each event to a process of its own, all at once; Lambda repeats what fails.
+fn rush(stages: usize, events: &[String]) -> Rush {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let clock = Clock { began: Instant::now(), at: at(NOW) };
+        let limit = Arc::new(Bucket::full(clock.began));
+        let world = World::new(world(stages));
+        let config = config(&[("PROTECTED_STAGES", "[]"), ("MAX_ALARM_AGE_SECONDS", "0")]);
+        let unanswered = join_all(events.iter().enumerate().map(|(number, event)| {
+            let (rng, limit) = (Mutex::new(Rng::with_seed(number as u64)), Arc::clone(&limit));
+            let process = Arc::new(Process { pace: Pace::default(), limit, clock, rng });
+            let (world, config) = (&world, &config);
+            async move {
+                for attempt in 0..3_u64 {
+                    let hand =
+                        world.hand(format!("run-{number}-{attempt}"), Air::Sky(Arc::clone(&process) as _));
+                    let began = Instant::now();
+                    let run = Run {
+                        cloud: &hand,
+                        config,
+                        id: &hand.whose(),
+                        trace: None,
+                        function: Some(FUNCTION),
+                        now: clock.now(),
+                        began,
+                        deadline: began + TIME_OUT - Duration::from_millis(700),
+                    };
+                    let answer = tokio::time::timeout(TIME_OUT, handle(event, &run)).await;
+                    if answer.is_ok_and(|answer| answer.into_response().is_ok()) {
+                        return 0;
+                    }
+                    tokio::time::sleep(Duration::from_mins(attempt + 1)).await;
+                }
+                1
+            }
+        }))
+        .await;
+        assert_eq!(unanswered.into_iter().sum::<usize>(), 0, "events are lost");
+        let facts = world.facts();
+        let mut last = clock.at;
+        for stage in (0..stages).map(|number| StageRef::rest(id(number), "prod")) {
+            let back = facts.changes.iter().filter(|one| one.stage == stage && one.from != one.to);
+            let back: Vec<_> = back.map(|one| one.at).collect();
+            assert_eq!(back.len(), 1, "{stage} is put back once");
+            assert_eq!(facts.stages[&stage].release.deployment, "d1", "{stage}");
+            last = last.max(back[0]);
+        }
+        let seconds = (last - clock.at).as_seconds_f64();
+        Rush { seconds, refused: limit.refused.load(Ordering::Relaxed) }
+    })
+}
+
+/// The least time that the limit leaves for two requests a stage.
+fn floor(stages: usize) -> f64 {
+    let requests = u32::try_from(2 * stages).unwrap();
+    f64::from(requests.saturating_sub(BURST.into())) / f64::from(A_SECOND)
+}
+
+#[test]
+fn a_thousand_events_for_five_hundred_stages_heal_each_once() {
+    let alone = |api: &str, kind: &str| json!({"Records": [message(api, kind)]}).to_string();
+    let events: Vec<String> =
+        (0..500).map(name).flat_map(|api| [alone(&api, "5xx"), alone(&api, "latency")]).collect();
+    let Rush { seconds, refused } = rush(500, &events);
+    println!(
+        "1,000 events, 500 stages: {seconds:.1} s (floor {:.0} s), {refused} requests turned away",
+        floor(500)
+    );
+    assert!(seconds < 2.0 * floor(500), "{seconds} s");
+}
+
+#[test]
+fn many_stages_in_one_event_take_as_long_as_the_limit_says() {
+    for stages in [10, 60, 100, 500] {
+        let Rush { seconds, refused } = rush(stages, &[for_all(stages)]);
+        println!(
+            "one event, {stages} stages: {seconds:.1} s (floor {:.0} s), {refused} turned away",
+            floor(stages)
+        );
+        assert!(seconds < 1.0 + 1.1 * floor(stages), "{stages} stages: {seconds} s");
+        assert!(refused * 20 < stages, "{stages} stages: turned away {refused} times for its own haste");
+    }
+}
+
+#[test]
+fn many_events_at_once_share_the_limit_without_knowing_of_each_other() {
+    for stages in [10, 60, 100, 500] {
+        let events: Vec<String> =
+            (0..stages).map(name).map(|api| json!({"Records": [message(&api, "5xx")]}).to_string()).collect();
+        let Rush { seconds, refused } = rush(stages, &events);
+        println!(
+            "{stages} events, a stage each: {seconds:.1} s (floor {:.0} s), {refused} turned away",
+            floor(stages)
+        );
+        assert!(seconds < 3.0 + 1.3 * floor(stages), "{stages} stages: {seconds} s");
+    }
+}
+
+#[test]
+fn a_process_keeps_to_the_limit_by_itself() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let seconds: Vec<f64> = runtime.block_on(async {
+        let (pace, began) = (Pace::default(), Instant::now());
+        let turns = (0..8_u64).map(|worker| {
+            let pace = &pace;
+            async move {
+                let mut turns = Vec::new();
+                for _ in 0..20 {
+                    pace.turn("GetStage").await;
+                    turns.push(began.elapsed().as_secs_f64());
+                    tokio::time::sleep(Duration::from_millis(30 + worker)).await;
+                }
+                turns
+            }
+        });
+        let mut turns: Vec<f64> = join_all(turns).await.concat();
+        turns.sort_by(f64::total_cmp);
+        turns
+    });
+    for (before, at) in (0_u32..).zip(seconds) {
+        assert!(f64::from(before) <= 41.0 + 10.0 * at, "call {before} goes out after {at} s");
+    }
+}
