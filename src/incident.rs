@@ -194,7 +194,8 @@ fn told(error: &CloudError) -> String {
 }
 
 async fn store_list<C: Cloud>(run: &Run<'_, C>, stage: &StageRef, list: &Rollbacks) -> Result<(), String> {
-    let value = records::print(list)?;
+    // A list that was not there has no schema yet, and without one nobody could read it.
+    let value = records::print(&Rollbacks { schema: SCHEMA, past: list.past.clone() })?;
     let name = run.config.names.rollbacks(stage);
     let told = |error: &CloudError| format!("the list of rollbacks is not up to date: {error}");
     run.cloud.put_parameter(&name, &value, Write::Overwrite).await.map_err(|error| told(&error)).map(|_| ())

@@ -411,13 +411,20 @@ impl Names {
 /// A text as one segment of a parameter's name: `[A-Za-z0-9.-]` stays, `_` doubles, any other byte
 /// becomes `_XX`. No two texts become the same segment.
 fn segment(text: &str) -> String {
-    let coded = text.bytes().map(|byte| match byte {
-        b'_' => "__".to_owned(),
-        b'.' | b'-' => char::from(byte).to_string(),
-        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        _ => format!("_{byte:02X}"),
-    });
-    coded.collect::<Vec<_>>().concat()
+    let mut coded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'_' => coded.push_str("__"),
+            b'.' | b'-' => coded.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => coded.push(char::from(byte)),
+            _ => coded.extend(['_', hex(byte >> 4), hex(byte & 15)]),
+        }
+    }
+    coded
+}
+
+fn hex(digit: u8) -> char {
+    char::from_digit(digit.into(), 16).unwrap_or_default().to_ascii_uppercase()
 }
 
 /// A segment's text again; `None` where [`segment`] makes no such segment.

@@ -220,6 +220,10 @@ impl Report {
 
     /// Writes the run's one log line: the few fields to search by, and the whole as JSON.
     pub fn log(&self) {
+        // The command-line tool prints its reports itself.
+        if !tracing::enabled!(tracing::Level::ERROR) {
+            return;
+        }
         let whole = serde_json::to_string(self).unwrap_or_else(|error| error.to_string());
         let outcome = serde_json::to_value(self.outcome).unwrap_or_default();
         let outcome = outcome.as_str().unwrap_or_default();

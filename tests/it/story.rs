@@ -12,8 +12,8 @@ use crate::world::{API, Facts, Fault, World, live, release};
 /// A stage with its two alarms, both quiet, and nothing on record: right after the first `sam deploy`.
 pub(crate) struct Story {
     pub(crate) world: World,
-    told: String,
-    settings: Vec<(&'static str, &'static str)>,
+    pub(crate) told: String,
+    pub(crate) settings: Vec<(&'static str, &'static str)>,
 }
 
 pub(crate) const START: &str = "2026-11-20T08:00:00Z";

@@ -23,8 +23,8 @@ use crate::world::{Air, Clock, FUNCTION, Facts, World, at};
 
 /// When the stories begin, and how long others act and things go wrong; after that the world comes to rest.
 pub(crate) const START: &str = "2026-11-20T08:00:00Z";
-pub(crate) const BUSY: TimeDelta = TimeDelta::minutes(40);
-const REST: TimeDelta = TimeDelta::minutes(22);
+pub(crate) const BUSY: TimeDelta = TimeDelta::minutes(36);
+const REST: TimeDelta = TimeDelta::minutes(20);
 const SWEEP_EVERY: TimeDelta = TimeDelta::minutes(5);
 /// The function's time-out, and what it keeps back of it to report.
 const TIME_OUT: Duration = Duration::from_mins(1);

@@ -174,7 +174,7 @@ impl Others {
             ("orders-prod-5xx".to_owned(), shown(fails || down)),
             ("orders-prod-latency".to_owned(), shown(fails && self.slow)),
             // Somebody tries things out there.
-            ("orders-dev-5xx".to_owned(), shown(now.timestamp() / 60 % 17 < 3)),
+            ("orders-dev-5xx".to_owned(), shown(now.timestamp() / 60 % 37 < 3)),
         ];
         Judged { now, traffic, states }
     }
