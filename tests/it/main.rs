@@ -19,6 +19,8 @@ mod harness;
 #[cfg(test)]
 mod invariants;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod scale;
 #[cfg(test)]
 mod scenarios;
