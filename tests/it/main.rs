@@ -15,6 +15,8 @@ mod doctor;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod garbage;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod invariants;
