@@ -42,18 +42,20 @@ pub struct Event {
     pub from_queue: bool,
 }
 
+/// The longest event that is read, in bytes: Lambda takes no longer one (`Invoke`). How deep it may be is the JSON
+/// reader's own limit, 128.
+const MAX_BYTES: usize = 6 * 1024 * 1024;
+
 /// Reads an event from its JSON text. Never fails: what cannot be read becomes a signal that says so.
 #[must_use]
 pub fn read(text: &str) -> Event {
+    if text.len() > MAX_BYTES {
+        let why = format!("the event has {} bytes, and at most {MAX_BYTES} are read", text.len());
+        return envelope::only(envelope::malformed(why));
+    }
     let read = match serde_json::from_str::<Value>(text) {
         Ok(event) => envelope::read(&event),
-        Err(error) => {
-            let why = Reason::Malformed(format!("the event is not readable JSON: {error}"));
-            Event {
-                deliveries: vec![Delivery { messages: vec![], signal: Signal::Unreadable(why) }],
-                from_queue: false,
-            }
-        }
+        Err(error) => envelope::only(envelope::malformed(format!("the event is not readable JSON: {error}"))),
     };
     Event { deliveries: merged(read.deliveries), ..read }
 }

@@ -8,6 +8,9 @@ use crate::verdict::Reason;
 pub const NAMESPACE: &str = "AWS/ApiGateway";
 
 const DIRECTIVE: &str = "rollback-target:";
+
+/// The most stages that one alarm may name; a description has room for some more (`PutMetricAlarm`).
+const MAX_TARGETS: usize = 100;
 const CANARY: &str = "Canary";
 
 /// The metrics that only WebSocket APIs have; HTTP APIs share `IntegrationLatency` and the dimensions.
@@ -156,6 +159,10 @@ pub(crate) fn directives(description: &str) -> Option<Result<Vec<Target>, Reason
         for item in list.split(',') {
             match directive(item) {
                 Ok(target) if targets.contains(&target) => {}
+                Ok(_) if targets.len() == MAX_TARGETS => {
+                    let why = format!("the alarm's description names more than {MAX_TARGETS} stages");
+                    return Some(Err(Reason::NoStage(why)));
+                }
                 Ok(target) => targets.push(target),
                 Err(reason) => return Some(Err(reason)),
             }

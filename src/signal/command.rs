@@ -4,7 +4,11 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::target::is_stage_name;
 use crate::verdict::Reason;
+
+/// The longest text of a command, in bytes.
+const MAX_TEXT: usize = 500;
 
 /// A command, as its JSON event.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -129,11 +133,16 @@ pub(super) fn read(event: &Value) -> Result<Command, Reason> {
             if given("stage") { "takes no" } else { "needs" }
         ));
     }
+    if let Some(stage) = &command.stage
+        && (stage.api.is_empty() || !is_stage_name(&stage.name))
+    {
+        return refuse("`stage` is an API's id or name, and the name of a stage".to_owned());
+    }
     let Command { reason, label, note, incident, who, .. } = &command;
     for text in [reason, label, note, incident, who].into_iter().flatten() {
-        // SSM refuses values that hold its own reference syntax, and 8 KB must do for the whole record.
-        if text.contains("{{") || text.len() > 500 {
-            return refuse("a text of a command may have at most 500 bytes and no `{{`".to_owned());
+        // 8 KB must do for the whole record.
+        if text.len() > MAX_TEXT {
+            return refuse(format!("a text of a command may have at most {MAX_TEXT} bytes"));
         }
     }
     if command.to.is_some_and(|version| version < 1) {

@@ -116,7 +116,7 @@ fn changed(value: Value, way: &[Index], to: Option<&Value>) -> Option<Value> {
             }
             _ => to.cloned(),
         },
-        _ => to.cloned(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => to.cloned(),
     }
 }
 
@@ -145,6 +145,11 @@ fn spoilt(text: &str, how: u8, [from, to]: [Index; 2], piece: &str) -> String {
         2 => head + piece + &tail,
         _ => head + &middle + &middle + &tail,
     }
+}
+
+/// The text without its end, at least without its last letter.
+fn cut_off(text: &str, end: Index) -> String {
+    text.chars().take(end.index(text.chars().count())).collect()
 }
 
 /// One run in the world of the bad release, and what must hold whatever came in.
@@ -193,7 +198,7 @@ fn is_survived(event: &str) {
 }
 
 proptest! {
-    #![proptest_config(settings(512))]
+    #![proptest_config(settings(256))]
 
     #[test]
     fn an_event_with_changed_places_is_survived(event in changed_events()) {
@@ -216,8 +221,7 @@ proptest! {
     /// Whatever is cut off, wherever: nothing is asked of AWS, and nothing is done.
     #[test]
     fn a_cut_off_event_asks_nothing_of_aws(event in select(events()), end in any::<Index>()) {
-        let whole = event.trim_end();
-        let cut = spoilt(&whole[..whole.len() - 1], 0, [end, end], "");
+        let cut = cut_off(event.trim_end(), end);
         let world = World::new(Facts::bad_release());
         let reports = attempt(&cut, &world, &[], 1).unwrap();
         prop_assert_eq!(reports.len(), 1);
@@ -230,7 +234,7 @@ proptest! {
     fn a_cut_off_message_asks_nothing_of_aws(end in any::<Index>()) {
         let event: Value = serde_json::from_str(&event("sns-alarm")).unwrap();
         let message = event["Records"][0]["Sns"]["Message"].as_str().unwrap();
-        let cut = spoilt(&message[..message.len() - 1], 0, [end, end], "");
+        let cut = cut_off(message, end);
         let mut event = event.clone();
         event["Records"][0]["Sns"]["Message"] = json!(cut);
         let world = World::new(Facts::bad_release());
@@ -278,7 +282,7 @@ fn unreadable() -> impl Strategy<Value = (&'static str, String)> {
             let text = whole.to_string();
             let keys: Vec<String> = whole.as_object().unwrap().keys().cloned().collect();
             let unreadable = match how {
-                0 => spoilt(&text[..text.len() - 1], 0, [end, end], ""),
+                0 => cut_off(&text, end),
                 1 => {
                     value["schema"] = schema;
                     value.to_string()
@@ -288,7 +292,7 @@ fn unreadable() -> impl Strategy<Value = (&'static str, String)> {
                     value[&keys[which.index(keys.len())]] = wrong;
                     value.to_string()
                 }
-                3 => format!("{}{}", text, &text[which.index(text.len())..]),
+                3 => text.clone() + &text.chars().skip(which.index(text.len())).collect::<String>(),
                 4 => format!("{text}{}", " ".repeat(9000)),
                 // What is there twice can be read in two ways.
                 _ => text.replacen('{', r#"{"schema":1,"#, 1),
@@ -326,7 +330,7 @@ fn is_left_alone(event: &str, what: &str, value: &str) {
 }
 
 proptest! {
-    #![proptest_config(settings(512))]
+    #![proptest_config(settings(256))]
 
     #[test]
     fn an_alarm_or_a_sweep_never_acts_on_a_parameter_that_it_cannot_read((what, value) in unreadable()) {
@@ -383,4 +387,71 @@ fn what_is_deep_is_refused_and_not_a_crash() {
         let is_read = matches!(signal::read(&nested).deliveries[0].signal, Signal::Alarm(_));
         assert_eq!(is_read, depth <= 4, "{depth} envelopes");
     }
+}
+
+#[test]
+fn what_is_huge_is_refused_or_cut_short() {
+    let huge = "x".repeat(200_000);
+    let alarm: Value = serde_json::from_str(&event("sns-alarm")).unwrap();
+    let alarm = alarm["Records"][0]["Sns"]["Message"].as_str().unwrap().to_owned();
+    let alarm: Value = serde_json::from_str(&alarm).unwrap();
+    let with = |path: &str, value: Value| {
+        let mut alarm = alarm.clone();
+        match alarm.pointer_mut(path) {
+            Some(place) => *place = value,
+            None => alarm[path.trim_start_matches('/')] = value,
+        }
+        alarm.to_string()
+    };
+    let stages = |number: usize| {
+        let all: Vec<String> = (1..=number).map(|n| format!("a1b2c3d4e5/s{n}")).collect();
+        with("/AlarmDescription", json!(format!("rollback-target: {}", all.join(","))))
+    };
+    let children = json!(vec![json!({"Arn": "arn:aws:cloudwatch:eu-west-1:1:alarm:a"}); 101]);
+    let mut composite = alarm.clone();
+    composite["AlarmRule"] = json!("ALARM(a)");
+    composite["TriggeringChildren"] = children;
+    let record = json!({"Sns": {"Message": "text"}});
+    let records = |number| json!({"Records": vec![record.clone(); number]}).to_string();
+    let command = |api: &str, name: &str| json!({"command": "status", "stage": {"api": api, "name": name}});
+    // How many reports, the reason of the first, and how many calls at most.
+    for (what, event, reports, reason, calls) in [
+        ("too long", format!("\"{}\"", "x".repeat(6 * 1024 * 1024)), 1, "malformed", 0),
+        ("just not too long", format!("\"{}\"", "x".repeat(6 * 1024 * 1024 - 2)), 1, "not-an-alarm", 0),
+        ("too many records", records(10_001), 1, "malformed", 0),
+        ("many records", records(10_000), 1, "not-an-alarm", 0),
+        ("a name of 255", with("/AlarmName", json!("é".repeat(255))), 1, "alarm-unknown", 9),
+        ("a name of 256", with("/AlarmName", json!("é".repeat(256))), 1, "malformed", 0),
+        ("an ARN", with("/AlarmArn", json!(huge)), 1, "malformed", 0),
+        ("a state", with("/NewStateValue", json!(huge)), 1, "malformed", 0),
+        ("a stage", with("/Trigger/Dimensions/1/value", json!(huge)), 1, "no-stage", 0),
+        ("an API", with("/Trigger/Dimensions/0/value", json!(huge)), 1, "no-stage", 0),
+        ("a namespace", with("/Trigger/Namespace", json!(huge)), 1, "not-api-gateway", 0),
+        ("a suppressor", with("/ActionsSuppressedBy", json!(huge)), 1, "suppressed", 0),
+        (
+            "an account",
+            with("/AlarmArn", json!(format!("arn:a:b:c:{}", "1".repeat(1500)))),
+            1,
+            "wrong-account",
+            0,
+        ),
+        ("a hundred stages", stages(100), 100, "alarm-unknown", 900),
+        ("more stages", stages(101), 1, "no-stage", 0),
+        ("a command's API", command(&huge, "prod").to_string(), 1, "no-stage", 0),
+        ("a command's stage", command("a1b2c3d4e5", &huge).to_string(), 1, "malformed", 0),
+        ("a command without an API", command("", "prod").to_string(), 1, "malformed", 0),
+        ("a command that nobody knows", json!({"command": huge}).to_string(), 1, "malformed", 0),
+    ] {
+        let (told, _, made) = run(&event, &Facts::bad_release());
+        let about = made.iter().filter(|call| !call.contains("/told") && !call.starts_with("Pu")).count();
+        assert_eq!((told.len(), told[0].reason), (reports, Some(reason)), "{what}: {:.300}", told[0].message);
+        assert!(about <= calls, "{what}: {about} calls");
+        assert_eq!(writes(&made), Vec::<&String>::new(), "{what}");
+    }
+    // A list that is too long to be asked for is looked up by the alarm's own name.
+    let (_, _, made) = run(&composite.to_string(), &Facts::bad_release());
+    let asked = made.iter().find(|call| call.starts_with("DescribeAlarms"));
+    assert_eq!(asked.map(String::as_str), Some("DescribeAlarms orders-prod-5xx"));
+    let (told, _, _) = run(&with("/NewStateReason", json!(huge)), &Facts::bad_release());
+    assert_eq!((told[0].outcome, told[0].signal.why.as_ref().unwrap().len()), (Outcome::RolledBack, 1_023));
 }

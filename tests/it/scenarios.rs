@@ -395,7 +395,7 @@ fn an_event_that_is_huge_or_deep_is_reported_and_asks_nothing_of_aws() {
     let deep_message = serde_json::json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": format!("{{\"a\":{deep}}}")}}]});
     let huge = serde_json::json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": "x".repeat(10_000_000)}}]});
     for (event, code) in
-        [(deep, "malformed"), (deep_message.to_string(), "malformed"), (huge.to_string(), "not-an-alarm")]
+        [(deep, "malformed"), (deep_message.to_string(), "malformed"), (huge.to_string(), "malformed")]
     {
         let world = World::new(Facts::bad_release());
         let shown = run(&event, &world, &[]);
