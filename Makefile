@@ -5,9 +5,14 @@ TOOLS := .tools
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} $(TOOLS)/sam/bin/sam
 # cargo-lambda and the zig it links with are found beside each other.
 WITH_CARGO_LAMBDA := PATH="$(CURDIR)/$(TOOLS)/cargo-lambda/bin:$$PATH"
+# Tools of cargo, each under the version that is pinned here; installing one compiles it.
+DENY := $(TOOLS)/cargo-deny@0.20.2/bin/cargo-deny
+FUZZ := $(TOOLS)/cargo-fuzz@0.13.2/bin/cargo-fuzz
+MUTANTS := $(TOOLS)/cargo-mutants@27.1.0/bin/cargo-mutants
+SBOM := $(TOOLS)/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 PLAY := PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/emulator/bin/python
 
-.PHONY: help setup build demo test e2e contract drill soak lint fmt clean
+.PHONY: help setup build demo test e2e contract drill soak fuzz mutants deny advisories sbom lint fmt clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +48,16 @@ drill: ## trip the alarm of a sandbox stack of yours and see it put back (STACK=
 soak: ## every pair of faults of every kind of run (takes minutes)
 	cargo test --locked --test it -- --ignored --nocapture
 
+# What is found stays in target/fuzz/ from run to run; what breaks goes into fuzz/artifacts/.
+SECONDS ?= 60
+fuzz: $(FUZZ) ## look for events, records and policies that break their parsers (SECONDS=60 for each of the three)
+	@for target in signal record policy; do \
+		mkdir -p target/fuzz/$$target; seeds="target/fuzz/$$target fuzz/corpus/$$target"; options=; \
+		if [ $$target = signal ]; then seeds="target/fuzz/signal events"; options=-dict=fuzz/signal.dict; fi; \
+		PATH="$(dir $(abspath $(FUZZ))):$$PATH" cargo fuzz run --sanitizer none $$target $$seeds -- \
+			-max_total_time=$(SECONDS) -max_len=16384 -print_final_stats=1 $$options || exit 1; \
+	done
+
 lint: ## check formatting, clippy, and the template
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
@@ -52,6 +67,10 @@ lint: ## check formatting, clippy, and the template
 
 fmt: ## format the Rust code
 	cargo fmt
+
+$(DENY) $(FUZZ) $(MUTANTS) $(SBOM):
+	@echo "installing $(@F) into $(TOOLS)/, once; compiling it takes some minutes"
+	cargo install --locked --root $(patsubst %/bin/,%,$(dir $@)) $(notdir $(patsubst %/bin/,%,$(dir $@)))
 
 clean: ## remove what was built (the tools in .tools/ stay)
 	cargo clean
