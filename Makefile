@@ -58,6 +58,29 @@ fuzz: $(FUZZ) ## look for events, records and policies that break their parsers 
 			-max_total_time=$(SECONDS) -max_len=16384 -print_final_stats=1 $$options || exit 1; \
 	done
 
+# First by the unit tests, which are quick to build; then what they miss by the others. FILES="-f src/plan.rs" does a
+# part, -f for each file.
+WITH_MUTANTS := PATH="$(dir $(abspath $(MUTANTS))):$$PATH" PROPTEST_CASES=32 CARGO_TARGET_DIR="$(CURDIR)/target/mutants"
+mutants: $(MUTANTS) ## change the deciding code in every small way, and see that some test notices (takes hours)
+	@mkdir -p target
+	$(WITH_MUTANTS) cargo mutants -o target $(FILES) -C=--locked -C=--lib || test $$? -eq 2
+	$(WITH_MUTANTS) cargo mutants -o target $(FILES) --iterate -C=--locked -C=--test=it -- -- --skip every_pair_of_faults
+
+deny: $(DENY) ## check licences, double versions and sources of all dependencies
+	@PATH="$(dir $(abspath $(DENY))):$$PATH" cargo deny --locked check licenses bans sources
+
+advisories: $(DENY) ## look the dependencies up in the database of vulnerabilities (needs github.com)
+	@PATH="$(dir $(abspath $(DENY))):$$PATH"; cargo deny --locked fetch db \
+		|| { echo "error: the database of advisories cannot be reached, so nothing is known of vulnerabilities; try again where https://github.com answers" >&2; exit 1; }; \
+	cargo deny --locked check advisories
+
+# The function's build, without the command-line tool.
+sbom: $(SBOM) ## list what is in the function, as CycloneDX (target/sbom.cdx.json)
+	@PATH="$(dir $(abspath $(SBOM))):$$PATH" cargo cyclonedx --quiet --format json --spec-version 1.5 --no-default-features \
+		--target x86_64-unknown-linux-gnu --override-filename sbom.cdx
+	@mkdir -p target && sed 's|file://$(CURDIR)|file://.|g' sbom.cdx.json >target/sbom.cdx.json && rm sbom.cdx.json
+	@echo target/sbom.cdx.json
+
 lint: ## check formatting, clippy, and the template
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings

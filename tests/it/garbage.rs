@@ -198,7 +198,7 @@ fn is_survived(event: &str) {
 }
 
 proptest! {
-    #![proptest_config(settings(256))]
+    #![proptest_config(settings())]
 
     #[test]
     fn an_event_with_changed_places_is_survived(event in changed_events()) {
@@ -330,7 +330,7 @@ fn is_left_alone(event: &str, what: &str, value: &str) {
 }
 
 proptest! {
-    #![proptest_config(settings(256))]
+    #![proptest_config(settings())]
 
     #[test]
     fn an_alarm_or_a_sweep_never_acts_on_a_parameter_that_it_cannot_read((what, value) in unreadable()) {

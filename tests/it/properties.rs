@@ -15,9 +15,9 @@ use proptest::option::of;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-/// The same commit gets the same answer; `PROPTEST_RNG_SEED` and `make fuzz` look further.
-pub(crate) fn settings(cases: u32) -> ProptestConfig {
-    let default = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+/// The same commit gets the same answer; `PROPTEST_RNG_SEED`, `PROPTEST_CASES` and `make fuzz` look further.
+pub(crate) fn settings() -> ProptestConfig {
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     match default.rng_seed {
         RngSeed::Fixed(_) => default,
         RngSeed::Random => ProptestConfig { rng_seed: RngSeed::Fixed(1), ..default },
@@ -212,7 +212,7 @@ fn comes_back<T: Stored + PartialEq + std::fmt::Debug>(value: &T) -> Result<(), 
 }
 
 proptest! {
-    #![proptest_config(settings(256))]
+    #![proptest_config(settings())]
 
     #[test]
     fn a_record_is_read_as_it_was_written(record in records()) {
