@@ -75,3 +75,213 @@ fn after(plan: &Plan) -> Option<Release> {
     }
     Some(at)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::alarm::time;
+    use crate::cloud::LiveStage;
+    use crate::observe::{OnRecord, PartsNow};
+    use crate::parts::{AliasTarget, MappingTarget};
+    use crate::records::{Policy, Record, Rollbacks, SCHEMA};
+    use crate::release::{Canary, StageRef};
+
+    /// A release with a variable, two aliases and a mapping; the second alias is the same in all of them.
+    fn release(number: &str) -> Release {
+        let target = |version: &str| AliasTarget { version: version.into(), weights: BTreeMap::new() };
+        Release {
+            deployment: format!("d{number}"),
+            variables: [("release".to_owned(), number.to_owned())].into(),
+            canary: None,
+            aliases: [("orders:live", number), ("web:live", "7")]
+                .map(|(alias, version)| (alias.parse().unwrap(), target(version)))
+                .into(),
+            mappings: [("api.example.com".parse().unwrap(), mapped(&format!("s{number}")))].into(),
+        }
+    }
+
+    fn mapped(stage: &str) -> MappingTarget {
+        MappingTarget { api: "a".into(), stage: stage.into() }
+    }
+
+    /// A plan from release 2 to the recorded release 1, with what it was made from.
+    fn good() -> (Plan, Observed) {
+        let (stage, from, to) = (StageRef::rest("a", "prod"), release("2"), release("1"));
+        let record = Record {
+            schema: SCHEMA,
+            stage: stage.clone(),
+            region: "eu-west-1".into(),
+            api_name: None,
+            release: to.clone(),
+            created: None,
+            recorded_at: time("2026-11-20T10:00:00Z").unwrap(),
+            pinned: true,
+            label: None,
+            note: None,
+            who: None,
+            irreversible: false,
+        };
+        let observed = Observed {
+            stage: stage.clone(),
+            configured: true,
+            live: Some(LiveStage { release: from.clone(), ..LiveStage::default() }),
+            on_record: OnRecord {
+                known_good: KnownGood::Found { parameter: "p".into(), version: 3, record: Box::new(record) },
+                candidate: None,
+                hold: None,
+                policy: Policy::default(),
+                rollbacks: Rollbacks::default(),
+                unreadable: None,
+            },
+            alarm: None,
+            parts: PartsNow::default(),
+        };
+        let alias = |release: &Release| release.aliases.first_key_value().unwrap().1.clone();
+        let steps = vec![
+            Step::Alias {
+                alias: "orders:live".parse().unwrap(),
+                from: alias(&from),
+                to: alias(&to),
+                revision: "r".into(),
+            },
+            Step::Stage {
+                from: from.in_stage(),
+                to: to.in_stage(),
+                change: StageChange::between(&stage, &from, &to),
+            },
+            Step::Mapping {
+                mapping: "api.example.com".parse().unwrap(),
+                id: None,
+                from: mapped("s2"),
+                to: mapped("s1"),
+            },
+        ];
+        (Plan { stage, from, to, version: 3, steps, flush: false }, observed)
+    }
+
+    fn record(observed: &mut Observed) -> &mut Record {
+        match &mut observed.on_record.known_good {
+            KnownGood::Found { record, .. } => record,
+            KnownGood::None { .. } | KnownGood::Unusable { .. } => panic!("there is a record"),
+        }
+    }
+
+    fn change(plan: &mut Plan) -> &mut StageChange {
+        match &mut plan.steps[1] {
+            Step::Stage { change, .. } => change,
+            Step::Alias { .. } | Step::Mapping { .. } => panic!("the second step is the stage's"),
+        }
+    }
+
+    fn version(release: &mut Release, alias: &str, version: &str) {
+        release.aliases.get_mut(&alias.parse().unwrap()).unwrap().version = version.into();
+    }
+
+    type Twist = fn(&mut Plan, &mut Observed);
+
+    const TOGETHER: &str = "plan, record and stage belong together";
+    const SAME_PARTS: &str = "it moves what is there, and nothing else";
+    const ORDER: &str = "aliases come first, then the stage, then mappings";
+    const LEAD: &str = "its steps lead from the live to the recorded release";
+
+    /// The rule that is broken, and how; the first row breaks none.
+    const RULES: [(&str, Twist); 31] = [
+        ("", |_, _| ()),
+        ("there is a usable record", |_, o| {
+            o.on_record.known_good = KnownGood::None { parameter: "p".into() };
+        }),
+        (TOGETHER, |p, _| p.stage.stage = "test".into()),
+        (TOGETHER, |_, o| o.stage.api = "b".into()),
+        (TOGETHER, |_, o| record(o).stage.stage = "test".into()),
+        ("a parked stage is never put back", |p, o| {
+            p.stage = p.stage.parked();
+            (o.stage, record(o).stage) = (p.stage.clone(), p.stage.clone());
+        }),
+        ("it leads to the recorded version", |p, _| p.version = 2),
+        ("its stage's part is the recorded one", |p, _| p.to.deployment = "d9".into()),
+        ("its stage's part is the recorded one", |p, _| p.to.variables.clear()),
+        ("the recorded release is whole", |p, o| {
+            p.to.deployment.clear();
+            record(o).release.deployment.clear();
+        }),
+        ("the recorded release is whole", |p, o| {
+            let overrides = BTreeMap::new();
+            let canary = Some(Canary { deployment: None, percent: "10".into(), overrides });
+            (p.to.canary, record(o).release.canary) = (canary.clone(), canary);
+        }),
+        (SAME_PARTS, |p, _| {
+            p.to.aliases.pop_last();
+        }),
+        (SAME_PARTS, |p, _| p.to.mappings.clear()),
+        (SAME_PARTS, |p, _| {
+            p.to.mappings.insert("b.example.com".parse().unwrap(), mapped("s1"));
+        }),
+        ("each alias stays or goes where it is recorded", |p, _| version(&mut p.to, "orders:live", "9")),
+        ("each alias stays or goes where it is recorded", |p, _| version(&mut p.to, "web:live", "9")),
+        ("each mapping stays or goes where it is recorded", |p, _| {
+            p.to.mappings.first_entry().unwrap().insert(mapped("s9"));
+        }),
+        ("it starts at the live release", |_, o| o.live = None),
+        ("it starts at the live release", |_, o| {
+            o.live.as_mut().unwrap().release.variables.clear();
+        }),
+        ("it changes something", |p, o| {
+            (p.from, p.steps) = (p.to.clone(), vec![]);
+            o.live.as_mut().unwrap().release = p.to.clone();
+        }),
+        ("it closes no stage", |p, _| change(p).close = true),
+        (ORDER, |p, _| p.steps.swap(0, 1)),
+        (ORDER, |p, _| p.steps.swap(1, 2)),
+        (ORDER, |p, _| p.steps.swap(0, 2)),
+        (LEAD, |p, _| {
+            p.steps.pop();
+        }),
+        (LEAD, |p, _| change(p).deployment = Some("d9".into())),
+        (LEAD, |p, _| *change(p) = StageChange::default()),
+        (LEAD, |p, _| {
+            if let Step::Stage { from, .. } = &mut p.steps[1] {
+                from.variables.clear();
+            }
+        }),
+        (LEAD, |p, _| {
+            if let Step::Stage { to, .. } = &mut p.steps[1] {
+                to.variables.clear();
+            }
+        }),
+        (LEAD, |p, _| {
+            if let Step::Alias { from, .. } = &mut p.steps[0] {
+                from.version = "9".into();
+            }
+        }),
+        (LEAD, |p, _| {
+            if let Step::Mapping { from, .. } = &mut p.steps[2] {
+                from.stage = "s9".into();
+            }
+        }),
+    ];
+
+    #[test]
+    fn every_rule_is_held_against_a_plan_that_breaks_it() {
+        for (nth, (rule, twist)) in RULES.into_iter().enumerate() {
+            let (mut plan, mut observed) = good();
+            twist(&mut plan, &mut observed);
+            let told = check(&plan, &observed).err().unwrap_or_default();
+            let told = told.strip_prefix("the plan breaks a rule: ").unwrap_or(&told);
+            assert_eq!(told, rule, "row {nth}");
+        }
+    }
+
+    #[test]
+    fn a_part_may_stay_where_it_is() {
+        let (mut plan, observed) = good();
+        let stays = plan.from.mappings.clone();
+        plan.to.mappings = stays;
+        plan.steps.pop();
+        assert_eq!(check(&plan, &observed), Ok(()));
+        version(&mut plan.to, "orders:live", "2");
+        plan.steps.remove(0);
+        assert_eq!(check(&plan, &observed), Ok(()));
+    }
+}

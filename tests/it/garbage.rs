@@ -368,6 +368,25 @@ proptest! {
     }
 }
 
+/// What the fuzzer starts from, and what it ever found, in the place of every parameter.
+#[test]
+fn the_fuzzers_corpus_is_survived() {
+    let corpus = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    for (folder, parameters) in [
+        ("record", ["known-good", "candidate", "hold", "rollbacks"].as_slice()),
+        ("policy", ["policy"].as_slice()),
+    ] {
+        for file in fs::read_dir(corpus.join(folder)).unwrap() {
+            let text = fs::read_to_string(file.unwrap().path()).unwrap();
+            is_survived(&text);
+            for what in parameters {
+                run(&event("sns-alarm"), &with(what, &text));
+                run(r#"{"command":"sweep"}"#, &with(what, &text));
+            }
+        }
+    }
+}
+
 #[test]
 fn what_is_deep_is_refused_and_not_a_crash() {
     for (open, close) in [("[", "]"), (r#"{"Records":["#, "]}"), (r#"{"a":"#, "}")] {
