@@ -372,6 +372,20 @@ fn the_first_fact_of_the_table_decides() {
     }
 }
 
+#[test]
+fn a_release_that_serves_no_more_is_named_with_its_record() {
+    let (mut observed, terms) = (observed(), terms());
+    observed.parts.deployment = DeploymentNow::Gone;
+    let Decision::Hold(reason) = decide(Call::Imagined, &observed, &terms, at(NOW)) else { panic!("acts") };
+    let expected = Reason::KnownGoodMissing {
+        deployment: "d1".into(),
+        parameter: "p".into(),
+        version: 3,
+        why: "does not exist any more, and no older version serves".into(),
+    };
+    assert_eq!(reason, expected);
+}
+
 fn planned(twist: Twist) -> Plan {
     let (mut observed, mut terms) = (observed(), terms());
     twist(&mut observed, &mut terms);
