@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::alarm::Origin;
-use crate::parts::{AliasRef, Listed, MappingRef};
+use crate::parts::{AliasRef, Listed, MAX_PARTS, MappingRef};
 use crate::records::{Names, Policy};
 use crate::release::{Protocol, StageRef};
 use crate::target::{ApiRef, is_stage_name};
@@ -347,6 +347,11 @@ fn stages(text: Option<String>) -> Result<Vec<Protected>, String> {
                 let named = format!("{function}:{alias}").parse::<AliasRef>();
                 aliases.push(named.map_err(|error| format!("PROTECTED_STAGES cannot be read: {error}"))?);
             }
+            if aliases.len() > MAX_PARTS || mappings.len() > MAX_PARTS {
+                return Err(format!(
+                    "PROTECTED_STAGES lists more than {MAX_PARTS} aliases or mappings for `{stage}` of `{api}`"
+                ));
+            }
             let listed = Listed { aliases, mappings };
             Ok(Protected { stage: StageRef::new(protocol, api, stage), api_name: name, listed })
         })
@@ -454,6 +459,21 @@ mod tests {
         .unwrap_err();
         for name in VARIABLES {
             assert!(error.contains(name), "{name} is not named: {error}");
+        }
+    }
+
+    #[test]
+    fn a_stage_has_at_most_a_hundred_aliases_and_mappings() {
+        let entry = |field: &str, one: &str, number: usize| {
+            let parts = vec![format!("\"{one}\""); number].join(",");
+            format!(r#"[{{"api":"a","name":"n","stage":"prod","{field}":[{parts}]}}]"#)
+        };
+        for (field, one) in [("aliases", "a:b"), ("functions", "f"), ("mappings", "a.example.com")] {
+            for (number, expected) in [(100, true), (101, false)] {
+                let stages = entry(field, one, number);
+                let read = read(&[("AWS_REGION", "eu-west-1"), ("PROTECTED_STAGES", &stages)]);
+                assert_eq!(read.is_ok(), expected, "{number} {field}");
+            }
         }
     }
 

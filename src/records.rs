@@ -6,7 +6,7 @@ use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{self, AutoDeploy, MissingParts, Mode};
-use crate::parts::{AliasRef, MappingRef};
+use crate::parts::{AliasRef, MAX_PARTS, MappingRef};
 use crate::release::{Protocol, Release, StageRef};
 
 pub use names::Names;
@@ -17,9 +17,6 @@ pub const SCHEMA: u32 = 1;
 /// The most bytes of a parameter's value: the advanced tier's limit (`PutParameter`); Intelligent-Tiering picks
 /// that tier above 4 KB.
 const MAX_BYTES: usize = 8 * 1024;
-
-/// The most aliases, and the most mappings, that a policy may list: each is asked for in every run.
-const MAX_PARTS: usize = 100;
 
 /// The known-good record of a stage: the value of one version of its parameter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
