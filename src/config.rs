@@ -463,21 +463,6 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_has_at_most_a_hundred_aliases_and_mappings() {
-        let entry = |field: &str, one: &str, number: usize| {
-            let parts = vec![format!("\"{one}\""); number].join(",");
-            format!(r#"[{{"api":"a","name":"n","stage":"prod","{field}":[{parts}]}}]"#)
-        };
-        for (field, one) in [("aliases", "a:b"), ("functions", "f"), ("mappings", "a.example.com")] {
-            for (number, expected) in [(100, true), (101, false)] {
-                let stages = entry(field, one, number);
-                let read = read(&[("AWS_REGION", "eu-west-1"), ("PROTECTED_STAGES", &stages)]);
-                assert_eq!(read.is_ok(), expected, "{number} {field}");
-            }
-        }
-    }
-
-    #[test]
     fn a_policy_sets_what_it_names_and_nothing_else() {
         let terms = read(&[("AWS_REGION", "eu-west-1")]).unwrap().terms;
         assert_eq!(terms.under(&Policy::default()), terms);

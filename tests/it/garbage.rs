@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use apigw_rollback::alarm::State;
+use apigw_rollback::config::Config;
 use apigw_rollback::records::{Candidate, Hold, Names, Policy, Rollbacks, SCHEMA, Stored, print};
 use apigw_rollback::report::{Outcome, Report};
 use apigw_rollback::signal::{self, Signal, Verb};
@@ -473,4 +474,23 @@ fn what_is_huge_is_refused_or_cut_short() {
     assert_eq!(asked.map(String::as_str), Some("DescribeAlarms orders-prod-5xx"));
     let (told, _, _) = run(&with("/NewStateReason", json!(huge)), &Facts::bad_release());
     assert_eq!((told[0].outcome, told[0].signal.why.as_ref().unwrap().len()), (Outcome::RolledBack, 1_023));
+}
+
+#[test]
+fn a_stage_has_at_most_a_hundred_aliases_and_mappings() {
+    let entry = |field: &str, one: &str, number: usize| {
+        let parts = vec![format!("\"{one}\""); number].join(",");
+        format!(r#"[{{"api":"a","name":"n","stage":"prod","{field}":[{parts}]}}]"#)
+    };
+    for (field, one) in [("aliases", "a:b"), ("functions", "f"), ("mappings", "a.example.com")] {
+        for (number, expected) in [(100, true), (101, false)] {
+            let stages = entry(field, one, number);
+            let read = Config::read(|name| match name {
+                "AWS_REGION" => Some("eu-west-1".to_owned()),
+                "PROTECTED_STAGES" => Some(stages.clone()),
+                _ => None,
+            });
+            assert_eq!(read.is_ok(), expected, "{number} {field}");
+        }
+    }
 }

@@ -104,6 +104,9 @@ fn a_canary_goes_with_the_base_or_alone() {
     check_with("the canary went and the rest is busy", "sns-alarm", refusing, &[], |world| {
         world.fault("UpdateStage", 3, Fault::Before(conflict()))
     });
+    check_with("the canary went and the rest is denied", "sns-alarm", refusing, &[], |world| {
+        world.fault("UpdateStage", 3, Fault::Before(denied()))
+    });
     let showing = |facts: &mut Facts| {
         refusing(facts);
         facts.stage_shows = Some(release("d9", &[]));
