@@ -206,6 +206,22 @@ mod tests {
     }
 
     #[test]
+    fn missing_data_is_told_by_the_reason_or_by_the_datapoints() {
+        for (why, points, expected) in [
+            ("Threshold Crossed", "[1.0]", false),
+            ("Threshold Crossed", "[]", true),
+            ("Threshold Crossed: no datapoints were received for 1 period", "[1.0]", true),
+        ] {
+            let details = format!(r#"{{"recentDatapoints":{points}}}"#);
+            let state = serde_json::json!({"value": "ALARM", "reason": why, "reasonData": details});
+            let event = serde_json::json!({"alarmData": {"alarmName": "a", "state": state}});
+            let read = read(&event.to_string());
+            let Signal::Alarm(alarm) = &read.deliveries[0].signal else { panic!("{read:?}") };
+            assert_eq!(alarm.only_missing_data, expected, "{why} {points}");
+        }
+    }
+
+    #[test]
     fn the_same_signal_is_delivered_once_for_all_its_messages() {
         let record = |id: &str, body: &str| serde_json::json!({"messageId": id, "body": body});
         let records = [

@@ -254,14 +254,21 @@ fn an_answer_that_is_lost_or_odd_is_looked_into() {
     check_with("no effect and no answer", "sns-alarm", nothing, &[], |world| {
         world.fault("UpdateStage", 1, Fault::Before(lost()))
     });
+    let refusal =
+        || error(apigw_rollback::cloud::Failure::Refused, "BadRequestException", "Invalid patch path");
     check_with("refused although the deployment is there", "sns-alarm", nothing, &[], |world| {
-        let refused =
-            error(apigw_rollback::cloud::Failure::Refused, "BadRequestException", "Invalid patch path");
-        world.fault("UpdateStage", 1, Fault::Before(refused))
+        world.fault("UpdateStage", 1, Fault::Before(refusal()))
     });
     let gone = |facts: &mut Facts| facts.deployments.retain(|(_, id)| id != "d1");
     check_with("refused and the deployment cannot be asked for", "sns-alarm", gone, &[], |world| {
         world.fault("GetDeployment", 1, Fault::Before(denied()))
+    });
+    check_with("refused and yet done", "sns-alarm", nothing, &[], |world| {
+        world.fault("UpdateStage", 1, Fault::After(refusal()))
+    });
+    check_with("refused and changed by others meanwhile", "sns-alarm", nothing, &[], |world| {
+        let by_others = Fault::World(|facts| facts.stage().release = release("d7", &[]));
+        world.fault("UpdateStage", 1, by_others).fault("UpdateStage", 1, Fault::Before(refusal()))
     });
     check("the stage shows something else", "sns-alarm", |facts| {
         facts.stage_shows = Some(release("d9", &[]));
