@@ -58,13 +58,14 @@ fuzz: $(FUZZ) ## look for events, records and policies that break their parsers 
 			-max_total_time=$(SECONDS) -max_len=16384 -print_final_stats=1 $$options || exit 1; \
 	done
 
-# First by the unit tests, which are quick to build; then what they miss by the others. FILES="-f src/plan.rs" does a
-# part, -f for each file.
+# First by the unit tests, which are quick to build; then what they miss by the others. What to change is in
+# .cargo/mutants.toml, unless FILES="src/plan.rs src/apply.rs" says so.
 WITH_MUTANTS := PATH="$(dir $(abspath $(MUTANTS))):$$PATH" PROPTEST_CASES=32 CARGO_TARGET_DIR="$(CURDIR)/target/mutants"
+MUTATED := -o target $(if $(FILES),--no-config $(FILES:%=-f %))
 mutants: $(MUTANTS) ## change the deciding code in every small way, and see that some test notices (takes hours)
 	@mkdir -p target
-	$(WITH_MUTANTS) cargo mutants -o target $(FILES) -C=--locked -C=--lib || test $$? -eq 2
-	$(WITH_MUTANTS) cargo mutants -o target $(FILES) --iterate -C=--locked -C=--test=it -- -- --skip every_pair_of_faults
+	$(WITH_MUTANTS) cargo mutants $(MUTATED) -C=--locked -C=--lib || test $$? -eq 2
+	$(WITH_MUTANTS) cargo mutants $(MUTATED) --iterate -C=--locked -C=--test=it -- -- --skip every_pair_of_faults
 
 deny: $(DENY) ## check licences, double versions and sources of all dependencies
 	@PATH="$(dir $(abspath $(DENY))):$$PATH" cargo deny --locked check licenses bans sources
