@@ -285,4 +285,25 @@ mod tests {
             assert_eq!(told(of_metrics(&metrics).map(|t| vec![t])), expected, "{metrics:?}");
         }
     }
+
+    #[test]
+    fn an_id_belongs_to_the_kind_of_api_that_has_the_metric() {
+        for (name, expected) in [
+            ("MessageCount", Protocol::WebSocket),
+            ("4xx", Protocol::Http),
+            ("IntegrationLatency", Protocol::Http),
+        ] {
+            let metric = Metric { name: name.into(), ..metric(&[("ApiId", "a"), ("Stage", "prod")]) };
+            assert_eq!(of_metric(&metric).unwrap().protocol, Some(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_directive_names_a_hundred_stages_at_most() {
+        for (number, expected) in [(100, Ok(100)), (101, Err("no-stage"))] {
+            let stages: Vec<String> = (1..=number).map(|n| format!("a/s{n}")).collect();
+            let read = directives(&format!("rollback-target: {}, a/s1", stages.join(","))).unwrap();
+            assert_eq!(read.map(|targets| targets.len()).map_err(|reason| reason.code()), expected);
+        }
+    }
 }
