@@ -5,9 +5,14 @@ TOOLS := .tools
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} $(TOOLS)/sam/bin/sam
 # cargo-lambda and the zig it links with are found beside each other.
 WITH_CARGO_LAMBDA := PATH="$(CURDIR)/$(TOOLS)/cargo-lambda/bin:$$PATH"
+# Tools of cargo, each under the version that is pinned here; installing one compiles it.
+DENY := $(TOOLS)/cargo-deny@0.20.2/bin/cargo-deny
+FUZZ := $(TOOLS)/cargo-fuzz@0.13.2/bin/cargo-fuzz
+MUTANTS := $(TOOLS)/cargo-mutants@27.1.0/bin/cargo-mutants
+SBOM := $(TOOLS)/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 PLAY := PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/emulator/bin/python
 
-.PHONY: help setup build demo test template e2e contract drill soak guards lint fmt clean
+.PHONY: help setup build demo test template e2e contract drill soak guards fuzz mutants deny advisories sbom lint fmt clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +55,40 @@ soak: ## every pair of faults, every interleaving of three runs, and SEEDS=n mor
 guards: ## take each guard out of the engine, and see that the simulation notices (takes half an hour)
 	python3 tests/guards.py $(GUARD)
 
+# What is found stays in target/fuzz/ from run to run; what breaks goes into fuzz/artifacts/.
+SECONDS ?= 60
+fuzz: $(FUZZ) ## look for events, records and policies that break their parsers (SECONDS=60 for each of the three)
+	@for target in signal record policy; do \
+		mkdir -p target/fuzz/$$target; seeds="target/fuzz/$$target fuzz/corpus/$$target"; options=; \
+		if [ $$target = signal ]; then seeds="target/fuzz/signal events"; options=-dict=fuzz/signal.dict; fi; \
+		PATH="$(dir $(abspath $(FUZZ))):$$PATH" cargo fuzz run --sanitizer none $$target $$seeds -- \
+			-max_total_time=$(SECONDS) -max_len=16384 -print_final_stats=1 $$options || exit 1; \
+	done
+
+# First by the unit tests, which are quick to build; then what they miss by the others. What to change is in
+# .cargo/mutants.toml, unless FILES="src/plan.rs src/apply.rs" says so.
+WITH_MUTANTS := PATH="$(dir $(abspath $(MUTANTS))):$$PATH" PROPTEST_CASES=32 SEEDS=200 CARGO_TARGET_DIR="$(CURDIR)/target/mutants"
+MUTATED := -o target $(if $(FILES),--no-config $(FILES:%=-f %))
+mutants: $(MUTANTS) ## change the deciding code in every small way, and see that some test notices (takes hours)
+	@mkdir -p target
+	$(WITH_MUTANTS) cargo mutants $(MUTATED) -C=--locked -C=--lib || test $$? -eq 2
+	$(WITH_MUTANTS) cargo mutants $(MUTATED) --iterate -C=--locked -C=--test=it -- -- --skip every_pair_of_faults
+
+deny: $(DENY) ## check licences, double versions and sources of all dependencies
+	@PATH="$(dir $(abspath $(DENY))):$$PATH" cargo deny --locked check licenses bans sources
+
+advisories: $(DENY) ## look the dependencies up in the database of vulnerabilities (needs github.com)
+	@PATH="$(dir $(abspath $(DENY))):$$PATH"; cargo deny --locked fetch db \
+		|| { echo "error: the database of advisories cannot be reached, so nothing is known of vulnerabilities; try again where https://github.com answers" >&2; exit 1; }; \
+	cargo deny --locked check advisories
+
+# The function's build, without the command-line tool.
+sbom: $(SBOM) ## list what is in the function, as CycloneDX (target/sbom.cdx.json)
+	@PATH="$(dir $(abspath $(SBOM))):$$PATH" cargo cyclonedx --quiet --format json --spec-version 1.5 --no-default-features \
+		--target x86_64-unknown-linux-gnu --override-filename sbom.cdx
+	@mkdir -p target && sed 's|file://$(CURDIR)|file://.|g' sbom.cdx.json >target/sbom.cdx.json && rm sbom.cdx.json
+	@echo target/sbom.cdx.json
+
 lint: ## check formatting, clippy, and the template
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
@@ -59,6 +98,10 @@ lint: ## check formatting, clippy, and the template
 
 fmt: ## format the Rust code
 	cargo fmt
+
+$(DENY) $(FUZZ) $(MUTANTS) $(SBOM):
+	@echo "installing $(@F) into $(TOOLS)/, once; compiling it takes some minutes"
+	cargo install --locked --root $(patsubst %/bin/,%,$(dir $@)) $(notdir $(patsubst %/bin/,%,$(dir $@)))
 
 clean: ## remove what was built (the tools in .tools/ stay)
 	cargo clean

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::alarm::Origin;
-use crate::parts::{AliasRef, Listed, MappingRef};
+use crate::parts::{AliasRef, Listed, MAX_PARTS, MappingRef};
 use crate::records::{Names, Policy};
 use crate::release::{Protocol, StageRef};
 use crate::target::{ApiRef, is_stage_name};
@@ -35,6 +35,21 @@ pub const VARIABLES: [&str; 18] = [
 
 /// The oldest state change that is acted on, unless set otherwise, in seconds.
 pub const MAX_ALARM_AGE_SECONDS: u32 = 900;
+
+const DAY: u32 = 86_400;
+
+/// The longest bake time of settings and policies, in seconds.
+pub const MAX_BAKE_SECONDS: u32 = 7 * DAY;
+
+/// The longest rollback window of settings and policies, in seconds.
+pub const MAX_WINDOW_SECONDS: u32 = 365 * DAY;
+
+/// The longest cooldown of settings and policies, in seconds.
+pub const MAX_COOLDOWN_SECONDS: u32 = DAY;
+
+/// The most automatic rollbacks a day that settings and policies may allow: the guards remember no more
+/// ([`crate::records::Rollbacks::KEPT`]).
+pub const MAX_ROLLBACKS_A_DAY: u32 = 20;
 
 /// The function's settings.
 #[derive(Clone, Debug)]
@@ -195,7 +210,6 @@ impl Config {
     /// # Errors
     /// [`BadSettings`] with one sentence for each variable that is missing or wrong.
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, BadSettings> {
-        const DAY: u32 = 86_400;
         let mut reader = Reader { get, wrong: vec![] };
         let listed = stages(reader.text("PROTECTED_STAGES"));
         let stages = reader.or_wrong(listed).unwrap_or_default();
@@ -204,11 +218,11 @@ impl Config {
         let age = reader.seconds("MAX_ALARM_AGE_SECONDS", MAX_ALARM_AGE_SECONDS, DAY);
         let terms = Terms {
             mode: reader.one_of("MODE", [("enforce", Mode::Enforce), ("observe", Mode::Observe)]),
-            bake: reader.seconds("BAKE_SECONDS", 1_800, 7 * DAY),
+            bake: reader.seconds("BAKE_SECONDS", 1_800, MAX_BAKE_SECONDS),
             needs_data: reader.one_of("BAKE_NEEDS_DATA", [("on", true), ("off", false)]),
-            window: unless_zero(reader.seconds("ROLLBACK_WINDOW_SECONDS", DAY, 365 * DAY)),
-            cooldown: reader.seconds("COOLDOWN_SECONDS", 300, DAY),
-            max_rollbacks: reader.number("MAX_ROLLBACKS_A_DAY", 3, 20),
+            window: unless_zero(reader.seconds("ROLLBACK_WINDOW_SECONDS", DAY, MAX_WINDOW_SECONDS)),
+            cooldown: reader.seconds("COOLDOWN_SECONDS", 300, MAX_COOLDOWN_SECONDS),
+            max_rollbacks: reader.number("MAX_ROLLBACKS_A_DAY", 3, MAX_ROLLBACKS_A_DAY),
             flush_cache: reader.one_of("FLUSH_CACHE", [("off", false), ("on", true)]),
             auto_deploy: AutoDeploy::Hold,
             missing_parts: MissingParts::Hold,
@@ -332,6 +346,11 @@ fn stages(text: Option<String>) -> Result<Vec<Protected>, String> {
             for function in functions {
                 let named = format!("{function}:{alias}").parse::<AliasRef>();
                 aliases.push(named.map_err(|error| format!("PROTECTED_STAGES cannot be read: {error}"))?);
+            }
+            if aliases.len() > MAX_PARTS || mappings.len() > MAX_PARTS {
+                return Err(format!(
+                    "PROTECTED_STAGES lists more than {MAX_PARTS} aliases or mappings for `{stage}` of `{api}`"
+                ));
             }
             let listed = Listed { aliases, mappings };
             Ok(Protected { stage: StageRef::new(protocol, api, stage), api_name: name, listed })

@@ -1,7 +1,11 @@
 //! The decision: from what was observed to a plan, or to the reason for having none. Pure.
 
 mod check;
+#[cfg(test)]
+mod fixture;
 mod guard;
+#[cfg(test)]
+mod tests;
 
 use chrono::{DateTime, Utc};
 

@@ -59,7 +59,7 @@ pub fn of<C: Cloud>(
         by_alarm: caller.is_alarm(),
         alarm_at: caller.changed_at,
         // A reason can be long; the record must fit.
-        why: caller.why.as_deref().unwrap_or_default().replace("{{", "{ {").chars().take(500).collect(),
+        why: caller.why.as_deref().unwrap_or_default().chars().take(500).collect(),
         run: run.id.to_owned(),
         recovered_at: None,
         lifted_by: None,

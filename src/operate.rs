@@ -185,8 +185,8 @@ async fn release_hold<C: Cloud>(
 }
 
 async fn write_hold<C: Cloud>(run: &Run<'_, C>, stage: &StageRef, hold: &Hold) -> Result<(), CloudError> {
-    // A hold is short, and its texts were checked when the command was read.
-    let value = json!(hold).to_string();
+    // One that is too long after all is refused by Parameter Store, and that is told.
+    let value = records::print(hold).unwrap_or_else(|_| json!(hold).to_string());
     run.cloud.put_parameter(&run.config.names.hold(stage), &value, Write::Overwrite).await.map(|_| ())
 }
 

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::release::Protocol;
 
+/// The most aliases, and the most mappings, that may be listed for one stage: each is asked for in every run.
+pub const MAX_PARTS: usize = 100;
+
 /// An alias of a Lambda function, written `orders:live`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

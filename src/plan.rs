@@ -186,3 +186,166 @@ impl fmt::Display for Plan {
         write!(f, "{} (known-good version {})", steps.join("; "), self.version)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::release::{Canary, Protocol};
+    use std::collections::BTreeMap;
+
+    /// A release as `d1 a=1 b=2 canary=10`.
+    fn release(text: &str) -> Release {
+        let mut release = Release::default();
+        for word in text.split(' ') {
+            match word.split_once('=') {
+                None => release.deployment = word.into(),
+                Some(("canary", percent)) => {
+                    let overrides = BTreeMap::new();
+                    release.canary = Some(Canary { deployment: None, percent: percent.into(), overrides });
+                }
+                Some((name, value)) => {
+                    release.variables.insert(name.into(), value.into());
+                }
+            }
+        }
+        release
+    }
+
+    fn between(protocol: Protocol, from: &str, to: &str) -> StageChange {
+        StageChange::between(&StageRef::new(protocol, "a", "prod"), &release(from), &release(to))
+    }
+
+    /// A change as its fields that are set.
+    fn told(change: &StageChange) -> String {
+        let pairs = |map: &BTreeMap<String, String>| {
+            map.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+        };
+        let words = [
+            change.remove_canary.then(|| "-canary".to_owned()),
+            change.put_canary.as_ref().map(|canary| format!("+canary {}", canary.percent)),
+            change.stop_auto_deploy.then(|| "stop".to_owned()),
+            change.deployment.clone(),
+            Some(pairs(&change.set)).filter(|set| !set.is_empty()),
+            Some(change.remove.join(",")).filter(|gone| !gone.is_empty()).map(|gone| format!("-{gone}")),
+            change.close.then(|| "close".to_owned()),
+        ];
+        words.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_change_has_what_differs_and_leads_there() {
+        let (rest, http) = (Protocol::Rest, Protocol::Http);
+        for (protocol, from, to, expected) in [
+            (rest, "d1 a=1", "d1 a=1", ""),
+            (rest, "d2 a=1", "d1 a=1", "d1"),
+            (rest, "d1 a=2 b=1", "d1 a=1 b=1", "a=1"),
+            (rest, "d1 a=1", "d1 a=1 b=2", "b=2"),
+            (rest, "d1 a=1 b=2", "d1 a=1", "-b"),
+            (rest, "d1 canary=10", "d1", "-canary"),
+            (rest, "d1", "d1 canary=10", "+canary 10"),
+            (rest, "d1 canary=20", "d1 canary=10", "+canary 10"),
+            (rest, "d1 canary=10", "d1 canary=10", ""),
+            (rest, "d2 a=2 c=1 canary=5", "d1 a=1 b=1", "-canary d1 a=1,b=1 -c"),
+            // HTTP and WebSocket get all variables, where any differs.
+            (http, "d1 a=2 b=1", "d1 a=1 b=1", "a=1,b=1"),
+            (http, "d2 a=1 b=1", "d1 a=1 b=1", "d1"),
+            (http, "d1 a=1 b=1", "d1 a=1", "a=1 -b"),
+        ] {
+            let change = between(protocol, from, to);
+            assert_eq!(told(&change), expected, "{from} -> {to}");
+            assert_eq!(change.applied_to(&release(from)), release(to), "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_the_way_goes_first_if_there_are_two_things_to_do() {
+        for (from, to, stop, expected) in [
+            ("d2 canary=10", "d1", false, Some(["-canary", "d1"])),
+            ("d2", "d1", true, Some(["stop", "d1"])),
+            ("d2 canary=10", "d1 a=1", true, Some(["-canary stop", "d1 a=1"])),
+            ("d2", "d1", false, None),
+            ("d1 canary=10", "d1", false, None),
+            ("d1", "d1", true, None),
+            ("d1", "d1", false, None),
+        ] {
+            let change = StageChange { stop_auto_deploy: stop, ..between(Protocol::Rest, from, to) };
+            let calls = change.in_two_calls();
+            let calls = calls.as_ref().map(|[first, rest]| [told(first), told(rest)]);
+            assert_eq!(calls, expected.map(|calls| calls.map(str::to_owned)), "{from} -> {to}");
+        }
+    }
+
+    fn alias(version: &str) -> AliasTarget {
+        AliasTarget { version: version.into(), weights: BTreeMap::new() }
+    }
+
+    fn mapping(stage: &str) -> MappingTarget {
+        MappingTarget { api: "a".into(), stage: stage.into() }
+    }
+
+    /// From `d2 a=2 canary=5`, alias and mapping at 2, to `d1 a=1`, alias and mapping at 1.
+    fn plan() -> Plan {
+        let stage = StageRef::rest("a", "prod");
+        let (orders, domain): (AliasRef, MappingRef) =
+            ("orders:live".parse().unwrap(), "api.example.com".parse().unwrap());
+        let (mut from, mut to) = (release("d2 a=2 b=3 canary=5"), release("d1 a=1 b=3"));
+        let change = StageChange::between(&stage, &from, &to);
+        let steps = vec![
+            Step::Alias { alias: orders.clone(), from: alias("2"), to: alias("1"), revision: "r".into() },
+            Step::Stage { from: from.clone(), to: to.clone(), change },
+            Step::Mapping { mapping: domain.clone(), id: None, from: mapping("2"), to: mapping("1") },
+        ];
+        (from.aliases, from.mappings) =
+            ([(orders.clone(), alias("2"))].into(), [(domain.clone(), mapping("2"))].into());
+        (to.aliases, to.mappings) = ([(orders, alias("1"))].into(), [(domain, mapping("1"))].into());
+        Plan { stage, from, to, version: 3, steps, flush: false }
+    }
+
+    #[test]
+    fn a_release_is_on_the_way_if_each_part_is_as_it_was_or_as_it_will_be() {
+        let plan = plan();
+        for (stage, orders, domain, expected) in [
+            ("d2 a=2 b=3 canary=5", "2", "2", true),
+            ("d2 a=2 b=3 canary=5", "1", "2", true),
+            ("d2 a=2 b=3", "1", "2", true),
+            ("d1 a=1 b=3", "1", "2", true),
+            ("d1 a=1 b=3", "1", "1", true),
+            ("d1 a=1 b=3", "2", "1", true),
+            ("d1 a=2 b=3", "1", "2", false),
+            ("d9 a=2 b=3", "2", "2", false),
+            ("d2 a=2 b=3 canary=6", "2", "2", false),
+            ("d1 a=1 b=3", "9", "1", false),
+            ("d1 a=1 b=3", "1", "9", false),
+        ] {
+            let mut live = release(stage);
+            live.aliases.insert("orders:live".parse().unwrap(), alias(orders));
+            live.mappings.insert("api.example.com".parse().unwrap(), mapping(domain));
+            assert_eq!(plan.is_on_its_way(&live), expected, "{live} {:?}", live.variables);
+        }
+    }
+
+    #[test]
+    fn a_plan_is_told_step_by_step() {
+        let mut plan = plan();
+        assert_eq!(
+            plan.to_string(),
+            "alias `orders:live` 2 -> 1; canary with 5 % of the traffic removed; deployment `d2` -> `d1`; \
+             stage variables set: a; mapping `api.example.com` a/2 -> a/1 (known-good version 3)"
+        );
+        assert!(!plan.stops_auto_deploy());
+        plan.steps.remove(0);
+        if let Step::Stage { change, .. } = &mut plan.steps[0] {
+            (change.stop_auto_deploy, change.remove_canary) = (true, false);
+            change.remove.push("c".to_owned());
+            // All of an HTTP stage's variables are sent; only those that differ are told.
+            change.set.insert("b".to_owned(), "3".to_owned());
+        }
+        assert!(plan.stops_auto_deploy());
+        assert_eq!(
+            plan.steps[0].to_string(),
+            "AutoDeploy SWITCHED OFF; deployment `d2` -> `d1`; stage variables set: a; stage variables removed: c"
+        );
+        plan.steps.remove(0);
+        assert_eq!((plan.change(), plan.stops_auto_deploy()), (None, false));
+    }
+}

@@ -1,14 +1,22 @@
 //! The records in SSM Parameter Store: their schemas, names, reading and printing. No I/O.
 
-use chrono::{DateTime, Utc};
+mod names;
+
+use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{AutoDeploy, MissingParts, Mode};
-use crate::parts::{AliasRef, MappingRef};
+use crate::config::{self, AutoDeploy, MissingParts, Mode};
+use crate::parts::{AliasRef, MAX_PARTS, MappingRef};
 use crate::release::{Protocol, Release, StageRef};
+
+pub use names::Names;
 
 /// The newest schema this build writes and reads.
 pub const SCHEMA: u32 = 1;
+
+/// The most bytes of a parameter's value: the advanced tier's limit (`PutParameter`); Intelligent-Tiering picks
+/// that tier above 4 KB.
+const MAX_BYTES: usize = 8 * 1024;
 
 /// The known-good record of a stage: the value of one version of its parameter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,6 +241,14 @@ pub struct NameIndex {
 pub trait Stored: Serialize + for<'de> Deserialize<'de> {
     /// What it is called in messages.
     const WHAT: &'static str;
+
+    /// Whether what was read can be meant.
+    ///
+    /// # Errors
+    /// A sentence on the first thing that cannot.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 impl Stored for Record {
@@ -249,6 +265,13 @@ impl Stored for NameIndex {
 
 impl Stored for Candidate {
     const WHAT: &'static str = "candidate";
+
+    fn check(&self) -> Result<(), String> {
+        // The bake time is added to it, which must not end beyond what a calendar has.
+        let seen = self.first_seen;
+        let plausible = (1970..=9999).contains(&seen.year());
+        plausible.then_some(()).ok_or_else(|| format!("`first_seen` is {seen}, which cannot be"))
+    }
 }
 
 impl Stored for Hold {
@@ -257,6 +280,28 @@ impl Stored for Hold {
 
 impl Stored for Policy {
     const WHAT: &'static str = "policy";
+
+    /// The numbers keep to the limits of the settings whose place they take.
+    fn check(&self) -> Result<(), String> {
+        for (field, number, most) in [
+            ("bake_seconds", self.bake_seconds, config::MAX_BAKE_SECONDS),
+            ("rollback_window_seconds", self.rollback_window_seconds, config::MAX_WINDOW_SECONDS),
+            ("cooldown_seconds", self.cooldown_seconds, config::MAX_COOLDOWN_SECONDS),
+            ("max_rollbacks_a_day", self.max_rollbacks_a_day, config::MAX_ROLLBACKS_A_DAY),
+        ] {
+            if let Some(number) = number.filter(|number| *number > most) {
+                return Err(format!("`{field}` is {number}; it is a number from 0 to {most}"));
+            }
+        }
+        let parts = [
+            ("aliases", self.aliases.as_ref().map(Vec::len)),
+            ("mappings", self.mappings.as_ref().map(Vec::len)),
+        ];
+        match parts.into_iter().find(|(_, number)| number.is_some_and(|number| number > MAX_PARTS)) {
+            Some((field, _)) => Err(format!("`{field}` lists more than {MAX_PARTS}")),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Stored for LastSweep {
@@ -270,13 +315,17 @@ impl Stored for Rollbacks {
 /// Reads a stored value.
 ///
 /// # Errors
-/// A sentence's end for "the parameter X ...", where it is no JSON, of a newer schema, or incomplete.
+/// A sentence's end for "the parameter X ...", where it is too long, no JSON, of a newer schema, incomplete, or
+/// says what cannot be meant.
 pub fn parse<T: Stored>(text: &str) -> Result<T, String> {
     #[derive(Deserialize)]
     struct Head {
         schema: u32,
     }
     let what = T::WHAT;
+    if text.len() > MAX_BYTES {
+        return Err(format!("has {} bytes, and a {what} has at most {MAX_BYTES}", text.len()));
+    }
     let head: Head =
         serde_json::from_str(text).map_err(|error| format!("does not hold a {what}: {error}"))?;
     if head.schema == 0 || head.schema > SCHEMA {
@@ -285,170 +334,35 @@ pub fn parse<T: Stored>(text: &str) -> Result<T, String> {
             head.schema
         ));
     }
-    serde_json::from_str(text).map_err(|error| format!("does not hold a whole {what}: {error}"))
+    let value: T =
+        serde_json::from_str(text).map_err(|error| format!("does not hold a whole {what}: {error}"))?;
+    value.check().map_err(|why| format!("does not hold a {what} that can be meant: {why}"))?;
+    Ok(value)
 }
 
 /// Prints a value for SSM.
 ///
 /// # Errors
-/// A sentence, where the value is too long for a parameter or holds what SSM refuses.
+/// A sentence, where the value is too long for a parameter.
 pub fn print<T: Stored>(value: &T) -> Result<String, String> {
-    /// The advanced tier's limit (`PutParameter`); Intelligent-Tiering picks that tier above 4 KB.
-    const LIMIT: usize = 8 * 1024;
     let what = T::WHAT;
     let text =
         serde_json::to_string(value).map_err(|error| format!("the {what} cannot be written: {error}"))?;
-    if text.len() > LIMIT {
+    // Parameter Store refuses its own reference syntax. In JSON two braces follow each other in texts only, where
+    // the second may be spelt by its number.
+    let text = text.replace("{{", r"{\u007b");
+    if text.len() > MAX_BYTES {
         return Err(format!(
-            "the {what} has {} bytes, and a parameter holds {LIMIT}: use fewer or shorter stage variables",
+            "the {what} has {} bytes, and a parameter holds {MAX_BYTES}: use fewer or shorter stage variables",
             text.len()
         ));
     }
-    if text.contains("{{") {
-        return Err(format!("the {what} holds `{{{{`, which Parameter Store refuses"));
-    }
     Ok(text)
-}
-
-/// The names of the parameters under one prefix.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names {
-    prefix: String,
-}
-
-impl Names {
-    /// Names under a prefix such as `/apigw-rollback`.
-    #[must_use]
-    pub fn under(prefix: &str) -> Self {
-        Self { prefix: prefix.trim_end_matches('/').to_owned() }
-    }
-
-    /// The known-good record of a stage.
-    #[must_use]
-    pub fn known_good(&self, stage: &StageRef) -> String {
-        self.of_stage(stage, "known-good")
-    }
-
-    /// The candidate of a stage.
-    #[must_use]
-    pub fn candidate(&self, stage: &StageRef) -> String {
-        self.of_stage(stage, "candidate")
-    }
-
-    /// The hold on a stage.
-    #[must_use]
-    pub fn hold(&self, stage: &StageRef) -> String {
-        self.of_stage(stage, "hold")
-    }
-
-    /// The policy of a stage.
-    #[must_use]
-    pub fn policy(&self, stage: &StageRef) -> String {
-        self.of_stage(stage, "policy")
-    }
-
-    /// The latest rollbacks of a stage.
-    #[must_use]
-    pub fn rollbacks(&self, stage: &StageRef) -> String {
-        self.of_stage(stage, "rollbacks")
-    }
-
-    /// The path above all stages' parameters.
-    #[must_use]
-    pub fn stages(&self) -> String {
-        format!("{}/stages", self.prefix)
-    }
-
-    /// The API and the stage that a parameter belongs to.
-    #[must_use]
-    pub fn stage_of(&self, parameter: &str) -> Option<(String, String)> {
-        let rest = parameter.strip_prefix(&self.stages())?.strip_prefix('/')?;
-        let mut segments = rest.split('/');
-        Some((text(segments.next()?)?, text(segments.next()?)?))
-    }
-
-    /// How the names of a stage's incidents begin.
-    #[must_use]
-    pub fn all_incidents(&self, stage: &StageRef) -> String {
-        self.of_stage(stage, "incidents/")
-    }
-
-    /// The incident of a release on a stage.
-    #[must_use]
-    pub fn incident(&self, stage: &StageRef, fingerprint: &str) -> String {
-        self.of_stage(stage, &format!("incidents/{fingerprint}"))
-    }
-
-    /// The mark that people were told something of this key.
-    #[must_use]
-    pub fn told(&self, key: &str) -> String {
-        format!("{}/{key}", self.all_told())
-    }
-
-    /// The path above all such marks.
-    #[must_use]
-    pub fn all_told(&self) -> String {
-        format!("{}/told", self.prefix)
-    }
-
-    /// When the last sweep went through.
-    #[must_use]
-    pub fn sweep(&self) -> String {
-        format!("{}/sweep", self.prefix)
-    }
-
-    /// The index of an API's name.
-    #[must_use]
-    pub fn api_name(&self, name: &str) -> String {
-        format!("{}/names/{}", self.prefix, segment(name))
-    }
-
-    fn of_stage(&self, stage: &StageRef, what: &str) -> String {
-        format!("{}/stages/{}/{}/{what}", self.prefix, segment(&stage.api), segment(&stage.stage))
-    }
-}
-
-/// A text as one segment of a parameter's name: `[A-Za-z0-9.-]` stays, `_` doubles, any other byte
-/// becomes `_XX`. No two texts become the same segment.
-fn segment(text: &str) -> String {
-    let mut coded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'_' => coded.push_str("__"),
-            b'.' | b'-' => coded.push(char::from(byte)),
-            _ if byte.is_ascii_alphanumeric() => coded.push(char::from(byte)),
-            _ => coded.extend(['_', hex(byte >> 4), hex(byte & 15)]),
-        }
-    }
-    coded
-}
-
-fn hex(digit: u8) -> char {
-    char::from_digit(digit.into(), 16).unwrap_or_default().to_ascii_uppercase()
-}
-
-/// A segment's text again; `None` where [`segment`] makes no such segment.
-fn text(segment: &str) -> Option<String> {
-    let mut bytes = Vec::new();
-    let mut rest = segment.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'_' {
-            bytes.push(byte);
-            continue;
-        }
-        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        match rest.next()? {
-            b'_' => bytes.push(b'_'),
-            high => bytes.push(digit(high)? * 16 + digit(rest.next()?)?),
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn a_value_that_cannot_be_trusted_is_refused_with_its_reason() {
@@ -464,35 +378,73 @@ mod tests {
             assert!(error.starts_with(expected), "{text}: {error}");
         }
         assert_eq!(parse::<NameIndex>(r#"{"schema":1,"apis":["a"],"more":1}"#).unwrap().apis, ["a"]);
+        let long = format!(r#"{{"schema":1,"apis":["{}"]}}"#, "a".repeat(9000));
+        assert_eq!(
+            parse::<NameIndex>(&long).unwrap_err(),
+            "has 9024 bytes, and a name index has at most 8192"
+        );
+    }
+
+    #[test]
+    fn a_policy_keeps_to_the_limits_of_the_settings() {
+        let aliases = |number: usize| format!(r#""aliases":[{}]"#, vec![r#""a:b""#; number].join(","));
+        let mappings = |number: usize| format!(r#""mappings":[{}]"#, vec![r#""a.b""#; number].join(","));
+        for (settings, expected) in [
+            (r#""bake_seconds":604800"#.to_owned(), "fine"),
+            (
+                r#""bake_seconds":604801"#.to_owned(),
+                "`bake_seconds` is 604801; it is a number from 0 to 604800",
+            ),
+            (r#""rollback_window_seconds":31536000"#.to_owned(), "fine"),
+            (
+                r#""rollback_window_seconds":31536001"#.to_owned(),
+                "`rollback_window_seconds` is 31536001; it is a number from 0 to 31536000",
+            ),
+            (r#""cooldown_seconds":86400"#.to_owned(), "fine"),
+            (
+                r#""cooldown_seconds":86401"#.to_owned(),
+                "`cooldown_seconds` is 86401; it is a number from 0 to 86400",
+            ),
+            (r#""max_rollbacks_a_day":20"#.to_owned(), "fine"),
+            (
+                r#""max_rollbacks_a_day":21"#.to_owned(),
+                "`max_rollbacks_a_day` is 21; it is a number from 0 to 20",
+            ),
+            (aliases(100), "fine"),
+            (aliases(101), "`aliases` lists more than 100"),
+            (mappings(100), "fine"),
+            (mappings(101), "`mappings` lists more than 100"),
+        ] {
+            let read = parse::<Policy>(&format!(r#"{{"schema":1,{settings}}}"#));
+            let told = read.map_or_else(|why| why, |_| "fine".to_owned());
+            let told = told.strip_prefix("does not hold a policy that can be meant: ").unwrap_or(&told);
+            assert_eq!(told, expected);
+        }
+    }
+
+    #[test]
+    fn a_candidate_was_first_seen_at_a_time_that_can_be() {
+        for (seen, expected) in [
+            ("2026-11-20T10:00:00Z", true),
+            ("1970-01-01T00:00:00Z", true),
+            ("9999-12-31T23:59:59Z", true),
+            ("1969-12-31T23:59:59Z", false),
+            ("+10000-01-01T00:00:00Z", false),
+        ] {
+            let text = format!(r#"{{"schema":1,"release":{{"deployment":"d"}},"first_seen":"{seen}"}}"#);
+            let read = parse::<Candidate>(&text);
+            assert_eq!(read.is_ok(), expected, "{read:?}");
+            assert!(read.map_or_else(|why| why.contains("`first_seen` is"), |_| true));
+        }
     }
 
     #[test]
     fn a_value_that_ssm_would_refuse_is_not_sent() {
         let index = |api: String| NameIndex { schema: SCHEMA, apis: vec![api] };
-        assert!(print(&index("{{x}}".into())).unwrap_err().contains("which Parameter Store refuses"));
+        let braces = index("{{{{x}}".into());
+        let text = print(&braces).unwrap();
+        assert_eq!(text, r#"{"schema":1,"apis":["{\u007b{\u007bx}}"]}"#);
+        assert_eq!(parse::<NameIndex>(&text).unwrap(), braces);
         assert!(print(&index("x".repeat(9000))).unwrap_err().contains("a parameter holds 8192"));
-    }
-
-    #[test]
-    fn parameter_names_keep_to_what_ssm_allows() {
-        let names = Names::under("/apigw-rollback/");
-        let stage = StageRef::rest("a1b2c3d4e5", "$default");
-        assert_eq!(names.known_good(&stage), "/apigw-rollback/stages/a1b2c3d4e5/_24default/known-good");
-        assert_eq!(
-            names.incident(&stage, "abc"),
-            "/apigw-rollback/stages/a1b2c3d4e5/_24default/incidents/abc"
-        );
-        assert_eq!(names.api_name("My api_1/ü"), "/apigw-rollback/names/My_20api__1_2F_C3_BC");
-    }
-
-    proptest! {
-        #[test]
-        fn no_two_texts_share_a_segment(a in ".*", b in ".*") {
-            let (one, two) = (segment(&a), segment(&b));
-            let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-            prop_assert!(one.chars().all(allowed));
-            prop_assert_eq!(a == b, one == two);
-            prop_assert_eq!(text(&one), Some(a));
-        }
     }
 }

@@ -145,6 +145,18 @@ impl Caller {
     }
 }
 
+/// The longest message, in characters: what AWS and events say goes into it, and people and programs are to get it
+/// whole (`Publish` and `PutEvents` take 256 KB).
+const MAX_MESSAGE: usize = 4_000;
+
+fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_MESSAGE) {
+        text.truncate(end);
+        text.push_str(" (cut off here)");
+    }
+    text
+}
+
 impl Report {
     /// A report of this outcome, to be filled in.
     pub fn new(run: &str, at: DateTime<Utc>, signal: &Caller, outcome: Outcome, message: String) -> Self {
@@ -156,7 +168,7 @@ impl Report {
             at,
             outcome,
             reason: None,
-            message,
+            message: cut(message),
             next: vec![],
             signal: signal.clone(),
             stage: None,

@@ -11,6 +11,10 @@ use crate::verdict::Reason;
 /// How deep composite alarms may be stacked; CloudWatch itself advises against more than a few levels.
 const MAX_COMPOSITE_DEPTH: usize = 5;
 
+/// The longest name of an API that is looked for, in bytes: written out as a parameter's name, SSM would refuse a
+/// longer one (`GetParameters`).
+const MAX_NAME: usize = 255;
+
 /// The stage that a target means: by the settings, the name index, and last by every API there is.
 ///
 /// # Errors
@@ -24,6 +28,10 @@ pub async fn resolve<C: Cloud>(
     let configured: Vec<StageRef> = configured.filter(|stage| could_be(target, stage.protocol)).collect();
     if !configured.is_empty() {
         return Ok(only(target, configured));
+    }
+    if target.api.text().len() > MAX_NAME {
+        let why = format!("the API's name has more than {MAX_NAME} bytes, so it is not looked for");
+        return Ok(Err(Reason::NoStage(why)));
     }
     let name = match &target.api {
         ApiRef::Id(id) => return by_id(cloud, config, target, id).await,

@@ -8,6 +8,9 @@ use crate::verdict::Reason;
 pub const NAMESPACE: &str = "AWS/ApiGateway";
 
 const DIRECTIVE: &str = "rollback-target:";
+
+/// The most stages that one alarm may name; a description has room for some more (`PutMetricAlarm`).
+const MAX_TARGETS: usize = 100;
 const CANARY: &str = "Canary";
 
 /// The metrics that only WebSocket APIs have; HTTP APIs share `IntegrationLatency` and the dimensions.
@@ -156,6 +159,10 @@ pub(crate) fn directives(description: &str) -> Option<Result<Vec<Target>, Reason
         for item in list.split(',') {
             match directive(item) {
                 Ok(target) if targets.contains(&target) => {}
+                Ok(_) if targets.len() == MAX_TARGETS => {
+                    let why = format!("the alarm's description names more than {MAX_TARGETS} stages");
+                    return Some(Err(Reason::NoStage(why)));
+                }
                 Ok(target) => targets.push(target),
                 Err(reason) => return Some(Err(reason)),
             }
@@ -276,6 +283,27 @@ mod tests {
             (vec![lambda], "not-api-gateway"),
         ] {
             assert_eq!(told(of_metrics(&metrics).map(|t| vec![t])), expected, "{metrics:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_belongs_to_the_kind_of_api_that_has_the_metric() {
+        for (name, expected) in [
+            ("MessageCount", Protocol::WebSocket),
+            ("4xx", Protocol::Http),
+            ("IntegrationLatency", Protocol::Http),
+        ] {
+            let metric = Metric { name: name.into(), ..metric(&[("ApiId", "a"), ("Stage", "prod")]) };
+            assert_eq!(of_metric(&metric).unwrap().protocol, Some(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_directive_names_a_hundred_stages_at_most() {
+        for (number, expected) in [(100, Ok(100)), (101, Err("no-stage"))] {
+            let stages: Vec<String> = (1..=number).map(|n| format!("a/s{n}")).collect();
+            let read = directives(&format!("rollback-target: {}, a/s1", stages.join(","))).unwrap();
+            assert_eq!(read.map(|targets| targets.len()).map_err(|reason| reason.code()), expected);
         }
     }
 }

@@ -209,7 +209,12 @@ mod tests {
 
     #[test]
     fn a_composite_alarm_is_about_the_stages_of_its_children_in_alarm() {
-        let bounds = Bounds { home: Origin::default(), max_age: None, now: time(NOW).unwrap() };
+        let bounds = Bounds {
+            home: Origin::default(),
+            max_age: Some(TimeDelta::seconds(900)),
+            now: time(NOW).unwrap(),
+        };
+        let long_ago = Alarm { changed_at: time("2026-11-01T00:00:00Z"), ..alarm() };
         let quiet = Alarm { state: State::Ok, ..alarm() };
         let elsewhere = Alarm {
             watches: Watches::Metrics(vec![Metric {
@@ -223,6 +228,7 @@ mod tests {
         let stageless = Alarm { watches: Watches::Metrics(vec![]), ..alarm() };
         for (what, children, expected) in [
             ("one child", vec![alarm()], "act"),
+            ("the parent's time counts, not the child's", vec![long_ago], "act"),
             ("the same stage twice", vec![alarm(), alarm()], "act"),
             ("another child has nothing to do with it", vec![elsewhere.clone(), alarm()], "act"),
             ("none is in ALARM", vec![quiet], "alarm-cleared"),

@@ -4,7 +4,11 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::target::is_stage_name;
 use crate::verdict::Reason;
+
+/// The longest text of a command, in bytes.
+const MAX_TEXT: usize = 500;
 
 /// A command, as its JSON event.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -125,19 +129,112 @@ pub(super) fn read(event: &Value) -> Result<Command, Reason> {
     }
     if given("stage") == (command.verb == Verb::Sweep) {
         return refuse(format!(
-            "the command `{word}` {} a stage",
-            if given("stage") { "takes no" } else { "needs" }
+            "the command `{word}` {} stage",
+            if given("stage") { "takes no" } else { "needs a" }
         ));
+    }
+    if let Some(stage) = &command.stage
+        && (stage.api.is_empty() || !is_stage_name(&stage.name))
+    {
+        return refuse("`stage` is an API's id or name, and the name of a stage".to_owned());
     }
     let Command { reason, label, note, incident, who, .. } = &command;
     for text in [reason, label, note, incident, who].into_iter().flatten() {
-        // SSM refuses values that hold its own reference syntax, and 8 KB must do for the whole record.
-        if text.contains("{{") || text.len() > 500 {
-            return refuse("a text of a command may have at most 500 bytes and no `{{`".to_owned());
+        // 8 KB must do for the whole record.
+        if text.len() > MAX_TEXT {
+            return refuse(format!("a text of a command may have at most {MAX_TEXT} bytes"));
         }
     }
     if command.to.is_some_and(|version| version < 1) {
         return refuse("`to` is a version of the record: 1 or more".to_owned());
     }
     Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [&str; 8] = ["to", "force", "reason", "label", "note", "reversible", "until", "incident"];
+
+    fn value(field: &str) -> Value {
+        match field {
+            "to" => 1.into(),
+            "force" | "reversible" => true.into(),
+            "until" => "2026-11-20T12:00:00Z".into(),
+            _ => "text".into(),
+        }
+    }
+
+    fn told(command: &Value) -> String {
+        read(command).map_or_else(|reason| reason.to_string(), |command| command.verb.word().to_owned())
+    }
+
+    #[test]
+    fn a_command_takes_its_own_fields_and_no_others() {
+        for (word, needs, may) in [
+            ("record", "", "label note reversible"),
+            ("announce", "", "label note reversible"),
+            ("promote", "", ""),
+            ("rollback", "", "to force reason"),
+            ("plan", "", "to force reason"),
+            ("status", "", ""),
+            ("history", "", ""),
+            ("hold", "until", "reason"),
+            ("release-hold", "", ""),
+            ("lift", "incident", "reason"),
+            ("sweep", "", ""),
+        ] {
+            let mut command = serde_json::json!({"command": word, "who": "me"});
+            if word != "sweep" {
+                assert_eq!(told(&command), told_of_fields(word, needs, "needs a stage"));
+                command["stage"] = serde_json::json!({"api": "a", "name": "prod"});
+            }
+            if !needs.is_empty() {
+                assert_eq!(told(&command), format!("the command `{word}` needs `{needs}`"));
+                command[needs] = value(needs);
+            }
+            assert_eq!(told(&command), word);
+            for field in ALL.into_iter().filter(|field| *field != needs) {
+                let mut command = command.clone();
+                command[field] = value(field);
+                let taken = may.split(' ').any(|one| one == field);
+                let refused = format!("the command `{word}` has `{field}`, which does not go with it");
+                assert_eq!(told(&command), if taken { word.to_owned() } else { refused });
+                command[field] = Value::Null;
+                assert_eq!(told(&command), word, "`{field}` is null");
+            }
+        }
+    }
+
+    fn told_of_fields(word: &str, needs: &str, otherwise: &str) -> String {
+        let lacks = if needs.is_empty() { otherwise.to_owned() } else { format!("needs `{needs}`") };
+        format!("the command `{word}` {lacks}")
+    }
+
+    #[test]
+    fn a_command_that_cannot_be_meant_is_refused_with_its_reason() {
+        let stage = serde_json::json!({"api": "a", "name": "prod"});
+        let no_stage = "`stage` is an API's id or name, and the name of a stage";
+        for (word, field, value, expected) in [
+            ("sweep", "stage", stage, "the command `sweep` takes no stage"),
+            ("status", "stage", serde_json::json!({"api": "", "name": "prod"}), no_stage),
+            ("status", "stage", serde_json::json!({"api": "a", "name": "a/b"}), no_stage),
+            ("status", "stage", serde_json::json!({"api": "a", "name": ""}), no_stage),
+            ("status", "stage", serde_json::json!({"api": "a", "name": "$default"}), "status"),
+            ("rollback", "to", 0.into(), "`to` is a version of the record: 1 or more"),
+            ("rollback", "to", (-1).into(), "`to` is a version of the record: 1 or more"),
+            ("rollback", "to", 1.into(), "rollback"),
+            ("rollback", "reason", "x".repeat(500).into(), "rollback"),
+            ("rollback", "reason", "x".repeat(501).into(), "a text of a command may have at most 500 bytes"),
+            ("record", "label", "x".repeat(501).into(), "a text of a command may have at most 500 bytes"),
+            ("record", "who", "x".repeat(501).into(), "a text of a command may have at most 500 bytes"),
+        ] {
+            let mut command = serde_json::json!({"command": word, "stage": {"api": "a", "name": "prod"}});
+            command[field] = value;
+            assert_eq!(told(&command), expected, "{command:.200}");
+        }
+        let unknown = told(&serde_json::json!({"command": "status", "stages": []}));
+        assert!(unknown.starts_with("the command cannot be read: unknown field `stages`"), "{unknown}");
+    }
 }

@@ -14,8 +14,15 @@ use crate::verdict::Reason;
 /// SQS around SNS around EventBridge is the deepest nesting that AWS makes; one more is allowed.
 const MAX_NESTING: u8 = 4;
 
+/// SQS puts no more messages into one event.
+const MAX_RECORDS: usize = 10_000;
+
 pub(super) fn read(event: &Value) -> Event {
     match event.get("Records") {
+        Some(Value::Array(records)) if records.len() > MAX_RECORDS => only(malformed(format!(
+            "the event has {} records, and at most {MAX_RECORDS} are read",
+            records.len()
+        ))),
         Some(Value::Array(records)) if !records.is_empty() => {
             let from_queue = records.iter().all(is_queue_record);
             Event { deliveries: records.iter().map(of_record).collect(), from_queue }
@@ -28,7 +35,7 @@ pub(super) fn read(event: &Value) -> Event {
     }
 }
 
-fn only(signal: Signal) -> Event {
+pub(super) fn only(signal: Signal) -> Event {
     Event { deliveries: vec![Delivery { messages: vec![], signal }], from_queue: false }
 }
 

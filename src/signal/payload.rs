@@ -8,6 +8,18 @@ use super::envelope::{malformed, not_an_alarm};
 use super::{Signal, owned, text};
 use crate::alarm::{Alarm, Metric, Origin, State, Watches, time};
 
+/// The longest name of an alarm, in characters (`PutMetricAlarm`).
+const MAX_NAME: usize = 255;
+
+/// The longest ARN of an alarm, in characters (`MetricAlarm`).
+const MAX_ARN: usize = 1_600;
+
+/// So much of a reason is kept, in characters: CloudWatch's own have 1,023 at most (`SetAlarmState`).
+const MAX_WHY: usize = 1_023;
+
+/// The most triggering alarms that are taken from a message. Those of a longer list are looked up.
+const MAX_CHILDREN: usize = 100;
+
 /// An SNS message's alarm.
 pub(super) fn of_message(message: &Value) -> Signal {
     let trigger = message.get("Trigger").unwrap_or(&Value::Null);
@@ -89,6 +101,10 @@ struct Parts<'a> {
 
 fn build(parts: Parts<'_>) -> Signal {
     let Some(name) = parts.name else { return not_an_alarm("the message names no alarm") };
+    let is_long = |text: &str, most| text.chars().count() > most;
+    if is_long(&name, MAX_NAME) || parts.arn.as_deref().is_some_and(|arn| is_long(arn, MAX_ARN)) {
+        return malformed("the message gives a longer name or ARN than an alarm can have");
+    }
     let Some(word) = parts.state.and_then(Value::as_str) else {
         return malformed(format!("the message about alarm `{name}` gives no state"));
     };
@@ -102,7 +118,7 @@ fn build(parts: Parts<'_>) -> Signal {
         description: parts.description,
         state,
         changed_at: parts.changed_at.and_then(time),
-        why: parts.why.to_owned(),
+        why: parts.why.chars().take(MAX_WHY).collect(),
         only_missing_data: parts.only_missing_data,
         suppressed_by: parts.suppressed_by,
         watches: parts.watches,
@@ -116,7 +132,8 @@ pub(crate) fn says_no_datapoints(why: &str) -> bool {
 }
 
 fn children(list: Option<&Value>, key: &str) -> Vec<String> {
-    list.and_then(Value::as_array).into_iter().flatten().filter_map(|child| owned(child, key)).collect()
+    let list = list.and_then(Value::as_array).filter(|list| list.len() <= MAX_CHILDREN);
+    list.into_iter().flatten().filter_map(|child| owned(child, key)).collect()
 }
 
 fn message_metrics(trigger: &Value) -> Vec<Metric> {

@@ -253,3 +253,46 @@ fn every_page_is_reached_from_another() {
     let alone: Vec<String> = alone.map(Page::name).collect();
     assert!(alone.is_empty(), "no page leads to {alone:?}");
 }
+
+/// What stands first in the lines of a file, up to one of these letters.
+fn first_words(text: &str, end: &[char]) -> Vec<String> {
+    let words = text.lines().filter_map(|line| line.split_once(end)).map(|(word, _)| word.trim().to_owned());
+    let name = |word: &String| {
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    words.filter(name).collect()
+}
+
+#[test]
+fn every_dependency_is_justified() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let crates = |path: &str| {
+        let text = read(path);
+        let sections = text.split("\n[").filter(|section| section.contains("dependencies]\n"));
+        sections.flat_map(|section| first_words(section, &[' ', '='])).collect::<Vec<_>>()
+    };
+    let mut used: BTreeSet<String> =
+        crates("Cargo.toml").into_iter().chain(crates("fuzz/Cargo.toml")).collect();
+    let makefile = read("Makefile");
+    used.extend(between(&makefile, "$(TOOLS)/", '@').map(str::to_owned).filter(|name| !name.contains('/')));
+    for pins in std::fs::read_dir(root().join("tests/e2e/requirements")).unwrap() {
+        used.extend(first_words(&std::fs::read_to_string(pins.unwrap().path()).unwrap(), &['=']));
+    }
+    let page = Page::read(root().join("docs/dependencies.md"));
+    let rows = page.text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | "));
+    let mut told = BTreeSet::new();
+    for (names, rest) in rows {
+        told.extend(names.split("`, `").map(|name| name.trim_end_matches('`').to_owned()));
+        let cells: Vec<&str> = rest.trim_end_matches(" |").split(" | ").collect();
+        let is_date =
+            |text: &str| text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        assert!(cells.len() == 3 && is_date(cells[2]), "{names}: {rest}");
+    }
+    assert!(used.len() > 40, "{used:?}");
+    let lacking: Vec<_> = used.difference(&told).collect();
+    let needless: Vec<_> = told.difference(&used).collect();
+    assert!(
+        lacking.is_empty() && needless.is_empty(),
+        "docs/dependencies.md lacks {lacking:?}, and has {needless:?}"
+    );
+}

@@ -92,9 +92,11 @@ fn world(stages: usize) -> Facts {
             ));
         }
     }
-    let mut all = alarm(FOR_ALL, State::Alarm, &[("ApiName", "any"), ("Stage", "prod")]);
-    all.alarm.description = Some(directive(stages));
-    facts.alarms.push(all);
+    for (name, description) in hundreds(stages) {
+        let mut all = alarm(&name, State::Alarm, &[("ApiName", "any"), ("Stage", "prod")]);
+        all.alarm.description = Some(description);
+        facts.alarms.push(all);
+    }
     facts
 }
 
@@ -108,22 +110,27 @@ fn message(api: &str, kind: &str) -> serde_json::Value {
     json!({"EventSource": "aws:sns", "Sns": {"TopicArn": TOPIC, "Message": alarm.to_string()}})
 }
 
-/// One alarm that names all of them.
+/// One event with alarms that name all of them, a hundred each at most.
 fn for_all(stages: usize) -> String {
-    let mut event = message(&name(0), "5xx");
-    let text = event["Sns"]["Message"].as_str().unwrap().replace(&format!("{}-5xx", name(0)), FOR_ALL);
-    let mut alarm: serde_json::Value = serde_json::from_str(&text).unwrap();
-    alarm["AlarmDescription"] = json!(directive(stages));
-    event["Sns"]["Message"] = json!(alarm.to_string());
-    json!({"Records": [event]}).to_string()
+    let one = |(name, description): (String, String)| {
+        let mut event = message("any", "5xx");
+        let mut alarm: serde_json::Value =
+            serde_json::from_str(event["Sns"]["Message"].as_str().unwrap()).unwrap();
+        alarm["AlarmArn"] = json!(format!("arn:aws:cloudwatch:eu-west-1:123456789012:alarm:{name}"));
+        (alarm["AlarmName"], alarm["AlarmDescription"]) = (json!(name), json!(description));
+        event["Sns"]["Message"] = json!(alarm.to_string());
+        event
+    };
+    json!({"Records": hundreds(stages).map(one).collect::<Vec<_>>()}).to_string()
 }
 
-fn directive(stages: usize) -> String {
-    let targets: Vec<_> = (0..stages).map(|number| format!("{}/prod", name(number))).collect();
-    format!("rollback-target: {}", targets.join(", "))
+/// The names and descriptions of such alarms.
+fn hundreds(stages: usize) -> impl Iterator<Item = (String, String)> {
+    (0..stages).step_by(100).map(move |first| {
+        let targets = (first..stages.min(first + 100)).map(|number| format!("{}/prod", name(number)));
+        (format!("all-{first}"), format!("rollback-target: {}", targets.collect::<Vec<_>>().join(", ")))
+    })
 }
-
-const FOR_ALL: &str = "everything";
 
 /// What came of a rush.
 struct Rush {

@@ -17,6 +17,8 @@ mod faults;
 #[cfg(test)]
 mod found;
 #[cfg(test)]
+mod garbage;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod interleavings;
@@ -24,6 +26,8 @@ mod interleavings;
 mod invariants;
 #[cfg(test)]
 mod load;
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]

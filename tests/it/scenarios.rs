@@ -104,6 +104,14 @@ fn a_canary_goes_with_the_base_or_alone() {
     check_with("the canary went and the rest is busy", "sns-alarm", refusing, &[], |world| {
         world.fault("UpdateStage", 3, Fault::Before(conflict()))
     });
+    check_with("the canary went and the rest is denied", "sns-alarm", refusing, &[], |world| {
+        world.fault("UpdateStage", 3, Fault::Before(denied()))
+    });
+    let showing = |facts: &mut Facts| {
+        refusing(facts);
+        facts.stage_shows = Some(release("d9", &[]));
+    };
+    check("the canary went and the stage shows something else", "sns-alarm", showing);
 }
 
 #[test]
@@ -246,14 +254,21 @@ fn an_answer_that_is_lost_or_odd_is_looked_into() {
     check_with("no effect and no answer", "sns-alarm", nothing, &[], |world| {
         world.fault("UpdateStage", 1, Fault::Before(lost()))
     });
+    let refusal =
+        || error(apigw_rollback::cloud::Failure::Refused, "BadRequestException", "Invalid patch path");
     check_with("refused although the deployment is there", "sns-alarm", nothing, &[], |world| {
-        let refused =
-            error(apigw_rollback::cloud::Failure::Refused, "BadRequestException", "Invalid patch path");
-        world.fault("UpdateStage", 1, Fault::Before(refused))
+        world.fault("UpdateStage", 1, Fault::Before(refusal()))
     });
     let gone = |facts: &mut Facts| facts.deployments.retain(|(_, id)| id != "d1");
     check_with("refused and the deployment cannot be asked for", "sns-alarm", gone, &[], |world| {
         world.fault("GetDeployment", 1, Fault::Before(denied()))
+    });
+    check_with("refused and yet done", "sns-alarm", nothing, &[], |world| {
+        world.fault("UpdateStage", 1, Fault::After(refusal()))
+    });
+    check_with("refused and changed by others meanwhile", "sns-alarm", nothing, &[], |world| {
+        let by_others = Fault::World(|facts| facts.stage().release = release("d7", &[]));
+        world.fault("UpdateStage", 1, by_others).fault("UpdateStage", 1, Fault::Before(refusal()))
     });
     check("the stage shows something else", "sns-alarm", |facts| {
         facts.stage_shows = Some(release("d9", &[]));
@@ -395,7 +410,7 @@ fn an_event_that_is_huge_or_deep_is_reported_and_asks_nothing_of_aws() {
     let deep_message = serde_json::json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": format!("{{\"a\":{deep}}}")}}]});
     let huge = serde_json::json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": "x".repeat(10_000_000)}}]});
     for (event, code) in
-        [(deep, "malformed"), (deep_message.to_string(), "malformed"), (huge.to_string(), "not-an-alarm")]
+        [(deep, "malformed"), (deep_message.to_string(), "malformed"), (huge.to_string(), "malformed")]
     {
         let world = World::new(Facts::bad_release());
         let shown = run(&event, &world, &[]);

@@ -150,6 +150,19 @@ fn a_refused_step_is_undone_in_reverse_and_a_failed_undo_calls_a_human() {
 }
 
 #[test]
+fn a_part_that_shows_something_else_afterwards_calls_a_human() {
+    check("an alias shows something else", |facts| facts.parts_show = Some("9"), |world| world);
+    check(
+        "a mapping shows something else",
+        |facts| {
+            facts.aliases.values_mut().next().unwrap().target.version = "1".to_owned();
+            facts.parts_show = Some("9");
+        },
+        |world| world,
+    );
+}
+
+#[test]
 fn what_others_move_meanwhile_is_read_again() {
     check(
         "an alias with another revision is read again",

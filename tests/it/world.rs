@@ -63,6 +63,8 @@ pub(crate) struct Facts {
     pub(crate) goes_alone: bool,
     /// Where API Gateway answers a change with something else than it was asked for.
     pub(crate) stage_shows: Option<Release>,
+    /// Where an alias or a mapping that was moved shows this version or stage instead.
+    pub(crate) parts_show: Option<&'static str>,
     /// Deployments of HTTP and WebSocket APIs that are not deployed, with their status.
     pub(crate) undeployed: Vec<(String, String)>,
     pub(crate) aliases: BTreeMap<AliasRef, LiveAlias>,
@@ -241,6 +243,7 @@ impl Facts {
             samples: 1.0,
             goes_alone: false,
             stage_shows: None,
+            parts_show: None,
             undeployed: vec![],
             aliases: BTreeMap::new(),
             lost_versions: vec![],

@@ -129,6 +129,9 @@ impl Cloud for World {
                 return Err(error(Failure::Conflict, "PreconditionFailedException", why));
             }
             *now = LiveAlias { target: to.clone(), revision: format!("{revision}+") };
+            if let Some(shown) = facts.parts_show {
+                shown.clone_into(&mut now.target.version);
+            }
             if facts.twice {
                 let why = "The Revision Id provided does not match the latest Revision Id";
                 return Err(error(Failure::Conflict, "PreconditionFailedException", why));
@@ -169,7 +172,10 @@ impl Cloud for World {
             let unknown = || error(Failure::Missing, "NotFoundException", "Invalid mapping identifier");
             let now = facts.mappings.get_mut(mapping).ok_or_else(unknown)?;
             now.target = to.clone();
-            Ok(to.clone())
+            if let Some(shown) = facts.parts_show {
+                shown.clone_into(&mut now.target.stage);
+            }
+            Ok(now.target.clone())
         })
         .await
     }

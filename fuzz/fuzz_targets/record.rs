@@ -1,0 +1,56 @@
+//! Any text as the value of every kind of parameter: it is refused with a reason, or can be written and read again.
+//! And any text as an API's name: its parameter's name keeps to what Parameter Store allows, and leads back.
+
+#![no_main]
+
+use apigw_rollback_fuzz::records::{
+    Candidate, Hold, Incident, LastSweep, NameIndex, Names, Record, Rollbacks, Stored, parse, print,
+};
+use apigw_rollback_fuzz::release::StageRef;
+use libfuzzer_sys::fuzz_target;
+
+fn look<T: Stored + PartialEq + std::fmt::Debug>(text: &str) -> Option<T> {
+    match parse::<T>(text) {
+        Ok(read) => {
+            // What is read without blanks and needless fields can still be longer when all fields are written.
+            if let Ok(text) = print(&read) {
+                assert!(text.len() <= 8192 && !text.contains("{{"), "{text}");
+                assert_eq!(parse::<T>(&text).as_ref(), Ok(&read));
+            }
+            Some(read)
+        }
+        Err(why) => {
+            assert!(!why.is_empty());
+            None
+        }
+    }
+}
+
+fuzz_target!(|text: &str| {
+    if let Some(record) = look::<Record>(text) {
+        let release = &record.release;
+        assert_eq!(release.fingerprint().len(), 12);
+        assert_eq!(release.over(release), *release);
+    }
+    if let Some(incident) = look::<Incident>(text) {
+        let same = incident.bad == incident.good;
+        assert!(!same || incident.bad.fingerprint() == incident.good.fingerprint());
+    }
+    look::<Candidate>(text);
+    look::<Hold>(text);
+    look::<Rollbacks>(text);
+    look::<NameIndex>(text);
+    look::<LastSweep>(text);
+    let names = Names::under("/apigw-rollback");
+    let (api, stage) = text.split_once('/').unwrap_or((text, ""));
+    let name = names.known_good(&StageRef::rest(api, stage));
+    assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b)), "{name}");
+    assert_eq!(names.stage_of(&name), Some((api.to_owned(), stage.to_owned())));
+    if let Some((api, stage)) = names.stage_of(text) {
+        let ours = names.known_good(&StageRef::rest(api, stage));
+        assert!(
+            ours.strip_suffix("known-good").is_some_and(|ours| format!("{text}/").starts_with(ours)),
+            "{ours}"
+        );
+    }
+});

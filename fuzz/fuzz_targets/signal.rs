@@ -1,0 +1,55 @@
+//! Any text as an event, and as a message in each envelope: it is read without a panic, to at least one signal, and
+//! whatever stage an alarm leads to has a name that a stage can have.
+
+#![no_main]
+
+use apigw_rollback_fuzz::alarm::{Origin, time};
+use apigw_rollback_fuzz::signal::{self, Event, Signal};
+use apigw_rollback_fuzz::target::is_stage_name;
+use apigw_rollback_fuzz::triage::{self, Bounds};
+use libfuzzer_sys::fuzz_target;
+use serde_json::json;
+
+fn look(event: &Event) {
+    assert!(!event.deliveries.is_empty());
+    let bounds = Bounds {
+        home: Origin { account: Some("123456789012".into()), region: Some("eu-west-1".into()) },
+        max_age: Some(chrono::TimeDelta::seconds(900)),
+        now: time("2026-11-20T10:06:00Z").unwrap(),
+    };
+    for delivery in &event.deliveries {
+        match &delivery.signal {
+            Signal::Alarm(alarm) => {
+                assert!(!alarm.name.is_empty() && alarm.name.chars().count() <= 255);
+                assert!(alarm.why.chars().count() <= 1_023);
+                let told = triage::of(alarm, &bounds);
+                let told = told.or_else(|_| triage::of_children(alarm, &[(**alarm).clone()], &bounds));
+                match told {
+                    Ok(targets) => {
+                        assert!((1..=100).contains(&targets.len()));
+                        let mut names = targets.iter();
+                        assert!(names.all(|one| is_stage_name(&one.stage) && !one.api.text().is_empty()));
+                    }
+                    Err(reason) => assert!(!reason.to_string().is_empty() && !reason.code().is_empty()),
+                }
+            }
+            Signal::Command(command) => {
+                let stage = command.stage.as_ref();
+                assert!(stage.is_none_or(|stage| is_stage_name(&stage.name) && !stage.api.is_empty()));
+                assert!(command.to.is_none_or(|version| version > 0));
+            }
+            Signal::Unreadable(reason) => assert!(!reason.to_string().is_empty()),
+        }
+    }
+}
+
+fuzz_target!(|text: &str| {
+    look(&signal::read(text));
+    let sns = json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": text}}]});
+    look(&signal::read(&sns.to_string()));
+    let sqs = signal::read(
+        &json!({"Records": [{"eventSource": "aws:sqs", "messageId": "m", "body": text}]}).to_string(),
+    );
+    assert!(sqs.from_queue && sqs.deliveries.iter().all(|delivery| delivery.messages == ["m"]));
+    look(&sqs);
+});

@@ -1,0 +1,91 @@
+//! A plan that is right, and the world it was made from: what the tests of the decision twist.
+
+use std::collections::BTreeMap;
+
+use crate::alarm::time;
+use crate::cloud::{LiveStage, StageChange};
+use crate::observe::{KnownGood, Observed, OnRecord, PartsNow};
+use crate::parts::{AliasTarget, MappingTarget};
+use crate::plan::{Plan, Step};
+use crate::records::{Policy, Record, Rollbacks, SCHEMA};
+use crate::release::{Release, StageRef};
+
+/// A release with a variable, two aliases and a mapping; the second alias is the same in all of them.
+pub(super) fn release(number: &str) -> Release {
+    let target = |version: &str| AliasTarget { version: version.into(), weights: BTreeMap::new() };
+    Release {
+        deployment: format!("d{number}"),
+        variables: [("release".to_owned(), number.to_owned())].into(),
+        canary: None,
+        aliases: [("orders:live", number), ("web:live", "7")]
+            .map(|(alias, version)| (alias.parse().unwrap(), target(version)))
+            .into(),
+        mappings: [("api.example.com".parse().unwrap(), mapped(&format!("s{number}")))].into(),
+    }
+}
+
+pub(super) fn mapped(stage: &str) -> MappingTarget {
+    MappingTarget { api: "a".into(), stage: stage.into() }
+}
+
+/// A plan from release 2 to the recorded release 1, with what it was made from.
+pub(super) fn good() -> (Plan, Observed) {
+    let (stage, from, to) = (StageRef::rest("a", "prod"), release("2"), release("1"));
+    let record = Record {
+        schema: SCHEMA,
+        stage: stage.clone(),
+        region: "eu-west-1".into(),
+        api_name: None,
+        release: to.clone(),
+        created: None,
+        recorded_at: time("2026-11-20T10:00:00Z").unwrap(),
+        pinned: true,
+        label: None,
+        note: None,
+        who: None,
+        irreversible: false,
+    };
+    let observed = Observed {
+        stage: stage.clone(),
+        configured: true,
+        live: Some(LiveStage { release: from.clone(), ..LiveStage::default() }),
+        on_record: OnRecord {
+            known_good: KnownGood::Found { parameter: "p".into(), version: 3, record: Box::new(record) },
+            candidate: None,
+            hold: None,
+            policy: Policy::default(),
+            rollbacks: Rollbacks::default(),
+            unreadable: None,
+        },
+        alarm: None,
+        parts: PartsNow::default(),
+    };
+    let alias = |release: &Release| release.aliases.first_key_value().unwrap().1.clone();
+    let steps = vec![
+        Step::Alias {
+            alias: "orders:live".parse().unwrap(),
+            from: alias(&from),
+            to: alias(&to),
+            revision: "r".into(),
+        },
+        Step::Stage {
+            from: from.in_stage(),
+            to: to.in_stage(),
+            change: StageChange::between(&stage, &from, &to),
+        },
+        Step::Mapping {
+            mapping: "api.example.com".parse().unwrap(),
+            id: None,
+            from: mapped("s2"),
+            to: mapped("s1"),
+        },
+    ];
+    (Plan { stage, from, to, version: 3, steps, flush: false }, observed)
+}
+
+pub(super) fn record(observed: &mut Observed) -> &mut Record {
+    match &mut observed.on_record.known_good {
+        KnownGood::Found { record, .. } => record,
+        KnownGood::None { .. } | KnownGood::Unusable { .. } => panic!("there is a record"),
+    }
+}

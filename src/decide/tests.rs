@@ -1,0 +1,448 @@
+//! The table of the decision: what decides, in which order, and for whom.
+
+use chrono::TimeDelta;
+
+use super::fixture::{good, record};
+use super::*;
+use crate::alarm::{Alarm, Metric, Origin, time};
+use crate::cloud::{LiveAlias, LiveMapping};
+use crate::observe::Missing;
+use crate::parts::AliasRef;
+use crate::records::{Candidate, Hold, Past, SCHEMA};
+
+const NOW: &str = "2026-11-20T10:06:00Z";
+
+fn at(text: &str) -> DateTime<Utc> {
+    time(text).unwrap()
+}
+
+fn terms() -> Terms {
+    Terms {
+        mode: Mode::Enforce,
+        bake: TimeDelta::minutes(30),
+        needs_data: true,
+        window: Some(TimeDelta::hours(24)),
+        cooldown: TimeDelta::minutes(5),
+        max_rollbacks: 3,
+        flush_cache: false,
+        auto_deploy: AutoDeploy::Hold,
+        missing_parts: MissingParts::Hold,
+    }
+}
+
+fn alarm() -> AlarmNow {
+    AlarmNow {
+        actions_enabled: true,
+        actions: vec![],
+        window: TimeDelta::minutes(2),
+        alarm: Alarm {
+            name: "5xx".into(),
+            arn: None,
+            claimed: Origin::default(),
+            description: Some("rollback-target: a/prod".into()),
+            state: State::Alarm,
+            changed_at: time("2026-11-20T10:05:00Z"),
+            why: String::new(),
+            only_missing_data: false,
+            suppressed_by: None,
+            watches: Watches::Metrics(vec![]),
+        },
+    }
+}
+
+/// Release 2 is live since ten, release 1 is recorded, and the alarm is in ALARM.
+fn observed() -> Observed {
+    let (_, mut observed) = good();
+    let live = observed.live.as_mut().unwrap();
+    live.updated_at = time("2026-11-20T10:00:00Z");
+    let alias =
+        |target: &crate::parts::AliasTarget| LiveAlias { target: target.clone(), revision: "r".into() };
+    observed.parts.aliases =
+        live.release.aliases.iter().map(|(name, to)| (name.clone(), alias(to))).collect();
+    let mapping = |target: &crate::parts::MappingTarget| LiveMapping { target: target.clone(), id: None };
+    observed.parts.mappings =
+        live.release.mappings.iter().map(|(name, to)| (name.clone(), mapping(to))).collect();
+    observed.alarm = Some(alarm());
+    observed
+}
+
+fn orders() -> AliasRef {
+    "orders:live".parse().unwrap()
+}
+
+fn stage_alarm(observed: &mut Observed) -> &mut Alarm {
+    &mut observed.alarm.as_mut().unwrap().alarm
+}
+
+fn live(observed: &mut Observed) -> &mut LiveStage {
+    observed.live.as_mut().unwrap()
+}
+
+/// Only what is not in the stage differs from what is recorded.
+fn only_parts(observed: &mut Observed) {
+    let recorded = record(observed).release.clone();
+    let live = &mut live(observed).release;
+    (live.deployment, live.variables) = (recorded.deployment, recorded.variables);
+}
+
+fn candidate(observed: &mut Observed, seen: &str, irreversible: bool) {
+    observed.on_record.candidate = Some(Candidate {
+        schema: SCHEMA,
+        protocol: observed.stage.protocol,
+        release: live(observed).release.clone(),
+        first_seen: at(seen),
+        irreversible,
+        label: None,
+        note: None,
+    });
+}
+
+fn past(observed: &mut Observed, when: &str, fingerprint: &str) {
+    observed.on_record.rollbacks.past.push(Past {
+        at: at(when),
+        fingerprint: fingerprint.into(),
+        alarm: Some("5xx".into()),
+        alarm_at: None,
+        recovered_at: None,
+        lifted: false,
+    });
+}
+
+fn quarantine(observed: &mut Observed) {
+    let fingerprint = record(observed).release.fingerprint();
+    past(observed, "2026-11-01T00:00:00Z", &fingerprint);
+}
+
+fn missing(observed: &mut Observed) {
+    let why = "does not exist".to_owned();
+    observed.parts.missing = vec![Missing { part: Part::Alias(orders()), why, recorded: true }];
+}
+
+fn other_protocol(observed: &mut Observed, protocol: crate::release::Protocol) {
+    (observed.stage.protocol, record(observed).stage.protocol) = (protocol, protocol);
+}
+
+fn metrics(namespace: &str) -> Watches {
+    let metric = Metric { namespace: namespace.into(), name: "m".into(), dimensions: vec![], account: None };
+    Watches::Metrics(vec![metric])
+}
+
+type Twist = fn(&mut Observed, &mut Terms);
+
+/// What is different, and what an alarm, a person, a person with force, and an alarm that is only imagined lead to.
+const ROWS: [(&str, Twist, [&str; 4]); 38] = {
+    const ACT: [&str; 4] = ["act"; 4];
+    const fn alarm_only(code: &str) -> [&str; 4] {
+        [code, "act", "act", "act"]
+    }
+    const fn not_a_person(code: &str) -> [&str; 4] {
+        [code, "act", "act", code]
+    }
+    const fn all(code: &str) -> [&str; 4] {
+        [code; 4]
+    }
+    [
+        ("nothing", |_, _| (), ACT),
+        ("no alarm is known", |o, _| o.alarm = None, alarm_only("alarm-unknown")),
+        ("it is OK", |o, _| stage_alarm(o).state = State::Ok, alarm_only("alarm-cleared")),
+        (
+            "it watches another stage",
+            |o, _| stage_alarm(o).description = Some("rollback-target: a/test".into()),
+            alarm_only("alarm-unknown"),
+        ),
+        (
+            "it watches another API",
+            |o, _| stage_alarm(o).description = Some("rollback-target: b/prod".into()),
+            alarm_only("alarm-unknown"),
+        ),
+        (
+            "it names the API by its id",
+            |o, _| {
+                (o.stage.api, record(o).stage.api) = ("a1b2c3d4e5".into(), "a1b2c3d4e5".into());
+                stage_alarm(o).description = Some("x, rollback-target: a1b2c3d4e5/prod".into());
+            },
+            ACT,
+        ),
+        (
+            "it is composite",
+            |o, _| {
+                (stage_alarm(o).description, stage_alarm(o).watches) =
+                    (None, Watches::Alarms(vec!["x".into()]));
+            },
+            ACT,
+        ),
+        ("it is a query", |o, _| stage_alarm(o).description = None, ACT),
+        (
+            "it is about something else",
+            |o, _| (stage_alarm(o).description, stage_alarm(o).watches) = (None, metrics("AWS/EC2")),
+            alarm_only("alarm-unknown"),
+        ),
+        (
+            "its actions are off",
+            |o, _| o.alarm.as_mut().unwrap().actions_enabled = false,
+            alarm_only("alarm-actions-disabled"),
+        ),
+        (
+            "a parked stage",
+            |o, _| {
+                o.stage = o.stage.parked();
+                stage_alarm(o).description = None;
+            },
+            all("not-protected"),
+        ),
+        ("only recorded", |o, _| o.configured = false, ACT),
+        (
+            "neither configured nor recorded",
+            |o, _| {
+                o.configured = false;
+                o.on_record.known_good = KnownGood::None { parameter: "p".into() };
+            },
+            all("not-protected"),
+        ),
+        (
+            "no record",
+            |o, _| o.on_record.known_good = KnownGood::None { parameter: "p".into() },
+            all("no-known-good"),
+        ),
+        (
+            "an unusable record",
+            |o, _| {
+                o.configured = false;
+                o.on_record.known_good = KnownGood::Unusable { parameter: "p".into(), why: "x".into() };
+            },
+            all("no-known-good"),
+        ),
+        ("no stage", |o, _| o.live = None, all("no-stage")),
+        (
+            "a hold",
+            |o, _| {
+                o.on_record.hold =
+                    Some(Hold { schema: SCHEMA, until: at(NOW) + TimeDelta::hours(1), by: None, why: None });
+            },
+            not_a_person("held-by-operator"),
+        ),
+        (
+            "an unreadable parameter",
+            |o, _| o.on_record.unreadable = Some("x".into()),
+            not_a_person("held-by-operator"),
+        ),
+        (
+            "it serves the known-good release",
+            |o, _| {
+                let good = record(o).release.clone();
+                live(o).release = good;
+            },
+            all("already-known-good"),
+        ),
+        (
+            "changed after the alarm",
+            |o, _| live(o).updated_at = time("2026-11-20T10:05:01Z"),
+            alarm_only("changed-after-alarm"),
+        ),
+        (
+            "the stage was changed after the alarm, and stays as it is",
+            |o, _| {
+                only_parts(o);
+                live(o).updated_at = time("2026-11-20T10:05:01Z");
+            },
+            ACT,
+        ),
+        (
+            "live for long",
+            |o, _| live(o).updated_at = time("2026-11-19T10:05:59Z"),
+            not_a_person("outside-window"),
+        ),
+        ("just not for too long", |o, _| live(o).updated_at = time("2026-11-19T10:06:00Z"), ACT),
+        (
+            "seen live for long, and touched lately",
+            |o, _| candidate(o, "2026-11-19T10:05:59Z", false),
+            not_a_person("outside-window"),
+        ),
+        (
+            "touched for long, and seen lately",
+            |o, _| {
+                live(o).updated_at = time("2026-11-01T00:00:00Z");
+                candidate(o, "2026-11-20T10:00:00Z", false);
+            },
+            ACT,
+        ),
+        (
+            "not reversible",
+            |o, _| candidate(o, "2026-11-20T10:00:00Z", true),
+            ["irreversible-release", "irreversible-release", "act", "irreversible-release"],
+        ),
+        ("the recorded release is in quarantine", |o, _| quarantine(o), all("known-good-missing")),
+        (
+            "the recorded deployment is gone",
+            |o, _| o.parts.deployment = DeploymentNow::Gone,
+            all("known-good-missing"),
+        ),
+        (
+            "the recorded deployment is not deployed",
+            |o, _| o.parts.deployment = DeploymentNow::Undeployed("FAILED".into()),
+            all("known-good-missing"),
+        ),
+        ("the recorded deployment is there", |o, _| o.parts.deployment = DeploymentNow::There, ACT),
+        ("a part is missing", |o, _| missing(o), all("part-missing")),
+        ("CodeDeploy moves an alias", |o, _| o.parts.moving = vec![orders()], all("codedeploy-running")),
+        (
+            "CodeDeploy moves an alias that stays",
+            |o, _| o.parts.moving = vec!["web:live".parse().unwrap()],
+            ACT,
+        ),
+        ("a managed stage", |o, _| live(o).managed = true, all("managed-stage")),
+        (
+            "a managed stage that stays as it is",
+            |o, _| {
+                only_parts(o);
+                live(o).managed = true;
+            },
+            ACT,
+        ),
+        ("AutoDeploy", |o, _| live(o).auto_deploy = true, all("auto-deploy")),
+        ("put back a moment ago", |o, _| past(o, "2026-11-20T10:01:01Z", "x"), not_a_person("cooldown")),
+        ("observe mode", |_, t| t.mode = Mode::Observe, not_a_person("observe-mode")),
+    ]
+};
+
+#[test]
+fn each_fact_decides_for_those_whom_it_binds() {
+    let target =
+        Target { api: ApiRef::Name("a".into()), stage: "prod".into(), canary: false, protocol: None };
+    let calls = [
+        Call::Alarm { name: "5xx", target: &target, swept: false },
+        Call::Operator { force: false },
+        Call::Operator { force: true },
+        Call::Imagined,
+    ];
+    for (what, twist, expected) in ROWS {
+        let (mut observed, mut terms) = (observed(), terms());
+        twist(&mut observed, &mut terms);
+        let told = calls.map(|call| match decide(call, &observed, &terms, at(NOW)) {
+            Decision::Act(plan) => {
+                assert_eq!(check(&plan, &observed), Ok(()), "{what}");
+                "act"
+            }
+            Decision::Hold(reason) => reason.code(),
+        });
+        assert_eq!(told, expected, "{what}");
+    }
+}
+
+/// Where two rows meet, the one that comes first in the table decides.
+#[test]
+fn the_first_fact_of_the_table_decides() {
+    let target =
+        Target { api: ApiRef::Name("a".into()), stage: "prod".into(), canary: false, protocol: None };
+    let call = Call::Alarm { name: "5xx", target: &target, swept: false };
+    let order = [
+        "alarm-unknown",
+        "alarm-cleared",
+        "alarm-actions-disabled",
+        "held-by-operator",
+        "no-known-good",
+        "changed-after-alarm",
+        "irreversible-release",
+        "known-good-missing",
+        "part-missing",
+        "codedeploy-running",
+        "managed-stage",
+        "auto-deploy",
+        "cooldown",
+        "observe-mode",
+    ];
+    // One twist for each, which leaves the others' facts alone.
+    let twist =
+        |code: &str| ROWS.iter().find(|(_, _, told)| told[0] == code).map(|(_, twist, _)| *twist).unwrap();
+    for (nth, first) in order.iter().enumerate().skip(1) {
+        for second in order.iter().skip(nth + 1) {
+            let (mut observed, mut terms) = (observed(), terms());
+            twist(second)(&mut observed, &mut terms);
+            if *first == "no-known-good" {
+                observed.on_record.known_good =
+                    KnownGood::Unusable { parameter: "p".into(), why: "x".into() };
+            } else {
+                twist(first)(&mut observed, &mut terms);
+            }
+            let Decision::Hold(reason) = decide(call, &observed, &terms, at(NOW)) else {
+                panic!("{first} {second}")
+            };
+            assert_eq!(reason.code(), *first, "with {second}");
+        }
+    }
+}
+
+#[test]
+fn a_release_that_serves_no_more_is_named_with_its_record() {
+    let (mut observed, terms) = (observed(), terms());
+    observed.parts.deployment = DeploymentNow::Gone;
+    let Decision::Hold(reason) = decide(Call::Imagined, &observed, &terms, at(NOW)) else { panic!("acts") };
+    let expected = Reason::KnownGoodMissing {
+        deployment: "d1".into(),
+        parameter: "p".into(),
+        version: 3,
+        why: "does not exist any more, and no older version serves".into(),
+    };
+    assert_eq!(reason, expected);
+}
+
+fn planned(twist: Twist) -> Plan {
+    let (mut observed, mut terms) = (observed(), terms());
+    twist(&mut observed, &mut terms);
+    match decide(Call::Imagined, &observed, &terms, at(NOW)) {
+        Decision::Act(plan) => *plan,
+        Decision::Hold(reason) => panic!("{reason}"),
+    }
+}
+
+#[test]
+fn a_plan_has_what_differs_in_its_order() {
+    let (expected, _) = good();
+    assert_eq!(planned(|_, _| ()), expected);
+    assert_eq!(planned(|o, _| only_parts(o)).steps.len(), 2);
+    let without_parts = planned(|o, _| {
+        let good = record(o).release.clone();
+        (live(o).release.aliases, live(o).release.mappings) = (good.aliases.clone(), good.mappings.clone());
+        for (alias, target) in good.aliases {
+            o.parts.aliases.get_mut(&alias).unwrap().target = target;
+        }
+        for (mapping, target) in good.mappings {
+            o.parts.mappings.get_mut(&mapping).unwrap().target = target;
+        }
+    });
+    assert!(matches!(without_parts.steps.as_slice(), [Step::Stage { .. }]));
+}
+
+#[test]
+fn a_missing_part_may_stay_where_it_is() {
+    let plan = planned(|o, t| {
+        missing(o);
+        let part = Part::Mapping("api.example.com".parse().unwrap());
+        o.parts.missing.push(Missing { part, why: "x".into(), recorded: true });
+        t.missing_parts = MissingParts::Skip;
+    });
+    assert_eq!((&plan.to.aliases, &plan.to.mappings), (&plan.from.aliases, &plan.from.mappings));
+    assert!(matches!(plan.steps.as_slice(), [Step::Stage { .. }]));
+}
+
+#[test]
+fn a_policy_lets_autodeploy_be_stopped_and_caches_be_flushed() {
+    let on = |o: &mut Observed, t: &mut Terms| {
+        live(o).auto_deploy = true;
+        (t.auto_deploy, t.flush_cache) = (AutoDeploy::SwitchOff, true);
+    };
+    let rest = planned(on);
+    assert!(rest.stops_auto_deploy() && rest.flush);
+    let http = planned(|o, t| {
+        other_protocol(o, crate::release::Protocol::Http);
+        (live(o).auto_deploy, t.auto_deploy, t.flush_cache) = (true, AutoDeploy::SwitchOff, true);
+    });
+    assert!(http.stops_auto_deploy() && !http.flush);
+    assert!(!planned(|_, _| ()).flush);
+    // Without another deployment nothing stands in the way.
+    let variables = planned(|o, _| {
+        live(o).release.deployment = "d1".into();
+        live(o).auto_deploy = true;
+    });
+    assert!(!variables.stops_auto_deploy() && variables.change().is_some());
+}
