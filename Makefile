@@ -12,10 +12,10 @@ MUTANTS := $(TOOLS)/cargo-mutants@27.1.0/bin/cargo-mutants
 SBOM := $(TOOLS)/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 PLAY := PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/emulator/bin/python
 
-.PHONY: help setup build demo test e2e contract drill soak fuzz mutants deny advisories sbom lint fmt clean
+.PHONY: help setup build demo test template e2e contract drill soak guards fuzz mutants deny advisories sbom lint fmt clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install the pinned tools into .tools/ (needs Python 3.10+, or PYTHON=/path/to/python3)
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh
@@ -31,6 +31,10 @@ demo: ## watch a release prove itself and a bad one being rolled back, on an emu
 test: ## run the offline tests (needs nothing but Rust)
 	cargo test --locked
 
+template: ## hold the template against every request, every combination of conditions, its documents and checkov
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam checkov
+	@PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/sam/bin/python -m unittest discover --start-directory tests/template
+
 e2e: ## run the demo's story, a lost alarm, the commands and a drill as assertions
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cargo-lambda emulator
 	cargo build --locked --bin apigw-rollback
@@ -45,8 +49,11 @@ drill: ## trip the alarm of a sandbox stack of yours and see it put back (STACK=
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh emulator
 	@STACK="$(STACK)" YES="$(YES)" $(PLAY) tests/e2e/drill.py
 
-soak: ## every pair of faults of every kind of run (takes minutes)
+soak: ## every pair of faults, every interleaving of three runs, and SEEDS=n more lives (takes a while)
 	cargo test --locked --test it -- --ignored --nocapture
+
+guards: ## take each guard out of the engine, and see that the simulation notices (takes half an hour)
+	python3 tests/guards.py $(GUARD)
 
 # What is found stays in target/fuzz/ from run to run; what breaks goes into fuzz/artifacts/.
 SECONDS ?= 60

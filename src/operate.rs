@@ -89,6 +89,7 @@ async fn look<C: Cloud>(
         return Ok(Err(run.no(caller, &reason)));
     };
     let known = observed.on_record.candidate_for(&live.release).cloned();
+    let known = known.map(|candidate| candidate.unchanged_since(live.updated_at));
     let candidate = known.unwrap_or_else(|| fresh(run, stage, &live.release));
     Ok(Ok((observed, candidate)))
 }

@@ -110,6 +110,16 @@ pub struct Candidate {
     pub note: Option<String>,
 }
 
+impl Candidate {
+    /// The same, proven since the stage's last change at the earliest: between two sweeps another release may have
+    /// been live, and this one brought back.
+    #[must_use]
+    pub fn unchanged_since(self, changed_at: Option<DateTime<Utc>>) -> Self {
+        let first_seen = changed_at.map_or(self.first_seen, |changed_at| changed_at.max(self.first_seen));
+        Self { first_seen, ..self }
+    }
+}
+
 /// An operator's hold on a stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {

@@ -58,11 +58,15 @@ pub async fn status<C: Cloud>(
     let details = json!({
         "live": observed.live.as_ref().map(|live| json!({"release": live.release, "updated_at": live.updated_at})),
         "known_good": known_good(&on_record.known_good),
-        "candidate": on_record.candidate.as_ref().map(|candidate| json!({
-            "candidate": candidate,
-            "is_live": observed.live.as_ref().is_some_and(|live| live.release == candidate.release),
-            "bakes_until": candidate.first_seen + terms.bake,
-        })),
+        "candidate": on_record.candidate.as_ref().map(|noted| {
+            let live = observed.live.as_ref().filter(|live| live.release == noted.release);
+            let candidate = noted.clone().unchanged_since(live.and_then(|live| live.updated_at));
+            json!({
+                "bakes_until": candidate.first_seen + terms.bake,
+                "candidate": candidate,
+                "is_live": live.is_some(),
+            })
+        }),
         "hold": on_record.hold.as_ref().filter(|hold| hold.until > run.now),
         "rollbacks": on_record.rollbacks.past,
         "history": versions?.iter().rev().map(|one| version(one, stage, run.config)).collect::<Vec<_>>(),

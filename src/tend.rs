@@ -254,7 +254,7 @@ async fn see_release<C: Cloud>(
         return Ok(());
     }
     let candidate = match on_record.candidate_for(&live.release) {
-        Some(candidate) => candidate.clone(),
+        Some(candidate) => candidate.clone().unchanged_since(live.updated_at),
         None => fresh(run, facts.stage, &live.release),
     };
     // One that does not fit a parameter could never be recorded.
@@ -269,7 +269,9 @@ async fn see_release<C: Cloud>(
         note(run, facts.stage, &candidate).await?;
     }
     let guards = facts.guarding(run);
-    if let Some(guard) = guards.iter().find(|guard| guard.alarm.state == State::Alarm) {
+    // An alarm whose actions are off must not hide one that may act.
+    let alarmed = guards.iter().filter(|guard| guard.alarm.state == State::Alarm);
+    if let Some(guard) = alarmed.min_by_key(|guard| !guard.actions_enabled) {
         let report = take_off(run, facts, guard, caller).await;
         tended.state.clone_from(&report.message);
         tended.reports.extend(worth_telling(report));

@@ -166,6 +166,16 @@ fn what_the_role_is_refused_is_told_by_resource() {
         assert!(sent[0].starts_with(&format!("POST {IAM} Action=SimulatePrincipalPolicy")), "{sent:?}");
         assert!(sent[0].contains("ActionNames.member.1=apigateway%3APATCH"), "{sent:?}");
         assert!(sent[0].contains("ResourceArns.member.2="), "{sent:?}");
+        // Some of the template's statements hold for the function's region and its own events only.
+        for (nth, key, value) in
+            [(1, "aws%3ARequestedRegion", "eu-west-1"), (2, "events%3Asource", "apigw-rollback")]
+        {
+            let entry = format!(
+                "ContextEntries.member.{nth}.ContextKeyName={key}\
+                 &ContextEntries.member.{nth}.ContextKeyValues.member.1={value}"
+            );
+            assert!(sent[0].contains(&entry), "{sent:?}");
+        }
     }
 }
 

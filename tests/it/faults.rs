@@ -5,8 +5,8 @@ use apigw_rollback::cloud::{CloudError, Failure};
 use apigw_rollback::release::StageRef;
 use chrono::TimeDelta;
 
-use crate::harness::{attempt, event};
-use crate::invariants::{healed, hold, reported};
+use crate::harness::{attempt, config, event};
+use crate::invariants::{Seen, Signal, healed, hold, reported};
 use crate::whole::{WHOLE, bad_everywhere};
 use crate::world::{Facts, Fault, World, conflict, denied, error, lost, prod};
 
@@ -14,30 +14,34 @@ use crate::world::{Facts, Fault, World, conflict, denied, error, lost, prod};
 struct Kind {
     name: &'static str,
     event: String,
+    signal: Signal,
     facts: Facts,
     settings: Vec<(&'static str, &'static str)>,
     stage: StageRef,
 }
 
+const SWEEP: &str = r#"{"command":"sweep"}"#;
 const TOLD: (&str, &str) = ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people");
 
 fn kinds() -> Vec<Kind> {
-    let kind = |name, event: &str, twist: fn(&mut Facts), settings: &[(&'static str, &'static str)]| {
-        let mut facts = Facts::bad_release();
-        twist(&mut facts);
-        let settings = settings
-            .iter()
-            .copied()
-            .chain([TOLD, ("COOLDOWN_SECONDS", "0"), ("MAX_ALARM_AGE_SECONDS", "0")])
-            .collect();
-        Kind { name, event: event.to_owned(), facts, settings, stage: prod() }
-    };
+    let kind =
+        |name, event: &str, signal, twist: fn(&mut Facts), settings: &[(&'static str, &'static str)]| {
+            let mut facts = Facts::bad_release();
+            twist(&mut facts);
+            let settings = settings
+                .iter()
+                .copied()
+                .chain([TOLD, ("COOLDOWN_SECONDS", "0"), ("MAX_ALARM_AGE_SECONDS", "0")])
+                .collect();
+            Kind { name, event: event.to_owned(), signal, facts, settings, stage: prod() }
+        };
+    let alarm = || Signal::Alarm { name: "orders-prod-5xx".to_owned(), fired: None, ours: true };
     let whole = [("PROTECTED_STAGES", WHOLE), ("PIN", "off")];
     vec![
-        kind("an alarm", &event("sns-alarm"), |_| {}, &[]),
-        kind("an alarm on a whole release", &event("sns-alarm"), bad_everywhere, &whole),
-        kind("a sweep that finds an alarm", r#"{"command":"sweep"}"#, |_| {}, &[]),
-        kind("a person's rollback", &event("command-rollback"), |_| {}, &[]),
+        kind("an alarm", &event("sns-alarm"), alarm(), |_| {}, &[]),
+        kind("an alarm on a whole release", &event("sns-alarm"), alarm(), bad_everywhere, &whole),
+        kind("a sweep that finds an alarm", SWEEP, Signal::Sweep, |_| {}, &[]),
+        kind("a person's rollback", &event("command-rollback"), Signal::Person, |_| {}, &[]),
     ]
 }
 
@@ -62,18 +66,23 @@ fn throttled() -> CloudError {
 fn check(kind: &Kind, strikes: &[(usize, Fault)]) -> Result<(), String> {
     let world = World::new(kind.facts.clone());
     world.strike(strikes);
-    let mut runs = vec![attempt(&kind.event, &world, &kind.settings, 1)];
+    let mut runs = vec![];
+    let mut run = |event: &str, signal: &Signal| {
+        let began = world.now();
+        let reports = attempt(event, &world, &kind.settings, runs.len() + 1);
+        runs.push(Seen { hand: world.whose(), signal: signal.clone(), began, reports });
+        hold(&kind.facts, &world.facts(), &runs, &config(&kind.settings))
+    };
+    run(&kind.event, &kind.signal)?;
     world.strike(&[]);
-    hold(&kind.facts, &world.facts(), &runs)?;
     // Lambda repeats what failed or died; SNS may repeat anything.
     let after = |minutes| world.change(|facts| facts.now += TimeDelta::minutes(minutes));
     after(1);
-    runs.push(attempt(&kind.event, &world, &kind.settings, 2));
-    for nth in 3..5 {
+    run(&kind.event, &kind.signal)?;
+    for _ in 0..2 {
         after(3);
-        runs.push(attempt(r#"{"command":"sweep"}"#, &world, &kind.settings, nth));
+        run(SWEEP, &Signal::Sweep)?;
     }
-    hold(&kind.facts, &world.facts(), &runs)?;
     let is_a_death = |fault: &Fault| matches!(fault, Fault::DieBefore | Fault::DieAfter);
     let died = strikes.iter().any(|(_, fault)| is_a_death(fault));
     // A run whose incident was refused and that dies before it can try again leaves no trace but the stage.

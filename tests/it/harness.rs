@@ -32,8 +32,9 @@ pub(crate) fn attempt(
     settings: &[(&str, &str)],
     nth: usize,
 ) -> Option<Vec<Report>> {
-    let config = Config::read(|name| setting(settings, name)).unwrap();
+    let config = config(settings);
     world.take_calls();
+    world.pass_to(&format!("run-{nth}"));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
@@ -44,13 +45,18 @@ pub(crate) fn attempt(
             id: &format!("run-{nth}"),
             trace: None,
             function: Some(FUNCTION),
-            now: world.facts().now,
+            now: world.now(),
             began,
             deadline: began + Duration::from_secs(20),
         };
         let whole_run = tokio::time::timeout(Duration::from_mins(1), handle(event, &run));
         whole_run.await.ok().map(|answer| answer.reports)
     })
+}
+
+/// The function's settings in tests, with some set otherwise.
+pub(crate) fn config(settings: &[(&str, &str)]) -> Config {
+    Config::read(|name| setting(settings, name)).unwrap()
 }
 
 fn setting(settings: &[(&str, &str)], name: &str) -> Option<String> {
@@ -65,7 +71,7 @@ fn setting(settings: &[(&str, &str)], name: &str) -> Option<String> {
 
 /// The same for several events at once, each in a run of its own: they take turns at every call.
 pub(crate) fn run_together(events: &[&str], world: &World, settings: &[(&str, &str)]) -> String {
-    let config = Config::read(|name| setting(settings, name)).unwrap();
+    let config = config(settings);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let mut shown = String::new();
@@ -79,7 +85,7 @@ pub(crate) fn run_together(events: &[&str], world: &World, settings: &[(&str, &s
                 id,
                 trace: None,
                 function: Some(FUNCTION),
-                now: world.facts().now,
+                now: world.now(),
                 began,
                 deadline: began + Duration::from_secs(20),
             };

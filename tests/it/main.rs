@@ -19,13 +19,21 @@ mod garbage;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod huge;
+#[cfg(test)]
+mod interleavings;
+#[cfg(test)]
 mod invariants;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod requests;
+#[cfg(test)]
 mod scale;
 #[cfg(test)]
 mod scenarios;
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod stories;
 #[cfg(test)]

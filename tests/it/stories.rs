@@ -43,6 +43,35 @@ fn a_release_is_earned_a_bad_one_taken_off_and_a_fix_earned_again() {
 }
 
 #[test]
+fn a_release_that_was_away_between_two_sweeps_bakes_anew() {
+    Story::with_known_good()
+        .deploy(2)
+        .later(1)
+        .sweep()
+        .later(1)
+        .deploy(3)
+        .later(25)
+        .deploy(2)
+        .later(5)
+        .sweep()
+        .later(26)
+        .sweep()
+        .ends("a release that was away bakes anew");
+}
+
+#[test]
+fn an_alarm_whose_actions_are_off_hides_no_other() {
+    let story = Story::with_known_good().deploy(2).later(3).alarm_is(State::Alarm).world(
+        "its actions are off, and another alarm is in ALARM",
+        |facts| {
+            facts.alarms[0].actions_enabled = false;
+            (facts.alarms[1].alarm.state, facts.alarms[1].alarm.changed_at) = (State::Alarm, Some(facts.now));
+        },
+    );
+    assert_eq!(story.later(1).sweep().stage(), "d1");
+}
+
+#[test]
 fn what_events_missed_is_healed_by_the_sweep() {
     Story::with_known_good()
         .deploy(2)

@@ -25,6 +25,7 @@ use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::requests::{Request, assert_on_the_list};
 use crate::world::{NOW, record, release};
 
 const STAGE: &str = "https://apigateway.eu-west-1.amazonaws.com/restapis/a1b2c3d4e5/stages/prod";
@@ -183,6 +184,7 @@ fn check_on(settings: &[(&str, &str)], name: &str, conversation: Vec<ReplayEvent
     let expected: Vec<(String, String, Vec<u8>)> = conversation.iter().map(|e| seen(e.request())).collect();
     let client = StaticReplayClient::new(conversation);
     let mut reports = run(&event(name), SharedHttpClient::new(client.clone()), settings);
+    client.actual_requests().for_each(on_the_list);
     let actual: Vec<_> = client.actual_requests().map(seen).collect();
     for (nth, (wanted, got)) in expected.iter().zip(&actual).enumerate() {
         assert_eq!((&wanted.0, &wanted.1), (&got.0, &got.1), "request {nth}");
@@ -199,6 +201,11 @@ fn check_on(settings: &[(&str, &str)], name: &str, conversation: Vec<ReplayEvent
 fn body(bytes: &[u8]) -> Value {
     let text = || json!(String::from_utf8_lossy(bytes));
     serde_json::from_slice(bytes).unwrap_or_else(|_| text())
+}
+
+fn on_the_list(request: &aws_sdk_ssm::config::http::HttpRequest) {
+    let (method, uri, body) = seen(request);
+    assert_on_the_list(&Request::read(&method, &uri, |name| request.headers().get(name), &body));
 }
 
 fn seen(request: &aws_sdk_ssm::config::http::HttpRequest) -> (String, String, Vec<u8>) {
@@ -449,11 +456,13 @@ fn a_promotion_asks_for_history_and_data_and_then_records_and_pins() {
         {"op": "replace", "path": "/*/*/throttling/rateLimit", "value": "0"},
         {"op": "replace", "path": "/*/*/throttling/burstLimit", "value": "0"},
     ]});
+    let mut since_seven = stage(&bad());
+    since_seven["lastUpdatedDate"] = json!(1_795_158_000);
     let conversation = vec![
         exchange("POST", SSM, by_path, 200, kept),
         cloudwatch("DescribeAlarms", quiet),
         exchange("POST", SSM, json!({"Names": ["/apigw-rollback/sweep"]}).to_string(), 200, none.clone()),
-        exchange("GET", stages, "", 200, json!({"item": [stage(&bad())]}).to_string()),
+        exchange("GET", stages, "", 200, json!({"item": [since_seven]}).to_string()),
         cloudwatch("DescribeAlarmHistory", history),
         cloudwatch("GetMetricData", samples),
         get_stage(&bad()),

@@ -1,19 +1,23 @@
 //! The in-memory twin of the port: API Gateway, Parameter Store and CloudWatch as far as the engine
 //! sees them. Any call can be made to fail, before or after its effect, and the world can change in between.
 
+mod air;
 mod cloud;
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use apigw_rollback::alarm::{Alarm, Metric, Origin, State, Watches, time};
 use apigw_rollback::cloud::{AlarmNow, Api, CloudError, Failure, LiveAlias, LiveMapping, LiveStage, Notice};
+use apigw_rollback::observe::usable;
 use apigw_rollback::parts::{AliasRef, MappingRef};
 use apigw_rollback::records::{Names, Record, SCHEMA, print};
 use apigw_rollback::release::{Protocol, Release, StageRef};
 use chrono::{DateTime, TimeDelta, Utc};
+
+pub(crate) use air::{Air, Clock, Gate, Sky, Way};
 
 pub(crate) const API: &str = "a1b2c3d4e5";
 pub(crate) const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:apigw-rollback-alarms";
@@ -50,6 +54,8 @@ pub(crate) struct Facts {
     pub(crate) alarms: Vec<AlarmNow>,
     /// The states that alarms left or reached, with the time.
     pub(crate) transitions: Vec<(String, DateTime<Utc>, State)>,
+    /// When an alarm's actions were switched on or off.
+    pub(crate) switched: Vec<(String, DateTime<Utc>, bool)>,
     /// How many samples any metric has had.
     pub(crate) samples: f64,
     /// Whether API Gateway refuses to remove a canary, or to switch AutoDeploy off, and to set another deployment
@@ -75,13 +81,48 @@ pub(crate) struct Facts {
     pub(crate) hook_takes: Duration,
     /// Whether the call that is going on reaches AWS twice.
     pub(crate) twice: bool,
-    /// The changes of stages that changed what they serve, from and to.
-    pub(crate) changes: Vec<(StageRef, Release, Release)>,
+    /// Who makes the call that is going on.
+    pub(crate) caller: String,
+    /// Every change of a stage, by a run or by other hands.
+    pub(crate) changes: Vec<Change>,
+    /// Every release that was recorded as known-good: when, by whom, and the value.
+    pub(crate) records: Vec<(DateTime<Utc>, String, String)>,
+    /// Everything that was written to Parameter Store.
+    pub(crate) writes: Vec<Write>,
+    /// The minutes in which there was traffic, where somebody counts.
+    pub(crate) traffic: Option<Vec<DateTime<Utc>>>,
 }
 
-/// The world, and what was asked of it.
+/// One write to Parameter Store.
+#[derive(Clone, Debug)]
+pub(crate) struct Write {
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) name: String,
+    pub(crate) value: String,
+    /// Whether it is the parameter's first version.
+    pub(crate) first: bool,
+}
+
+/// One change of what a stage serves.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) at: DateTime<Utc>,
+    /// The run, or `others`.
+    pub(crate) by: String,
+    pub(crate) stage: StageRef,
+    pub(crate) from: Release,
+    pub(crate) to: Release,
+    /// Whether the release it led to was on record as known-good at that moment.
+    pub(crate) recorded: bool,
+}
+
+/// The world, and what one hand asked of it.
 pub(crate) struct World {
-    facts: Mutex<Facts>,
+    facts: Arc<Mutex<Facts>>,
+    /// Whose hand it is.
+    hand: Mutex<String>,
+    /// What calls go through on their way.
+    air: Air,
     calls: Mutex<Vec<String>>,
     /// When each call began, since the world began.
     began: Mutex<Vec<(&'static str, tokio::time::Instant)>>,
@@ -90,8 +131,12 @@ pub(crate) struct World {
     strikes: Mutex<Vec<(usize, Fault)>>,
     /// Whether the run that is going on has died: none of its calls has an effect any more.
     dead: AtomicBool,
-    /// The world as it was at first.
-    origin: Facts,
+    /// The world as it was at first, or some time ago: what a stale answer shows.
+    past: Arc<Mutex<Facts>>,
+}
+
+pub(crate) fn at(text: &str) -> DateTime<Utc> {
+    time(text).unwrap()
 }
 
 pub(crate) fn prod() -> StageRef {
@@ -194,6 +239,7 @@ impl Facts {
                 alarm("orders-prod-latency", State::Alarm, &dimensions),
             ],
             transitions: vec![],
+            switched: vec![],
             samples: 1.0,
             goes_alone: false,
             stage_shows: None,
@@ -207,8 +253,41 @@ impl Facts {
             told: vec![],
             hook_takes: Duration::ZERO,
             twice: false,
+            caller: String::new(),
             changes: vec![],
+            records: vec![],
+            writes: vec![],
+            traffic: None,
         }
+    }
+
+    /// What a parameter held at that moment, as far as it was written by a run.
+    pub(crate) fn written(&self, name: &str, before: DateTime<Utc>) -> Option<&Write> {
+        self.writes.iter().rfind(|write| write.name == name && write.at < before)
+    }
+
+    /// How many samples the stage's metrics had in that time.
+    pub(crate) fn samples_between(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> f64 {
+        let Some(traffic) = &self.traffic else { return self.samples };
+        let minutes = traffic.iter().filter(|at| from <= **at && **at <= to).count();
+        f64::from(u32::try_from(minutes).unwrap())
+    }
+
+    /// The recorded releases of a stage, every version that can be read.
+    pub(crate) fn recorded(&self, stage: &StageRef) -> Vec<Record> {
+        let versions = self.parameters.get(&Names::under("/apigw-rollback").known_good(stage));
+        let usable = |value: &String| usable(value, stage, "eu-west-1").ok();
+        versions.into_iter().flatten().filter_map(usable).collect()
+    }
+
+    /// Changes what a stage serves, and remembers it.
+    pub(crate) fn serve(&mut self, stage: &StageRef, live: LiveStage) {
+        let to = live.release.clone();
+        let recorded = self.recorded(stage).iter().any(|record| record.release.in_stage() == to);
+        let before = self.stages.insert(stage.clone(), live);
+        let from = before.map(|before| before.release).unwrap_or_default();
+        let (at, by, stage) = (self.now, self.caller.clone(), stage.clone());
+        self.changes.push(Change { at, by, stage, from, to, recorded });
     }
 
     pub(crate) fn stage(&mut self) -> &mut LiveStage {
@@ -223,14 +302,51 @@ impl Facts {
 impl World {
     pub(crate) fn new(facts: Facts) -> Self {
         Self {
-            origin: facts.clone(),
-            facts: Mutex::new(facts),
+            past: Arc::new(Mutex::new(facts.clone())),
+            facts: Arc::new(Mutex::new(facts)),
+            hand: Mutex::new("run".to_owned()),
+            air: Air::Still,
             calls: Mutex::default(),
             began: Mutex::default(),
             faults: Mutex::default(),
             strikes: Mutex::default(),
             dead: AtomicBool::new(false),
         }
+    }
+
+    /// The same world for another run, whose calls go through this air.
+    pub(crate) fn hand(&self, hand: String, air: Air) -> Self {
+        Self {
+            facts: Arc::clone(&self.facts),
+            past: Arc::clone(&self.past),
+            hand: Mutex::new(hand),
+            air,
+            calls: Mutex::default(),
+            began: Mutex::default(),
+            faults: Mutex::default(),
+            strikes: Mutex::default(),
+            dead: AtomicBool::new(false),
+        }
+    }
+
+    /// The name under which the world sees the calls of this hand.
+    pub(crate) fn whose(&self) -> String {
+        self.hand.lock().unwrap().clone()
+    }
+
+    /// From now on the calls are another run's.
+    pub(crate) fn pass_to(&self, hand: &str) {
+        hand.clone_into(&mut self.hand.lock().unwrap());
+    }
+
+    /// What the world is now is what a stale answer shows from now on.
+    pub(crate) fn remember(&self) {
+        let now = self.facts();
+        *self.past.lock().unwrap() = now;
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.facts.lock().unwrap().now
     }
 
     /// Makes these calls of the next run meet faults.
@@ -246,6 +362,11 @@ impl World {
 
     pub(crate) fn facts(&self) -> Facts {
         self.facts.lock().unwrap().clone()
+    }
+
+    /// Looks at the world as it is now.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Facts) -> T) -> T {
+        look(&self.facts.lock().unwrap())
     }
 
     /// Changes the world by other hands.
@@ -277,9 +398,11 @@ impl World {
         subject: impl std::fmt::Display,
         effect: impl FnOnce(&mut Facts) -> Result<T, CloudError>,
     ) -> Result<T, CloudError> {
-        tokio::task::yield_now().await;
+        let Way { fault, back, .. } = self.air.way_there(operation).await;
         self.began.lock().unwrap().push((operation, tokio::time::Instant::now()));
-        match self.call_now(operation, subject, effect) {
+        let answer = self.call_now(operation, subject, fault, effect);
+        air::wait(back).await;
+        match answer {
             Some(answer) => answer,
             // Whoever is dead gets no answer; the harness lets go of the run.
             None => std::future::pending().await,
@@ -290,22 +413,28 @@ impl World {
         &self,
         operation: &'static str,
         subject: impl std::fmt::Display,
+        met: Option<Fault>,
         effect: impl FnOnce(&mut Facts) -> Result<T, CloudError>,
     ) -> Option<Result<T, CloudError>> {
         if self.dead.load(Ordering::Relaxed) {
             return None;
         }
-        let faults = self.faults_of(operation, subject);
+        let mut faults = self.faults_of(operation, subject);
+        faults.extend(met);
         let dies = |fault: &Fault| matches!(fault, Fault::DieBefore | Fault::DieAfter);
         self.dead.store(faults.iter().any(dies), Ordering::Relaxed);
         let mut facts = self.facts.lock().unwrap();
+        facts.caller = self.whose();
+        if let Some(now) = self.air.clock() {
+            facts.now = now;
+        }
         for fault in &faults {
             match fault {
                 Fault::World(change) => change(&mut facts),
                 Fault::Before(error) => return Some(Err(CloudError { operation, ..error.clone() })),
                 Fault::DieBefore => return None,
-                Fault::Stale if operation.starts_with("Get") => {
-                    return Some(effect(&mut self.origin.clone()));
+                Fault::Stale if operation.starts_with("Get") || operation == "DescribeAlarms" => {
+                    return Some(effect(&mut self.past.lock().unwrap().clone()));
                 }
                 Fault::Twice => facts.twice = true,
                 Fault::After(_) | Fault::DieAfter | Fault::Stale => {}

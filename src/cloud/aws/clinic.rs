@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_config::SdkConfig;
-use aws_sdk_iam::types::{EvaluationResult, PolicyEvaluationDecisionType};
+use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, EvaluationResult, PolicyEvaluationDecisionType};
 
+use super::telling::SOURCE;
 use super::{Aws, found};
 use crate::cloud::CloudError;
 use crate::cloud::clinic::{Clinic, FunctionNow, Subscription, Want};
@@ -72,6 +73,7 @@ impl Clinic for AwsClinic {
                 .policy_source_arn(role)
                 .set_action_names(Some(actions.iter().map(|action| (*action).to_owned()).collect()))
                 .set_resource_arns(Some(resources.iter().map(|arn| (*arn).to_owned()).collect()))
+                .set_context_entries(Some(circumstances(&resources)))
                 .into_paginator()
                 .items()
                 .send();
@@ -84,6 +86,17 @@ impl Clinic for AwsClinic {
         let is_refused = |want: &&Want| !allowed.contains(&(want.action.to_owned(), want.resource.clone()));
         Ok(wants.iter().filter(is_refused).cloned().collect())
     }
+}
+
+/// What the function's calls come with. Without it a statement that asks for it counts as one that does not fit.
+fn circumstances(resources: &BTreeSet<&str>) -> Vec<ContextEntry> {
+    let region = resources.iter().filter_map(|arn| arn.split(':').nth(3)).find(|region| !region.is_empty());
+    let known = [("aws:RequestedRegion", region), ("events:source", Some(SOURCE))];
+    let entry = |(key, value): (&str, Option<&str>)| {
+        let entry = ContextEntry::builder().context_key_name(key).context_key_values(value?);
+        Some(entry.context_key_type(ContextKeyTypeEnum::String).build())
+    };
+    known.into_iter().filter_map(entry).collect()
 }
 
 /// What one result allows. IAM told one result for each action and resource before, and tells one for each action

@@ -14,7 +14,7 @@ use super::Aws;
 use crate::cloud::{CloudError, Failure, Notice};
 
 /// Who events come from.
-const SOURCE: &str = "apigw-rollback";
+pub(super) const SOURCE: &str = "apigw-rollback";
 
 impl Aws {
     pub(super) async fn send_notice(&self, topic: &str, notice: &Notice) -> Result<(), CloudError> {

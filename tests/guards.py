@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Takes each guard out of the engine, one at a time, and sees that the simulation notices.
+
+A simulation that passes proves nothing unless it fails where it should. For each entry of GUARDS the sources are copied,
+the guard is taken out by hand as it says there, and the simulation must find a seed that breaks an invariant.
+
+    guards.py [NAME ...]        all of them if none is named
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COPY = ROOT / "target" / "guards"
+SEEDS = "10000"
+
+# The guard, its file, what stands there, and what stands there without it.
+GUARDS = [
+    ("an alarm that is not in ALARM any more does nothing", "src/decide.rs",
+     "if now.alarm.state != State::Alarm {", "if false {"),
+    ("an alarm whose actions are off does nothing", "src/decide.rs",
+     "if !now.actions_enabled {", "if false {"),
+    ("an operator's hold is kept", "src/decide/guard.rs",
+     "Some(hold) if hold.until > now =>", "Some(hold) if hold.until > now && hold.schema > 1 =>"),
+    ("a hold ends when it says", "src/decide/guard.rs",
+     "Some(hold) if hold.until > now =>", "Some(hold) if hold.until > now || hold.schema == 1 =>"),
+    ("an event does not undo what came after its alarm", "src/decide/guard.rs",
+     "if changed_at <= alarm_at || judged {", "if changed_at > DateTime::UNIX_EPOCH || judged {"),
+    ("the sweep waits for a full evaluation", "src/decide/guard.rs",
+     "let judged = swept && now > changed_at + alarm.window + CLOCK_SKEW;", "let judged = swept && now > alarm_at;"),
+    ("the sweep judges what came after the alarm at all", "src/decide/guard.rs",
+     "let judged = swept && now >", "let judged = !swept && now >"),
+    ("a release that is live for long is left alone", "src/decide/guard.rs",
+     "if now - live_since > window =>", "if now - live_since > window * 1000 =>"),
+    ("there is a cooldown", "src/decide/guard.rs",
+     "&& now - last < terms.cooldown", "&& now - last < TimeDelta::zero()"),
+    ("there is a daily maximum", "src/decide/guard.rs",
+     "if today >= usize::try_from(terms.max_rollbacks)", "if today >= 1000 + usize::try_from(terms.max_rollbacks)"),
+    ("what cannot be reversed is not", "src/decide.rs",
+     "&& candidate.is_some_and(|candidate| candidate.irreversible)", "&& candidate.is_some_and(|candidate| candidate.schema > 1)"),
+    ("observe mode only looks", "src/decide.rs",
+     "if terms.mode == Mode::Observe {", "if terms.mode == Mode::Observe && terms.max_rollbacks > 1000 {"),
+    ("the known-good release is not put back onto itself", "src/decide.rs",
+     "if live.release == to {", "if live.release == to && version < 0 {"),
+    ("a plan leads to the record, or the second look refuses it", "src/decide.rs",
+     "let plan = way(observed, live, to, version, terms);",
+     "let to = Release { variables: std::collections::BTreeMap::new(), ..to }; let plan = way(observed, live, to, version, terms);"),
+    ("an old event does nothing", "src/triage.rs",
+     "bounds.now - at <= max_age", "bounds.now - at <= max_age * 1000"),
+    ("another account's alarm does nothing", "src/triage.rs",
+     "let origin = alarm.origin();", "if bounds.home.account.is_some() { return Ok(()); } let origin = alarm.origin();"),
+    ("a release bakes", "src/promote.rs",
+     "if !by_person && now < ends {", "if !by_person && now < ends - terms.bake {"),
+    ("what was away bakes anew", "src/records.rs",
+     "changed_at.max(self.first_seen)", "changed_at.min(self.first_seen)"),
+    ("an alarm meanwhile is no proof", "src/promote.rs",
+     "if let Some(alarm) = &evidence.fired {", "if let Some(alarm) = evidence.fired.as_ref().filter(|alarm| alarm.is_empty()) {"),
+    ("no traffic is no proof", "src/promote.rs",
+     "samples.is_none_or(|samples| samples <= 0.0)", "samples.is_none_or(|samples| samples < 0.0)"),
+    ("what was taken off is not promoted", "src/promote.rs",
+     "if on_record.rollbacks.quarantines(&candidate.release) {", "if on_record.rollbacks.past.len() > 1000 {"),
+    ("the sweep takes off what events missed", "src/tend.rs",
+     ".filter(|guard| guard.alarm.state == State::Alarm);\n    if let", ".filter(|guard| guard.alarm.name.is_empty());\n    if let"),
+    ("an alarm that is switched off hides no other", "src/tend.rs",
+     "alarmed.min_by_key(|guard| !guard.actions_enabled)", "alarmed.max_by_key(|guard| !guard.actions_enabled)"),
+    ("the known-good deployment is pinned", "src/tend.rs",
+     "if holds || !run.config.pin {", "if holds || run.config.pin {"),
+    ("a claim is one run's alone", "src/incident.rs",
+     "if before == *incident {", "if before.stage == incident.stage {"),
+    ("people are told once", "src/tell.rs",
+     "&json!(ours).to_string(), Write::Create)", "&json!(ours).to_string(), Write::Overwrite)"),
+    ("what a dead run could not say is said by the sweep", "src/tend.rs",
+     "tended.reports.extend(see_incidents(run, facts, &live).await);", ""),
+]
+
+
+def copied() -> None:
+    """A fresh copy of the sources; what is built stays in the one target folder."""
+    if COPY.exists():
+        shutil.rmtree(COPY)
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    ).stdout
+    for name in listed.splitlines():
+        if (ROOT / name).is_file():
+            (COPY / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, COPY / name)
+
+
+def simulated() -> tuple[str, str]:
+    """What the simulation of the copy says: `caught`, `missed` or `broken`, and the first line of it."""
+    environment = {**os.environ, "SEEDS": SEEDS, "CARGO_TARGET_DIR": str(ROOT / "target"), "RUST_BACKTRACE": "0"}
+    done = subprocess.run(
+        ["cargo", "test", "--locked", "--quiet", "--test", "it", "--", "simulation::ten"],
+        cwd=COPY, env=environment, capture_output=True, text=True,
+    )
+    if done.returncode == 0:
+        return "missed", ""
+    seed = re.search(r"^SEED=(\d+) .*?# (.*)$", done.stdout, re.MULTILINE)
+    if seed is None:
+        return "broken", (done.stderr or done.stdout)[-2000:]
+    return "caught", f"seed {seed[1]}: {seed[2][:160]}"
+
+
+def main() -> int:
+    wanted = sys.argv[1:]
+    guards = [guard for guard in GUARDS if not wanted or guard[0] in wanted]
+    if wanted and len(guards) != len(wanted):
+        print("error: no such guard; the names are the first words of each entry in GUARDS", file=sys.stderr)
+        return 2
+    copied()
+    failed = []
+    for number, (name, file, there, without) in enumerate(guards, 1):
+        path = COPY / file
+        text = path.read_text()
+        if text.count(there) != 1:
+            print(f"error: {file} has `{there}` {text.count(there)} times; mend the entry `{name}`", file=sys.stderr)
+            return 2
+        began = time.monotonic()
+        path.write_text(text.replace(there, without))
+        try:
+            verdict, why = simulated()
+        finally:
+            path.write_text(text)
+        print(f"{number:2}/{len(guards)} {verdict}: {name} ({time.monotonic() - began:.0f} s) {why}", flush=True)
+        if verdict != "caught":
+            failed.append(name)
+    shutil.rmtree(COPY)
+    if failed:
+        print(f"error: the simulation does not notice when these are taken out: {'; '.join(failed)}", file=sys.stderr)
+        return 1
+    print(f"each of {len(guards)} guards is missed when it is taken out")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

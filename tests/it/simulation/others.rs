@@ -1,0 +1,399 @@
+//! Everybody but the function: deployers, a person at the console, operators, users, the backend, CloudWatch and SNS.
+
+use std::collections::BTreeMap;
+
+use apigw_rollback::alarm::State;
+use apigw_rollback::cloud::LiveStage;
+use apigw_rollback::records::{Incident, Names, parse, print};
+use apigw_rollback::release::{Canary, Release, StageRef};
+use chrono::{DateTime, TimeDelta, Utc};
+use fastrand::Rng;
+use serde_json::{Value, json};
+
+use super::life::{BUSY, Event, Happening, Life, START};
+use crate::invariants::Signal;
+use crate::world::{API, Facts, alarm, at, live, prod, record, release};
+
+/// What somebody does.
+#[derive(Clone, Debug)]
+pub(crate) enum Deed {
+    /// A new release goes live, by whatever way this seed's deployer goes.
+    Deploy,
+    /// The deployer removes a deployment that nothing seems to need any more, as CloudFormation does.
+    Remove(String),
+    /// A canary ends: it is promoted, or taken off.
+    EndCanary,
+    /// A person edits the stage by hand: an older deployment, or a variable.
+    Edit,
+    /// A person commands something.
+    Command(&'static str),
+    /// Somebody switches an alarm's actions off or on.
+    Actions(bool),
+}
+
+/// How releases come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Deployer {
+    /// Makes a deployment, points the stage at it, removes the old one.
+    CloudFormation,
+    /// Leaves old deployments, and announces what it deploys.
+    Pipeline,
+    /// Canary first.
+    Canary,
+}
+
+/// Everybody but the function, and what is true about the releases.
+pub(crate) struct Others {
+    pub(crate) settings: Vec<(&'static str, &'static str)>,
+    /// How many runs Lambda lets run at the same time.
+    pub(crate) at_once: usize,
+    deployer: Deployer,
+    /// How many deployments there were so far.
+    deployed: usize,
+    deploys: Vec<TimeDelta>,
+    /// Since when a deployment fails, as users see it.
+    bad: BTreeMap<String, DateTime<Utc>>,
+    /// Whether its failures are slow answers too.
+    slow: bool,
+    /// When the backend is down, whatever the release.
+    outage: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    /// When nobody uses the API.
+    silence: Option<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+/// What a minute of traffic shows.
+pub(crate) struct Judged {
+    now: DateTime<Utc>,
+    traffic: bool,
+    states: Vec<(String, State)>,
+}
+
+pub(crate) fn dev() -> StageRef {
+    StageRef::rest(API, "dev")
+}
+
+impl Others {
+    /// A seed's characters, and the world as they find it.
+    pub(crate) fn new(rng: &mut Rng) -> (Self, Facts) {
+        let start = at(START);
+        let mut settings = vec![
+            ("BAKE_SECONDS", "600"),
+            ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people"),
+        ];
+        let mut sometimes = |one_in: usize, rng: &mut Rng, setting| {
+            if rng.usize(..one_in) == 0 {
+                settings.push(setting);
+            }
+        };
+        sometimes(2, rng, ("COOLDOWN_SECONDS", "0"));
+        sometimes(4, rng, ("ROLLBACK_WINDOW_SECONDS", "1200"));
+        sometimes(8, rng, ("MAX_ROLLBACKS_A_DAY", "1"));
+        sometimes(16, rng, ("MODE", "observe"));
+        sometimes(8, rng, ("PIN", "off"));
+        let moment = |rng: &mut Rng| start + TimeDelta::seconds(rng.i64(0..BUSY.num_seconds()));
+        let spell = |one_in: usize, rng: &mut Rng| {
+            let from = moment(rng);
+            (rng.usize(..one_in) == 0).then(|| (from, from + TimeDelta::seconds(rng.i64(120..1500))))
+        };
+        let (outage, silence) = (spell(8, rng), spell(6, rng));
+        let deployer = [Deployer::CloudFormation, Deployer::Pipeline, Deployer::Canary][rng.usize(..3)];
+        let deploys = (0..rng.usize(1..5)).map(|_| TimeDelta::seconds(rng.i64(0..BUSY.num_seconds() - 300)));
+        let deploys = deploys.collect();
+        let (at_once, slow) = (rng.usize(2..4), rng.bool());
+        let others = Self {
+            settings,
+            at_once,
+            deployer,
+            deployed: 1,
+            deploys,
+            bad: BTreeMap::new(),
+            slow,
+            outage,
+            silence,
+        };
+        (others, Self::world(rng))
+    }
+
+    fn world(rng: &mut Rng) -> Facts {
+        let mut facts = Facts::bad_release();
+        facts.now = at(START);
+        facts.traffic = Some(vec![]);
+        facts.deployments = vec![(API.to_owned(), "d1".to_owned())];
+        *facts.stage() = live(release("d1", &[("release", "1")]), "2026-11-20T07:00:00Z");
+        facts.stages.insert(dev(), live(release("d1", &[]), "2026-11-20T07:00:00Z"));
+        // Most stages have a record already.
+        if rng.usize(..4) == 0 {
+            facts.parameters.clear();
+        } else {
+            let known = print(&record(release("d1", &[("release", "1")]))).unwrap();
+            facts.known_good(&known);
+        }
+        facts.alarms.push(alarm("orders-dev-5xx", State::Ok, &[("ApiName", "orders-api"), ("Stage", "dev")]));
+        for now in &mut facts.alarms {
+            now.alarm.state = State::Ok;
+            now.alarm.changed_at = Some(at("2026-11-20T06:00:00Z"));
+        }
+        facts
+    }
+
+    /// What is done when, in time since the start.
+    pub(crate) fn agenda(&self, rng: &mut Rng) -> Vec<(TimeDelta, Deed)> {
+        let moment = |rng: &mut Rng| TimeDelta::seconds(rng.i64(0..BUSY.num_seconds()));
+        let mut agenda: Vec<_> = self.deploys.iter().map(|at| (*at, Deed::Deploy)).collect();
+        let mut sometimes = |one_in: usize, deed, rng: &mut Rng| {
+            if rng.usize(..one_in) == 0 {
+                agenda.push((moment(rng), deed));
+            }
+        };
+        sometimes(5, Deed::Edit, rng);
+        sometimes(4, Deed::Command("hold"), rng);
+        sometimes(6, Deed::Command("release-hold"), rng);
+        sometimes(8, Deed::Command("rollback"), rng);
+        sometimes(12, Deed::Command("record"), rng);
+        sometimes(8, Deed::Command("lift"), rng);
+        sometimes(10, Deed::Command("announce"), rng);
+        sometimes(16, Deed::Actions(false), rng);
+        sometimes(16, Deed::Actions(true), rng);
+        agenda
+    }
+
+    /// What CloudWatch makes of a minute of traffic.
+    pub(crate) fn judge(&self, now: DateTime<Utc>, facts: &Facts) -> Judged {
+        let during = |spell: Option<(DateTime<Utc>, DateTime<Utc>)>| {
+            spell.is_some_and(|(from, to)| from <= now && now < to)
+        };
+        let traffic = !during(self.silence);
+        let is_bad = |deployment: &String| self.bad.get(deployment).is_some_and(|since| *since <= now);
+        let stage = &facts.stages[&prod()].release;
+        let canary = stage.canary.as_ref().and_then(|canary| canary.deployment.as_ref());
+        let broken = stage.variables.get("release").is_some_and(|value| value == "broken");
+        let fails = traffic && (is_bad(&stage.deployment) || canary.is_some_and(is_bad) || broken);
+        let down = traffic && during(self.outage);
+        let shown = |fails: bool| if fails { State::Alarm } else { State::Ok };
+        let states = vec![
+            ("orders-prod-5xx".to_owned(), shown(fails || down)),
+            ("orders-prod-latency".to_owned(), shown(fails && self.slow)),
+            // Somebody tries things out there.
+            ("orders-dev-5xx".to_owned(), shown(now.timestamp() / 60 % 17 < 3)),
+        ];
+        Judged { now, traffic, states }
+    }
+}
+
+/// What SNS makes of an alarm's change: when which event reaches Lambda.
+pub(crate) fn deliveries(rng: &mut Rng, calm: bool, facts: &Facts, alarm: &str) -> Vec<(TimeDelta, Event)> {
+    let Some(now) = facts.alarms.iter().find(|now| now.alarm.name == alarm) else { return vec![] };
+    if !now.actions_enabled {
+        return vec![];
+    }
+    let stage = if alarm.contains("dev") { "dev" } else { "prod" };
+    let message = |arn: &str| {
+        json!({
+            "AlarmName": alarm, "AlarmArn": arn, "NewStateValue": now.alarm.state,
+            "StateChangeTime": now.alarm.changed_at, "NewStateReason": "Threshold Crossed",
+            "Trigger": {"Namespace": "AWS/ApiGateway", "MetricName": "5XXError", "Dimensions":
+                [{"name": "ApiName", "value": "orders-api"}, {"name": "Stage", "value": stage}]},
+        })
+    };
+    let event = |arn: &str, ours| Event {
+        text: json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": message(arn).to_string()}}]})
+            .to_string(),
+        signal: Signal::Alarm { name: alarm.to_owned(), fired: now.alarm.changed_at, ours },
+    };
+    let arn = now.alarm.arn.clone().unwrap_or_default();
+    let soon = |rng: &mut Rng| TimeDelta::milliseconds(rng.i64(40..600));
+    if calm {
+        return vec![(soon(rng), event(&arn, stage == "prod"))];
+    }
+    let mut deliveries = Vec::new();
+    for _ in 0..[0, 1, 1, 1, 1, 1, 1, 2, 2, 3][rng.usize(..10)] {
+        let delay = match rng.usize(..20) {
+            0 => TimeDelta::seconds(rng.i64(1200..2400)),
+            1..4 => TimeDelta::seconds(rng.i64(30..600)),
+            _ => soon(rng),
+        };
+        deliveries.push((delay, event(&arn, stage == "prod")));
+    }
+    if rng.usize(..10) == 0 {
+        let elsewhere = arn.replace("eu-west-1", "us-east-1").replace("123456789012", "210987654321");
+        deliveries.push((soon(rng), event(&elsewhere, false)));
+    }
+    deliveries
+}
+
+impl Judged {
+    /// Puts it into CloudWatch; returns the alarms that changed.
+    pub(crate) fn apply(self, facts: &mut Facts) -> Vec<(String, State)> {
+        if self.traffic {
+            facts.traffic.get_or_insert_default().push(self.now);
+        }
+        let mut changed = Vec::new();
+        for (name, state) in self.states {
+            let Some(now) = facts.alarms.iter_mut().find(|now| now.alarm.name == name) else { continue };
+            if now.alarm.state == state {
+                continue;
+            }
+            facts.transitions.push((name.clone(), self.now, now.alarm.state));
+            facts.transitions.push((name.clone(), self.now, state));
+            (now.alarm.state, now.alarm.changed_at) = (state, Some(self.now));
+            changed.push((name, state));
+        }
+        changed
+    }
+}
+
+/// Somebody does something.
+pub(crate) fn happen(life: &mut Life, deed: Deed) {
+    if life.now() >= life.clock.at + BUSY && !matches!(deed, Deed::Remove(_)) {
+        return;
+    }
+    match deed {
+        Deed::Deploy => deploy(life),
+        Deed::Remove(deployment) => remove(life, &deployment),
+        Deed::EndCanary => end_canary(life),
+        Deed::Edit => edit(life),
+        Deed::Command(verb) => command(life, verb),
+        Deed::Actions(on) => {
+            life.say(|| format!("somebody switches an alarm's actions {}", if on { "on" } else { "off" }));
+            life.change(|facts| {
+                let now = facts.now;
+                let alarm = &mut facts.alarms[0];
+                if std::mem::replace(&mut alarm.actions_enabled, on) != on {
+                    facts.switched.push((alarm.alarm.name.clone(), now, on));
+                }
+            });
+        }
+    }
+}
+
+/// Puts a release on the stage, as a deployer does.
+fn put(facts: &mut Facts, release: Release) {
+    let live = LiveStage { release, updated_at: Some(facts.now), ..facts.stage().clone() };
+    facts.serve(&prod(), live);
+}
+
+fn deploy(life: &mut Life) {
+    life.others.deployed += 1;
+    let number = life.others.deployed;
+    let id = format!("d{number}");
+    let now = life.now();
+    // Some fail at once, some after a while, most never.
+    let bad = match life.rng.usize(..10) {
+        0..4 => Some(now),
+        4 => Some(now + TimeDelta::seconds(life.rng.i64(60..1200))),
+        _ => None,
+    };
+    life.say(|| format!("somebody deploys {id}, which fails since {bad:?}"));
+    life.others.bad.extend(bad.map(|since| (id.clone(), since)));
+    let deployer = life.others.deployer;
+    let canary = deployer == Deployer::Canary && life.rng.usize(..4) > 0;
+    let old = life.change(|facts| {
+        facts.deployments.push((API.to_owned(), id.clone()));
+        let served = facts.stage().release.clone();
+        let mut next = release(&id, &[("release", &number.to_string())]);
+        if canary {
+            let canary = Canary {
+                percent: "10.0".to_owned(),
+                deployment: Some(id.clone()),
+                overrides: BTreeMap::new(),
+            };
+            next = Release { canary: Some(canary), ..served.clone() };
+        }
+        put(facts, next);
+        served.deployment
+    });
+    match deployer {
+        Deployer::CloudFormation => {
+            let later = TimeDelta::seconds(life.rng.i64(5..90));
+            life.at(now + later, Happening::Other(Deed::Remove(old)));
+        }
+        Deployer::Pipeline => {
+            let irreversible = life.rng.usize(..6) == 0;
+            command_with(life, "announce", &json!({"label": id, "reversible": !irreversible}));
+        }
+        Deployer::Canary => {
+            let later = TimeDelta::seconds(life.rng.i64(60..900));
+            life.at(now + later, Happening::Other(Deed::EndCanary));
+        }
+    }
+}
+
+/// API Gateway removes no deployment that a stage points at.
+fn remove(life: &mut Life, deployment: &str) {
+    let gone = life.change(|facts| {
+        let serves = |release: &Release| {
+            let canary = release.canary.as_ref().and_then(|canary| canary.deployment.as_deref());
+            release.deployment == deployment || canary == Some(deployment)
+        };
+        let used = facts.stages.values().any(|live| serves(&live.release));
+        if !used {
+            facts.deployments.retain(|(_, id)| id != deployment);
+        }
+        !used
+    });
+    life.say(|| format!("the deployer removes {deployment}: {}", if gone { "gone" } else { "it is in use" }));
+}
+
+fn end_canary(life: &mut Life) {
+    let promote = life.rng.bool();
+    let ended = life.change(|facts| {
+        let release = facts.stage().release.clone();
+        let Some(canary) = release.canary.clone() else { return false };
+        let deployment = canary.deployment.filter(|_| promote).unwrap_or(release.deployment.clone());
+        put(facts, Release { canary: None, deployment, ..release });
+        true
+    });
+    life.say(|| format!("the deployer ends its canary (promoted: {promote}, there: {ended})"));
+}
+
+/// A person at the console.
+fn edit(life: &mut Life) {
+    let breaks = life.rng.usize(..3) == 0;
+    let back = life.rng.bool();
+    let to = life.change(|facts| {
+        let mut release = facts.stage().release.clone();
+        release.canary = None;
+        if breaks {
+            release.variables.insert("release".to_owned(), "broken".to_owned());
+        } else if back {
+            release.deployment = facts.deployments[0].1.clone();
+        } else {
+            release.variables.insert("flag".to_owned(), "on".to_owned());
+        }
+        put(facts, release.clone());
+        release
+    });
+    life.say(|| format!("a person edits the stage: {to}"));
+}
+
+fn command(life: &mut Life, verb: &'static str) {
+    let more = match verb {
+        "hold" => {
+            json!({"until": life.now() + TimeDelta::seconds(life.rng.i64(120..1200)), "reason": "night"})
+        }
+        "announce" => json!({"label": "by hand", "reversible": life.rng.bool()}),
+        "lift" => {
+            let Some(fingerprint) = taken_off(&life.world.facts()) else { return };
+            json!({"incident": fingerprint})
+        }
+        _ => json!({}),
+    };
+    command_with(life, verb, &more);
+}
+
+/// The last release that was taken off.
+fn taken_off(facts: &Facts) -> Option<String> {
+    let incidents = Names::under("/apigw-rollback").all_incidents(&prod());
+    let written = facts.writes.iter().rfind(|write| write.name.starts_with(&incidents))?;
+    parse::<Incident>(&written.value).ok().map(|incident| incident.bad.fingerprint())
+}
+
+fn command_with(life: &mut Life, verb: &str, more: &Value) {
+    let mut command = json!({"command": verb, "stage": {"api": API, "name": "prod"}, "who": "on call"});
+    for (field, value) in more.as_object().unwrap() {
+        command[field] = value.clone();
+    }
+    life.say(|| format!("somebody sends {command}"));
+    let event = Event { text: command.to_string(), signal: Signal::Person };
+    life.at(life.now(), Happening::Event(event, 1));
+}

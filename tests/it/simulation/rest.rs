@@ -1,0 +1,128 @@
+//! What must be true at the end of a life, when nothing has gone wrong for a while and nobody else has done anything:
+//! the stage is healed, or there is a reason in the world for leaving it alone.
+
+use apigw_rollback::alarm::State;
+use apigw_rollback::config::Mode;
+use apigw_rollback::records::{Candidate, Hold, Names, Rollbacks, parse};
+use apigw_rollback::release::StageRef;
+use chrono::TimeDelta;
+
+use super::life::Life;
+use crate::invariants::Signal;
+use crate::world::{Facts, prod};
+
+/// The judgement on the end of a life.
+pub(crate) fn is_at_rest(life: &Life, facts: &Facts) -> Result<(), String> {
+    is_healed(life, facts)?;
+    is_pinned(life, facts)?;
+    is_told(life, facts)?;
+    is_smooth(life)
+}
+
+fn newest<T: apigw_rollback::records::Stored>(facts: &Facts, name: &str) -> Option<T> {
+    parse(facts.parameters.get(name)?.last()?).ok()
+}
+
+/// If an alarm is still in ALARM, there is no way back, or somebody wanted it so.
+fn is_healed(life: &Life, facts: &Facts) -> Result<(), String> {
+    let stage = prod();
+    let alarmed = |now: &&apigw_rollback::cloud::AlarmNow| {
+        now.alarm.state == State::Alarm && now.actions_enabled && now.alarm.name.contains("prod")
+    };
+    let Some(alarm) = facts.alarms.iter().find(alarmed) else { return Ok(()) };
+    let since = alarm.alarm.changed_at.unwrap_or_default();
+    // Two sweeps, and what the second of them waits for.
+    if facts.now - since < TimeDelta::minutes(13) {
+        return Ok(());
+    }
+    excuse(life, facts, &stage).map(|_| ()).ok_or_else(|| {
+        format!(
+            "`{}` is in ALARM since {since}, and the stage serves {}",
+            alarm.alarm.name, facts.stages[&stage].release
+        )
+    })
+}
+
+/// Why a stage may be left as it is.
+fn excuse(life: &Life, facts: &Facts, stage: &StageRef) -> Option<&'static str> {
+    let names = Names::under("/apigw-rollback");
+    let (now, terms) = (&facts.stages[stage], &life.config.terms);
+    let rollbacks: Rollbacks = newest(facts, &names.rollbacks(stage)).unwrap_or_default();
+    let serves = |release: &apigw_rollback::release::Release| {
+        facts.deployments.contains(&(stage.api.clone(), release.deployment.clone()))
+    };
+    let recorded = facts.recorded(stage);
+    let live_since =
+        facts.changes.iter().rfind(|one| one.stage == *stage && one.from != one.to).map(|one| one.at);
+    let live_since = live_since.or(now.updated_at).unwrap_or_default();
+    let candidate: Option<Candidate> = newest(facts, &names.candidate(stage));
+    let automatic = rollbacks.past.iter().filter(|past| past.alarm.is_some()).count();
+    let reasons = [
+        (terms.mode == Mode::Observe, "it is to observe only"),
+        (
+            recorded.last().is_none_or(|record| record.release.in_stage() == now.release),
+            "it serves the record",
+        ),
+        (
+            !recorded.iter().any(|one| serves(&one.release) && !rollbacks.quarantines(&one.release)),
+            "no recorded release serves",
+        ),
+        (newest::<Hold>(facts, &names.hold(stage)).is_some_and(|hold| hold.until > facts.now), "it is held"),
+        (
+            candidate.is_some_and(|one| one.irreversible && one.release.in_stage() == now.release),
+            "it must not be gone back from",
+        ),
+        (terms.window.is_some_and(|window| facts.now - live_since > window), "it is live for long"),
+        (automatic >= usize::try_from(terms.max_rollbacks).unwrap(), "it was put back often enough"),
+    ];
+    reasons.into_iter().find(|(holds, _)| *holds).map(|(_, why)| why)
+}
+
+/// What is recorded last is pinned by a parked stage that answers nobody, so it cannot be removed.
+fn is_pinned(life: &Life, facts: &Facts) -> Result<(), String> {
+    let stage = prod();
+    let recorded = facts.recorded(&stage);
+    let Some(record) = recorded.last().filter(|record| record.pinned && life.config.pin) else {
+        return Ok(());
+    };
+    let deployment = &record.release.deployment;
+    if !facts.deployments.contains(&(stage.api.clone(), deployment.clone())) {
+        return Err(format!("the pinned deployment {deployment} is gone"));
+    }
+    match facts.stages.get(&stage.parked()) {
+        Some(parked) if parked.release.deployment == *deployment && parked.closed => Ok(()),
+        Some(parked) => Err(format!("the pin holds {} (closed: {})", parked.release, parked.closed)),
+        None => Err("there is no pin".to_owned()),
+    }
+}
+
+/// In fair weather, people hear of every rollback by an alarm exactly once.
+fn is_told(life: &Life, facts: &Facts) -> Result<(), String> {
+    let runs: Vec<_> =
+        life.seen.iter().filter(|run| run.signal != Signal::Person).map(|run| &run.hand).collect();
+    let changes = facts.changes.iter().filter(|one| !one.stage.is_parked() && one.from != one.to);
+    let done = changes.filter(|one| runs.contains(&&one.by)).count();
+    let by_people = facts.changes.iter().any(|one| {
+        life.seen.iter().any(|run| run.hand == one.by && run.signal == Signal::Person)
+            && !one.stage.is_parked()
+    });
+    let told = facts.told.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
+    let wrong = if by_people { told < done } else { told != done };
+    if life.calm && wrong {
+        return Err(format!("there were {done} rollbacks, and people were told of {told}"));
+    }
+    if told > facts.changes.iter().filter(|one| !one.stage.is_parked()).count() {
+        return Err(format!("people were told of {told} rollbacks, which is more than there were changes"));
+    }
+    Ok(())
+}
+
+/// In fair weather nothing fails, and nobody is called who is not needed.
+fn is_smooth(life: &Life) -> Result<(), String> {
+    let all = life.seen.iter().flat_map(|run| run.reports.iter().flatten().map(move |report| (run, report)));
+    let mut failed = all.filter(|(_, report)| report.outcome.is_failure());
+    match failed.next().filter(|_| life.calm) {
+        Some((run, report)) => Err(format!("{} failed in fair weather: {}", run.hand, report.message)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,164 @@
+//! The weather between the function and AWS: delays, lost answers, refusals, deaths, stale and repeated calls, and the
+//! one bucket of requests that API Gateway keeps for the whole account.
+
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use apigw_rollback::cloud::{CloudError, Failure};
+use chrono::{DateTime, Utc};
+use fastrand::Rng;
+use tokio::time::Instant;
+
+use crate::world::{Clock, Fault, Sky, Way, conflict, denied, error, lost};
+
+/// Weather from a seed.
+pub(crate) struct Weather {
+    clock: Clock,
+    rng: Mutex<Rng>,
+    /// Of a thousand calls, so many go wrong.
+    per_mille: AtomicU32,
+    bucket: Bucket,
+}
+
+impl Weather {
+    pub(crate) fn new(clock: Clock, rng: Rng, per_mille: u32) -> Self {
+        let per_mille = AtomicU32::new(per_mille);
+        Self { clock, rng: Mutex::new(rng), per_mille, bucket: Bucket::full(clock.began) }
+    }
+
+    /// Nothing goes wrong any more.
+    pub(crate) fn clears_up(&self) {
+        self.per_mille.store(0, Ordering::Relaxed);
+    }
+
+    /// Somebody else uses the account's requests up.
+    pub(crate) fn drain(&self) {
+        self.bucket.drain();
+    }
+
+    fn delay(&self) -> Duration {
+        Duration::from_millis(self.rng.lock().unwrap().u64(4..60))
+    }
+
+    fn fault(&self, operation: &'static str) -> Option<(Fault, Duration)> {
+        let mut rng = self.rng.lock().unwrap();
+        if rng.u32(..1000) >= self.per_mille.load(Ordering::Relaxed) {
+            return None;
+        }
+        let silence = Duration::from_secs(3);
+        let at_once = Duration::ZERO;
+        Some(match rng.u32(..100) {
+            0..15 if is_stage_write(operation) => (Fault::Before(conflict()), at_once),
+            0..20 => (Fault::Before(throttled()), at_once),
+            20..25 => (Fault::Before(denied()), at_once),
+            25..40 => (Fault::Before(lost()), silence),
+            40..60 => (Fault::After(lost()), silence),
+            60..68 => (Fault::DieBefore, at_once),
+            68..76 => (Fault::DieAfter, at_once),
+            76..88 => (Fault::Stale, at_once),
+            _ => (Fault::Twice, at_once),
+        })
+    }
+}
+
+impl Sky for Weather {
+    fn way<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Way> + Send + 'a>> {
+        Box::pin(async move {
+            let refused = is_api_gateway(operation) && !self.bucket.take(&self.rng).await;
+            let (fault, silence) = match self.fault(operation) {
+                _ if refused => (Some(Fault::Before(too_many())), Duration::ZERO),
+                Some((fault, silence)) => (Some(fault), silence),
+                None => (None, Duration::ZERO),
+            };
+            Way { there: self.delay(), fault, back: self.delay() + silence }
+        })
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+}
+
+fn throttled() -> CloudError {
+    error(Failure::Other, "ThrottlingException", "Rate exceeded")
+}
+
+fn too_many() -> CloudError {
+    error(Failure::Other, "TooManyRequestsException", "Too Many Requests")
+}
+
+fn is_stage_write(operation: &str) -> bool {
+    ["UpdateStage", "CreateStage"].contains(&operation)
+}
+
+/// Whether a call counts against API Gateway's limit, which is one for the whole account and region.
+pub(crate) fn is_api_gateway(operation: &str) -> bool {
+    let theirs = [
+        "GetStage",
+        "GetStages",
+        "UpdateStage",
+        "CreateStage",
+        "GetDeployment",
+        "GetRestApi",
+        "GetRestApis",
+        "GetApi",
+        "GetApis",
+        "GetBasePathMapping",
+        "GetApiMappings",
+        "UpdateBasePathMapping",
+        "UpdateApiMapping",
+        "GetAuthorizers",
+        "FlushStageCache",
+        "FlushStageAuthorizersCache",
+    ];
+    theirs.contains(&operation)
+}
+
+/// API Gateway's bucket: 10 requests a second, a burst of 40 (its quotas page), for everybody in the account.
+pub(crate) struct Bucket {
+    began: Instant,
+    /// Requests that were taken, in thousandths, at the time of the last take.
+    level: Mutex<(f64, Instant)>,
+    /// How many requests were turned away.
+    pub(crate) refused: AtomicUsize,
+}
+
+impl Bucket {
+    const BURST: f64 = 40.0;
+    const A_SECOND: f64 = 10.0;
+
+    pub(crate) fn full(began: Instant) -> Self {
+        Self { began, level: Mutex::new((Self::BURST, began)), refused: AtomicUsize::new(0) }
+    }
+
+    fn drain(&self) {
+        *self.level.lock().unwrap() = (0.0, Instant::now().max(self.began));
+    }
+
+    fn try_take(&self) -> bool {
+        let mut level = self.level.lock().unwrap();
+        let now = Instant::now();
+        let filled = level.0 + now.duration_since(level.1).as_secs_f64() * Self::A_SECOND;
+        let filled = filled.min(Self::BURST);
+        let taken = filled >= 1.0;
+        *level = (if taken { filled - 1.0 } else { filled }, now);
+        taken
+    }
+
+    /// Takes one request as the SDK does: ten attempts, from 50 ms to 2 s apart, with jitter. `false` where all are
+    /// turned away.
+    pub(crate) async fn take(&self, rng: &Mutex<Rng>) -> bool {
+        for attempt in 0..10 {
+            if self.try_take() {
+                return true;
+            }
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            let most = Duration::from_millis(50 << attempt).min(Duration::from_secs(2));
+            let jitter = rng.lock().unwrap().f64();
+            tokio::time::sleep(most.mul_f64(jitter)).await;
+        }
+        false
+    }
+}

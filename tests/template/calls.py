@@ -1,0 +1,132 @@
+"""What the function asks of AWS, as IAM names it: the requests that the tests of the port wrote down, and what AWS
+does in the function's name.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from stack import ACCOUNT, NAME, REGION, ROOT
+
+# IAM's names of calls that the path and the method stand for.
+LAMBDA = [
+    ("GET", r".*/functions/([^/]+)/aliases/[^/]+", "lambda:GetAlias"),
+    ("PUT", r".*/functions/([^/]+)/aliases/[^/]+", "lambda:UpdateAlias"),
+    ("GET", r".*/functions/([^/]+)/configuration", "lambda:GetFunctionConfiguration"),
+    ("POST", r".*/functions/([^/]+)/invocations", "lambda:InvokeFunction"),
+]
+CONTEXT = {"aws:RequestedRegion": REGION, "events:source": NAME}
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is asked for. IAM may see the resource in any of these forms, so each must be allowed."""
+
+    verb: str
+    operation: str
+    action: str
+    resources: tuple
+    context: tuple = tuple(CONTEXT.items())
+
+
+def arn(service, rest):
+    return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{rest}"
+
+
+def of_api_gateway(method, path):
+    path = path.removeprefix("/v2")
+    # Whether IAM sees the path as it was sent is not documented.
+    return f"apigateway:{method}", {f"arn:aws:apigateway:{REGION}::{form}" for form in (path, unquote(path))}
+
+
+def of_lambda(method, path):
+    for wanted, pattern, action in LAMBDA:
+        match = re.fullmatch(pattern, unquote(path))
+        if wanted == method and match:
+            name = match.group(1).removeprefix(arn("lambda", "function:"))
+            # A version is asked for by the function's name and a qualifier.
+            forms = {name, f"{name}:1"} if action == "lambda:GetFunctionConfiguration" else {name}
+            return action, {arn("lambda", f"function:{form}") for form in forms}
+    raise KeyError(f"{method} {path}: what IAM calls it is missing in calls.py")
+
+
+def of_request(request):
+    service, call, on = request["service"], request["call"], request["on"]
+    if service == "apigateway":
+        ((action, resources),) = (of_api_gateway(call, path) for path in on)
+    elif service == "lambda":
+        ((action, resources),) = (of_lambda(call, path) for path in on)
+    else:
+        where = {
+            "ssm": lambda name: arn("ssm", f"parameter{name.split(':')[0]}"),
+            "sns": lambda topic: topic,
+            "events": lambda bus: arn("events", f"event-bus/{bus}"),
+            "monitoring": None,
+            "codedeploy": None,
+        }[service]
+        action = f"{'cloudwatch' if service == 'monitoring' else service}:{call}"
+        resources = {where(one) for one in on} if on else {"*"}
+    return Call(request["verb"], operation(request["verb"], call, on), action, tuple(sorted(resources)))
+
+
+# The names of the calls whose requests do not tell them, by the verbs of the port.
+OPERATIONS = {
+    "stage": "GetStage",
+    "stages": "GetStages",
+    "change_stage": "UpdateStage",
+    "create_stage": "CreateStage",
+    "deployment": "GetDeployment",
+    "rest_api": "GetRestApi",
+    "v2_api": "GetApi",
+    "rest_apis": "GetRestApis",
+    "v2_apis": "GetApis",
+    "alias": "GetAlias",
+    "move_alias": "UpdateAlias",
+    "has_version": "GetFunctionConfiguration",
+    "caches_decisions": "GetAuthorizers",
+    "invoke": "Invoke",
+}
+
+
+def operation(verb, call, on):
+    if verb in ("mapping", "move_mapping"):
+        if "basepathmappings" in on[0]:
+            return "GetBasePathMapping" if verb == "mapping" else "UpdateBasePathMapping"
+        return "GetApiMappings" if verb == "mapping" else "UpdateApiMapping"
+    if verb == "flush":
+        return "FlushStageCache" if on[0].endswith("/data") else "FlushStageAuthorizersCache"
+    return OPERATIONS.get(verb, call)
+
+
+def recorded():
+    """The requests by what they are made on, and by what brings them about; and what the doctor asks IAM about."""
+    requests = json.loads((ROOT / "tests/template/requests.json").read_text())
+    doctor = {place: features.pop("doctor") for place, features in requests.items() if "doctor" in features}
+    return {
+        place: {feature: [of_request(one) for one in some] for feature, some in features.items()}
+        for place, features in requests.items()
+    }, {place: [(one["action"], one["on"]) for one in some] for place, some in doctor.items()}
+
+
+def _by_aws(action, resource, **context):
+    return Call("", "–", action, (resource,), tuple((CONTEXT | context).items()))
+
+
+LOG = f"log-group:/aws/lambda/{NAME}:log-stream:2026/11/20/x"
+KEY = arn("kms", "key/own")
+# What Lambda does with the function's role, and what SQS and SNS do for whoever sends.
+ALWAYS_BY_AWS = [
+    _by_aws("logs:CreateLogStream", arn("logs", LOG)),
+    _by_aws("logs:PutLogEvents", arn("logs", LOG)),
+    _by_aws("xray:PutTraceSegments", "*"),
+    _by_aws("xray:PutTelemetryRecords", "*"),
+    _by_aws("sqs:SendMessage", arn("sqs", f"{NAME}-DeadLetterQueue-X1")),
+]
+ENCRYPTING = {
+    service: [
+        _by_aws(action, KEY, **{"kms:ViaService": f"{service}.{REGION}.amazonaws.com"})
+        for action in ("kms:GenerateDataKey", "kms:Decrypt")
+    ]
+    for service in ("sqs", "sns")
+}

@@ -1,0 +1,160 @@
+"""Who may reach the stack's topics, queue, functions and key from outside: the named service for the named source."""
+
+import unittest
+
+from calls import KEY, arn
+from combinations import Combinations
+from policy import is_allowed, listed, statements
+from stack import ACCOUNT, NAME, REGION, Stack, translated
+
+ALARM_TOPIC, PEOPLE = arn("sns", f"{NAME}-AlarmTopic-X1"), arn("sns", f"{NAME}-NotificationTopic-X1")
+QUEUE = arn("sqs", f"{NAME}-DeadLetterQueue-X1")
+CLOUDWATCH, SNS, LOGS = "cloudwatch.amazonaws.com", "sns.amazonaws.com", f"logs.{REGION}.amazonaws.com"
+LOG = {"kms:EncryptionContext:aws:logs:arn": arn("logs", f"log-group:/aws/lambda/{NAME}")}
+OTHER = "999999999999"
+
+
+def by(source, account=ACCOUNT, **more):
+    return {"aws:SourceArn": source, "aws:SourceAccount": account, "aws:SecureTransport": "true"} | more
+
+
+def alarm(name, account=ACCOUNT):
+    return by(arn("cloudwatch", f"alarm:{name}").replace(ACCOUNT, account), account)
+
+
+# Of a stack with everything in it: who does what on what, and whether that may be.
+DOORS = [
+    (True, CLOUDWATCH, "sns:Publish", ALARM_TOPIC, alarm(f"{NAME}-stage-latency")),
+    (True, CLOUDWATCH, "sns:Publish", ALARM_TOPIC, alarm("of-my-own")),
+    (False, CLOUDWATCH, "sns:Publish", ALARM_TOPIC, alarm(f"{NAME}-stage-latency", OTHER)),
+    (False, CLOUDWATCH, "sns:Publish", ALARM_TOPIC, by(arn("events", "rule/x"))),
+    (False, CLOUDWATCH, "sns:Publish", ALARM_TOPIC, {}),
+    (False, CLOUDWATCH, "sns:Subscribe", ALARM_TOPIC, alarm("of-my-own")),
+    (False, "events.amazonaws.com", "sns:Publish", ALARM_TOPIC, by(arn("events", "rule/x"))),
+    (True, CLOUDWATCH, "sns:Publish", PEOPLE, alarm(f"{NAME}-function-throttles")),
+    (False, CLOUDWATCH, "sns:Publish", PEOPLE, alarm("of-my-own")),
+    (False, CLOUDWATCH, "sns:Publish", PEOPLE, alarm(f"{NAME}-function-throttles", OTHER)),
+    (True, SNS, "sqs:SendMessage", QUEUE, by(ALARM_TOPIC)),
+    (False, SNS, "sqs:SendMessage", QUEUE, by(PEOPLE)),
+    (False, SNS, "sqs:SendMessage", QUEUE, by(ALARM_TOPIC.replace(ACCOUNT, OTHER), OTHER)),
+    (False, SNS, "sqs:SendMessage", QUEUE, by(ALARM_TOPIC) | {"aws:SecureTransport": "false"}),
+    (False, SNS, "sqs:ReceiveMessage", QUEUE, by(ALARM_TOPIC)),
+]
+# The same of the key, whose own policy names it `*`.
+LOCKS = [
+    *((True, CLOUDWATCH, f"kms:{action}", alarm("any")) for action in ("Decrypt", "GenerateDataKey")),
+    (False, CLOUDWATCH, "kms:Decrypt", alarm("any", OTHER)),
+    (False, CLOUDWATCH, "kms:CreateGrant", alarm("any")),
+    *((True, SNS, f"kms:{action}", by(ALARM_TOPIC)) for action in ("Decrypt", "GenerateDataKey")),
+    (False, SNS, "kms:Decrypt", by(arn("sns", "others"))),
+    (False, SNS, "kms:Decrypt", by(ALARM_TOPIC.replace(ACCOUNT, OTHER), OTHER)),
+    *((True, LOGS, f"kms:{action}", LOG) for action in ("Encrypt", "Decrypt", "GenerateDataKey", "DescribeKey")),
+    (False, LOGS, "kms:Decrypt", {"kms:EncryptionContext:aws:logs:arn": arn("logs", "log-group:others")}),
+    (False, "s3.amazonaws.com", "kms:Decrypt", by("arn:aws:s3:::bucket")),
+]
+
+# Services that are not documented to tell Lambda the account of the source. The ARN of the source has it.
+TELL_THE_ARN_ONLY = {"sns.amazonaws.com", "apigateway.amazonaws.com"}
+
+# Policies whose source is open, and why.
+OPEN_SOURCES = {
+    "AlarmTopicPolicy": "any alarm of the account may be told to roll back",
+    "NotificationTopicPolicy": "the stack's alarms about the function itself, by the beginning of their name",
+}
+
+
+def admitted(stack):
+    """All statements of policies on resources of the stack."""
+    found = []
+    for kind in ("AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy"):
+        for name, policy in stack.resources(kind).items():
+            found += statements(name, policy["PolicyDocument"])
+    return found
+
+
+def key_statements(stack):
+    (key,) = stack.resources("AWS::KMS::Key").values()
+    return list(statements("Key", key["KeyPolicy"]))
+
+
+def of_service(given, service):
+    return [one for one in given if one.principal == "*" or service in listed(one.principal.get("Service", []))]
+
+
+class Doors(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.template = translated()
+        cls.values = {"NotificationEmail": "people@example.com", "KmsKey": "create"}
+        cls.stack = Stack(cls.values, cls.template)
+
+    def each_stack(self, *kinds):
+        """A stack for each combination that resources of these kinds can tell apart."""
+        resources = [one for one in self.template["Resources"].values() if one["Type"] in kinds]
+        return (Stack(values, self.template) for values in Combinations(self.template).of(resources))
+
+    def test_each_service_reaches_what_it_should_for_its_source_alone(self):
+        given = admitted(self.stack)
+        for allowed, service, action, resource, context in DOORS:
+            with self.subTest(service=service, action=action, resource=resource, context=context):
+                self.assertEqual(is_allowed(of_service(given, service), action, resource, context), allowed)
+
+    def test_the_key_is_used_by_each_service_for_its_source_alone(self):
+        given = key_statements(self.stack)
+        for allowed, service, action, context in LOCKS:
+            with self.subTest(service=service, action=action, context=context):
+                self.assertEqual(is_allowed(of_service(given, service), action, KEY, context), allowed)
+
+    def test_every_statement_names_a_service_and_its_source(self):
+        for stack in self.each_stack("AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy"):
+            for one in admitted(stack):
+                if one.effect == "Deny":
+                    continue
+                self.assertEqual(list(one.principal), ["Service"], one)
+                sources = [keys["aws:SourceArn"] for keys in one.condition.values() if "aws:SourceArn" in keys]
+                self.assertEqual([ACCOUNT in source for source in sources], [True], one)
+                self.assertEqual("*" in sources[0], one.owner in OPEN_SOURCES, one)
+                self.assertNotIn("*", "".join(one.resources + one.actions), one)
+                accounts = [keys["aws:SourceAccount"] for keys in one.condition.values() if "aws:SourceAccount" in keys]
+                self.assertEqual(accounts, [ACCOUNT] if SNS not in one.principal["Service"] else [], one)
+
+    def test_every_permission_on_a_function_names_the_source_and_its_account(self):
+        seen = set()
+        for stack in self.each_stack("AWS::Lambda::Permission"):
+            for name, permission in stack.resources("AWS::Lambda::Permission").items():
+                principal = permission["Principal"]
+                self.assertIn(f":{ACCOUNT}:", permission["SourceArn"], name)
+                self.assertEqual(permission["Action"].lower(), "lambda:invokefunction", name)
+                wanted = None if principal in TELL_THE_ARN_ONLY else ACCOUNT
+                self.assertEqual(permission.get("SourceAccount"), wanted, name)
+                if principal == SNS:
+                    self.assertEqual(permission["SourceArn"], ALARM_TOPIC)
+                seen.add(principal)
+        self.assertEqual(seen, TELL_THE_ARN_ONLY | {"lambda.alarms.cloudwatch.amazonaws.com"})
+
+    def test_a_key_encrypts_every_topic_queue_and_log_and_the_queue_is_never_open(self):
+        for key in ("", "create", KEY):
+            stack = Stack(self.values | {"KmsKey": key}, self.template)
+            used = stack.att("Key", "Arn") if key == "create" else key or None
+            topics, queues, logs = (
+                stack.resources(kind).values() for kind in ("AWS::SNS::Topic", "AWS::SQS::Queue", "AWS::Logs::LogGroup")
+            )
+            self.assertEqual([one.get("KmsMasterKeyId") for one in topics], [used, used])
+            self.assertEqual([one.get("KmsMasterKeyId") for one in queues], [used])
+            self.assertEqual([one.get("SqsManagedSseEnabled") for one in queues], [None if key else True])
+            self.assertEqual([one.get("KmsKeyId") for one in logs], [used])
+            self.assertEqual(len(stack.resources("AWS::KMS::Key")), 1 if key == "create" else 0)
+
+    def test_only_the_schedules_of_this_account_become_the_sweep_and_only_lambda_the_function(self):
+        roles = self.stack.resources("AWS::IAM::Role")
+        trusted = {name: role["AssumeRolePolicyDocument"]["Statement"][0] for name, role in roles.items()}
+        self.assertEqual(trusted["FunctionRole"]["Principal"], {"Service": "lambda.amazonaws.com"})
+        self.assertEqual(trusted["SweepRole"]["Principal"], {"Service": "scheduler.amazonaws.com"})
+        self.assertEqual(
+            trusted["SweepRole"]["Condition"]["StringEquals"],
+            {"aws:SourceAccount": ACCOUNT, "aws:SourceArn": arn("scheduler", "schedule-group/default")},
+        )
+
+
+if __name__ == "__main__":
+    unittest.main()
