@@ -21,6 +21,8 @@ mod garbage;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod huge;
+#[cfg(test)]
 mod interleavings;
 #[cfg(test)]
 mod invariants;

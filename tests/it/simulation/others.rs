@@ -88,6 +88,7 @@ impl Others {
         sometimes(2, rng, ("COOLDOWN_SECONDS", "0"));
         sometimes(4, rng, ("ROLLBACK_WINDOW_SECONDS", "1200"));
         sometimes(8, rng, ("MAX_ROLLBACKS_A_DAY", "1"));
+        sometimes(4, rng, ("MAX_ALARM_AGE_SECONDS", "60"));
         sometimes(16, rng, ("MODE", "observe"));
         sometimes(8, rng, ("PIN", "off"));
         let moment = |rng: &mut Rng| start + TimeDelta::seconds(rng.i64(0..BUSY.num_seconds()));
