@@ -23,7 +23,7 @@ pub(crate) enum Deed {
     Remove(String),
     /// A canary ends: it is promoted, or taken off.
     EndCanary,
-    /// A person edits the stage by hand: an older deployment, or a variable.
+    /// A person edits the stage by hand: the release that was taken off, or a variable.
     Edit,
     /// A person commands something.
     Command(&'static str),
@@ -86,7 +86,7 @@ impl Others {
             }
         };
         sometimes(2, rng, ("COOLDOWN_SECONDS", "0"));
-        sometimes(4, rng, ("ROLLBACK_WINDOW_SECONDS", "1200"));
+        sometimes(4, rng, ("ROLLBACK_WINDOW_SECONDS", "300"));
         sometimes(8, rng, ("MAX_ROLLBACKS_A_DAY", "1"));
         sometimes(4, rng, ("MAX_ALARM_AGE_SECONDS", "60"));
         sometimes(16, rng, ("MODE", "observe"));
@@ -146,7 +146,8 @@ impl Others {
                 agenda.push((moment(rng), deed));
             }
         };
-        sometimes(5, Deed::Edit, rng);
+        sometimes(4, Deed::Edit, rng);
+        sometimes(4, Deed::Edit, rng);
         sometimes(4, Deed::Command("hold"), rng);
         sometimes(6, Deed::Command("release-hold"), rng);
         sometimes(8, Deed::Command("rollback"), rng);
@@ -351,13 +352,14 @@ fn end_canary(life: &mut Life) {
 fn edit(life: &mut Life) {
     let breaks = life.rng.usize(..3) == 0;
     let back = life.rng.bool();
+    let bad = life.world.look(taken_off).map(|incident| incident.bad);
     let to = life.change(|facts| {
         let mut release = facts.stage().release.clone();
         release.canary = None;
         if breaks {
             release.variables.insert("release".to_owned(), "broken".to_owned());
-        } else if back {
-            release.deployment = facts.deployments[0].1.clone();
+        } else if let Some(bad) = bad.filter(|_| back) {
+            release = bad;
         } else {
             release.variables.insert("flag".to_owned(), "on".to_owned());
         }
@@ -374,8 +376,8 @@ fn command(life: &mut Life, verb: &'static str) {
         }
         "announce" => json!({"label": "by hand", "reversible": life.rng.bool()}),
         "lift" => {
-            let Some(fingerprint) = taken_off(&life.world.facts()) else { return };
-            json!({"incident": fingerprint})
+            let Some(incident) = life.world.look(taken_off) else { return };
+            json!({"incident": incident.bad.fingerprint()})
         }
         _ => json!({}),
     };
@@ -383,10 +385,10 @@ fn command(life: &mut Life, verb: &'static str) {
 }
 
 /// The last release that was taken off.
-fn taken_off(facts: &Facts) -> Option<String> {
+fn taken_off(facts: &Facts) -> Option<Incident> {
     let incidents = Names::under("/apigw-rollback").all_incidents(&prod());
     let written = facts.writes.iter().rfind(|write| write.name.starts_with(&incidents))?;
-    parse::<Incident>(&written.value).ok().map(|incident| incident.bad.fingerprint())
+    parse(&written.value).ok()
 }
 
 fn command_with(life: &mut Life, verb: &str, more: &Value) {
