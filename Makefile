@@ -7,10 +7,10 @@ SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} 
 WITH_CARGO_LAMBDA := PATH="$(CURDIR)/$(TOOLS)/cargo-lambda/bin:$$PATH"
 PLAY := PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/emulator/bin/python
 
-.PHONY: help setup build demo test e2e contract drill soak lint fmt clean
+.PHONY: help setup build demo test e2e contract bench bench-smoke drill soak lint fmt clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install the pinned tools into .tools/ (needs Python 3.10+, or PYTHON=/path/to/python3)
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh
@@ -35,6 +35,16 @@ contract: ## the function against LocalEmu, whose gateway serves frozen deployme
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam emulator localemu
 	cargo build --locked --bin apigw-rollback-function
 	@PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/localemu/bin/python tests/e2e/contract.py
+
+bench: ## this function beside a boto3 and a Node one: time, memory, size, calls (RUNS=30; needs Python 3.10+ and Node 20+)
+	cargo build --locked --release --no-default-features --bin apigw-rollback-function
+	cargo build --locked --release --manifest-path benches/cold/Cargo.toml --target-dir target/bench-tool
+	@exec target/bench-tool/release/cold-bench target/release/apigw-rollback-function
+
+bench-smoke: ## the same for the calls alone: few runs of the unoptimised function, no target of time
+	cargo build --locked --bin apigw-rollback-function
+	cargo build --locked --release --manifest-path benches/cold/Cargo.toml --target-dir target/bench-tool
+	@exec target/bench-tool/release/cold-bench --smoke target/debug/apigw-rollback-function
 
 drill: ## trip the alarm of a sandbox stack of yours and see it put back (STACK=name; uses your credentials)
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh emulator
