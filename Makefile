@@ -56,12 +56,14 @@ soak: ## every pair of faults of every kind of run (takes minutes)
 lint: ## check formatting, clippy, and the template
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cd benches/cold && cargo fmt --check && cargo clippy --locked --all-targets --target-dir ../../target/bench-tool -- -D warnings
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cfn-lint
 	$(SAM) validate --lint
 	$(TOOLS)/cfn-lint/bin/cfn-lint template.yaml
 
 fmt: ## format the Rust code
 	cargo fmt
+	cd benches/cold && cargo fmt
 
 clean: ## remove what was built (the tools in .tools/ stay)
 	cargo clean

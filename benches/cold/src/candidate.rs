@@ -58,15 +58,31 @@ impl Candidate {
         all.push(("AWS_ENDPOINT_URL_SSM", url("ssm")));
         all.push(("AWS_ENDPOINT_URL_API_GATEWAY", url("apigateway")));
         all.push(("AWS_ENDPOINT_URL_CLOUDWATCH", url("monitoring")));
-        all.push((self.trust.0, self.folder.join("trust.pem").display().to_string()));
+        all.push((self.trust.0, self.trust_at().display().to_string()));
         all.extend(self.settings.iter().cloned());
         all
     }
 
+    /// What the variable names: a file, or a folder of files.
+    fn trust_at(&self) -> PathBuf {
+        self.folder.join(if self.trust.0 == "SSL_CERT_DIR" { "trust" } else { "trust.pem" })
+    }
+
     /// Writes down the certificates that it trusts: those that it trusts in use, and the endpoint's.
     pub fn trust(&self, endpoint: &Hello) -> io::Result<()> {
-        fs::write(self.folder.join("trust.pem"), format!("{}\n{}", self.trust.1, endpoint.authority))
+        let at = self.trust_at();
+        if self.trust.0 == "SSL_CERT_DIR" {
+            fs::create_dir_all(&at)?;
+            return fs::write(at.join("00000000.0"), &endpoint.authority);
+        }
+        fs::write(at, format!("{}\n{}", self.trust.1, endpoint.authority))
     }
+}
+
+/// This function behind an endpoint whose certificate is none of Amazon's: it must fall back to the system's roots.
+pub fn behind_a_proxy(root: &Path, work: &Path, binary: &Path) -> Result<Candidate, String> {
+    let function = function(root, work, binary)?;
+    Ok(Candidate { trust: ("SSL_CERT_DIR", String::new()), ..function })
 }
 
 /// This function.
@@ -85,7 +101,7 @@ pub fn function(root: &Path, work: &Path, binary: &Path) -> Result<Candidate, St
             ("PROTECTED_STAGES", stage.to_string()),
             ("ALARM_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:apigw-rollback-alarms".to_owned()),
         ],
-        trust: ("SSL_CERT_FILE", fs::read_to_string(root.join(OWN_ROOTS)).unwrap_or_default()),
+        trust: ("SSL_CERT_FILE", fs::read_to_string(root.join(OWN_ROOTS)).map_err(told)?),
     })
 }
 
@@ -171,6 +187,6 @@ fn zipped(path: &Path) -> io::Result<u64> {
     }
     let mut deflated = DeflateEncoder::new(Vec::new(), Compression::best());
     deflated.write_all(&fs::read(path)?)?;
-    let headers = 30 + 46 + 2 * path.file_name().map_or(0, |name| name.len());
+    let headers = 30 + 46 + 2 * path.file_name().map_or(0, std::ffi::OsStr::len);
     Ok((deflated.finish()?.len() + headers) as u64)
 }

@@ -63,7 +63,7 @@ pub fn serve() -> Result<(), Box<dyn Error>> {
         if let Order::Reset { world, fresh } = serde_json::from_str(&line?)? {
             let (connections, unsigned) =
                 if fresh { Default::default() } else { (now.connections.clone(), now.unsigned) };
-            *now = World { connections, unsigned, ..*world };
+            *now = World { unsigned, connections, ..*world };
         }
         let told = serde_json::to_string(&*now)?;
         drop(now);

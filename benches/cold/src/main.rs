@@ -61,7 +61,10 @@ fn bench(function: &Path, smoke: bool) -> Result<bool, Box<dyn Error>> {
         None => 30,
     };
     let mut endpoint = Endpoint::start()?;
-    let candidates = candidates(&root, &work, function);
+    let mut candidates = candidates(&root, &work, function);
+    if smoke {
+        candidates.push((BEHIND_A_PROXY, candidate::behind_a_proxy(&root, &work, &root.join(function))));
+    }
     let mut results = Results { runs, entrants: vec![], passes: vec![] };
     for (name, candidate) in &candidates {
         if let Ok(candidate) = candidate {
@@ -75,7 +78,7 @@ fn bench(function: &Path, smoke: bool) -> Result<bool, Box<dyn Error>> {
         let mut pass = Pass { title, latency_ms, memory, skipped: None, columns: vec![] };
         match quota {
             Ok(quota) => {
-                pass.columns = run(&candidates, &mut endpoint, &event, latency_ms, quota.as_ref(), runs)
+                pass.columns = run(&candidates, &mut endpoint, &event, latency_ms, quota.as_ref(), runs);
             }
             Err(why) => pass.skipped = Some(why),
         }
@@ -95,6 +98,8 @@ fn passes(smoke: bool) -> Vec<(String, u64, Option<u64>)> {
     }
     passes
 }
+
+const BEHIND_A_PROXY: &str = "by the system's roots";
 
 type Ready = (&'static str, Result<Candidate, String>);
 
@@ -149,15 +154,19 @@ fn report(results: &Results, work: &Path, smoke: bool) -> Result<bool, Box<dyn E
     }
     println!("{table}");
     let mut good = true;
-    let failed = results.passes.iter().filter_map(|pass| pass.columns.first()?.as_ref().err());
-    for wrong in failed.cloned().chain(results.wrong_calls()) {
+    for wrong in results.failures().chain(results.wrong_calls()) {
         println!("WRONG   {wrong}");
         good = false;
     }
     if !smoke {
-        for (met, line) in results.targets() {
-            println!("{}  {line}", if met { "met   " } else { "MISSED" });
-            good &= met;
+        for target in results.targets() {
+            let verdict = match (target.met, target.enforced) {
+                (true, _) => "met   ",
+                (false, true) => "MISSED",
+                (false, false) => "known ",
+            };
+            println!("{verdict}  {}", target.told);
+            good &= target.met || !target.enforced;
         }
     }
     println!("\nwritten: target/bench/results.md, results.json, results.svg");

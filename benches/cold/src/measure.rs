@@ -29,6 +29,10 @@ pub struct Sample {
     pub healed: f64,
     /// From a later event to its answer.
     pub warm: Vec<f64>,
+    /// From the first event to the moment when the stage was back.
+    pub first_healed: f64,
+    /// From a later event to that moment.
+    pub warm_healed: Vec<f64>,
     /// The most memory it had, in MiB.
     pub memory: f64,
     /// The calls of the first invocation, in order.
@@ -72,7 +76,8 @@ pub fn measure(
 
 fn tail(log: &str) -> String {
     let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines.iter().rev().take(3).rev().map(|line| format!("\n    {line}")).collect()
+    let from = lines.len().saturating_sub(3);
+    lines.iter().skip(from).fold(String::new(), |text, line| text + "\n    " + line)
 }
 
 fn use_it(
@@ -89,18 +94,13 @@ fn use_it(
     if let Some(quota) = quota {
         quota.limit(running.id())?;
     }
-    let (first, given, told) = invoke(running, api, endpoint, job, ready)?;
-    sample.first = first;
-    sample.total = sample.init + first;
-    let back = told
-        .calls
-        .iter()
-        .find(|call| call.name == "UpdateStage")
-        .ok_or("it moved the stage by no UpdateStage")?;
-    #[expect(clippy::cast_precision_loss, reason = "the difference is small")]
-    let until_back = back.went.saturating_sub(given) as f64 / 1e6;
-    sample.healed = sample.init + until_back;
-    let to_heal: Vec<&Call> = told.calls.iter().filter(|call| call.came < back.went).collect();
+    let first = invoke(running, api, endpoint, job, ready)?;
+    sample.first = first.took;
+    sample.first_healed = first.healed;
+    sample.total = sample.init + first.took;
+    sample.healed = sample.init + first.healed;
+    let told = first.told;
+    let to_heal: Vec<&Call> = told.calls.iter().filter(|call| call.came < first.back).collect();
     sample.steps_to_heal = steps(&to_heal);
     sample.calls_to_heal = to_heal.iter().map(|call| call.name.clone()).collect();
     sample.calls = told.calls.iter().map(|call| call.name.clone()).collect();
@@ -108,21 +108,35 @@ fn use_it(
     for _ in 0..WARM {
         endpoint.reset(&job.world, false)?;
         let ready = api.expect("/invocation/next", || running.is_alive())?;
-        sample.warm.push(invoke(running, api, endpoint, job, ready)?.0);
+        let again = invoke(running, api, endpoint, job, ready)?;
+        sample.warm.push(again.took);
+        sample.warm_healed.push(again.healed);
     }
     api.expect("/invocation/next", || running.is_alive())?;
     sample.memory = running.memory()?;
     Ok(())
 }
 
-/// One event, its answer, and what it did to the world. Returns the milliseconds, when it began, and the world.
+/// What came of one event.
+struct Invocation {
+    /// Milliseconds from the event to the answer.
+    took: f64,
+    /// Milliseconds from the event to the stage being back.
+    healed: f64,
+    /// When it was back, in nanoseconds since 1970.
+    back: u64,
+    /// The world afterwards.
+    told: World,
+}
+
+/// One event, its answer, and what it did to the world.
 fn invoke(
     running: &Running,
     api: &RuntimeApi,
     endpoint: &mut Endpoint,
     job: &Job,
     ready: Received,
-) -> Result<(f64, u64, World), Box<dyn Error>> {
+) -> Result<Invocation, Box<dyn Error>> {
     let began = nanoseconds();
     let given = ready.give(&job.event)?;
     let answer = api.expect("/response", || running.is_alive())?;
@@ -139,7 +153,11 @@ fn invoke(
     if let Some(call) = told.calls.iter().find(|call| !call.known) {
         return Err(format!("it called `{}`, which the endpoint does not know", call.name).into());
     }
-    Ok((took, began, told))
+    let update = told.calls.iter().find(|call| call.name == "UpdateStage");
+    let back = update.ok_or("it moved the stage by no UpdateStage")?.went;
+    #[expect(clippy::cast_precision_loss, reason = "the difference is small")]
+    let healed = back.saturating_sub(began) as f64 / 1e6;
+    Ok(Invocation { took, healed, back, told })
 }
 
 /// How many of these calls waited for one before them to end.

