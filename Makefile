@@ -44,6 +44,7 @@ bench: ## this function beside a boto3 and a Node one: time, memory, size, calls
 bench-smoke: ## the same for the calls alone: few runs of the unoptimised function, no target of time
 	cargo build --locked --bin apigw-rollback-function
 	cargo build --locked --release --manifest-path benches/cold/Cargo.toml --target-dir target/bench-tool
+	cd benches/cold && cargo test --locked --quiet --target-dir ../../target/bench-tool
 	@exec target/bench-tool/release/cold-bench --smoke target/debug/apigw-rollback-function
 
 drill: ## trip the alarm of a sandbox stack of yours and see it put back (STACK=name; uses your credentials)

@@ -212,3 +212,18 @@ impl Drop for Running {
         child.wait().ok();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Call, steps};
+
+    #[test]
+    fn calls_that_overlap_are_one_step_and_one_that_waits_is_another() {
+        let call = |came, went| Call { name: String::new(), came, went, known: true };
+        let (read, beside, update, list) = (call(0, 10), call(1, 11), call(12, 22), call(23, 33));
+        assert_eq!(steps(&[&read, &beside]), 1);
+        assert_eq!(steps(&[&read, &beside, &update]), 2);
+        assert_eq!(steps(&[&read, &beside, &update, &list]), 3);
+        assert_eq!(steps(&[]), 0);
+    }
+}

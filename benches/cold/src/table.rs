@@ -198,3 +198,34 @@ fn megabytes(bytes: u64) -> String {
     let megabytes = bytes as f64 / 1e6;
     format!("{megabytes:.2}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Entrant, Pass, Results};
+    use crate::measure::Sample;
+    use crate::stats::Column;
+
+    fn results(calls: &[&str], steps: usize) -> Results {
+        let calls = calls.iter().map(|call| (*call).to_owned()).collect();
+        let sample =
+            Sample { calls_to_heal: calls, steps_to_heal: steps, warm: vec![1.0], ..Sample::default() };
+        let sample = Sample { warm_healed: vec![1.0], ..sample };
+        let pass = Pass {
+            title: String::new(),
+            latency_ms: 10,
+            memory: None,
+            skipped: None,
+            columns: vec![Ok(Column::of(&[sample]))],
+        };
+        Results { runs: 1, entrants: vec![Entrant { name: "ours", zip: None }], passes: vec![pass] }
+    }
+
+    #[test]
+    fn a_call_too_many_or_a_step_too_many_is_told() {
+        let fine = ["GetParameters", "GetStage", "DescribeAlarms", "PutParameter", "UpdateStage"];
+        assert!(results(&fine, 2).wrong_calls().is_empty());
+        let twice = [&fine[..], &["GetParameter"]].concat();
+        assert_eq!(results(&twice, 2).wrong_calls().len(), 1);
+        assert_eq!(results(&fine, 3).wrong_calls().len(), 1);
+    }
+}
