@@ -2,12 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Memory in MB that comes with one whole CPU.
 const MB_OF_A_CPU: u64 = 1_769;
 /// The period in microseconds in which a quota is handed out. A short one, as Lambda's, so that a function that
 /// has used it up does not stand still for long.
 const PERIOD: u64 = 20_000;
+
+/// How many groups there were.
+static GROUPS: AtomicU64 = AtomicU64::new(0);
 
 /// A control group whose CPU is limited.
 pub struct Quota {
@@ -20,7 +24,8 @@ impl Quota {
     /// Fails where this user or machine cannot have one; the message is for the reader of the table.
     pub fn of(memory: u64) -> Result<Self, String> {
         let quota = PERIOD * memory / MB_OF_A_CPU;
-        let name = format!("cold-bench-{}", std::process::id());
+        let nth = GROUPS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("cold-bench-{}-{nth}", std::process::id());
         let one = |root: &str, files: &[(&str, String)]| -> Result<Self, String> {
             let group = Path::new(root).join(&name);
             fs::create_dir(&group).map_err(|why| format!("{}: {why}", group.display()))?;

@@ -75,10 +75,11 @@ fn bench(function: &Path, smoke: bool) -> Result<bool, Box<dyn Error>> {
     for (title, latency_ms, memory) in passes(smoke) {
         eprintln!("{title}");
         let quota = memory.map(Quota::of).transpose();
+        let quota = quota.map(|_| memory);
         let mut pass = Pass { title, latency_ms, memory, skipped: None, columns: vec![] };
         match quota {
             Ok(quota) => {
-                pass.columns = run(&candidates, &mut endpoint, &event, latency_ms, quota.as_ref(), runs);
+                pass.columns = run(&candidates, &mut endpoint, &event, latency_ms, quota, runs);
             }
             Err(why) => pass.skipped = Some(why),
         }
@@ -118,7 +119,7 @@ fn run(
     endpoint: &mut Endpoint,
     event: &str,
     latency_ms: u64,
-    quota: Option<&Quota>,
+    memory: Option<u64>,
     runs: usize,
 ) -> Vec<Result<Column, String>> {
     let mut columns: Vec<Result<Vec<Sample>, String>> = candidates
@@ -129,7 +130,7 @@ fn run(
     for round in 0..=runs {
         for ((name, candidate), column) in candidates.iter().zip(&mut columns) {
             let (Ok(candidate), Ok(samples)) = (candidate, column.as_mut()) else { continue };
-            match measure(candidate, endpoint, event, latency_ms, quota) {
+            match measure(candidate, endpoint, event, latency_ms, memory) {
                 Ok(_) if round == 0 => {}
                 Ok(sample) => samples.push(sample),
                 Err(why) => {

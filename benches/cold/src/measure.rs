@@ -56,11 +56,13 @@ pub fn measure(
     endpoint: &mut Endpoint,
     event: &str,
     latency_ms: u64,
-    quota: Option<&Quota>,
+    memory: Option<u64>,
 ) -> Result<Sample, Box<dyn Error>> {
     let job = Job::new(event, Utc::now(), latency_ms)?;
     endpoint.reset(&job.world, true)?;
     let api = RuntimeApi::listen()?;
+    // A group of its own: what the process before it overdrew would be taken from this one.
+    let quota = memory.map(Quota::of).transpose()?;
     let log = candidate.folder.join("stderr.log");
     let mut command = Command::new(&candidate.command[0]);
     command.args(&candidate.command[1..]).current_dir(&candidate.folder).env_clear();
@@ -69,7 +71,7 @@ pub fn measure(
     let began = Instant::now();
     let running = Running(Mutex::new(command.spawn()?));
     let mut sample = Sample::default();
-    let used = use_it(&running, &api, endpoint, &job, quota, began, &mut sample);
+    let used = use_it(&running, &api, endpoint, &job, quota.as_ref(), began, &mut sample);
     used.map_err(|why| format!("{why}{}", tail(&fs::read_to_string(&log).unwrap_or_default())))?;
     Ok(sample)
 }
