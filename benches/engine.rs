@@ -73,8 +73,9 @@ fn read(criterion: &mut Criterion, event: &str) {
 fn decision(criterion: &mut Criterion) {
     let config = config(PROTECTED);
     let world = World::new(Facts::bad_release());
-    let observe = observe(&world, &config, &it::world::prod(), None, None);
-    let observed = runtime().block_on(observe).expect("what is observed");
+    let stage = it::world::prod();
+    let observed =
+        runtime().block_on(observe(&world, &config, &stage, None, None)).expect("what is observed");
     let now = time(NOW).expect("a time");
     criterion.bench_function("decide and check", |bencher| {
         bencher.iter(|| {
