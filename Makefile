@@ -12,10 +12,10 @@ MUTANTS := $(TOOLS)/cargo-mutants@27.1.0/bin/cargo-mutants
 SBOM := $(TOOLS)/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 PLAY := PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/emulator/bin/python
 
-.PHONY: help setup build demo test template e2e contract drill soak guards fuzz mutants deny advisories sbom lint fmt clean
+.PHONY: help setup build demo test template e2e contract bench bench-smoke drill soak guards fuzz mutants deny advisories sbom lint fmt clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install the pinned tools into .tools/ (needs Python 3.10+, or PYTHON=/path/to/python3)
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh
@@ -44,6 +44,17 @@ contract: ## the function against LocalEmu, whose gateway serves frozen deployme
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam emulator localemu
 	cargo build --locked --bin apigw-rollback-function
 	@PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/localemu/bin/python tests/e2e/contract.py
+
+bench: ## this function beside a boto3 and a Node one: time, memory, size, calls (RUNS=30; needs Python 3.10+ and Node 20+)
+	cargo build --locked --release --no-default-features --bin apigw-rollback-function
+	cargo build --locked --release --manifest-path benches/cold/Cargo.toml --target-dir target/bench-tool
+	@exec target/bench-tool/release/cold-bench target/release/apigw-rollback-function
+
+bench-smoke: ## the same for the calls alone: few runs of the unoptimised function, no target of time
+	cargo build --locked --bin apigw-rollback-function
+	cargo build --locked --release --manifest-path benches/cold/Cargo.toml --target-dir target/bench-tool
+	cd benches/cold && cargo test --locked --quiet --target-dir ../../target/bench-tool
+	@exec target/bench-tool/release/cold-bench --smoke target/debug/apigw-rollback-function
 
 drill: ## trip the alarm of a sandbox stack of yours and see it put back (STACK=name; uses your credentials)
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh emulator
@@ -92,12 +103,14 @@ sbom: $(SBOM) ## list what is in the function, as CycloneDX (target/sbom.cdx.jso
 lint: ## check formatting, clippy, and the template
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cd benches/cold && cargo fmt --check && cargo clippy --locked --all-targets --target-dir ../../target/bench-tool -- -D warnings
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cfn-lint
 	$(SAM) validate --lint
 	$(TOOLS)/cfn-lint/bin/cfn-lint template.yaml
 
 fmt: ## format the Rust code
 	cargo fmt
+	cd benches/cold && cargo fmt
 
 $(DENY) $(FUZZ) $(MUTANTS) $(SBOM):
 	@echo "installing $(@F) into $(TOOLS)/, once; compiling it takes some minutes"

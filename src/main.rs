@@ -1,11 +1,12 @@
-//! The Lambda function: clients once, then one run an event.
+//! The Lambda function: clients once, their connections warmed, then one run an event.
 
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-use apigw_rollback::cloud::aws::{Clients, load_settings};
+use apigw_rollback::cloud::aws::{Clients, environment_settings};
 use apigw_rollback::config::Config;
 use apigw_rollback::handler::{RunFailed, handle};
+use apigw_rollback::release::Protocol;
 use apigw_rollback::run::Run;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 use serde_json::Value;
@@ -18,10 +19,11 @@ const TO_REPORT: Duration = Duration::from_millis(700);
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     log_to_stdout();
-    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
-    let config =
-        Config::read(|name| std::env::var(name).ok()).inspect_err(|error| tracing::error!("{error}"))?;
-    let clients = Clients::new(&load_settings().await);
+    let config = Config::read(environment).inspect_err(|error| tracing::error!("{error}"))?;
+    let clients = Clients::new(&environment_settings(environment)?);
+    // Before the first event Lambda gives more CPU than after it, and nobody waits.
+    let protocols: Vec<Protocol> = config.stages.iter().map(|one| one.stage.protocol).collect();
+    clients.warm(&protocols).await;
     let (config, clients) = (&config, &clients);
     // The event is taken as raw text: one that is too deep for the JSON reader must still be reported.
     lambda_runtime::run(service_fn(async move |event: LambdaEvent<Box<RawValue>>| {
@@ -52,6 +54,11 @@ async fn main() -> Result<(), Error> {
     .await
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// Metrics are not logged at a level, and a line that cannot be written is no reason to fail.
 fn write_lines(lines: &[Value]) {
     let mut out = std::io::stdout().lock();
@@ -62,8 +69,7 @@ fn write_lines(lines: &[Value]) {
 
 /// One JSON object a line, at the level that the function's logging configuration asks for.
 fn log_to_stdout() {
-    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
-    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
+    let level = environment("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok());
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)

@@ -4,12 +4,15 @@ mod alarms;
 mod clients;
 #[cfg(feature = "cli")]
 mod clinic;
+mod environment;
+mod http;
 mod parts;
 #[cfg(feature = "cli")]
 mod settings;
 mod stages;
 mod telling;
 mod v2;
+mod warm;
 
 use std::error::Error as StdError;
 
@@ -32,9 +35,10 @@ use crate::alarm::{Metric, State};
 use crate::parts::{AliasRef, AliasTarget, MappingRef, MappingTarget};
 use crate::release::{Protocol, StageRef};
 
-pub use clients::{Clients, load_settings};
+pub use clients::Clients;
 #[cfg(feature = "cli")]
 pub use clinic::AwsClinic;
+pub use environment::{Environment, environment_settings};
 #[cfg(feature = "cli")]
 pub use settings::{find_credentials, personal_settings};
 

@@ -13,6 +13,8 @@ mod docs;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod environment;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod found;

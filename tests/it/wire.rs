@@ -14,14 +14,14 @@ use apigw_rollback::records::print;
 use apigw_rollback::release::Release;
 use apigw_rollback::report::Report;
 use apigw_rollback::run::Run;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ssm::config::{
-    AsyncSleep, Credentials, SharedAsyncSleep, SharedCredentialsProvider, SharedHttpClient, Sleep,
+    AsyncSleep, BehaviorVersion, Credentials, Region, SharedAsyncSleep, SharedCredentialsProvider,
+    SharedHttpClient, Sleep,
 };
 use aws_smithy_cbor::Encoder;
 use aws_smithy_http_client::test_util::{NeverClient, ReplayEvent, StaticReplayClient};
-use aws_smithy_types::DateTime as SdkTime;
-use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::{DateTime as SdkTime, body::SdkBody};
+use aws_types::SdkConfig;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_ssm::config::interceptors::{
     BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
 };
+use aws_sdk_ssm::config::retry::RetryConfig;
+use aws_sdk_ssm::config::timeout::TimeoutConfig;
 use aws_sdk_ssm::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_ssm::error::BoxError;
+use aws_types::SdkConfig;
 use tokio::time::Instant;
 
 use super::Aws;
@@ -83,11 +83,6 @@ macro_rules! client {
             $service::config::Builder::from($settings).interceptor($meter.clone()).build(),
         )
     };
-}
-
-/// The environment's credentials, region and endpoints.
-pub async fn load_settings() -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::v2026_01_12()).load().await
 }
 
 impl Clients {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use aws_sdk_lambda::Config;
 use aws_sdk_lambda::types::InvocationType;
+use aws_sdk_sns::config::retry::RetryConfig;
+use aws_sdk_sns::config::timeout::TimeoutConfig;
 use aws_smithy_types::Blob;
 use serde_json::json;
 

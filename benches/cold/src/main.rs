@@ -1,0 +1,175 @@
+//! `make bench`: this function beside the same job by boto3 and by Node, from exec to answer.
+//!
+//! Fresh processes in alternating order, against a stub of the Lambda Runtime API and a TLS endpoint on loopback that
+//! stands in for AWS, counts, and checks that the stage really moved.
+
+mod candidate;
+mod cpu;
+mod endpoint;
+mod http;
+mod job;
+mod measure;
+mod picture;
+mod runtime_api;
+mod stats;
+mod table;
+mod world;
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use candidate::Candidate;
+use cpu::Quota;
+use endpoint::Endpoint;
+use measure::{Sample, measure};
+use stats::Column;
+use table::{Entrant, Pass, Results};
+
+const USE: &str =
+    "cold-bench [--smoke] FUNCTION   (the binary; RUNS=n fresh processes; from the repository's root)";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["endpoint"] => endpoint::serve().map(|()| true),
+        ["--smoke", function] => bench(Path::new(function), true),
+        [function] if !function.starts_with('-') => bench(Path::new(function), false),
+        _ => Err(format!("usage: {USE}").into()),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Measures all candidates in all passes, and writes the results down. Whether all is as it must be.
+fn bench(function: &Path, smoke: bool) -> Result<bool, Box<dyn Error>> {
+    let root = std::env::current_dir()?;
+    let work = root.join("target/bench");
+    fs::create_dir_all(&work)?;
+    let event = fs::read_to_string(root.join("events/sns-alarm.json"))
+        .map_err(|why| format!("events/sns-alarm.json: {why}; run it from the repository's root"))?;
+    let runs = match std::env::var("RUNS").ok().filter(|runs| !runs.is_empty()) {
+        Some(runs) => runs.parse().map_err(|_| format!("RUNS is `{runs}`; it is a number"))?,
+        None if smoke => 2,
+        None => 30,
+    };
+    let mut endpoint = Endpoint::start()?;
+    let mut candidates = candidates(&root, &work, function);
+    if smoke {
+        candidates.push((BEHIND_A_PROXY, candidate::behind_a_proxy(&root, &work, &root.join(function))));
+    }
+    let mut results = Results { runs, entrants: vec![], passes: vec![] };
+    for (name, candidate) in &candidates {
+        if let Ok(candidate) = candidate {
+            candidate.trust(&endpoint.hello)?;
+        }
+        results.entrants.push(Entrant { name, zip: candidate.as_ref().ok().map(|candidate| candidate.zip) });
+    }
+    for (title, latency_ms, memory) in passes(smoke) {
+        eprintln!("{title}");
+        let quota = memory.map(Quota::of).transpose();
+        let quota = quota.map(|_| memory);
+        let mut pass = Pass { title, latency_ms, memory, skipped: None, columns: vec![] };
+        match quota {
+            Ok(quota) => {
+                pass.columns = run(&candidates, &mut endpoint, &event, latency_ms, quota, runs);
+            }
+            Err(why) => pass.skipped = Some(why),
+        }
+        results.passes.push(pass);
+    }
+    report(&results, &work, smoke)
+}
+
+/// The passes: a title, the latency in milliseconds, and the memory whose CPU there is.
+fn passes(smoke: bool) -> Vec<(String, u64, Option<u64>)> {
+    let mut passes = vec![("10 ms a request".to_owned(), 10, None)];
+    if !smoke {
+        passes.insert(0, ("no latency".to_owned(), 0, None));
+        for memory in [128, 512] {
+            passes.push((format!("the CPU of {memory} MB after init, no latency"), 0, Some(memory)));
+        }
+    }
+    passes
+}
+
+const BEHIND_A_PROXY: &str = "by the system's roots";
+
+type Ready = (&'static str, Result<Candidate, String>);
+
+fn candidates(root: &Path, work: &Path, function: &Path) -> Vec<Ready> {
+    let function = root.join(function);
+    vec![
+        ("apigw-rollback", candidate::function(root, work, &function)),
+        ("boto3", candidate::boto3(root, work)),
+        ("Node", candidate::node(root, work)),
+    ]
+}
+
+/// One pass: one process of each candidate in turn, `runs` times. A candidate that fails once is out.
+fn run(
+    candidates: &[Ready],
+    endpoint: &mut Endpoint,
+    event: &str,
+    latency_ms: u64,
+    memory: Option<u64>,
+    runs: usize,
+) -> Vec<Result<Column, String>> {
+    let mut columns: Vec<Result<Vec<Sample>, String>> = candidates
+        .iter()
+        .map(|(_, candidate)| candidate.as_ref().map(|_| vec![]).map_err(|why| format!("not there: {why}")))
+        .collect();
+    // The first round fills caches, and is not counted.
+    for round in 0..=runs {
+        for ((name, candidate), column) in candidates.iter().zip(&mut columns) {
+            let (Ok(candidate), Ok(samples)) = (candidate, column.as_mut()) else { continue };
+            match measure(candidate, endpoint, event, latency_ms, memory) {
+                Ok(_) if round == 0 => {}
+                Ok(sample) => samples.push(sample),
+                Err(why) => {
+                    eprintln!("{name}: {why}");
+                    *column = Err(format!("FAILED, and so not timed: {why}"));
+                }
+            }
+        }
+    }
+    columns.into_iter().map(|column| column.map(|samples| Column::of(&samples))).collect()
+}
+
+fn report(results: &Results, work: &Path, smoke: bool) -> Result<bool, Box<dyn Error>> {
+    let table = results.markdown();
+    let written: [(PathBuf, String); 3] = [
+        (work.join("results.json"), serde_json::to_string_pretty(results)?),
+        (work.join("results.md"), table.clone()),
+        (work.join("results.svg"), picture::draw(results)),
+    ];
+    for (path, text) in &written {
+        fs::write(path, text)?;
+    }
+    println!("{table}");
+    let mut good = true;
+    for wrong in results.failures().chain(results.wrong_calls()) {
+        println!("WRONG   {wrong}");
+        good = false;
+    }
+    if !smoke {
+        for target in results.targets() {
+            let verdict = match (target.met, target.enforced) {
+                (true, _) => "met   ",
+                (false, true) => "MISSED",
+                (false, false) => "known ",
+            };
+            println!("{verdict}  {}", target.told);
+            good &= target.met || !target.enforced;
+        }
+    }
+    println!("\nwritten: target/bench/results.md, results.json, results.svg");
+    Ok(good)
+}

@@ -1,0 +1,237 @@
+//! The numbers as a table, as JSON, and held against the targets.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use crate::stats::{Column, Spread};
+
+/// One pass: a latency and a CPU.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pass {
+    /// Its title.
+    pub title: String,
+    /// What every answer of the endpoint takes, in milliseconds.
+    pub latency_ms: u64,
+    /// The memory in MB whose CPU the candidates have after init; all of this machine's where `None`.
+    pub memory: Option<u64>,
+    /// Why it could not be run.
+    pub skipped: Option<String>,
+    /// The candidates in their order; an error says why there are no numbers.
+    pub columns: Vec<Result<Column, String>>,
+}
+
+/// A candidate, as the table has it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entrant {
+    /// Its name.
+    pub name: &'static str,
+    /// The size of its zip in bytes; `None` where it could not be made ready.
+    pub zip: Option<u64>,
+}
+
+/// All that was measured.
+#[derive(Debug, Serialize)]
+pub struct Results {
+    /// Fresh processes of each candidate in each pass.
+    pub runs: usize,
+    /// The candidates; the first is this function.
+    pub entrants: Vec<Entrant>,
+    /// The passes.
+    pub passes: Vec<Pass>,
+}
+
+/// How it stands with one target.
+pub struct Target {
+    /// Whether it is met.
+    pub met: bool,
+    /// Whether to miss it is an error; else it is known and explained in `docs/performance.md`.
+    pub enforced: bool,
+    /// What it is, in a line.
+    pub told: String,
+}
+
+/// A row of the table: its title, and its value.
+type Row = (&'static str, fn(&Column) -> Spread);
+
+const ROWS: [Row; 10] = [
+    ("init: exec to first `/next`, ms", |column| column.init),
+    ("first invocation, ms", |column| column.first),
+    ("first event to stage healed, ms", |column| column.first_healed),
+    ("exec to stage healed, ms", |column| column.healed),
+    ("cold total: exec to answer, ms", |column| column.total),
+    ("warm invocation, ms", |column| column.warm),
+    ("later event to stage healed, ms", |column| column.warm_healed),
+    ("peak memory, MiB", |column| column.memory),
+    ("AWS calls", |column| whole(column.calls)),
+    ("connections", |column| whole(column.connections as usize)),
+];
+
+#[expect(clippy::cast_precision_loss, reason = "small counts")]
+fn whole(count: usize) -> Spread {
+    Spread { p50: count as f64, p90: count as f64 }
+}
+
+impl Results {
+    /// The table, in Markdown.
+    pub fn markdown(&self) -> String {
+        let mut text = format!(
+            "{} fresh processes each; p50 / p90; in brackets this function's share of the peer's p50\n",
+            self.runs
+        );
+        for pass in &self.passes {
+            writeln!(text, "\n### {}\n", pass.title).ok();
+            if let Some(why) = &pass.skipped {
+                writeln!(text, "Not run: {why}.").ok();
+                continue;
+            }
+            let names: Vec<&str> = self.entrants.iter().map(|entrant| entrant.name).collect();
+            writeln!(text, "| | {} |\n|---|{}", names.join(" | "), "---|".repeat(names.len())).ok();
+            for (title, value) in ROWS {
+                let cells = pass.columns.iter().map(|column| cell(column, pass.columns.first(), value));
+                writeln!(text, "| {title} | {} |", cells.collect::<Vec<_>>().join(" | ")).ok();
+            }
+            let zips = self.entrants.iter().map(|entrant| entrant.zip.map_or("–".to_owned(), megabytes));
+            writeln!(text, "| zip, MB | {} |", zips.collect::<Vec<_>>().join(" | ")).ok();
+            for (name, column) in names.iter().zip(&pass.columns) {
+                if let Err(why) = column {
+                    writeln!(text, "\n{name}: {why}").ok();
+                }
+            }
+        }
+        text
+    }
+
+    /// How it stands with every target. The first candidate is this function, the second the boto3 one.
+    pub fn targets(&self) -> Vec<Target> {
+        let mut lines = Vec::new();
+        for pass in &self.passes {
+            let Some(Ok(ours)) = pass.columns.first() else { continue };
+            let mut at_most = |enforced, what: &str, value: f64, limit: f64| {
+                let told = format!("{}: {what}: {value:.3}, at most {limit}", pass.title);
+                lines.push(Target { met: value <= limit, enforced, told });
+            };
+            let share = match (pass.latency_ms, pass.memory) {
+                (0, None) => 0.05,
+                _ => 0.10,
+            };
+            if let (Some(Ok(boto3)), true) = (pass.columns.get(1), pass.memory != Some(512)) {
+                // With a round trip of 10 ms the third one decides.
+                at_most(
+                    pass.latency_ms == 0,
+                    "cold total, share of boto3's",
+                    ours.total.p50 / boto3.total.p50,
+                    share,
+                );
+                at_most(true, "init, share of boto3's", ours.init.p50 / boto3.init.p50, 0.10);
+            }
+            if pass.memory.is_none() {
+                let trips = 2.0 * f64::from(u32::try_from(pass.latency_ms).unwrap_or(u32::MAX));
+                at_most(trips == 0.0, "later event to stage healed, ms", ours.warm_healed.p50, trips + 1.0);
+                // The list of rollbacks is written when the stage is known to be back: one more round trip.
+                at_most(trips == 0.0, "warm invocation, ms", ours.warm.p50, trips + 1.0);
+                if trips > 0.0 {
+                    at_most(true, "first event to stage healed, ms", ours.first_healed.p50, trips * 1.3);
+                    at_most(false, "first invocation, ms", ours.first.p50, trips * 1.3);
+                }
+            }
+            at_most(true, "peak memory, MiB", ours.memory.p50, 12.0);
+        }
+        if let Some(zip) = self.entrants.first().and_then(|ours| ours.zip) {
+            lines.push(Target {
+                met: zip <= 4_000_000,
+                enforced: false,
+                told: format!("zip, MB: {}, at most 4", megabytes(zip)),
+            });
+        }
+        lines
+    }
+
+    /// Where this function failed. A peer that is not there, or that fails, is an empty column.
+    pub fn failures(&self) -> impl Iterator<Item = String> {
+        let of_pass = |pass: &'_ Pass| -> Vec<String> {
+            let peers = ["boto3", "Node"];
+            let columns = self.entrants.iter().zip(&pass.columns);
+            let ours = columns.filter(|(entrant, _)| !peers.contains(&entrant.name));
+            ours.filter_map(|(entrant, column)| Some(format!("{}: {}", entrant.name, column.as_ref().err()?)))
+                .collect()
+        };
+        self.passes.iter().flat_map(of_pass).collect::<Vec<_>>().into_iter()
+    }
+
+    /// What is wrong with the calls that this function made until the stage was back.
+    pub fn wrong_calls(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for pass in self.passes.iter().filter(|pass| pass.latency_ms > 0) {
+            let Some(Ok(ours)) = pass.columns.first() else { continue };
+            for operation in ["GetParameter", "GetStage", "DescribeAlarms", "UpdateStage", "PutParameter"] {
+                let count = ours.calls_to_heal.iter().filter(|call| call.starts_with(operation)).count();
+                if count > 1 {
+                    wrong.push(format!("{count} calls of {operation} before the stage is back, at most 1"));
+                }
+            }
+            if ours.steps_to_heal > 2 {
+                let calls = ours.calls_to_heal.join(", ");
+                wrong.push(format!(
+                    "{} steps one after the other before the stage is back, at most 2: {calls}",
+                    ours.steps_to_heal
+                ));
+            }
+        }
+        wrong
+    }
+}
+
+fn cell(
+    column: &Result<Column, String>,
+    ours: Option<&Result<Column, String>>,
+    value: fn(&Column) -> Spread,
+) -> String {
+    let Ok(column) = column else { return "–".to_owned() };
+    let spread = value(column);
+    let share = match ours {
+        Some(Ok(ours)) if !std::ptr::eq(ours, column) => format!(" ({:.2})", value(ours).p50 / spread.p50),
+        _ => String::new(),
+    };
+    if spread.is_a_count() {
+        return format!("{:.0}{share}", spread.p50);
+    }
+    format!("{:.1} / {:.1}{share}", spread.p50, spread.p90)
+}
+
+fn megabytes(bytes: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "megabytes to two digits")]
+    let megabytes = bytes as f64 / 1e6;
+    format!("{megabytes:.2}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Entrant, Pass, Results};
+    use crate::measure::Sample;
+    use crate::stats::Column;
+
+    fn results(calls: &[&str], steps: usize) -> Results {
+        let calls = calls.iter().map(|call| (*call).to_owned()).collect();
+        let sample =
+            Sample { calls_to_heal: calls, steps_to_heal: steps, warm: vec![1.0], ..Sample::default() };
+        let sample = Sample { warm_healed: vec![1.0], ..sample };
+        let pass = Pass {
+            title: String::new(),
+            latency_ms: 10,
+            memory: None,
+            skipped: None,
+            columns: vec![Ok(Column::of(&[sample]))],
+        };
+        Results { runs: 1, entrants: vec![Entrant { name: "ours", zip: None }], passes: vec![pass] }
+    }
+
+    #[test]
+    fn a_call_too_many_or_a_step_too_many_is_told() {
+        let fine = ["GetParameters", "GetStage", "DescribeAlarms", "PutParameter", "UpdateStage"];
+        assert!(results(&fine, 2).wrong_calls().is_empty());
+        let twice = [&fine[..], &["GetParameter"]].concat();
+        assert_eq!(results(&twice, 2).wrong_calls().len(), 1);
+        assert_eq!(results(&fine, 3).wrong_calls().len(), 1);
+    }
+}

@@ -1,0 +1,173 @@
+//! Micro-benchmarks of what is the function's own: reading an alarm, deciding, a whole run, and a sweep over 500
+//! stages, all without a network. `cargo bench --bench engine`
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a benchmark that cannot run says so and ends, as a test does"
+)]
+
+use std::fs;
+use std::hint::black_box;
+use std::time::Duration;
+
+use apigw_rollback::alarm::{Origin, State, time};
+use apigw_rollback::cloud::Api;
+use apigw_rollback::config::Config;
+use apigw_rollback::decide::{Call, Decision, check, decide};
+use apigw_rollback::handler::handle;
+use apigw_rollback::observe::observe;
+use apigw_rollback::pin::MARK;
+use apigw_rollback::records::{Names, Record, print};
+use apigw_rollback::release::{Protocol, StageRef};
+use apigw_rollback::run::Run;
+use apigw_rollback::signal::{self, Signal};
+use apigw_rollback::triage::{self, Bounds};
+use criterion::{BatchSize, Criterion};
+use tokio::runtime::Runtime;
+use tokio::time::Instant;
+
+use it::world::{FUNCTION, Facts, NOW, World, alarm, live, record, release};
+
+#[path = "../tests/it"]
+#[expect(dead_code, unused_imports, reason = "the tests' twin of AWS does more than is needed here")]
+#[expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "it is the tests' own, where that is allowed"
+)]
+mod it {
+    pub(crate) mod world;
+}
+
+const PROTECTED: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod"}]"#;
+
+fn main() {
+    let event = fs::read_to_string("events/sns-alarm.json").expect("the example of an alarm");
+    let mut criterion = Criterion::default().configure_from_args();
+    read(&mut criterion, &event);
+    decision(&mut criterion);
+    whole_run(&mut criterion, &event);
+    sweep(&mut criterion);
+    criterion.final_summary();
+}
+
+fn config(stages: &str) -> Config {
+    let get = |name: &str| match name {
+        "AWS_REGION" => Some("eu-west-1".to_owned()),
+        "PROTECTED_STAGES" => Some(stages.to_owned()),
+        "ALARM_TOPIC_ARN" => Some(it::world::TOPIC.to_owned()),
+        _ => None,
+    };
+    Config::read(get).expect("good settings")
+}
+
+/// Waits cost nothing: time stands still while there is work, and jumps where there is none.
+fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true).build().expect("a runtime")
+}
+
+fn read(criterion: &mut Criterion, event: &str) {
+    let bounds = Bounds { home: Origin::default(), max_age: None, now: time(NOW).expect("a time") };
+    criterion.bench_function("read an alarm from SNS and find its stage", |bencher| {
+        bencher.iter(|| {
+            let event = signal::read(black_box(event));
+            let Some(Signal::Alarm(alarm)) = event.deliveries.first().map(|one| &one.signal) else {
+                panic!("no alarm");
+            };
+            triage::of(alarm, &bounds).expect("a stage")
+        });
+    });
+}
+
+fn decision(criterion: &mut Criterion) {
+    let config = config(PROTECTED);
+    let world = World::new(Facts::bad_release());
+    let stage = it::world::prod();
+    let observed =
+        runtime().block_on(observe(&world, &config, &stage, None, None)).expect("what is observed");
+    let now = time(NOW).expect("a time");
+    criterion.bench_function("decide and check", |bencher| {
+        bencher.iter(|| {
+            let Decision::Act(plan) = decide(Call::Imagined, black_box(&observed), &config.terms, now) else {
+                panic!("no plan");
+            };
+            check(&plan, &observed).expect("a plan that stands");
+            plan
+        });
+    });
+}
+
+fn whole_run(criterion: &mut Criterion, event: &str) {
+    let (config, runtime) = (config(PROTECTED), runtime());
+    criterion.bench_function("a rollback, without AWS", |bencher| {
+        let world = || World::new(Facts::bad_release());
+        bencher.iter_batched(
+            world,
+            |world| go(&runtime, &world, &config, event, "is back"),
+            BatchSize::SmallInput,
+        );
+    });
+}
+
+fn sweep(criterion: &mut Criterion) {
+    let (config, runtime, facts) = (config("[]"), runtime(), five_hundred_stages());
+    let mut group = criterion.benchmark_group("sweep");
+    group.sample_size(20).measurement_time(Duration::from_secs(8));
+    group.bench_function("500 stages of 50 APIs, without AWS", |bencher| {
+        let world = || World::new(facts.clone());
+        let command = r#"{"command":"sweep"}"#;
+        bencher.iter_batched(
+            world,
+            |world| go(&runtime, &world, &config, command, "looked after 500 stages"),
+            BatchSize::LargeInput,
+        );
+    });
+    group.finish();
+}
+
+/// One event; a run that does not end as it should is not to be timed.
+fn go(runtime: &Runtime, world: &World, config: &Config, event: &str, ends: &str) {
+    let answer = runtime.block_on(async {
+        let began = Instant::now();
+        let run = Run {
+            cloud: world,
+            config,
+            id: "run",
+            trace: None,
+            function: Some(FUNCTION),
+            now: time(NOW).expect("a time"),
+            began,
+            deadline: began + Duration::from_secs(50),
+        };
+        handle(event, &run).await
+    });
+    let message = answer.reports.last().map(|report| report.message.as_str()).unwrap_or_default();
+    assert!(message.contains(ends), "{message}");
+}
+
+fn five_hundred_stages() -> Facts {
+    let mut facts = Facts::bad_release();
+    facts.stages.clear();
+    facts.parameters.clear();
+    facts.alarms.clear();
+    let names = Names::under("/apigw-rollback");
+    for api in 0..50 {
+        let api = format!("api{api:07}");
+        facts.apis.push(Api { protocol: Protocol::Rest, id: api.clone(), name: api.clone() });
+        facts.deployments.push((api.clone(), "d1".to_owned()));
+        for number in 0..10 {
+            let stage = StageRef::rest(&api, format!("stage{number}"));
+            let mut parked = live(release("d1", &[]), NOW);
+            (parked.description, parked.closed) = (MARK.to_owned(), true);
+            facts.stages.insert(stage.parked(), parked);
+            facts.stages.insert(stage.clone(), live(release("d1", &[]), NOW));
+            let known = Record { stage: stage.clone(), ..record(release("d1", &[])) };
+            facts.parameters.insert(names.known_good(&stage), vec![print(&known).expect("a record")]);
+            let dimensions = [("ApiName", api.as_str()), ("Stage", stage.stage.as_str())];
+            facts.alarms.push(alarm(&format!("{api}-{number}"), State::Ok, &dimensions));
+        }
+    }
+    facts
+}

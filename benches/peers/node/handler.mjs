@@ -1,0 +1,39 @@
+// The same job as a Node function: read the record and the stage, put the stage back.
+import { APIGatewayClient, GetStageCommand, UpdateStageCommand } from "@aws-sdk/client-api-gateway";
+import { GetParameterCommand, SSMClient } from "@aws-sdk/client-ssm";
+
+const ssm = new SSMClient({ maxAttempts: 5 });
+const gateway = new APIGatewayClient({ maxAttempts: 5 });
+
+export async function handler(event) {
+  const alarm = JSON.parse(event.Records[0].Sns.Message);
+  if (alarm.NewStateValue !== "ALARM") {
+    return { outcome: "ignored" };
+  }
+  const stageName = alarm.Trigger.Dimensions.find((one) => one.name === "Stage").value;
+  const stage = { restApiId: process.env.API_ID, stageName };
+
+  const [found, live] = await Promise.all([
+    ssm.send(new GetParameterCommand({ Name: process.env.RECORD })),
+    gateway.send(new GetStageCommand(stage)),
+  ]);
+  const good = JSON.parse(found.Parameter.Value).release;
+  if (live.deploymentId === good.deployment) {
+    return { outcome: "already-known-good" };
+  }
+
+  const variables = live.variables ?? {};
+  const patchOperations = [{ op: "replace", path: "/deploymentId", value: good.deployment }];
+  for (const [name, value] of Object.entries(good.variables)) {
+    if (variables[name] !== value) {
+      patchOperations.push({ op: "replace", path: `/variables/${name}`, value });
+    }
+  }
+  for (const name of Object.keys(variables).filter((name) => !(name in good.variables))) {
+    patchOperations.push({ op: "remove", path: `/variables/${name}` });
+  }
+  const after = await gateway.send(new UpdateStageCommand({ ...stage, patchOperations }));
+  const report = { outcome: "rolled-back", before: live.deploymentId, after: after.deploymentId };
+  console.log(JSON.stringify(report));
+  return report;
+}

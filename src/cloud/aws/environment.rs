@@ -1,0 +1,47 @@
+//! What the function's clients start with, all of it from the environment that Lambda sets: no provider chain is
+//! walked, no file read, and `aws-config` with its own clients stays out of the function.
+
+use aws_sdk_ssm::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
+use aws_sdk_ssm::error::BoxError;
+use aws_types::SdkConfig;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
+
+use super::http;
+
+/// Gives a variable's value where it is set.
+pub type Environment = fn(&str) -> Option<String>;
+
+/// Credentials, region and endpoints (`AWS_ENDPOINT_URL`, and for one service such as `AWS_ENDPOINT_URL_SSM`), and
+/// whether these are the ones for FIPS or for IPv6. `SSL_CERT_FILE` names other roots to trust.
+///
+/// # Errors
+/// Settings of the HTTP client that the SDK refuses.
+pub fn environment_settings(get: Environment) -> Result<SdkConfig, BoxError> {
+    let is_true = |name: &str| get(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let credentials = get("AWS_ACCESS_KEY_ID").zip(get("AWS_SECRET_ACCESS_KEY")).map(|(key, secret)| {
+        // They stay the same as long as the process lives.
+        let credentials = Credentials::new(key, secret, get("AWS_SESSION_TOKEN"), None, "Environment");
+        SharedCredentialsProvider::new(credentials)
+    });
+    let mut settings = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .http_client(http::client(get("SSL_CERT_FILE").is_some())?)
+        .service_config(Endpoints(get))
+        .use_fips(is_true("AWS_USE_FIPS_ENDPOINT"))
+        .use_dual_stack(is_true("AWS_USE_DUALSTACK_ENDPOINT"));
+    settings.set_region(get("AWS_REGION").map(Region::new));
+    settings.set_credentials_provider(credentials);
+    Ok(settings.build())
+}
+
+/// Each client asks this for its endpoint.
+#[derive(Debug)]
+struct Endpoints(Environment);
+
+impl LoadServiceConfig for Endpoints {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        let service = key.service_id().to_uppercase().replace(' ', "_");
+        let set = |name: &str| (self.0)(name).filter(|value| !value.is_empty());
+        set(&format!("{}_{service}", key.env())).or_else(|| set(key.env()))
+    }
+}

@@ -1,0 +1,180 @@
+//! One HTTP client for all of the SDK's clients, over one small trust store that is parsed once; its connections can be
+//! made before they are needed.
+//!
+//! Left to itself, each of the SDK's clients parses all of the system's roots when it is made and again at its
+//! first call, and connects when it is first used.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aws_sdk_ssm::error::BoxError;
+use aws_smithy_http_client::pool::{
+    Client, ConnectionEvent, ConnectionEventListener, ConnectionPool, DriverSpawner, OriginKey, Partition,
+    PartitionId,
+};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_runtime_api::http::StatusCode;
+use aws_smithy_types::body::SdkBody;
+use tokio::sync::watch;
+
+/// What the certificates of AWS's endpoints chain to, from <https://www.amazontrust.com/repository/>.
+const ROOTS: &[u8] = include_bytes!("roots.pem");
+
+/// Marks a request that is only there to have its connection made: it is not sent.
+#[derive(Clone, Debug)]
+pub(super) struct HandshakeOnly;
+
+/// A client that trusts Amazon's own roots, and the system's where these do not do, as behind a proxy that looks
+/// into TLS. With `system_only` it asks the system's at once, which `SSL_CERT_FILE` names.
+///
+/// # Errors
+/// Settings of the pool that the SDK refuses.
+pub(super) fn client(system_only: bool) -> Result<SharedHttpClient, BoxError> {
+    // The roots of a pool are read when it first connects, so a pool that is not needed costs nothing.
+    let amazons = Pool::new(TrustStore::empty().with_pem_certificate(ROOTS))?;
+    let systems = Pool::new(TrustStore::default())?;
+    let falls_back = Arc::new(AtomicBool::new(system_only));
+    Ok(SharedHttpClient::new(Trust { amazons, systems, falls_back }))
+}
+
+/// All connections live on the one runtime.
+const RUNTIME: PartitionId = PartitionId::from_index(0);
+
+#[derive(Clone, Debug)]
+struct Pool {
+    client: Client,
+    opened: watch::Sender<Vec<OriginKey>>,
+}
+
+/// Notes what the pool is connected with.
+struct Opened(watch::Sender<Vec<OriginKey>>);
+
+impl ConnectionEventListener for Opened {
+    fn on_event(&self, event: &ConnectionEvent<'_>) {
+        if let ConnectionEvent::Opened(opened) = event {
+            let origin = opened.establishment().origin();
+            self.0.send_if_modified(|origins| {
+                let is_new = !origins.contains(origin);
+                origins.extend(is_new.then(|| origin.clone()));
+                is_new
+            });
+        }
+    }
+}
+
+impl Pool {
+    fn new(roots: TrustStore) -> Result<Self, BoxError> {
+        let opened = watch::Sender::new(vec![]);
+        let spawner = DriverSpawner::from_fn(|connection| drop(tokio::spawn(connection)));
+        let pool = ConnectionPool::builder()
+            .proxy_config(ProxyConfig::from_env())
+            .event_listener(Opened(opened.clone()))
+            .partitions([Partition::new(RUNTIME, spawner)])
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .tls_context(TlsContext::builder().with_trust_store(roots).build()?)
+            .build_https()?;
+        Ok(Self { client: Client::from_partition(&pool, RUNTIME)?, opened })
+    }
+
+    fn connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> Connector {
+        Connector { calls: self.client.http_connector(settings, components), opened: self.opened.clone() }
+    }
+}
+
+/// Two pools, of which the second is for what the first does not trust.
+#[derive(Debug)]
+struct Trust {
+    amazons: Pool,
+    systems: Pool,
+    falls_back: Arc<AtomicBool>,
+}
+
+impl HttpClient for Trust {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(Trusting {
+            amazons: self.amazons.connector(settings, components),
+            systems: self.systems.connector(settings, components),
+            falls_back: self.falls_back.clone(),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Trusting {
+    amazons: Connector,
+    systems: Connector,
+    falls_back: Arc<AtomicBool>,
+}
+
+impl HttpConnector for Trusting {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        if self.falls_back.load(Ordering::Relaxed) {
+            return self.systems.call(request);
+        }
+        let again = request.try_clone();
+        let only = request.extension::<HandshakeOnly>().cloned();
+        let (first, systems) = (self.amazons.call(request), self.systems.clone());
+        let falls_back = self.falls_back.clone();
+        HttpConnectorFuture::new(async move {
+            match (first.await, again) {
+                // Nothing was sent: the handshake comes first.
+                (Err(error), Some(mut again)) if is_unknown_issuer(&error) => {
+                    tracing::warn!(
+                        "an endpoint's certificate is none of Amazon's; the system's roots are asked"
+                    );
+                    falls_back.store(true, Ordering::Relaxed);
+                    if let Some(only) = only {
+                        again.add_extension(only);
+                    }
+                    systems.call(again).await
+                }
+                (answer, _) => answer,
+            }
+        })
+    }
+}
+
+fn is_unknown_issuer(error: &ConnectorError) -> bool {
+    // The type is the TLS library's, which is the SDK's affair. `make bench-smoke` would notice another text.
+    super::causes(error).contains("UnknownIssuer")
+}
+
+#[derive(Clone, Debug)]
+struct Connector {
+    calls: SharedHttpConnector,
+    opened: watch::Sender<Vec<OriginKey>>,
+}
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let origin = request.extension::<HandshakeOnly>().and_then(|_| request.uri().parse().ok());
+        let Some(origin) = origin.and_then(|uri| OriginKey::from_uri(&uri).ok()) else {
+            return self.calls.call(request);
+        };
+        let (mut opened, call) = (self.opened.subscribe(), self.calls.call(request));
+        HttpConnectorFuture::new(async move {
+            // The connection is looked for first, so that the request is let go of before it is sent.
+            tokio::select! {
+                biased;
+                _ = opened.wait_for(|origins| origins.contains(&origin)) => {
+                    let status = StatusCode::try_from(404).map_err(|error| ConnectorError::other(error.into(), None))?;
+                    Ok(HttpResponse::new(status, SdkBody::empty()))
+                }
+                answer = call => answer,
+            }
+        })
+    }
+}
