@@ -1,10 +1,12 @@
 //! Stories that the simulation found: each was a seed that broke a promise.
 
 use apigw_rollback::alarm::State;
+use chrono::TimeDelta;
 use serde_json::json;
 
+use crate::harness::{event, run, run_together};
 use crate::story::Story;
-use crate::world::{Fault, World, denied, release};
+use crate::world::{Facts, Fault, World, denied, live, prod, release};
 
 #[test]
 fn a_release_that_was_away_between_two_sweeps_bakes_anew() {
@@ -49,4 +51,29 @@ fn a_lift_before_anything_is_listed_leaves_a_list_that_can_be_read() {
     let story = story.alarm_is(State::Ok).command("lift", &json!({"incident": bad}));
     let story = story.later(10).deploy(3).later(3).alarm_is(State::Alarm).event_comes();
     assert_eq!(story.stage(), "d1");
+}
+
+#[test]
+fn a_release_that_is_brought_back_and_taken_off_by_two_alarms_is_told_of_once_more() {
+    let settings = [
+        ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people"),
+        ("COOLDOWN_SECONDS", "0"),
+        ("MAX_ALARM_AGE_SECONDS", "0"),
+    ];
+    let world = World::new(Facts::bad_release());
+    run(&event("sns-alarm"), &world, &settings);
+    world.change(|facts| {
+        facts.now += TimeDelta::minutes(30);
+        let now = facts.now;
+        let mut back = live(release("d2", &[("release", "2")]), "2026-11-20T10:00:00Z");
+        back.updated_at = Some(now - TimeDelta::minutes(2));
+        facts.serve(&prod(), back);
+        facts.alarms.iter_mut().for_each(|one| one.alarm.changed_at = Some(now - TimeDelta::minutes(1)));
+    });
+    run_together(&[&event("sns-alarm"), &event("sns-alarm-latency")], &world, &settings);
+    world.change(|facts| facts.now += TimeDelta::minutes(5));
+    let shown = run(r#"{"command":"sweep"}"#, &world, &settings);
+    let told = world.facts().told;
+    let rolled_back = told.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
+    assert_eq!(rolled_back, 2, "{shown}");
 }

@@ -9,6 +9,7 @@ use apigw_rollback::config::Config;
 use apigw_rollback::handler::handle;
 use apigw_rollback::report::Report;
 use apigw_rollback::run::Run;
+use chrono::TimeDelta;
 use tokio::time::Instant;
 
 use crate::world::{FUNCTION, TOPIC, World};
@@ -78,14 +79,15 @@ pub(crate) fn run_together(events: &[&str], world: &World, settings: &[(&str, &s
     runtime.block_on(async {
         let began = Instant::now();
         let ids: Vec<String> = (1..=events.len()).map(|nth| format!("run-{nth}")).collect();
-        let runs = events.iter().zip(&ids).map(|(event, id)| {
+        let runs = events.iter().zip(&ids).zip(0..).map(|((event, id), nth)| {
             let run = Run {
                 cloud: world,
                 config: &config,
                 id,
                 trace: None,
                 function: Some(FUNCTION),
-                now: world.now(),
+                // No two clocks agree to the millisecond.
+                now: world.now() + TimeDelta::milliseconds(nth),
                 began,
                 deadline: began + Duration::from_secs(20),
             };
