@@ -11,15 +11,11 @@ use std::fs;
 use std::hint::black_box;
 use std::time::Duration;
 
-use apigw_rollback::alarm::{Origin, State, time};
-use apigw_rollback::cloud::Api;
+use apigw_rollback::alarm::{Origin, time};
 use apigw_rollback::config::Config;
 use apigw_rollback::decide::{Call, Decision, check, decide};
 use apigw_rollback::handler::handle;
 use apigw_rollback::observe::observe;
-use apigw_rollback::pin::MARK;
-use apigw_rollback::records::{Names, Record, print};
-use apigw_rollback::release::{Protocol, StageRef};
 use apigw_rollback::run::Run;
 use apigw_rollback::signal::{self, Signal};
 use apigw_rollback::triage::{self, Bounds};
@@ -27,7 +23,7 @@ use criterion::{BatchSize, Criterion};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
-use it::world::{FUNCTION, Facts, NOW, World, alarm, live, record, release};
+use it::world::{FUNCTION, Facts, NOW, World};
 
 #[path = "../tests/it"]
 #[expect(dead_code, unused_imports, reason = "the tests' twin of AWS does more than is needed here")]
@@ -112,7 +108,7 @@ fn whole_run(criterion: &mut Criterion, event: &str) {
 }
 
 fn sweep(criterion: &mut Criterion) {
-    let (config, runtime, facts) = (config("[]"), runtime(), five_hundred_stages());
+    let (config, runtime, facts) = (config("[]"), runtime(), Facts::five_hundred_stages(NOW));
     let mut group = criterion.benchmark_group("sweep");
     group.sample_size(20).measurement_time(Duration::from_secs(8));
     group.bench_function("500 stages of 50 APIs, without AWS", |bencher| {
@@ -145,29 +141,4 @@ fn go(runtime: &Runtime, world: &World, config: &Config, event: &str, ends: &str
     });
     let message = answer.reports.last().map(|report| report.message.as_str()).unwrap_or_default();
     assert!(message.contains(ends), "{message}");
-}
-
-fn five_hundred_stages() -> Facts {
-    let mut facts = Facts::bad_release();
-    facts.stages.clear();
-    facts.parameters.clear();
-    facts.alarms.clear();
-    let names = Names::under("/apigw-rollback");
-    for api in 0..50 {
-        let api = format!("api{api:07}");
-        facts.apis.push(Api { protocol: Protocol::Rest, id: api.clone(), name: api.clone() });
-        facts.deployments.push((api.clone(), "d1".to_owned()));
-        for number in 0..10 {
-            let stage = StageRef::rest(&api, format!("stage{number}"));
-            let mut parked = live(release("d1", &[]), NOW);
-            (parked.description, parked.closed) = (MARK.to_owned(), true);
-            facts.stages.insert(stage.parked(), parked);
-            facts.stages.insert(stage.clone(), live(release("d1", &[]), NOW));
-            let known = Record { stage: stage.clone(), ..record(release("d1", &[])) };
-            facts.parameters.insert(names.known_good(&stage), vec![print(&known).expect("a record")]);
-            let dimensions = [("ApiName", api.as_str()), ("Stage", stage.stage.as_str())];
-            facts.alarms.push(alarm(&format!("{api}-{number}"), State::Ok, &dimensions));
-        }
-    }
-    facts
 }

@@ -149,7 +149,8 @@ impl Cloud for Aws {
     }
 
     async fn change_stage(&self, stage: &StageRef, change: &StageChange) -> Result<LiveStage, CloudError> {
-        let _alone = self.clients.pace.alone(&stage.api).await;
+        // Where the time is up before it is our turn, the call itself says so.
+        let _alone = tokio::time::timeout_at(self.deadline, self.clients.pace.alone(&stage.api)).await.ok();
         if stage.protocol.is_v2() {
             return self.v2_update_stage(stage, change).await;
         }

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
+
 use crate::alarm::time;
 use crate::cloud::{LiveStage, StageChange};
+use crate::config::{AutoDeploy, MissingParts, Mode, Terms};
 use crate::observe::{KnownGood, Observed, OnRecord, PartsNow};
 use crate::parts::{AliasTarget, MappingTarget};
 use crate::plan::{Plan, Step};
@@ -87,5 +90,20 @@ pub(super) fn record(observed: &mut Observed) -> &mut Record {
     match &mut observed.on_record.known_good {
         KnownGood::Found { record, .. } => record,
         KnownGood::None { .. } | KnownGood::Unusable { .. } => panic!("there is a record"),
+    }
+}
+
+/// The terms of a stage without a policy.
+pub(super) fn terms() -> Terms {
+    Terms {
+        mode: Mode::Enforce,
+        bake: TimeDelta::minutes(30),
+        needs_data: true,
+        window: Some(TimeDelta::hours(24)),
+        cooldown: TimeDelta::minutes(5),
+        max_rollbacks: 3,
+        flush_cache: false,
+        auto_deploy: AutoDeploy::Hold,
+        missing_parts: MissingParts::Hold,
     }
 }

@@ -92,7 +92,7 @@ pub(super) fn is_not_too_soon(
 mod tests {
     use super::*;
     use crate::alarm::{Alarm, Origin, State, Watches, time};
-    use crate::config::{AutoDeploy, MissingParts, Mode};
+    use crate::decide::fixture::terms;
     use crate::observe::KnownGood;
     use crate::records::{Hold, Past, Policy, SCHEMA};
     use crate::release::Release;
@@ -102,20 +102,6 @@ mod tests {
 
     fn at(text: &str) -> DateTime<Utc> {
         time(text).unwrap()
-    }
-
-    fn terms() -> Terms {
-        Terms {
-            mode: Mode::Enforce,
-            bake: TimeDelta::minutes(30),
-            needs_data: true,
-            window: Some(TimeDelta::hours(24)),
-            cooldown: TimeDelta::minutes(5),
-            max_rollbacks: 3,
-            flush_cache: false,
-            auto_deploy: AutoDeploy::Hold,
-            missing_parts: MissingParts::Hold,
-        }
     }
 
     fn told(answer: &Result<(), Reason>) -> &'static str {

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::fixture::{good, record};
+use super::fixture::{good, record, terms};
 use super::*;
 use crate::alarm::{Alarm, Metric, Origin, time};
 use crate::cloud::{LiveAlias, LiveMapping};
@@ -14,20 +14,6 @@ const NOW: &str = "2026-11-20T10:06:00Z";
 
 fn at(text: &str) -> DateTime<Utc> {
     time(text).unwrap()
-}
-
-fn terms() -> Terms {
-    Terms {
-        mode: Mode::Enforce,
-        bake: TimeDelta::minutes(30),
-        needs_data: true,
-        window: Some(TimeDelta::hours(24)),
-        cooldown: TimeDelta::minutes(5),
-        max_rollbacks: 3,
-        flush_cache: false,
-        auto_deploy: AutoDeploy::Hold,
-        missing_parts: MissingParts::Hold,
-    }
 }
 
 fn alarm() -> AlarmNow {

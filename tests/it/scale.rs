@@ -1,42 +1,12 @@
 //! A sweep over many stages: what it asks of AWS, and how fast.
 
-use apigw_rollback::alarm::{State, time};
-use apigw_rollback::cloud::Api;
-use apigw_rollback::pin::MARK;
-use apigw_rollback::records::{Names, Record, print};
-use apigw_rollback::release::{Protocol, StageRef};
-
 use crate::harness::run;
 use crate::story::START;
-use crate::world::{Facts, World, alarm, live, record, release};
+use crate::world::{Facts, World};
 
 #[test]
 fn five_hundred_stages_of_fifty_apis_take_one_read_an_api() {
-    let mut facts = Facts::bad_release();
-    facts.now = time(START).unwrap();
-    facts.stages.clear();
-    facts.parameters.clear();
-    facts.alarms.clear();
-    let names = Names::under("/apigw-rollback");
-    for api in 0..50 {
-        let api = format!("api{api:07}");
-        facts.apis.push(Api { protocol: Protocol::Rest, id: api.clone(), name: api.clone() });
-        facts.deployments.push((api.clone(), "d1".to_owned()));
-        for number in 0..10 {
-            let stage = StageRef::rest(&api, format!("stage{number}"));
-            let mut parked = live(release("d1", &[]), START);
-            (parked.description, parked.closed) = (MARK.to_owned(), true);
-            facts.stages.insert(stage.parked(), parked);
-            facts.stages.insert(stage.clone(), live(release("d1", &[]), START));
-            let known = Record { stage: stage.clone(), ..record(release("d1", &[])) };
-            facts.parameters.insert(names.known_good(&stage), vec![print(&known).unwrap()]);
-            facts.alarms.push(alarm(
-                &format!("{api}-{number}"),
-                State::Ok,
-                &[("ApiName", &api), ("Stage", &stage.stage)],
-            ));
-        }
-    }
+    let facts = Facts::five_hundred_stages(START);
     let world = World::new(facts);
     let shown = run(r#"{"command":"sweep"}"#, &world, &[("PROTECTED_STAGES", "[]")]);
     let calls = |operation: &str| {
