@@ -21,8 +21,9 @@ use crate::tell::tell;
 use crate::triage::{self, Bounds};
 use crate::verdict::Reason;
 
-/// Stages of one event that are put back at the same time.
-const AT_ONCE: usize = 8;
+/// Stages of one alarm that are put back at the same time: as many as one alarm can well name. None waits for
+/// another's records; API Gateway's limit is kept behind the port.
+const AT_ONCE: usize = 100;
 
 /// All that came of one event.
 #[derive(Debug)]

@@ -1,40 +1,71 @@
-//! The pace of calls to API Gateway, which lets 10 requests a second through, with a burst of 40, for a whole account
-//! and region, whatever they ask (its quotas page). A process that keeps to it is not turned away for its own haste.
+//! The pace of calls, where AWS has a limit for a whole account and region that many stages at once would meet. A
+//! process that keeps to it is not turned away for its own haste; it shares the limit with others all the same, so what
+//! is turned away is sent again.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use backon::ExponentialBuilder;
 use leaky_bucket::RateLimiter;
 use tokio::sync::OwnedMutexGuard;
 
-/// Requests that API Gateway takes at once.
-pub const BURST: u16 = 40;
-/// Requests that it takes a second, after that.
-pub const A_SECOND: u16 = 10;
+/// What AWS lets through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Requests at once.
+    pub burst: u16,
+    /// Requests a second, after that.
+    pub a_second: u16,
+}
 
-/// One process's share of the limit: all of it, as long as nobody else asks.
+/// API Gateway's management calls together, whatever they ask (its quotas page).
+pub const API_GATEWAY: Limit = Limit { burst: 40, a_second: 10 };
+/// `DescribeAlarms` (CloudWatch's quotas page; it tells of no burst).
+pub const DESCRIBE_ALARMS: Limit = Limit { burst: 9, a_second: 9 };
+
+impl Limit {
+    fn bucket(self) -> RateLimiter {
+        let one = Duration::from_secs(1) / u32::from(self.a_second);
+        // A little less than the burst, or every call would come a moment before its place is free again.
+        let burst = usize::from(self.burst).saturating_sub(2);
+        RateLimiter::builder().initial(burst).max(burst).refill(1).interval(one).build()
+    }
+}
+
+/// One process's share of the limits: all of it, as long as nobody else asks.
 #[derive(Debug)]
 pub struct Pace {
-    bucket: RateLimiter,
+    api_gateway: RateLimiter,
+    describe_alarms: RateLimiter,
     changing: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        let one = Duration::from_secs(1) / u32::from(A_SECOND);
-        // A little less than the burst, or every call would come a moment before its place is free again.
-        let burst = usize::from(BURST).saturating_sub(2);
-        let bucket = RateLimiter::builder().initial(burst).max(burst).refill(1).interval(one).build();
-        Self { bucket, changing: Mutex::default() }
+        Self {
+            api_gateway: API_GATEWAY.bucket(),
+            describe_alarms: DESCRIBE_ALARMS.bucket(),
+            changing: Mutex::default(),
+        }
     }
 }
+
+/// The waits of one call that is turned away again and again.
+pub const WAITS: ExponentialBuilder = ExponentialBuilder::new()
+    .with_factor(1.5)
+    .with_min_delay(Duration::from_millis(50))
+    .with_max_delay(Duration::from_secs(4))
+    .without_max_times()
+    .with_jitter();
 
 impl Pace {
     /// Waits until this call may go out, if it counts.
     pub async fn turn(&self, operation: &str) {
-        if counts(operation) {
-            self.bucket.acquire_one().await;
+        match limit(operation) {
+            Some(API_GATEWAY) => self.api_gateway.acquire_one().await,
+            Some(_) => self.describe_alarms.acquire_one().await,
+            None => {}
         }
     }
 
@@ -48,9 +79,9 @@ impl Pace {
     }
 }
 
-/// Whether an operation is API Gateway's.
+/// The limit that an operation counts towards.
 #[must_use]
-pub fn counts(operation: &str) -> bool {
+pub fn limit(operation: &str) -> Option<Limit> {
     const THEIRS: [&str; 16] = [
         "CreateStage",
         "FlushStageAuthorizersCache",
@@ -69,7 +100,10 @@ pub fn counts(operation: &str) -> bool {
         "UpdateBasePathMapping",
         "UpdateStage",
     ];
-    THEIRS.contains(&operation)
+    if operation == "DescribeAlarms" {
+        return Some(DESCRIBE_ALARMS);
+    }
+    THEIRS.contains(&operation).then_some(API_GATEWAY)
 }
 
 #[cfg(test)]
@@ -90,11 +124,15 @@ mod tests {
     }
 
     #[test]
-    fn only_api_gateways_operations_count() {
-        for (operation, expected) in
-            [("GetStage", true), ("UpdateStage", true), ("GetParameters", false), ("", false)]
-        {
-            assert_eq!(counts(operation), expected, "{operation}");
+    fn an_operation_counts_towards_its_own_limit() {
+        for (operation, expected) in [
+            ("GetStage", Some(API_GATEWAY)),
+            ("UpdateStage", Some(API_GATEWAY)),
+            ("DescribeAlarms", Some(DESCRIBE_ALARMS)),
+            ("GetParameters", None),
+            ("", None),
+        ] {
+            assert_eq!(limit(operation), expected, "{operation}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The exact requests that leave the function, and what it makes of AWS's answers: the real adapter over a
 //! client that replays a conversation. A request that is not in the conversation fails the test.
 
+mod limits;
 mod telling;
 mod whole;
 
@@ -302,18 +303,6 @@ fn a_conflict_is_followed_by_reading_again() {
     conversation.extend([put_one(), conflict]);
     conversation.extend(reads());
     conversation.extend([update_stage(&operations(), 200, &back()), put_one()]);
-    let (report, _) = check("sns-alarm", conversation);
-    assert!(report.message.contains("is back"), "{}", report.message);
-}
-
-#[test]
-fn throttling_is_retried_without_reading_again() {
-    let throttled = with_error(
-        &update_stage(&operations(), 429, &json!({"message": "Too Many Requests"})),
-        "TooManyRequestsException",
-    );
-    let mut conversation = reads();
-    conversation.extend([put_one(), throttled, update_stage(&operations(), 200, &back()), put_one()]);
     let (report, _) = check("sns-alarm", conversation);
     assert!(report.message.contains("is back"), "{}", report.message);
 }

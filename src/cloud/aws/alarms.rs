@@ -13,10 +13,11 @@ use crate::cloud::AlarmNow;
 use crate::signal;
 
 /// The alarms of one page; one without a name or with an unknown state is left out, as if unknown.
-pub(super) fn of_page(page: DescribeAlarmsOutput) -> Vec<AlarmNow> {
+/// The alarms of a page, and the token of the next one.
+pub(super) fn of_page(page: DescribeAlarmsOutput) -> (Vec<AlarmNow>, Option<String>) {
     let metric = page.metric_alarms.unwrap_or_default().into_iter().filter_map(of_metric_alarm);
     let composite = page.composite_alarms.unwrap_or_default().into_iter().filter_map(of_composite_alarm);
-    metric.chain(composite).collect()
+    (metric.chain(composite).collect(), page.next_token)
 }
 
 fn of_metric_alarm(alarm: MetricAlarm) -> Option<AlarmNow> {

@@ -15,6 +15,7 @@ use aws_types::SdkConfig;
 use tokio::time::Instant;
 
 use super::Aws;
+use super::call::LeaveItToUs;
 use crate::cloud::Spent;
 use crate::cloud::pace::Pace;
 
@@ -38,16 +39,24 @@ pub struct Clients {
 pub(super) struct Meter {
     calls: Arc<AtomicU64>,
     attempts: Arc<AtomicU64>,
+    /// Calls that were made before, and turned away.
+    again: Arc<AtomicU64>,
 }
 
 impl Meter {
     /// What was sent since then.
     pub(super) fn since(&self, before: Spent) -> Spent {
-        let (calls, attempts) = (self.calls.load(Ordering::Relaxed), self.attempts.load(Ordering::Relaxed));
+        let calls = self.calls.load(Ordering::Relaxed).saturating_sub(self.again.load(Ordering::Relaxed));
+        let attempts = self.attempts.load(Ordering::Relaxed);
         Spent {
             calls: calls.saturating_sub(before.calls),
             retries: attempts.saturating_sub(calls).saturating_sub(before.retries),
         }
+    }
+
+    /// The next call is one that was turned away.
+    pub(super) fn again(&self) {
+        self.again.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -80,7 +89,10 @@ impl Intercept for Meter {
 macro_rules! client {
     ($service:ident, $settings:expr, $meter:expr) => {
         $service::Client::from_conf(
-            $service::config::Builder::from($settings).interceptor($meter.clone()).build(),
+            $service::config::Builder::from($settings)
+                .interceptor($meter.clone())
+                .retry_classifier(LeaveItToUs)
+                .build(),
         )
     };
 }
@@ -88,8 +100,8 @@ macro_rules! client {
 impl Clients {
     /// The clients for these settings, with time-outs and the one retry layer.
     ///
-    /// The SDK retries throttling, its own time-outs and 5xx. Ten attempts that start at 50 ms and wait at
-    /// most 2 s outlast a burst that empties API Gateway's bucket; the run's deadline ends them earlier.
+    /// The SDK retries its own time-outs and 5xx: ten attempts that start at 50 ms and wait at most 2 s, unless the
+    /// run's deadline ends them earlier. What is turned away as one request too many is [`Aws`]'s to repeat.
     #[must_use]
     pub fn new(settings: &SdkConfig) -> Self {
         let timeouts = TimeoutConfig::builder()

@@ -32,19 +32,21 @@ impl Clinic for AwsClinic {
     }
 
     async fn reserved_concurrency(&self, function: &str) -> Result<Option<i32>, CloudError> {
-        let call = self.aws.clients.lambda.get_function_concurrency().function_name(function).send();
-        let answer = self.aws.call("GetFunctionConcurrency", function, call).await?;
+        let call = self.aws.clients.lambda.get_function_concurrency().function_name(function);
+        let answer = self.aws.call("GetFunctionConcurrency", function, || call.clone().send()).await?;
         Ok(answer.reserved_concurrent_executions)
     }
 
     async fn function_policy(&self, function: &str) -> Result<Option<String>, CloudError> {
-        let call = self.aws.clients.lambda.get_policy().function_name(function).send();
-        Ok(found(self.aws.call("GetPolicy", function, call).await)?.and_then(|answer| answer.policy))
+        let call = self.aws.clients.lambda.get_policy().function_name(function);
+        Ok(found(self.aws.call("GetPolicy", function, || call.clone().send()).await)?
+            .and_then(|answer| answer.policy))
     }
 
     async fn subscriptions(&self, topic: &str) -> Result<Option<Vec<Subscription>>, CloudError> {
         let pages = self.sns.list_subscriptions_by_topic().topic_arn(topic).into_paginator().items().send();
-        let answer = self.aws.call("ListSubscriptionsByTopic", topic, pages.collect::<Result<Vec<_>, _>>());
+        let answer =
+            self.aws.attempt("ListSubscriptionsByTopic", topic, pages.collect::<Result<Vec<_>, _>>());
         let Some(all) = found(answer.await)? else { return Ok(None) };
         let all = all.into_iter().map(|one| Subscription {
             protocol: one.protocol.unwrap_or_default(),
@@ -78,7 +80,7 @@ impl Clinic for AwsClinic {
                 .items()
                 .send();
             let results = pages.collect::<Result<Vec<_>, _>>();
-            let results = self.aws.call("SimulatePrincipalPolicy", role, results).await?;
+            let results = self.aws.attempt("SimulatePrincipalPolicy", role, results).await?;
             for result in &results {
                 allowed.extend(allows(result, &resources));
             }

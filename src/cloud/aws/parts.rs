@@ -6,7 +6,7 @@ use aws_sdk_apigateway::types::{Op, PatchOperation};
 use aws_sdk_codedeploy::types::{ComputePlatform, DeploymentStatus};
 use aws_sdk_lambda::types::AliasRoutingConfiguration;
 
-use super::{Aws, found};
+use super::{Aws, found, pages};
 use crate::cloud::{CloudError, LiveAlias, LiveMapping};
 use crate::parts::{AliasRef, AliasTarget, MappingRef, MappingTarget};
 use crate::release::Protocol;
@@ -43,8 +43,9 @@ fn routing(weights: &BTreeMap<String, String>) -> AliasRoutingConfiguration {
 
 impl Aws {
     pub(super) async fn get_alias(&self, alias: &AliasRef) -> Result<Option<LiveAlias>, CloudError> {
-        let call = self.clients.lambda.get_alias().function_name(&alias.function).name(&alias.alias).send();
-        Ok(found(self.call("GetAlias", &alias.to_string(), call).await)?.map(|answer| live_alias!(answer)))
+        let call = self.clients.lambda.get_alias().function_name(&alias.function).name(&alias.alias);
+        Ok(found(self.call("GetAlias", &alias.to_string(), || call.clone().send()).await)?
+            .map(|answer| live_alias!(answer)))
     }
 
     pub(super) async fn update_alias(
@@ -61,9 +62,10 @@ impl Aws {
             .name(&alias.alias)
             .function_version(&to.version)
             .routing_config(routing(&to.weights))
-            .revision_id(revision)
-            .send();
-        self.call("UpdateAlias", &alias.to_string(), call).await.map(|answer| live_alias!(answer))
+            .revision_id(revision);
+        self.call("UpdateAlias", &alias.to_string(), || call.clone().send())
+            .await
+            .map(|answer| live_alias!(answer))
     }
 
     pub(super) async fn get_version(&self, alias: &AliasRef, version: &str) -> Result<bool, CloudError> {
@@ -72,10 +74,9 @@ impl Aws {
             .lambda
             .get_function_configuration()
             .function_name(&alias.function)
-            .qualifier(version)
-            .send();
+            .qualifier(version);
         let subject = format!("{}:{version}", alias.function);
-        Ok(found(self.call("GetFunctionConfiguration", &subject, call).await)?.is_some())
+        Ok(found(self.call("GetFunctionConfiguration", &subject, || call.clone().send()).await)?.is_some())
     }
 
     /// Without an application, CodeDeploy tells of the deployments of all of them.
@@ -83,24 +84,23 @@ impl Aws {
         use DeploymentStatus::{Baking, Created, InProgress, Queued, Ready};
         let codedeploy = &self.clients.codedeploy;
         let running = vec![Created, Queued, InProgress, Baking, Ready];
-        let pages = codedeploy
-            .list_deployments()
-            .set_include_only_statuses(Some(running))
-            .into_paginator()
-            .items()
-            .send();
-        let ids = self.call("ListDeployments", "all", pages.collect::<Result<Vec<_>, _>>()).await?;
+        let page = codedeploy.list_deployments().set_include_only_statuses(Some(running));
+        let ids = pages(|next| {
+            let page = page.clone().set_next_token(next);
+            async move {
+                let answer = self.call("ListDeployments", "all", || page.clone().send()).await?;
+                Ok((answer.deployments.unwrap_or_default(), answer.next_token))
+            }
+        })
+        .await?;
         let mut aliases = Vec::new();
         for id in self.lambda_deployments(&ids).await? {
-            let call = codedeploy.list_deployment_targets().deployment_id(&id).send();
-            let targets = self.call("ListDeploymentTargets", &id, call).await?.target_ids;
+            let call = codedeploy.list_deployment_targets().deployment_id(&id);
+            let targets = self.call("ListDeploymentTargets", &id, || call.clone().send()).await?.target_ids;
             let Some(targets) = targets.filter(|targets| !targets.is_empty()) else { continue };
-            let call = codedeploy
-                .batch_get_deployment_targets()
-                .deployment_id(&id)
-                .set_target_ids(Some(targets))
-                .send();
-            let answer = self.call("BatchGetDeploymentTargets", &id, call).await?;
+            let call =
+                codedeploy.batch_get_deployment_targets().deployment_id(&id).set_target_ids(Some(targets));
+            let answer = self.call("BatchGetDeploymentTargets", &id, || call.clone().send()).await?;
             let lambda = answer.deployment_targets().iter().filter_map(|target| target.lambda_target());
             aliases.extend(lambda.filter_map(|target| target.lambda_function_info()).filter_map(|info| {
                 Some((info.function_name()?.to_owned(), info.function_alias()?.to_owned()))
@@ -116,8 +116,8 @@ impl Aws {
         // A call takes at most 25.
         for ids in ids.chunks(25) {
             let call = self.clients.codedeploy.batch_get_deployments();
-            let call = call.set_deployment_ids(Some(ids.to_vec())).send();
-            let answer = self.call("BatchGetDeployments", &ids.join(", "), call).await?;
+            let call = call.set_deployment_ids(Some(ids.to_vec()));
+            let answer = self.call("BatchGetDeployments", &ids.join(", "), || call.clone().send()).await?;
             let ours = answer
                 .deployments_info()
                 .iter()
@@ -140,9 +140,9 @@ impl Aws {
             .apigateway
             .get_base_path_mapping()
             .domain_name(&mapping.domain)
-            .base_path(base_path(mapping))
-            .send();
-        let answer = found(self.call("GetBasePathMapping", &mapping.to_string(), call).await)?;
+            .base_path(base_path(mapping));
+        let answer =
+            found(self.call("GetBasePathMapping", &mapping.to_string(), || call.clone().send()).await)?;
         Ok(answer.map(|answer| LiveMapping {
             target: MappingTarget {
                 api: answer.rest_api_id.unwrap_or_default(),
@@ -153,36 +153,27 @@ impl Aws {
     }
 
     async fn get_api_mapping(&self, mapping: &MappingRef) -> Result<Option<LiveMapping>, CloudError> {
-        let mut next = None;
-        loop {
-            let call = self
-                .clients
-                .apigatewayv2
-                .get_api_mappings()
-                .domain_name(&mapping.domain)
-                .set_next_token(next)
-                .send();
-            let Some(page) = found(self.call("GetApiMappings", &mapping.domain, call).await)? else {
-                return Ok(None);
-            };
-            // The root has no key, an empty one, or base path mappings' word for it.
-            let is_it = |key: Option<&str>| match key {
-                None | Some(ROOT) => mapping.path.is_empty(),
-                Some(key) => key == mapping.path,
-            };
-            let mut mappings = page.items.unwrap_or_default().into_iter();
-            if let Some(one) = mappings.find(|one| is_it(one.api_mapping_key())) {
-                let target = MappingTarget {
-                    api: one.api_id.unwrap_or_default(),
-                    stage: one.stage.unwrap_or_default(),
-                };
-                return Ok(Some(LiveMapping { target, id: one.api_mapping_id }));
+        let page = self.clients.apigatewayv2.get_api_mappings().domain_name(&mapping.domain);
+        let mappings = pages(|next| {
+            let page = page.clone().set_next_token(next);
+            async move {
+                let answer = self.call("GetApiMappings", &mapping.domain, || page.clone().send()).await?;
+                Ok((answer.items.unwrap_or_default(), answer.next_token))
             }
-            next = page.next_token.filter(|token| !token.is_empty());
-            if next.is_none() {
-                return Ok(None);
-            }
-        }
+        });
+        // The root has no key, an empty one, or base path mappings' word for it.
+        let is_it = |key: Option<&str>| match key {
+            None | Some(ROOT) => mapping.path.is_empty(),
+            Some(key) => key == mapping.path,
+        };
+        let mut mappings = found(mappings.await)?.unwrap_or_default().into_iter();
+        Ok(mappings.find(|one| is_it(one.api_mapping_key())).map(|one| LiveMapping {
+            target: MappingTarget {
+                api: one.api_id.unwrap_or_default(),
+                stage: one.stage.unwrap_or_default(),
+            },
+            id: one.api_mapping_id,
+        }))
     }
 
     pub(super) async fn update_mapping(
@@ -200,9 +191,8 @@ impl Aws {
                 .domain_name(&mapping.domain)
                 .api_mapping_id(id)
                 .api_id(&to.api)
-                .stage(&to.stage)
-                .send();
-            let answer = self.call("UpdateApiMapping", &subject, call).await?;
+                .stage(&to.stage);
+            let answer = self.call("UpdateApiMapping", &subject, || call.clone().send()).await?;
             return Ok(MappingTarget {
                 api: answer.api_id.unwrap_or_default(),
                 stage: answer.stage.unwrap_or_default(),
@@ -219,9 +209,8 @@ impl Aws {
             .base_path(base_path(mapping))
             // API Gateway spells it so here, and `restApiId` everywhere else.
             .patch_operations(replace("/restapiId", &to.api))
-            .patch_operations(replace("/stage", &to.stage))
-            .send();
-        let answer = self.call("UpdateBasePathMapping", &subject, call).await?;
+            .patch_operations(replace("/stage", &to.stage));
+        let answer = self.call("UpdateBasePathMapping", &subject, || call.clone().send()).await?;
         Ok(MappingTarget {
             api: answer.rest_api_id.unwrap_or_default(),
             stage: answer.stage.unwrap_or_default(),

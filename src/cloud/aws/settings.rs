@@ -57,7 +57,7 @@ impl Clients {
         let few = Builder::new().retry_config(RetryConfig::standard().with_max_attempts(3));
         let call = self.lambda.get_function_configuration().function_name(name);
         let call = call.customize().config_override(few).send();
-        let answer = self.until(deadline).call("GetFunctionConfiguration", name, call).await;
+        let answer = self.until(deadline).attempt("GetFunctionConfiguration", name, call).await;
         Ok(found(answer)?.map(of_configuration))
     }
 }

@@ -31,9 +31,8 @@ impl Aws {
             .topic_arn(topic)
             .subject(subject)
             .message_structure("json")
-            .message(texts.to_string())
-            .send();
-        self.call("Publish", topic, call).await.map(|_| ())
+            .message(texts.to_string());
+        self.call("Publish", topic, || call.clone().send()).await.map(|_| ())
     }
 
     pub(super) async fn send_event(&self, bus: &str, kind: &str, detail: &str) -> Result<(), CloudError> {
@@ -43,8 +42,8 @@ impl Aws {
             .detail(detail)
             .event_bus_name(bus)
             .build();
-        let call = self.clients.eventbridge.put_events().entries(entry).send();
-        let answer = self.call("PutEvents", bus, call).await?;
+        let call = self.clients.eventbridge.put_events().entries(entry);
+        let answer = self.call("PutEvents", bus, || call.clone().send()).await?;
         // EventBridge answers 200 also where it refuses an event.
         let refused = answer.entries().iter().find_map(|one| Some((one.error_code()?, one.error_message())));
         match refused {
@@ -68,7 +67,7 @@ impl Aws {
         let once = Config::builder()
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::builder().connect_timeout(Duration::from_secs(1)).build());
-        let answer = self.call("Invoke", function, call.customize().config_override(once).send()).await?;
+        let answer = self.attempt("Invoke", function, call.customize().config_override(once).send()).await?;
         let Some(code) = answer.function_error() else { return Ok(()) };
         let told = answer.payload().map(|blob| String::from_utf8_lossy(blob.as_ref()).into_owned());
         // What a function says of its failure can be long.

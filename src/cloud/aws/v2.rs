@@ -6,7 +6,7 @@ use aws_sdk_apigatewayv2::operation::get_stage::GetStageOutput;
 use aws_sdk_apigatewayv2::operation::update_stage::UpdateStageOutput;
 use aws_sdk_apigatewayv2::types::{DeploymentStatus, ProtocolType, RouteSettings, Stage};
 
-use super::{Aws, found, stages};
+use super::{Aws, found, pages, stages};
 use crate::cloud::{Api, CloudError, Deployment, LiveStage, StageChange};
 use crate::release::{Protocol, Release, StageRef};
 
@@ -62,8 +62,8 @@ fn protocol(kind: Option<&ProtocolType>) -> Option<Protocol> {
 
 impl Aws {
     pub(super) async fn v2_get_stage(&self, stage: &StageRef) -> Result<Option<LiveStage>, CloudError> {
-        let call = self.clients.apigatewayv2.get_stage().api_id(&stage.api).stage_name(&stage.stage).send();
-        Ok(found(self.call("GetStage", &stage.to_string(), call).await)?.map(of_get))
+        let call = self.clients.apigatewayv2.get_stage().api_id(&stage.api).stage_name(&stage.stage);
+        Ok(found(self.call("GetStage", &stage.to_string(), || call.clone().send()).await)?.map(of_get))
     }
 
     pub(super) async fn v2_get_stages(
@@ -71,17 +71,16 @@ impl Aws {
         protocol: Protocol,
         api: &str,
     ) -> Result<Vec<(StageRef, LiveStage)>, CloudError> {
-        let (mut all, mut next) = (Vec::new(), None);
-        loop {
-            let call = self.clients.apigatewayv2.get_stages().api_id(api).set_next_token(next).send();
-            let Some(page) = found(self.call("GetStages", api, call).await)? else { return Ok(all) };
-            let stages = page.items.unwrap_or_default().into_iter();
-            all.extend(stages.filter_map(|stage| of_list(protocol, api, stage)));
-            next = page.next_token.filter(|token| !token.is_empty());
-            if next.is_none() {
-                return Ok(all);
+        let page = self.clients.apigatewayv2.get_stages().api_id(api);
+        let stages = pages(|next| {
+            let page = page.clone().set_next_token(next);
+            async move {
+                let answer = self.call("GetStages", api, || page.clone().send()).await?;
+                Ok((answer.items.unwrap_or_default(), answer.next_token))
             }
-        }
+        });
+        let stages = found(stages.await)?.unwrap_or_default().into_iter();
+        Ok(stages.filter_map(|stage| of_list(protocol, api, stage)).collect())
     }
 
     /// The removal of a variable is its empty value, as Terraform's provider has it in production; the other
@@ -103,9 +102,8 @@ impl Aws {
             .set_auto_deploy(change.stop_auto_deploy.then_some(false))
             .set_deployment_id(change.deployment.clone())
             .set_stage_variables(Some(variables).filter(|variables| !variables.is_empty()))
-            .set_default_route_settings(change.close.then_some(none))
-            .send();
-        self.call("UpdateStage", &stage.to_string(), call).await.map(of_update)
+            .set_default_route_settings(change.close.then_some(none));
+        self.call("UpdateStage", &stage.to_string(), || call.clone().send()).await.map(of_update)
     }
 
     pub(super) async fn v2_create_stage(
@@ -121,9 +119,8 @@ impl Aws {
             .api_id(&stage.api)
             .stage_name(&stage.stage)
             .deployment_id(deployment)
-            .description(description)
-            .send();
-        self.call("CreateStage", &stage.to_string(), call).await.map(|_| ())
+            .description(description);
+        self.call("CreateStage", &stage.to_string(), || call.clone().send()).await.map(|_| ())
     }
 
     pub(super) async fn v2_get_deployment(
@@ -131,8 +128,9 @@ impl Aws {
         api: &str,
         deployment: &str,
     ) -> Result<Option<Deployment>, CloudError> {
-        let call = self.clients.apigatewayv2.get_deployment().api_id(api).deployment_id(deployment).send();
-        let answer = found(self.call("GetDeployment", &format!("{api}/{deployment}"), call).await)?;
+        let call = self.clients.apigatewayv2.get_deployment().api_id(api).deployment_id(deployment);
+        let answer =
+            found(self.call("GetDeployment", &format!("{api}/{deployment}"), || call.clone().send()).await)?;
         Ok(answer.map(|found| Deployment {
             created: found.created_date().and_then(stages::time),
             undeployed: found
@@ -143,8 +141,8 @@ impl Aws {
     }
 
     pub(super) async fn v2_get_api(&self, id: &str) -> Result<Option<Api>, CloudError> {
-        let call = self.clients.apigatewayv2.get_api().api_id(id).send();
-        let answer = found(self.call("GetApi", id, call).await)?;
+        let call = self.clients.apigatewayv2.get_api().api_id(id);
+        let answer = found(self.call("GetApi", id, || call.clone().send()).await)?;
         Ok(answer.and_then(|api| {
             let protocol = protocol(api.protocol_type())?;
             Some(Api { protocol, id: id.to_owned(), name: api.name().unwrap_or_default().to_owned() })
@@ -152,18 +150,18 @@ impl Aws {
     }
 
     pub(super) async fn v2_get_apis(&self) -> Result<Vec<Api>, CloudError> {
-        let (mut all, mut next) = (Vec::new(), None);
-        loop {
-            let call = self.clients.apigatewayv2.get_apis().set_next_token(next).send();
-            let page = self.call("GetApis", "all", call).await?;
-            all.extend(page.items.unwrap_or_default().into_iter().filter_map(|api| {
-                let protocol = protocol(api.protocol_type())?;
-                Some(Api { protocol, id: api.api_id?, name: api.name? })
-            }));
-            next = page.next_token.filter(|token| !token.is_empty());
-            if next.is_none() {
-                return Ok(all);
+        let page = self.clients.apigatewayv2.get_apis();
+        let apis = pages(|next| {
+            let page = page.clone().set_next_token(next);
+            async move {
+                let answer = self.call("GetApis", "all", || page.clone().send()).await?;
+                Ok((answer.items.unwrap_or_default(), answer.next_token))
             }
-        }
+        });
+        let named = apis.await?.into_iter().filter_map(|api| {
+            let protocol = protocol(api.protocol_type())?;
+            Some(Api { protocol, id: api.api_id?, name: api.name? })
+        });
+        Ok(named.collect())
     }
 }

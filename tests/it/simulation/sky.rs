@@ -6,8 +6,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use apigw_rollback::cloud::pace::{A_SECOND, BURST, counts};
+use apigw_rollback::cloud::pace::{API_GATEWAY, Limit, WAITS, limit};
 use apigw_rollback::cloud::{CloudError, Failure};
+use backon::BackoffBuilder;
 use chrono::{DateTime, Utc};
 use fastrand::Rng;
 use tokio::time::Instant;
@@ -26,7 +27,7 @@ pub(crate) struct Weather {
 impl Weather {
     pub(crate) fn new(clock: Clock, rng: Rng, per_mille: u32) -> Self {
         let per_mille = AtomicU32::new(per_mille);
-        Self { clock, rng: Mutex::new(rng), per_mille, bucket: Bucket::full(clock.began) }
+        Self { clock, rng: Mutex::new(rng), per_mille, bucket: Bucket::full(API_GATEWAY, clock.began) }
     }
 
     /// Nothing goes wrong any more.
@@ -67,7 +68,8 @@ impl Weather {
 impl Sky for Weather {
     fn way<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Way> + Send + 'a>> {
         Box::pin(async move {
-            let refused = counts(operation) && !self.bucket.take(&self.rng, 10).await;
+            let counts = limit(operation) == Some(API_GATEWAY);
+            let refused = counts && !self.bucket.take(&self.rng, Duration::from_secs(10)).await;
             let (fault, silence) = match self.fault(operation) {
                 _ if refused => (Some(Fault::Before(too_many())), Duration::ZERO),
                 Some((fault, silence)) => (Some(fault), silence),
@@ -86,7 +88,7 @@ fn throttled() -> CloudError {
     error(Failure::Other, "ThrottlingException", "Rate exceeded")
 }
 
-fn too_many() -> CloudError {
+pub(crate) fn too_many() -> CloudError {
     error(Failure::Other, "TooManyRequestsException", "Too Many Requests")
 }
 
@@ -94,8 +96,9 @@ fn is_stage_write(operation: &str) -> bool {
     ["UpdateStage", "CreateStage"].contains(&operation)
 }
 
-/// API Gateway's bucket: 10 requests a second, a burst of 40 (its quotas page), for everybody in the account.
+/// AWS's side of a limit, for everybody in the account.
 pub(crate) struct Bucket {
+    limit: Limit,
     began: Instant,
     /// Requests that were taken, in thousandths, at the time of the last take.
     level: Mutex<(f64, Instant)>,
@@ -104,8 +107,9 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    pub(crate) fn full(began: Instant) -> Self {
-        Self { began, level: Mutex::new((f64::from(BURST), began)), refused: AtomicUsize::new(0) }
+    pub(crate) fn full(limit: Limit, began: Instant) -> Self {
+        let level = Mutex::new((f64::from(limit.burst), began));
+        Self { limit, began, level, refused: AtomicUsize::new(0) }
     }
 
     fn drain(&self) {
@@ -115,25 +119,25 @@ impl Bucket {
     fn try_take(&self) -> bool {
         let mut level = self.level.lock().unwrap();
         let now = Instant::now();
-        let filled = level.0 + now.duration_since(level.1).as_secs_f64() * f64::from(A_SECOND);
-        let filled = filled.min(f64::from(BURST));
+        let filled = level.0 + now.duration_since(level.1).as_secs_f64() * f64::from(self.limit.a_second);
+        let filled = filled.min(f64::from(self.limit.burst));
         let taken = filled >= 1.0;
         *level = (if taken { filled - 1.0 } else { filled }, now);
         taken
     }
 
-    /// Takes one request as the SDK does: again and again, from 50 ms to 2 s apart, with jitter. `false` where so many
-    /// attempts are turned away.
-    pub(crate) async fn take(&self, rng: &Mutex<Rng>, attempts: u32) -> bool {
-        for attempt in 0..attempts {
-            if self.try_take() {
-                return true;
-            }
+    /// Takes one request as the port does, again and again. `false` where that takes longer.
+    pub(crate) async fn take(&self, rng: &Mutex<Rng>, patience: Duration) -> bool {
+        let (began, mut waits) = (Instant::now(), None);
+        while !self.try_take() {
             self.refused.fetch_add(1, Ordering::Relaxed);
-            let most = Duration::from_millis(50 << attempt.min(10)).min(Duration::from_secs(2));
-            let jitter = rng.lock().unwrap().f64();
-            tokio::time::sleep(most.mul_f64(jitter)).await;
+            let seed = || WAITS.with_jitter_seed(rng.lock().unwrap().u64(..)).build();
+            let wait = waits.get_or_insert_with(seed).next().unwrap();
+            if began.elapsed() + wait > patience {
+                return false;
+            }
+            tokio::time::sleep(wait).await;
         }
-        false
+        true
     }
 }

@@ -121,10 +121,13 @@ fn codedeploy_is_asked_which_aliases_its_running_deployments_move() {
         questions(&Value::Null, codedeploy(&json!({"includeOnlyStatuses": running}), &listed));
     let targets = json!({"deploymentTargets": [{"deploymentTargetType": "LambdaTarget", "lambdaTarget":
         {"lambdaFunctionInfo": {"functionName": "orders", "functionAlias": "live", "currentVersion": "1"}}}]});
+    // CodeDeploy is asked on while the deployment is asked for.
+    let deployment = conversation.pop().unwrap();
     conversation.extend([
         codedeploy(&json!({"deploymentIds": ["d-AAAA", "d-EC2"]}), &kinds),
         codedeploy(&json!({"deploymentId": "d-AAAA"}), &json!({"targetIds": ["d-AAAA:orders"]})),
         codedeploy(&json!({"deploymentId": "d-AAAA", "targetIds": ["d-AAAA:orders"]}), &targets),
+        deployment,
     ]);
     let (report, _) = check_on(WHOLE, "sns-alarm", conversation);
     assert_eq!(report.reason, Some("codedeploy-running"));

@@ -1,0 +1,193 @@
+//! One call: its turn, its deadline, what came of it, and again where AWS turned it away as one too many.
+
+use std::error::Error as StdError;
+
+use aws_sdk_ssm::config::http::HttpResponse;
+use aws_sdk_ssm::config::interceptors::InterceptorContext;
+use aws_sdk_ssm::config::retry::{ClassifyRetry, RetryAction};
+use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::retries::classifiers::{RetryClassifierPriority, RetryReason};
+use aws_smithy_types::retry::ErrorKind;
+use backon::BackoffBuilder;
+use tokio::time::Instant;
+
+use super::Aws;
+use crate::cloud::pace::WAITS;
+use crate::cloud::{CloudError, Failure};
+
+impl Aws {
+    /// Makes a call, and says which call on what failed. What AWS turns away as one request too many is sent again
+    /// until the deadline: hundreds of stages can wait for the same few requests a second, and giving up leaves one
+    /// of them broken. What AWS said last is what is told then.
+    pub(super) async fn call<T, E, F>(
+        &self,
+        operation: &'static str,
+        subject: &str,
+        send: impl Fn() -> F,
+    ) -> Result<T, CloudError>
+    where
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    {
+        let mut waits = WAITS.build();
+        let mut turned_away = None;
+        for attempt in 1.. {
+            match (self.attempt(operation, subject, Box::pin(send())).await, turned_away.take()) {
+                (Err(error), _) if is_one_too_many(&error, attempt) => turned_away = Some(error),
+                (Err(late), Some(error)) if late.code == DEADLINE => return Err(error),
+                (answer, _) => return answer,
+            }
+            let wait = waits.next().unwrap_or_default();
+            if Instant::now() + wait >= self.deadline {
+                break;
+            }
+            tokio::time::sleep(wait).await;
+            self.clients.meter.again();
+        }
+        Err(turned_away.unwrap_or_else(|| late(operation, subject)))
+    }
+
+    /// For a call that must not be waited for to the very end.
+    pub(super) fn leaving_a_tenth(&self) -> Self {
+        let now = Instant::now();
+        Self { deadline: now + self.deadline.duration_since(now).mul_f64(0.9), ..self.clone() }
+    }
+
+    /// Waits for a call until the deadline, its turn included.
+    pub(super) async fn attempt<T, E>(
+        &self,
+        operation: &'static str,
+        subject: &str,
+        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, CloudError>
+    where
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    {
+        let turn = tokio::time::timeout_at(self.deadline, self.clients.pace.turn(operation)).await;
+        let answer = match turn {
+            Ok(()) => tokio::time::timeout_at(self.deadline, call).await,
+            Err(late) => Err(late),
+        };
+        answer.map_or_else(
+            |_| Err(late(operation, subject)),
+            |answer| answer.map_err(|error| failed(operation, subject, &error)),
+        )
+    }
+}
+
+/// All pages of a list. `page` asks for the one of a token, and gives the token of the next.
+pub(super) async fn pages<T, F>(page: impl Fn(Option<String>) -> F) -> Result<Vec<T>, CloudError>
+where
+    F: Future<Output = Result<(Vec<T>, Option<String>), CloudError>>,
+{
+    let (mut all, mut next) = (Vec::new(), None);
+    loop {
+        let (items, following) = page(next.clone()).await?;
+        all.extend(items);
+        let following = following.filter(|token| !token.is_empty());
+        // A token that leads to itself would lead nowhere else.
+        if following.is_none() || following == next {
+            return Ok(all);
+        }
+        next = following;
+    }
+}
+
+/// `None` in the place of "does not exist".
+pub(super) fn found<T>(answer: Result<T, CloudError>) -> Result<Option<T>, CloudError> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.failure == Failure::Missing => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a call was turned away for the number of calls alone. By its reference, API Gateway's
+/// `LimitExceededException` can mean that or a full quota, which no waiting helps.
+fn is_one_too_many(error: &CloudError, attempt: u32) -> bool {
+    const CODES: [&str; 7] = [
+        "HTTP 429",
+        "TooManyRequestsException",
+        "ThrottlingException",
+        "Throttling",
+        "ThrottledException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+    ];
+    CODES.contains(&error.code.as_str()) || (error.code == "LimitExceededException" && attempt < 5)
+}
+
+/// Keeps the SDK from repeating what was one request too many: it would give up before the deadline, and knows
+/// nothing of the turn. It repeats what it repeats else.
+#[derive(Debug)]
+pub(super) struct LeaveItToUs;
+
+impl ClassifyRetry for LeaveItToUs {
+    fn classify_retry(&self, _: &InterceptorContext) -> RetryAction {
+        RetryAction::NoActionIndicated
+    }
+
+    fn classify_retry_v2(&self, _: &InterceptorContext, before: &RetryAction) -> RetryAction {
+        let throttled = matches!(
+            before,
+            RetryAction::RetryIndicated(RetryReason::RetryableError { kind: ErrorKind::ThrottlingError, .. })
+        );
+        if throttled { RetryAction::RetryForbidden } else { RetryAction::NoActionIndicated }
+    }
+
+    fn name(&self) -> &'static str {
+        "LeaveItToUs"
+    }
+
+    fn priority(&self) -> RetryClassifierPriority {
+        RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
+    }
+}
+
+const DEADLINE: &str = "Deadline";
+
+fn late(operation: &'static str, subject: &str) -> CloudError {
+    CloudError {
+        failure: Failure::NoAnswer,
+        operation,
+        subject: subject.to_owned(),
+        code: DEADLINE.to_owned(),
+        message: "no answer before the function's own deadline".to_owned(),
+    }
+}
+
+fn failed<E>(operation: &'static str, subject: &str, error: &SdkError<E, HttpResponse>) -> CloudError
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let code = error.code().map(str::to_owned);
+    let failure = match (error.as_service_error(), status) {
+        (None, _) => Failure::NoAnswer,
+        (Some(_), Some(404)) => Failure::Missing,
+        (Some(_), Some(409 | 412)) => Failure::Conflict,
+        (Some(_), Some(400)) if code.as_deref() == Some("BadRequestException") => Failure::Refused,
+        (Some(_), _) => Failure::Other,
+    };
+    CloudError {
+        failure,
+        operation,
+        subject: subject.to_owned(),
+        code: code.unwrap_or_else(|| status.map_or("NoAnswer".to_owned(), |status| format!("HTTP {status}"))),
+        message: error.message().map_or_else(|| causes(error), str::to_owned),
+    }
+}
+
+/// An error and its causes in one line. The SDK's own display says only "service error" or "dispatch failure".
+pub(super) fn causes(error: &(dyn StdError + 'static)) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if texts.last() != Some(&text) {
+            texts.push(text);
+        }
+        cause = error.source();
+    }
+    texts.join(": ")
+}
