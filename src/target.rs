@@ -287,6 +287,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_api_gateways_is_told_by_its_namespaces() {
+        let of = |namespace: &str| Metric { namespace: namespace.into(), ..metric(&[("Queue", "q")]) };
+        let reason = of_metrics(&[of("AWS/SQS"), of("AWS/Lambda"), of("AWS/SQS")]).unwrap_err();
+        assert_eq!(reason.to_string(), "the alarm watches AWS/Lambda, AWS/SQS and names no stage");
+    }
+
+    #[test]
     fn an_id_belongs_to_the_kind_of_api_that_has_the_metric() {
         for (name, expected) in [
             ("MessageCount", Protocol::WebSocket),

@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
 use crate::endpoint::Hello;
-use crate::job::{API, RECORD};
+use crate::job::{API, API_NAME};
 use crate::runtime_api::FUNCTION;
 
 /// The roots that the function carries.
@@ -23,7 +23,8 @@ pub struct Candidate {
     pub folder: PathBuf,
     /// The size of its zip in bytes.
     pub zip: u64,
-    settings: Vec<(&'static str, String)>,
+    /// Its own variables.
+    pub settings: Vec<(&'static str, String)>,
     /// The certificates that it trusts in use, as PEM, and the variable that names the file of them.
     trust: (&'static str, String),
 }
@@ -92,7 +93,7 @@ pub fn function(root: &Path, work: &Path, binary: &Path) -> Result<Candidate, St
     fs::create_dir_all(&folder).map_err(told)?;
     let bootstrap = folder.join("bootstrap");
     fs::copy(binary, &bootstrap).map_err(told)?;
-    let stage = serde_json::json!([{"api": API, "name": "orders-api", "stage": "prod"}]);
+    let stage = serde_json::json!([{"api": API, "name": API_NAME, "stage": "prod"}]);
     Ok(Candidate {
         zip: zipped(&bootstrap).map_err(told)?,
         command: vec![bootstrap],
@@ -153,7 +154,8 @@ pub fn node(root: &Path, work: &Path) -> Result<Candidate, String> {
 }
 
 fn peer_settings(handler: &str) -> Vec<(&'static str, String)> {
-    vec![("_HANDLER", handler.to_owned()), ("API_ID", API.to_owned()), ("RECORD", RECORD.to_owned())]
+    let ids = serde_json::json!({API_NAME: API});
+    vec![("_HANDLER", handler.to_owned()), ("API_IDS", ids.to_string())]
 }
 
 /// A peer's folder under `target/`, with its files as they are in the repository. Returns the first of them too.

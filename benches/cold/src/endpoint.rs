@@ -116,16 +116,16 @@ fn converse(
         let is_signed = request.header("authorization").is_some();
         let mut now = lock(world);
         let latency = now.latency();
-        let (name, known, (status, kind, body)) = if is_signed {
+        let (call, (status, kind, body)) = if is_signed {
             now.answer(service, &request)
         } else {
             now.unsigned += 1;
-            ("unsigned".to_owned(), true, (403, "application/json", b"{}".to_vec()))
+            (Call::default(), (403, "application/json", b"{}".to_vec()))
         };
         drop(now);
         thread::sleep(latency.saturating_sub(start.elapsed()));
         if is_signed {
-            lock(world).calls.push(Call { name, came, went: nanoseconds(), known });
+            lock(world).calls.push(Call { came, went: nanoseconds(), ..call });
         }
         let protocol = request.header("smithy-protocol").unwrap_or("none");
         let headers = [("content-type", kind), ("smithy-protocol", protocol), ("x-amzn-requestid", "stub")];

@@ -1,66 +1,125 @@
-//! The job that every candidate does: the world before it, the event, and the world that it must leave.
+//! The job that every candidate does: the world before it, the events, and the world that it must leave.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use crate::world::{Stage, World};
+use crate::world::{Stage, Watch, World};
 
 /// The API's id.
 pub const API: &str = "a1b2c3d4e5";
-/// Where the record of the known-good release is.
-pub const RECORD: &str = "/apigw-rollback/stages/a1b2c3d4e5/prod/known-good";
+/// Its name, which its alarms know it by.
+pub const API_NAME: &str = "orders-api";
 const ALARM: &str = "orders-prod-5xx";
+/// Stages that one alarm's description names at most.
+const OF_ONE_ALARM: usize = 100;
 
 /// What is to be done.
 pub struct Job {
     /// The world before it.
     pub world: World,
-    /// The alarm, as SNS delivers it.
-    pub event: String,
-    /// What the stage must serve afterwards.
+    /// The alarms, as SNS delivers them, one for each API in their order.
+    pub events: Vec<String>,
+    /// One event with all the stages, whose alarms name them in their descriptions.
+    pub all: String,
+    /// The ids of the APIs by their names.
+    pub ids: BTreeMap<String, String>,
+    /// What each stage must serve afterwards.
     pub good: Stage,
 }
 
 impl Job {
-    /// The job at this time. `event` is the project's example of an alarm, whose time is moved to now.
+    /// The job at this time, for one stage. `event` is the project's example of an alarm, whose time is moved to now.
     pub fn new(event: &str, now: DateTime<Utc>, latency_ms: u64) -> Result<Self, String> {
+        Self::of(event, now, latency_ms, &[(API_NAME.to_owned(), API.to_owned(), ALARM.to_owned())])
+    }
+
+    /// The same for so many stages, of an API each.
+    pub fn many(event: &str, now: DateTime<Utc>, latency_ms: u64, stages: usize) -> Result<Self, String> {
+        let names = |n| (format!("orders-{n}"), format!("api{n:07}"), format!("orders-{n}-5xx"));
+        Self::of(event, now, latency_ms, &(0..stages).map(names).collect::<Vec<_>>())
+    }
+
+    /// `apis` has the name, the id and the alarm of each API.
+    fn of(
+        event: &str,
+        now: DateTime<Utc>,
+        latency_ms: u64,
+        apis: &[(String, String, String)],
+    ) -> Result<Self, String> {
         let stage = |deployment: &str, variables: &[(&str, &str)]| Stage {
             deployment: deployment.to_owned(),
-            variables: variables
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
+            variables: variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
         };
-        let good = stage("good01", &[("release", "1")]);
+        let (good, bad) =
+            (stage("good01", &[("release", "1")]), stage("bad001", &[("release", "2"), ("extra", "x")]));
         let updated = now - TimeDelta::seconds(600);
-        let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Millis, true);
-        let record = json!({
-            "schema": 1, "stage": {"protocol": "rest", "api": API, "stage": "prod"}, "region": "eu-west-1",
-            "api_name": "orders-api", "release": good, "created": time(updated - TimeDelta::days(1)),
-            "recorded_at": time(updated - TimeDelta::hours(20)), "pinned": true, "label": "v1", "note": null,
-            "who": "sweep", "irreversible": false,
-        });
-        let world = World {
-            latency_ms,
-            stage: stage("bad001", &[("release", "2"), ("extra", "x")]),
-            updated: updated.timestamp(),
-            parameters: BTreeMap::from([(RECORD.to_owned(), record.to_string())]),
-            alarm: ALARM.to_owned(),
-            ..World::default()
-        };
-        Ok(Self { world, event: moved(event, updated + TimeDelta::seconds(300))?, good })
+        let fired = updated + TimeDelta::seconds(300);
+        let mut world = World { latency_ms, updated: updated.timestamp(), ..World::default() };
+        let mut events = Vec::new();
+        for (name, id, alarm) in apis {
+            world.stages.insert(id.clone(), bad.clone());
+            let at = format!("/apigw-rollback/stages/{id}/prod/known-good");
+            world.parameters.insert(at, record(name, id, &good, updated));
+            let index = json!({"schema": 1, "apis": [id]});
+            world.parameters.insert(format!("/apigw-rollback/names/{name}"), index.to_string());
+            world.alarms.insert(alarm.clone(), Watch { api: name.clone(), description: None });
+            events.push(message(event, fired, name, alarm, None)?);
+        }
+        let mut records = Vec::new();
+        for (nth, some) in apis.chunks(OF_ONE_ALARM).enumerate() {
+            let targets: Vec<String> = some.iter().map(|(name, ..)| format!("{name}/prod")).collect();
+            let description = format!("rollback-target: {}", targets.join(", "));
+            let alarm = format!("all-{nth}");
+            let all = message(event, fired, "any", &alarm, Some(&description))?;
+            let all: Value = serde_json::from_str(&all).map_err(|why| why.to_string())?;
+            records.extend(all["Records"].as_array().cloned().unwrap_or_default());
+            world.alarms.insert(alarm, Watch { api: "any".to_owned(), description: Some(description) });
+        }
+        let ids = apis.iter().map(|(name, id, _)| (name.clone(), id.clone())).collect();
+        Ok(Self { world, events, all: json!({"Records": records}).to_string(), ids, good })
+    }
+
+    /// The stages of this world that do not serve what they must.
+    pub fn broken(&self, world: &World) -> usize {
+        world.stages.values().filter(|stage| **stage != self.good).count()
     }
 }
 
-/// The event with another time of the state change.
-fn moved(event: &str, to: DateTime<Utc>) -> Result<String, String> {
+fn record(name: &str, id: &str, good: &Stage, updated: DateTime<Utc>) -> String {
+    let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let record = json!({
+        "schema": 1, "stage": {"protocol": "rest", "api": id, "stage": "prod"}, "region": "eu-west-1",
+        "api_name": name, "release": good, "created": time(updated - TimeDelta::days(1)),
+        "recorded_at": time(updated - TimeDelta::hours(20)), "pinned": true, "label": "v1", "note": null,
+        "who": "sweep", "irreversible": false,
+    });
+    record.to_string()
+}
+
+/// The event with another alarm, and another time of the state change.
+fn message(
+    event: &str,
+    fired: DateTime<Utc>,
+    api: &str,
+    alarm: &str,
+    description: Option<&str>,
+) -> Result<String, String> {
     let bad = |why: serde_json::Error| format!("the example of an alarm cannot be read: {why}");
     let mut event: Value = serde_json::from_str(event).map_err(bad)?;
     let message = &mut event["Records"][0]["Sns"]["Message"];
-    let mut alarm: Value = serde_json::from_str(message.as_str().unwrap_or_default()).map_err(bad)?;
-    alarm["StateChangeTime"] = json!(to.format("%Y-%m-%dT%H:%M:%S%.3f+0000").to_string());
-    *message = json!(alarm.to_string());
+    let mut told: Value = serde_json::from_str(message.as_str().unwrap_or_default()).map_err(bad)?;
+    let arn = told["AlarmArn"].as_str().unwrap_or_default();
+    let arn = arn.rsplit_once(':').map(|(before, _)| format!("{before}:{alarm}"));
+    (told["AlarmName"], told["AlarmArn"]) = (json!(alarm), json!(arn));
+    told["AlarmDescription"] = json!(description);
+    told["StateChangeTime"] = json!(fired.format("%Y-%m-%dT%H:%M:%S%.3f+0000").to_string());
+    for dimension in told["Trigger"]["Dimensions"].as_array_mut().into_iter().flatten() {
+        if dimension["name"] == "ApiName" {
+            dimension["value"] = json!(api);
+        }
+    }
+    *message = json!(told.to_string());
     Ok(event.to_string())
 }

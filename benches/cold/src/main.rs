@@ -11,6 +11,7 @@ mod job;
 mod measure;
 mod picture;
 mod runtime_api;
+mod rush;
 mod stats;
 mod table;
 mod world;
@@ -65,7 +66,7 @@ fn bench(function: &Path, smoke: bool) -> Result<bool, Box<dyn Error>> {
     if smoke {
         candidates.push((BEHIND_A_PROXY, candidate::behind_a_proxy(&root, &work, &root.join(function))));
     }
-    let mut results = Results { runs, entrants: vec![], passes: vec![] };
+    let mut results = Results { runs, entrants: vec![], passes: vec![], rushes: vec![] };
     for (name, candidate) in &candidates {
         if let Ok(candidate) = candidate {
             candidate.trust(&endpoint.hello)?;
@@ -84,6 +85,16 @@ fn bench(function: &Path, smoke: bool) -> Result<bool, Box<dyn Error>> {
             Err(why) => pass.skipped = Some(why),
         }
         results.passes.push(pass);
+    }
+    let many = candidates.iter().filter(|(name, _)| *name != BEHIND_A_PROXY).count();
+    for (nth, how, stages) in rush::plan(smoke, many) {
+        let (name, candidate) = &candidates[nth];
+        eprintln!("{stages} stages at once: {name}, {how:?}");
+        let candidate = candidate.as_ref().map_err(|why| format!("{name}: not there: {why}"));
+        results.rushes.push(candidate.and_then(|candidate| {
+            let rush = rush::rush(name, candidate, &mut endpoint, &event, how, stages);
+            rush.map_err(|why| format!("{name}: FAILED: {why}"))
+        }));
     }
     report(&results, &work, smoke)
 }
@@ -145,17 +156,18 @@ fn run(
 
 fn report(results: &Results, work: &Path, smoke: bool) -> Result<bool, Box<dyn Error>> {
     let table = results.markdown();
-    let written: [(PathBuf, String); 3] = [
+    let written: [(PathBuf, String); 4] = [
         (work.join("results.json"), serde_json::to_string_pretty(results)?),
         (work.join("results.md"), table.clone()),
         (work.join("results.svg"), picture::draw(results)),
+        (work.join("many.svg"), picture::growth(&results.rushes)?),
     ];
     for (path, text) in &written {
         fs::write(path, text)?;
     }
     println!("{table}");
     let mut good = true;
-    for wrong in results.failures().chain(results.wrong_calls()) {
+    for wrong in results.failures().chain(results.wrong_calls()).chain(results.left_broken()) {
         println!("WRONG   {wrong}");
         good = false;
     }
@@ -170,6 +182,6 @@ fn report(results: &Results, work: &Path, smoke: bool) -> Result<bool, Box<dyn E
             good &= target.met || !target.enforced;
         }
     }
-    println!("\nwritten: target/bench/results.md, results.json, results.svg");
+    println!("\nwritten: target/bench/results.md, results.json, results.svg, many.svg");
     Ok(good)
 }

@@ -2,9 +2,10 @@
 
 use std::error::Error;
 use std::fs;
+use std::io;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use serde::Serialize;
@@ -49,6 +50,8 @@ pub struct Sample {
 
 /// How often a process is used once it is warm.
 const WARM: usize = 5;
+/// How long a candidate may take for anything.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Starts the candidate, has it do the job, and again. Fails if the stage does not come back.
 pub fn measure(
@@ -60,7 +63,7 @@ pub fn measure(
 ) -> Result<Sample, Box<dyn Error>> {
     let job = Job::new(event, Utc::now(), latency_ms)?;
     endpoint.reset(&job.world, true)?;
-    let api = RuntimeApi::listen()?;
+    let api = RuntimeApi::listen(PATIENCE)?;
     // A group of its own: what the process before it overdrew would be taken from this one.
     let quota = memory.map(Quota::of).transpose()?;
     let log = candidate.folder.join("stderr.log");
@@ -69,7 +72,7 @@ pub fn measure(
     command.envs(candidate.environment(&endpoint.hello)).env("AWS_LAMBDA_RUNTIME_API", &api.address);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log)?);
     let began = Instant::now();
-    let running = Running(Mutex::new(command.spawn()?));
+    let running = Running::start(&mut command)?;
     let mut sample = Sample::default();
     let used = use_it(&running, &api, endpoint, &job, quota.as_ref(), began, &mut sample);
     used.map_err(|why| format!("{why}{}", tail(&fs::read_to_string(&log).unwrap_or_default())))?;
@@ -140,17 +143,16 @@ fn invoke(
     ready: Received,
 ) -> Result<Invocation, Box<dyn Error>> {
     let began = nanoseconds();
-    let given = ready.give(&job.event)?;
+    let given = ready.give(&job.events[0], PATIENCE)?;
     let answer = api.expect("/response", || running.is_alive())?;
     let took = milliseconds(answer.at - given);
     let body = String::from_utf8_lossy(&answer.body).into_owned();
     answer.accept()?;
     let mut told = endpoint.tell()?;
     told.calls.sort_by_key(|call| call.came);
-    if told.stage != job.good {
-        return Err(
-            format!("it does not roll back: the stage serves {:?}; its answer: {body}", told.stage).into()
-        );
+    if job.broken(&told) > 0 {
+        let stages = &told.stages;
+        return Err(format!("it does not roll back: the stage serves {stages:?}; its answer: {body}").into());
     }
     if let Some(call) = told.calls.iter().find(|call| !call.known) {
         return Err(format!("it called `{}`, which the endpoint does not know", call.name).into());
@@ -177,14 +179,19 @@ fn steps(calls: &[&Call]) -> usize {
     steps
 }
 
-fn milliseconds(time: std::time::Duration) -> f64 {
+fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// The candidate's process, which ends with the measurement.
-struct Running(Mutex<Child>);
+/// A candidate's process, which ends with the measurement.
+pub struct Running(Mutex<Child>);
 
 impl Running {
+    /// Starts it.
+    pub fn start(command: &mut Command) -> io::Result<Self> {
+        Ok(Self(Mutex::new(command.spawn()?)))
+    }
+
     fn child(&self) -> std::sync::MutexGuard<'_, Child> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -193,7 +200,8 @@ impl Running {
         self.child().id()
     }
 
-    fn is_alive(&self) -> bool {
+    /// Whether it has not ended.
+    pub fn is_alive(&self) -> bool {
         matches!(self.child().try_wait(), Ok(None))
     }
 
@@ -221,7 +229,7 @@ mod tests {
 
     #[test]
     fn calls_that_overlap_are_one_step_and_one_that_waits_is_another() {
-        let call = |came, went| Call { name: String::new(), came, went, known: true };
+        let call = |came, went| Call { came, went, ..Call::default() };
         let (read, beside, update, list) = (call(0, 10), call(1, 11), call(12, 22), call(23, 33));
         assert_eq!(steps(&[&read, &beside]), 1);
         assert_eq!(steps(&[&read, &beside, &update]), 2);

@@ -1,7 +1,12 @@
-//! The table as a picture: how long each candidate takes from exec to its answer, and of what that is made.
+//! The numbers as pictures: how long each candidate takes from exec to its answer, and how many stages at once grow in
+//! time and cost.
 
+use std::error::Error;
 use std::fmt::Write;
 
+use plotters::prelude::*;
+
+use crate::rush::{How, Rush};
 use crate::stats::Column;
 use crate::table::Results;
 
@@ -67,4 +72,69 @@ fn bar(svg: &mut String, x: f64, y: f64, width: f64, colour: &str) {
         "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height}\" fill=\"{colour}\"/>"
     )
     .ok();
+}
+
+/// How time and cost grow with the stages, for this function's rushes.
+pub fn growth(rushes: &[Result<Rush, String>]) -> Result<String, Box<dyn Error>> {
+    let one = |rush: &Rush| rush.how == How::OneEvent;
+    let each = |rush: &Rush| rush.how == How::Processes(rush.stages);
+    let of = |wanted: fn(&Rush) -> bool, value: fn(&Rush) -> f64| -> Vec<(f64, f64)> {
+        let mine = rushes.iter().flatten().filter(|rush| wanted(rush));
+        mine.map(|rush| (stages(rush), value(rush))).collect()
+    };
+    let times = [
+        ("the limit's floor", BLACK, of(each, Rush::floor)),
+        ("one event for all", BLUE, of(one, |rush| rush.seconds)),
+        ("an event and a process for each", RED, of(each, |rush| rush.seconds)),
+    ];
+    let costs = [
+        ("one event for all", BLUE, of(one, |rush| rush.gigabyte_seconds)),
+        ("an event and a process for each", RED, of(each, |rush| rush.gigabyte_seconds)),
+    ];
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, (860, 360)).into_drawing_area();
+        root.fill(&WHITE)?;
+        let halves = root.split_evenly((1, 2));
+        lines(&halves[0], "seconds until the last stage is back", &times)?;
+        lines(&halves[1], "what Lambda bills, in GB seconds", &costs)?;
+        root.present()?;
+    }
+    Ok(svg)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "hundreds")]
+fn stages(rush: &Rush) -> f64 {
+    rush.stages as f64
+}
+
+type Line<'a> = (&'a str, RGBColor, Vec<(f64, f64)>);
+
+fn lines(
+    area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
+    title: &str,
+    lines: &[Line<'_>],
+) -> Result<(), Box<dyn Error>> {
+    let points = || lines.iter().flat_map(|(.., points)| points);
+    let right = points().map(|(x, _)| *x).fold(1.0, f64::max);
+    let top = points().map(|(_, y)| *y).fold(1.0, f64::max);
+    let mut chart = ChartBuilder::on(area)
+        .caption(title, ("sans-serif", 15))
+        .margin(12)
+        .x_label_area_size(36)
+        .y_label_area_size(48)
+        .build_cartesian_2d(0.0..right, 0.0..top * 1.05)?;
+    chart.configure_mesh().light_line_style(TRANSPARENT).x_desc("stages at once").draw()?;
+    for (name, colour, points) in lines {
+        let (name, colour) = (*name, *colour);
+        let line = LineSeries::new(points.iter().copied(), colour.stroke_width(2)).point_size(3);
+        let key = move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2));
+        chart.draw_series(line)?.label(name).legend(key);
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .border_style(TRANSPARENT)
+        .draw()?;
+    Ok(())
 }

@@ -11,13 +11,12 @@ use crate::http;
 /// The function that the candidates believe to be.
 pub const FUNCTION: &str = "arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback";
 
-/// How long a candidate may take for anything.
-const PATIENCE: Duration = Duration::from_mins(1);
-
 /// One candidate's Runtime API.
 pub struct RuntimeApi {
     /// `host:port`, for `AWS_LAMBDA_RUNTIME_API`.
     pub address: String,
+    /// How long a candidate may take for anything: the function's time-out.
+    pub patience: Duration,
     incoming: Receiver<Received>,
 }
 
@@ -34,7 +33,7 @@ pub struct Received {
 
 impl RuntimeApi {
     /// Listens on a free port.
-    pub fn listen() -> io::Result<Self> {
+    pub fn listen(patience: Duration) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?.to_string();
         let (sender, incoming) = channel();
@@ -45,21 +44,27 @@ impl RuntimeApi {
                 thread::spawn(move || converse(stream, &sender).ok());
             }
         });
-        Ok(Self { address, incoming })
+        Ok(Self { address, patience, incoming })
     }
 
     /// The next request, which must be this one.
     pub fn expect(&self, wanted: &str, is_alive: impl Fn() -> bool) -> Result<Received, String> {
+        let received = self.receive(is_alive).map_err(|why| format!("{why}; expected was {wanted}"))?;
+        if received.path.ends_with(wanted) {
+            return Ok(received);
+        }
+        let body: String = String::from_utf8_lossy(&received.body).chars().take(800).collect();
+        Err(format!("it asked for {} instead of {wanted}: {body}", received.path))
+    }
+
+    /// The next request.
+    pub fn receive(&self, is_alive: impl Fn() -> bool) -> Result<Received, String> {
         let began = Instant::now();
         loop {
             match self.incoming.recv_timeout(Duration::from_millis(100)) {
-                Ok(received) if received.path.ends_with(wanted) => return Ok(received),
-                Ok(received) => {
-                    let body: String = String::from_utf8_lossy(&received.body).chars().take(800).collect();
-                    return Err(format!("it asked for {} instead of {wanted}: {body}", received.path));
-                }
-                Err(RecvTimeoutError::Timeout) if is_alive() && began.elapsed() < PATIENCE => {}
-                Err(_) => return Err(format!("it ended, or fell silent, before it asked for {wanted}")),
+                Ok(received) => return Ok(received),
+                Err(RecvTimeoutError::Timeout) if is_alive() && began.elapsed() < self.patience => {}
+                Err(_) => return Err("it ended, or fell silent".to_owned()),
             }
         }
     }
@@ -83,9 +88,9 @@ fn converse(mut stream: TcpStream, sender: &Sender<Received>) -> io::Result<()> 
 }
 
 impl Received {
-    /// Hands an event to the candidate. Returns when.
-    pub fn give(mut self, event: &str) -> io::Result<Instant> {
-        let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + PATIENCE;
+    /// Hands an event to the candidate, which has so long for it. Returns when.
+    pub fn give(mut self, event: &str, patience: Duration) -> io::Result<Instant> {
+        let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + patience;
         let deadline = deadline.as_millis().to_string();
         let headers = [
             ("content-type", "application/json"),

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use crate::rush::{self, Rush};
 use crate::stats::{Column, Spread};
 
 /// One pass: a latency and a CPU.
@@ -39,6 +40,8 @@ pub struct Results {
     pub entrants: Vec<Entrant>,
     /// The passes.
     pub passes: Vec<Pass>,
+    /// Many stages at once.
+    pub rushes: Vec<Result<Rush, String>>,
 }
 
 /// How it stands with one target.
@@ -99,7 +102,19 @@ impl Results {
                 }
             }
         }
-        text
+        text + &rush::markdown(&self.rushes)
+    }
+
+    /// This function must leave no stage broken, however many there are.
+    pub fn left_broken(&self) -> impl Iterator<Item = String> {
+        let ours = self.entrants.first().map(|entrant| entrant.name);
+        self.rushes.iter().filter_map(move |rush| match rush {
+            Ok(rush) if Some(rush.name) != ours || rush.broken == 0 => None,
+            Ok(rush) => {
+                Some(format!("{} of {} stages are left broken, by {:?}", rush.broken, rush.stages, rush.how))
+            }
+            Err(why) => ours.filter(|ours| why.starts_with(ours)).map(|_| why.clone()),
+        })
     }
 
     /// How it stands with every target. The first candidate is this function, the second the boto3 one.
@@ -136,6 +151,12 @@ impl Results {
                 }
             }
             at_most(true, "peak memory, MiB", ours.memory.p50, 12.0);
+        }
+        let ours = self.entrants.first().map(|entrant| entrant.name);
+        for rush in self.rushes.iter().flatten().filter(|rush| Some(rush.name) == ours) {
+            let (stages, seconds, most) = (rush.stages, rush.seconds, rush.most());
+            let told = format!("{stages} stages at once, {:?}: {seconds:.1} s, at most {most:.1}", rush.how);
+            lines.push(Target { met: seconds <= most, enforced: true, told });
         }
         if let Some(zip) = self.entrants.first().and_then(|ours| ours.zip) {
             lines.push(Target {
@@ -223,7 +244,12 @@ mod tests {
             skipped: None,
             columns: vec![Ok(Column::of(&[sample]))],
         };
-        Results { runs: 1, entrants: vec![Entrant { name: "ours", zip: None }], passes: vec![pass] }
+        Results {
+            runs: 1,
+            entrants: vec![Entrant { name: "ours", zip: None }],
+            passes: vec![pass],
+            rushes: vec![],
+        }
     }
 
     #[test]

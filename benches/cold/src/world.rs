@@ -1,7 +1,7 @@
-//! What the endpoint's AWS looks like: one stage, some parameters, one alarm; and a count of what was asked.
+//! What the endpoint's AWS looks like: stages, parameters, alarms and a limit; and a count of what was asked.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ciborium::Value as Cbor;
 use serde::{Deserialize, Serialize};
@@ -18,11 +18,33 @@ pub struct Stage {
     pub variables: BTreeMap<String, String>,
 }
 
+/// What an alarm watches.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Watch {
+    /// The name of the API in its dimensions.
+    pub api: String,
+    /// Its description, which can name stages.
+    pub description: Option<String>,
+}
+
+/// API Gateway's limit: so many requests at once, and so many a second after that.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Limit {
+    /// At once.
+    pub burst: f64,
+    /// A second.
+    pub a_second: f64,
+}
+
 /// One request that was answered.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Call {
     /// The operation.
     pub name: String,
+    /// The API that it is about; empty where it is about none.
+    pub api: String,
+    /// The status of its answer.
+    pub status: u16,
     /// When it came, in nanoseconds since 1970.
     pub came: u64,
     /// When its answer went out.
@@ -31,19 +53,34 @@ pub struct Call {
     pub known: bool,
 }
 
+/// What API Gateway knows of the last moments.
+#[derive(Clone, Debug, Default)]
+pub struct Moments {
+    /// How many requests the limit has room for, and when that was.
+    room: Option<(f64, Instant)>,
+    /// Until when it is at work on a change of each API.
+    changing: BTreeMap<String, Instant>,
+}
+
 /// The state, and what was asked of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct World {
     /// How long every answer takes, in milliseconds.
     pub latency_ms: u64,
-    /// The stage.
-    pub stage: Stage,
-    /// When it was changed last, in seconds since 1970.
+    /// The stages `prod` by their APIs' ids.
+    pub stages: BTreeMap<String, Stage>,
+    /// When they were changed last, in seconds since 1970.
     pub updated: i64,
     /// The parameters by their names.
     pub parameters: BTreeMap<String, String>,
-    /// The name of the alarm that is in ALARM.
-    pub alarm: String,
+    /// The alarms by their names, all in ALARM.
+    pub alarms: BTreeMap<String, Watch>,
+    /// API Gateway's limit, where it has one.
+    #[serde(default)]
+    pub limit: Option<Limit>,
+    /// What API Gateway knows of the last moments.
+    #[serde(skip)]
+    pub moments: Moments,
     /// The signed requests since the last reset.
     #[serde(default)]
     pub calls: Vec<Call>,
@@ -70,8 +107,9 @@ impl World {
         Duration::from_millis(self.latency_ms)
     }
 
-    /// The operation's name, whether it is known, and its answer.
-    pub fn answer(&mut self, service: &str, request: &Request) -> (String, bool, Answer) {
+    /// The call, without its times, and its answer.
+    pub fn answer(&mut self, service: &str, request: &Request) -> (Call, Answer) {
+        let mut api = String::new();
         let (name, answer) = match service {
             "ssm" => {
                 let target = request.header("x-amz-target").unwrap_or("none");
@@ -79,10 +117,14 @@ impl World {
                 let body = serde_json::from_slice(&request.body).unwrap_or_default();
                 (name.to_owned(), self.parameter_store(name, &body))
             }
-            "apigateway" => self.gateway(request),
+            "apigateway" => {
+                let mut path = request.path.trim_matches('/').split('/');
+                path.nth(1).unwrap_or_default().clone_into(&mut api);
+                self.gateway(&api, request)
+            }
             _ => {
                 let name = request.path.rsplit('/').next().unwrap_or_default().to_owned();
-                let answer = (name == "DescribeAlarms").then(|| self.describe_alarms());
+                let answer = (name == "DescribeAlarms").then(|| self.describe_alarms(&request.body));
                 (name, answer)
             }
         };
@@ -91,7 +133,8 @@ impl World {
             let body = json!({"__type": "UnknownOperationException", "message": "the stub does not know it"});
             (400, "application/json", body.to_string().into_bytes())
         };
-        (name, known, answer.unwrap_or_else(refusal))
+        let answer = answer.unwrap_or_else(refusal);
+        (Call { name, api, status: answer.0, known, ..Call::default() }, answer)
     }
 
     fn parameter_store(&mut self, operation: &str, body: &Value) -> Option<Answer> {
@@ -126,7 +169,11 @@ impl World {
         }
     }
 
-    fn gateway(&mut self, request: &Request) -> (String, Option<Answer>) {
+    fn gateway(&mut self, api: &str, request: &Request) -> (String, Option<Answer>) {
+        let refused = |status, code: &str| {
+            let body = json!({"__type": code, "message": "the stub's limits are met"});
+            Some((status, "application/json", body.to_string().into_bytes()))
+        };
         let path: Vec<&str> = request.path.trim_matches('/').split('/').collect();
         let is_stage = matches!(path.as_slice(), ["restapis", _, "stages", _]);
         let name = match request.method.as_str() {
@@ -134,45 +181,67 @@ impl World {
             "PATCH" if is_stage => "UpdateStage",
             method => return (format!("{method} {}", request.path), None),
         };
+        if !self.lets_through() {
+            return (name.to_owned(), refused(429, "TooManyRequestsException"));
+        }
+        let now = Instant::now();
+        let latency = self.latency();
+        let Some(stage) = self.stages.get_mut(api) else {
+            return (name.to_owned(), refused(404, "NotFoundException"));
+        };
         if name == "UpdateStage" {
-            let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-            for operation in body["patchOperations"].as_array().unwrap_or(&vec![]) {
-                self.patch(operation);
+            if self.moments.changing.get(api).is_some_and(|until| now < *until) {
+                return (name.to_owned(), refused(409, "ConflictException"));
             }
+            self.moments.changing.insert(api.to_owned(), now + latency);
+            let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+            body["patchOperations"].as_array().unwrap_or(&vec![]).iter().for_each(|one| stage.patch(one));
         }
         let stage = json!({
-            "stageName": "prod", "deploymentId": self.stage.deployment, "variables": self.stage.variables,
+            "stageName": "prod", "deploymentId": stage.deployment, "variables": stage.variables,
             "createdDate": self.updated - 86_400, "lastUpdatedDate": self.updated, "cacheClusterEnabled": false,
             "cacheClusterStatus": "NOT_AVAILABLE", "tracingEnabled": false, "methodSettings": {}, "tags": {},
         });
         (name.to_owned(), Some((200, "application/json", stage.to_string().into_bytes())))
     }
 
-    fn patch(&mut self, operation: &Value) {
-        let text = |name: &str| operation[name].as_str().unwrap_or_default();
-        let (path, value) = (text("path"), text("value").to_owned());
-        match (text("op"), path.strip_prefix("/variables/")) {
-            ("remove", Some(name)) => {
-                self.stage.variables.remove(name);
-            }
-            (_, Some(name)) => {
-                self.stage.variables.insert(name.to_owned(), value);
-            }
-            ("replace", None) if path == "/deploymentId" => self.stage.deployment = value,
-            _ => {}
-        }
+    /// Whether the limit has room for one more request.
+    fn lets_through(&mut self) -> bool {
+        let Some(limit) = self.limit else { return true };
+        let now = Instant::now();
+        let (level, at) = self.moments.room.unwrap_or((limit.burst, now));
+        let level = (level + (now - at).as_secs_f64() * limit.a_second).min(limit.burst);
+        let lets = level >= 1.0;
+        self.moments.room = Some((if lets { level - 1.0 } else { level }, now));
+        lets
     }
 
     /// CloudWatch speaks CBOR with the SDK for Rust, and no peer asks it.
-    fn describe_alarms(&self) -> Answer {
+    fn describe_alarms(&self, body: &[u8]) -> Answer {
+        let asked: Cbor = ciborium::from_reader(body).unwrap_or(Cbor::Null);
+        let entries = asked.as_map().into_iter().flatten();
+        let names = entries.filter(|(key, _)| key.as_text() == Some("AlarmNames"));
+        let names = names.filter_map(|(_, names)| names.as_array()).flatten().filter_map(Cbor::as_text);
+        let found = names.filter_map(|name| Some(self.alarm(name, self.alarms.get(name)?)));
+        let answer = Cbor::Map(vec![
+            (Cbor::Text("MetricAlarms".to_owned()), Cbor::Array(found.collect())),
+            (Cbor::Text("CompositeAlarms".to_owned()), Cbor::Array(vec![])),
+        ]);
+        let mut body = Vec::new();
+        ciborium::into_writer(&answer, &mut body).expect("a vector takes every byte");
+        (200, "application/cbor", body)
+    }
+
+    fn alarm(&self, name: &str, watch: &Watch) -> Cbor {
         let text = |text: &str| Cbor::Text(text.to_owned());
         let entry = |name: &str, value: Cbor| (text(name), value);
         #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float exactly")]
         let changed = Cbor::Tag(1, Box::new(Cbor::Float((self.updated + 300) as f64)));
         let dimension =
             |name: &str, value: &str| Cbor::Map(vec![entry("Name", text(name)), entry("Value", text(value))]);
-        let alarm = Cbor::Map(vec![
-            entry("AlarmName", text(&self.alarm)),
+        let description = watch.description.iter().map(|told| entry("AlarmDescription", text(told)));
+        let rest = vec![
+            entry("AlarmName", text(name)),
             entry("StateValue", text("ALARM")),
             entry("StateReason", text("Threshold Crossed")),
             entry("StateUpdatedTimestamp", changed.clone()),
@@ -183,17 +252,42 @@ impl World {
             entry("MetricName", text("5XXError")),
             entry(
                 "Dimensions",
-                Cbor::Array(vec![dimension("ApiName", "orders-api"), dimension("Stage", "prod")]),
+                Cbor::Array(vec![dimension("ApiName", &watch.api), dimension("Stage", "prod")]),
             ),
             entry("Period", Cbor::Integer(60.into())),
             entry("EvaluationPeriods", Cbor::Integer(2.into())),
-        ]);
-        let answer = Cbor::Map(vec![
-            entry("MetricAlarms", Cbor::Array(vec![alarm])),
-            entry("CompositeAlarms", Cbor::Array(vec![])),
-        ]);
-        let mut body = Vec::new();
-        ciborium::into_writer(&answer, &mut body).expect("a vector takes every byte");
-        (200, "application/cbor", body)
+        ];
+        Cbor::Map(description.chain(rest).collect())
+    }
+}
+
+impl Stage {
+    fn patch(&mut self, operation: &Value) {
+        let text = |name: &str| operation[name].as_str().unwrap_or_default();
+        let (path, value) = (text("path"), text("value").to_owned());
+        match (text("op"), path.strip_prefix("/variables/")) {
+            ("remove", Some(name)) => {
+                self.variables.remove(name);
+            }
+            (_, Some(name)) => {
+                self.variables.insert(name.to_owned(), value);
+            }
+            ("replace", None) if path == "/deploymentId" => self.deployment = value,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Limit, World};
+
+    #[test]
+    fn a_limit_lets_its_burst_through_and_then_no_more_at_once() {
+        let limit = Limit { burst: 40.0, a_second: 0.001 };
+        let mut world = World { limit: Some(limit), ..World::default() };
+        assert_eq!((0..100).filter(|_| world.lets_through()).count(), 40);
+        world.limit = None;
+        assert!(world.lets_through());
     }
 }

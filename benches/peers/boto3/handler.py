@@ -9,6 +9,8 @@ from botocore.config import Config
 CONFIG = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 5})
 ssm = boto3.client("ssm", config=CONFIG)
 gateway = boto3.client("apigateway", config=CONFIG)
+# Alarms name an API by its name, and calls by its id.
+API_IDS = json.loads(os.environ["API_IDS"])
 
 
 def handler(event, _context):
@@ -16,9 +18,11 @@ def handler(event, _context):
     if alarm["NewStateValue"] != "ALARM":
         return {"outcome": "ignored"}
     dimensions = {one["name"]: one["value"] for one in alarm["Trigger"]["Dimensions"]}
-    stage = {"restApiId": os.environ["API_ID"], "stageName": dimensions["Stage"]}
+    api = API_IDS[dimensions["ApiName"]]
+    stage = {"restApiId": api, "stageName": dimensions["Stage"]}
 
-    record = json.loads(ssm.get_parameter(Name=os.environ["RECORD"])["Parameter"]["Value"])
+    name = f"/apigw-rollback/stages/{api}/{dimensions['Stage']}/known-good"
+    record = json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"])
     good = record["release"]
     live = gateway.get_stage(**stage)
     if live["deploymentId"] == good["deployment"]:

@@ -4,17 +4,21 @@ import { GetParameterCommand, SSMClient } from "@aws-sdk/client-ssm";
 
 const ssm = new SSMClient({ maxAttempts: 5 });
 const gateway = new APIGatewayClient({ maxAttempts: 5 });
+// Alarms name an API by its name, and calls by its id.
+const apiIds = JSON.parse(process.env.API_IDS);
 
 export async function handler(event) {
   const alarm = JSON.parse(event.Records[0].Sns.Message);
   if (alarm.NewStateValue !== "ALARM") {
     return { outcome: "ignored" };
   }
-  const stageName = alarm.Trigger.Dimensions.find((one) => one.name === "Stage").value;
-  const stage = { restApiId: process.env.API_ID, stageName };
+  const dimensions = Object.fromEntries(alarm.Trigger.Dimensions.map((one) => [one.name, one.value]));
+  const restApiId = apiIds[dimensions.ApiName];
+  const stage = { restApiId, stageName: dimensions.Stage };
+  const record = `/apigw-rollback/stages/${restApiId}/${dimensions.Stage}/known-good`;
 
   const [found, live] = await Promise.all([
-    ssm.send(new GetParameterCommand({ Name: process.env.RECORD })),
+    ssm.send(new GetParameterCommand({ Name: record })),
     gateway.send(new GetStageCommand(stage)),
   ]);
   const good = JSON.parse(found.Parameter.Value).release;
