@@ -66,7 +66,7 @@ fn bench(function: &Path, smoke: bool) -> Result<bool, Box<dyn Error>> {
     if smoke {
         candidates.push((BEHIND_A_PROXY, candidate::behind_a_proxy(&root, &work, &root.join(function))));
     }
-    let mut results = Results { runs, entrants: vec![], passes: vec![], rushes: vec![] };
+    let mut results = Results { runs, entrants: vec![], passes: vec![], memories: vec![], rushes: vec![] };
     for (name, candidate) in &candidates {
         if let Ok(candidate) = candidate {
             candidate.trust(&endpoint.hello)?;
@@ -85,6 +85,12 @@ fn bench(function: &Path, smoke: bool) -> Result<bool, Box<dyn Error>> {
             Err(why) => pass.skipped = Some(why),
         }
         results.passes.push(pass);
+    }
+    for memory in if smoke { &[][..] } else { &MEMORIES[..] } {
+        eprintln!("the CPU of {memory} MB");
+        let column =
+            Quota::of(*memory).map(|_| run(&candidates[..1], &mut endpoint, &event, 0, Some(*memory), runs));
+        results.memories.push((*memory, column.and_then(|mut columns| columns.remove(0))));
     }
     let many = candidates.iter().filter(|(name, _)| *name != BEHIND_A_PROXY).count();
     for (nth, how, stages) in rush::plan(smoke, many) {
@@ -110,6 +116,9 @@ fn passes(smoke: bool) -> Vec<(String, u64, Option<u64>)> {
     }
     passes
 }
+
+/// Memory sizes in MB, to choose the template's by.
+const MEMORIES: [u64; 6] = [128, 192, 256, 512, 1024, 1769];
 
 const BEHIND_A_PROXY: &str = "by the system's roots";
 

@@ -40,6 +40,8 @@ pub struct Results {
     pub entrants: Vec<Entrant>,
     /// The passes.
     pub passes: Vec<Pass>,
+    /// This function with the CPU of ever more memory in MB.
+    pub memories: Vec<(u64, Result<Column, String>)>,
     /// Many stages at once.
     pub rushes: Vec<Result<Rush, String>>,
 }
@@ -102,7 +104,22 @@ impl Results {
                 }
             }
         }
-        text + &rush::markdown(&self.rushes)
+        text + &self.by_memory() + &rush::markdown(&self.rushes)
+    }
+
+    /// How this function's speed grows with its memory.
+    fn by_memory(&self) -> String {
+        let mut text = "\n### By memory, no latency\n\n| memory, MB | first event to stage healed, ms | first invocation, ms | \
+                        later event to stage healed, ms | warm invocation, ms |\n|---|---|---|---|---|\n"
+            .to_owned();
+        for (memory, column) in &self.memories {
+            let cells = [ROWS[2].1, ROWS[1].1, ROWS[6].1, ROWS[5].1].map(|value| cell(column, None, value));
+            writeln!(text, "| {memory} | {} |", cells.join(" | ")).ok();
+            if let Err(why) = column {
+                writeln!(text, "\n{memory} MB: {why}").ok();
+            }
+        }
+        if self.memories.is_empty() { String::new() } else { text }
     }
 
     /// This function must leave no stage broken, however many there are.
@@ -248,6 +265,7 @@ mod tests {
             runs: 1,
             entrants: vec![Entrant { name: "ours", zip: None }],
             passes: vec![pass],
+            memories: vec![],
             rushes: vec![],
         }
     }
