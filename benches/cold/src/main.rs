@@ -10,6 +10,7 @@ mod http;
 mod job;
 mod measure;
 mod picture;
+mod profile;
 mod runtime_api;
 mod rush;
 mod stats;
@@ -28,14 +29,14 @@ use measure::{Sample, measure};
 use stats::Column;
 use table::{Entrant, Pass, Results};
 
-const USE: &str =
-    "cold-bench [--smoke] FUNCTION   (the binary; RUNS=n fresh processes; from the repository's root)";
+const USE: &str = "cold-bench [--smoke | --profile] FUNCTION   (the binary; RUNS=n fresh processes; from the repository's root)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["endpoint"] => endpoint::serve().map(|()| true),
         ["--smoke", function] => bench(Path::new(function), true),
+        ["--profile", function] => profile::profile(Path::new(function)).map(|()| true),
         [function] if !function.starts_with('-') => bench(Path::new(function), false),
         _ => Err(format!("usage: {USE}").into()),
     };

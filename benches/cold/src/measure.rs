@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
@@ -203,6 +204,18 @@ impl Running {
     /// Whether it has not ended.
     pub fn is_alive(&self) -> bool {
         matches!(self.child().try_wait(), Ok(None))
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait(&self, patience: Duration) -> Result<(), String> {
+        let began = Instant::now();
+        while self.is_alive() {
+            if began.elapsed() > patience {
+                return Err("it does not end".to_owned());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
     }
 
     /// The high-water mark of the process's own memory. The one that `wait` tells includes what the parent had

@@ -1,7 +1,7 @@
 //! A stub of the Lambda Runtime API that notes when each request came and when each answer went.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -105,6 +105,11 @@ impl Received {
         let at = Instant::now();
         http::write(&mut self.stream, 200, &headers, event.as_bytes())?;
         Ok(at)
+    }
+
+    /// Hangs up, by which a candidate ends.
+    pub fn hang_up(self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Both)
     }
 
     /// Accepts what the candidate sent.

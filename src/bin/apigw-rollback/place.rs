@@ -74,7 +74,11 @@ pub(crate) fn now() -> DateTime<Utc> {
 impl Session {
     /// Finds credentials, region and settings, or says what to do.
     pub(crate) async fn open(place: &Place) -> Result<Self, Trouble> {
-        let settings = personal_settings(place.profile.as_deref(), place.region.as_deref()).await;
+        let system_roots = variable("SSL_CERT_FILE").is_some();
+        let settings =
+            personal_settings(place.profile.as_deref(), place.region.as_deref(), system_roots).await;
+        let settings = settings
+            .map_err(|error| Trouble::Usage(format!("connections to AWS cannot be set up: {error}")))?;
         let Some(region) = settings.region().map(|region| region.as_ref().to_owned()) else {
             return Err(Trouble::Usage("no region is set: give --region, or set AWS_REGION".to_owned()));
         };

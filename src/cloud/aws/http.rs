@@ -79,7 +79,7 @@ impl Pool {
             .proxy_config(ProxyConfig::from_env())
             .event_listener(Opened(opened.clone()))
             .partitions([Partition::new(RUNTIME, spawner)])
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .tls_context(TlsContext::builder().with_trust_store(roots).build()?)
             .build_https()?;
         Ok(Self { client: Client::from_partition(&pool, RUNTIME)?, opened })

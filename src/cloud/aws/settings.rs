@@ -3,23 +3,33 @@
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_lambda::config::{Builder, ProvideCredentials};
+use aws_sdk_lambda::error::BoxError;
 use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
 use tokio::time::Instant;
 
-use super::{Clients, causes, found};
+use super::{Clients, causes, found, http};
 use crate::cloud::clinic::FunctionNow;
 use crate::cloud::{CloudError, Failure};
 
-/// The credentials and the region of a profile, each found where the AWS CLI finds them.
-pub async fn personal_settings(profile: Option<&str>, region: Option<&str>) -> SdkConfig {
-    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
+/// The credentials and the region of a profile, each found where the AWS CLI finds them. With `system_roots` only the
+/// system's roots are trusted, as where `SSL_CERT_FILE` names them.
+///
+/// # Errors
+/// Settings of the HTTP client that the SDK refuses.
+pub async fn personal_settings(
+    profile: Option<&str>,
+    region: Option<&str>,
+    system_roots: bool,
+) -> Result<SdkConfig, BoxError> {
+    let client = http::client(system_roots)?;
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(client);
     if let Some(profile) = profile {
         loader = loader.profile_name(profile);
     }
     if let Some(region) = region {
         loader = loader.region(Region::new(region.to_owned()));
     }
-    loader.load().await
+    Ok(loader.load().await)
 }
 
 /// Whether there are credentials at all, so that their absence is told before any call is tried.
