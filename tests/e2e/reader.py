@@ -52,9 +52,9 @@ class Reader:
         try:
             if row.given:
                 row.given(world)
-            text = self.in_this_world(command.before + command.text, world)
-            ran = terminal.run(text, ROOT if row.at_root else CLONE, dict(self.env, **row.env), row.answers,
-                               row.patience, self.checks.say)
+            text = row.before + self.in_this_world(command.before + command.text, world)
+            folder = ROOT if row.at_root else CLONE
+            ran = terminal.run(text, folder, self.env, row.answers, row.patience, self.checks.say)
             wrong = None if ran.status in row.status else f"status {ran.status}"
             wrong = wrong or (row.then and row.then(world, ran))
         except Exception as failure:  # The other commands still run.
