@@ -12,7 +12,7 @@ MUTANTS := $(TOOLS)/cargo-mutants@27.1.0/bin/cargo-mutants
 SBOM := $(TOOLS)/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 PLAY := PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/emulator/bin/python
 
-.PHONY: help setup build demo test template e2e contract bench bench-smoke drill soak guards fuzz mutants deny advisories sbom lint fmt clean
+.PHONY: help setup build demo test template e2e documents contract bench bench-smoke drill soak guards fuzz mutants deny advisories sbom lint fmt clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -35,13 +35,18 @@ template: ## hold the template against every request, every combination of condi
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam checkov
 	@PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/sam/bin/python -m unittest discover --start-directory tests/template
 
-e2e: ## run the demo's story, a lost alarm, the commands and a drill as assertions
+e2e: ## run the demo's story, a lost alarm, the commands, a drill, and then `make documents`, as assertions
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cargo-lambda emulator
 	cargo build --locked --bin apigw-rollback
 	@$(PLAY) tests/e2e/e2e.py
+	@$(MAKE) --no-print-directory documents
+
+documents: ## run every command of README and docs as it is written, and nest the template in another stack
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cargo-lambda emulator awscli
+	@$(PLAY) tests/e2e/documents.py
 
 contract: ## the function against LocalEmu, whose gateway serves frozen deployments, and MiniStack (needs Python 3.13+)
-	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam emulator localemu
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam emulator localemu awscli
 	cargo build --locked --bin apigw-rollback-function
 	@PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/localemu/bin/python tests/e2e/contract.py
 

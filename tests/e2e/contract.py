@@ -2,10 +2,13 @@
 
 import sys
 
+import documented
+import reader
 import whole_http
 import whole_rest
 from alarms import alarm_from_traffic
 from checks import Checks
+from function import ACCOUNT
 from localemu import API_NAME, STAGE, LocalEmu
 from stack import StepFailed, Timeline, stop_on_signals
 
@@ -27,6 +30,8 @@ def main():
             whole_http.play(emulator, checks)
             # Last, because it leaves a deployment of CodeDeploy behind that never ends.
             whole_rest.play(emulator, checks, bad)
+            # The mapping that it made is one that the documents change.
+            what_the_documents_say(emulator, checks)
     except StepFailed as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
@@ -99,6 +104,12 @@ def a_deployment_that_is_gone(emulator, checks):
     checks.equal("a deleted deployment is held", report.get("reason"), "known-good-missing")
     checks.equal("and the stage is as it was", (emulator.stage()["deploymentId"], emulator.request()),
                  (emulator.good, 200))
+
+
+def what_the_documents_say(emulator, checks):
+    """The documents' commands that MiniStack cannot run; the others are of `make documents`."""
+    person = reader.Reader(emulator.endpoint, checks, AWS_ACCESS_KEY_ID=ACCOUNT)
+    reader.play(documented.LOCALEMU, person, emulator, checks)
 
 
 def what_localemu_cannot_do(emulator, checks):

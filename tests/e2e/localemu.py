@@ -14,6 +14,7 @@ from botocore.config import Config
 
 import function
 from function import ACCOUNT
+from orders import API
 from processes import Processes
 from stack import REGION, TOOLS, clean_environment, free_port
 
@@ -116,7 +117,8 @@ class LocalEmu:
 
     def _make_api(self):
         gateway = self.client("apigateway")
-        self.api = gateway.create_rest_api(name=API_NAME)["id"]
+        # The id that the documents' commands have.
+        self.api = gateway.create_rest_api(name=API_NAME, tags={"_custom_id_": API})["id"]
         self.root = gateway.get_resources(restApiId=self.api)["items"][0]["id"]
         self.good = self.release(200)
         gateway.create_stage(

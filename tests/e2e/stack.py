@@ -175,7 +175,10 @@ class Stack:
              "--parameter-overrides", *(f"{key}={value}" for key, value in parameters.items())],
             self.env,
         )
-        described = self.client("cloudformation").describe_stacks(StackName=STACK_NAME)
+        self.read_outputs(STACK_NAME)
+
+    def read_outputs(self, name):
+        described = self.client("cloudformation").describe_stacks(StackName=name)
         self.outputs = {
             output["OutputKey"]: output["OutputValue"]
             for output in described["Stacks"][0]["Outputs"]

@@ -2,7 +2,7 @@
 # Installs the pinned tools of the demo, the end-to-end test and the linters into .tools/, each in a
 # virtual environment of its own, because they want different versions of the same libraries.
 #
-#   tools.sh [sam|cargo-lambda|cfn-lint|checkov|emulator|localemu ...]     all but localemu if none is named
+#   tools.sh [sam|cargo-lambda|cfn-lint|checkov|emulator|localemu|awscli ...]     all but localemu if none is named
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -52,7 +52,7 @@ install() {
     cp "$pins" "$tools/$name/installed.txt"
 }
 
-[[ $# -gt 0 ]] || set -- sam cargo-lambda cfn-lint checkov emulator
+[[ $# -gt 0 ]] || set -- sam cargo-lambda cfn-lint checkov emulator awscli
 mkdir -p "$tools"
 for name in "$@"; do
     install "$name"

@@ -1,0 +1,254 @@
+"""What each command of the documents needs before it, how it should end, and what it should have done.
+
+The first row whose pattern the whole command matches is the command's. Rows with `where` another than HERE are run
+by others, or have the reason why they are not run.
+"""
+
+import json
+import re
+from typing import NamedTuple
+
+from orders import API, DOMAIN, PATH, PREFIX, SECOND, STAGE, Orders
+from pages import Command
+from stack import ROOT
+from terminal import CTRL_C
+
+# On MiniStack by `make documents`, on LocalEmu by `make contract`, by .ci/run itself, or not at all.
+HERE, LOCALEMU, CI, NOWHERE = "MiniStack", "LocalEmu", "CI", "nowhere"
+YES = ((r"\[y/N\]:?", "y\n"),)
+# What a person answers who protects `orders-api`. The emulator evaluates alarms on one metric only, which is what
+# MinimumRequests=0 makes, and sweeps of its own would come between the commands.
+GUIDED = (
+    (r"Parameter ApiId \[.*\]:", f"{API}\n"),
+    (r"Parameter ApiName \[.*\]:", "orders-api\n"),
+    (r"Parameter MinimumRequests \[.*\]:", "0\n"),
+    (r"Parameter SweepMinutes \[.*\]:", "60\n"),
+    (r"Parameter CooldownSeconds \[.*\]:", "0\n"),
+    (r"Parameter MaxRollbacksADay \[.*\]:", "20\n"),
+    (r"(Parameter \w+|Stack Name|AWS Region|SAM configuration \w+) \[.*\]:", "\n"),
+    (r"\[Y/n\]:", "\n"),
+    *YES,
+)
+
+
+class Row(NamedTuple):
+    """What is to be known of a command. `given` makes the world, `then` gives what is wrong with it, or nothing."""
+
+    pattern: str
+    given: object = None
+    then: object = None
+    status: tuple = (0,)
+    answers: tuple = YES
+    patience: int = 120
+    before: str = ""
+    at_root: bool = False
+    where: str = HERE
+    why: str = ""
+    # What else can be typed once this has been done: gives rows and commands.
+    more: object = None
+
+
+def live(deployment, **variables):
+    """The stage serves this deployment: `good`, `bad`."""
+    def then(orders, _ran):
+        now, wanted = orders.stage(), getattr(orders, deployment)
+        if now["deploymentId"] != wanted:
+            return f"the stage serves {now['deploymentId']}, not {wanted}"
+        if not variables.items() <= now["variables"].items():
+            return f"its variables are {now['variables']}"
+        return None
+    return then
+
+
+def says(*words):
+    return lambda _orders, ran: [word for word in words if word not in ran.output]
+
+
+def equal(read, wanted):
+    """What is read of the world afterwards is this."""
+    def then(orders, _ran):
+        got = read(orders)
+        return got != wanted and f"got {got!r}, wanted {wanted!r}"
+    return then
+
+
+def recorded(api, **fields):
+    return equal(lambda orders: {name: orders.known_good(api).get(name) for name in fields}, fields)
+
+
+def hold(orders):
+    return bool(orders.status()["hold"])
+
+
+def lifted(orders, _ran):
+    left = [each for each in orders.status()["rollbacks"] if not each["lifted"]][-1:]
+    return left and left[0]["fingerprint"] == orders.samples["ffd97f169067"] and f"not lifted: {left}"
+
+
+def only_the_role(_orders, ran):
+    faults = [line for line in ran.output.splitlines() if re.match(r"fault +(?!role|\s)", line)]
+    return faults
+
+
+def schema(_orders, ran):
+    return json.loads(ran.output) != json.loads((ROOT / "docs/report.schema.json").read_text()) and "another schema"
+
+
+def deployed(orders, _ran):
+    orders.stack.read_outputs("apigw-rollback")
+    return orders.stack.outputs["FunctionName"] != "apigw-rollback" and f"the outputs are {orders.stack.outputs}"
+
+
+def aliases(orders, _ran):
+    """Looks at the settings, and takes the aliases out again: the emulator has no CodeDeploy to ask about them."""
+    stages = json.loads(orders.function("apigw-rollback")["Environment"]["Variables"]["PROTECTED_STAGES"])
+    orders.with_settings_of_before()
+    return "'live'" not in str(stages) and f"PROTECTED_STAGES is {stages}"
+
+
+def records_below(path):
+    return equal(lambda orders: list(orders.parameters(path)), [])
+
+
+def outputs(orders):
+    """The stack's outputs that are whole commands. `HoldCommand` has a time to fill in, `LogCommand` never ends."""
+    for name, given, then in [
+        ("RecordCommand", Orders.new_release, recorded(API, label="v1", who="me")),
+        ("StatusCommand", Orders.good_release, says('"outcome": "status"')),
+        ("HistoryCommand", Orders.good_release, says('"outcome": "status"')),
+    ]:
+        yield Row(name, given, then), Command(f"output {name}", orders.stack.outputs[name], "")
+
+
+def canary(emulator, _ran):
+    """The canary has its share and its variables; what it serves is the bad release from now on."""
+    on = emulator.stage().get("canarySettings") or {}
+    emulator.bad = on.get("deploymentId")
+    return (on.get("percentTraffic"), on.get("stageVariableOverrides")) != (10.0, {"release": "2"}) and f"canary {on}"
+
+
+def mapped(emulator):
+    return emulator.client("apigateway").get_base_path_mapping(domainName=DOMAIN, basePath=PATH)["stage"]
+
+
+# What is installed here need not be small or fast: as the tests have compiled it, and not for ten minutes anew.
+UNOPTIMISED = 'cargo() { command cargo "$@" --debug; }\n'
+ROLLED_BACK = {"given": Orders.new_release, "then": live("good", release="1")}
+# MiniStack has neither canaries nor changes of a mapping.
+ON_LOCALEMU = {"where": LOCALEMU, "at_root": True}
+NOT_RUN = {"where": NOWHERE}
+
+ROWS = [
+    # Building and deploying.
+    Row("sam build", patience=3600, answers=()),
+    Row("make build", patience=600, answers=()),
+    Row("sam deploy --guided", answers=GUIDED, patience=600, then=deployed, more=outputs),
+    Row("sam deploy --parameter-overrides .*", patience=300, given=Orders.remember_settings, then=aliases),
+    Row("sam deploy", patience=300, then=says("apigw-rollback")),
+    Row("sam delete .*", patience=300, then=says("Deleted successfully")),
+    Row("sam local invoke .*", **NOT_RUN, why="needs Docker; `ask` sends the same command to the deployed function"),
+    Row("make help", then=says("make e2e")),
+
+    # The command-line tool.
+    Row("cargo install --locked --path .", patience=3600, at_root=True, before=UNOPTIMISED),
+    Row("apigw-rollback --version", then=says("apigw-rollback 0")),
+    Row("mkdir -p .*"),
+    Row("apigw-rollback completions bash > .*"),
+    Row("apigw-rollback (status|(status|history|incidents) orders-api/prod)", Orders.good_release, says("d")),
+    Row("apigw-rollback watch .*", Orders.good_release, says("Ctrl-C ends"), answers=(("Ctrl-C ends", CTRL_C),)),
+    Row("apigw-rollback plan .*", Orders.new_release, says("would be put back")),
+    Row("apigw-rollback rollback .* --to 3 .*", Orders.four_versions, live("good")),
+    Row("apigw-rollback rollback .*", **ROLLED_BACK),
+    Row("apigw-rollback record .*", Orders.new_release, recorded(API, label="v1.4.2", note="new checkout")),
+    Row("apigw-rollback promote .*", Orders.with_traffic,
+        equal(lambda orders: orders.known_good()["release"]["deployment"] == orders.bad, True)),
+    Row("apigw-rollback announce .*", Orders.new_release,
+        equal(lambda orders: orders.status()["candidate"]["candidate"].get("label"), "v2.0.0")),
+    Row("apigw-rollback hold .*", Orders.good_release, equal(hold, True)),
+    Row("apigw-rollback release-hold .*", Orders.held, equal(hold, False)),
+    Row("apigw-rollback lift .*", Orders.rolled_back, lifted),
+    # The emulator's IAM cannot be asked what a role may do, which is a fault to the doctor.
+    Row("apigw-rollback doctor", Orders.good_release, only_the_role, status=(6,)),
+    Row("apigw-rollback doctor .* -eq 5 .*", Orders.good_release, only_the_role, status=(1,)),
+    Row("apigw-rollback explain --format json .*", then=says('"verdict"')),
+    Row("apigw-rollback explain events/.*", then=says("events/")),
+    Row("apigw-rollback schema", then=schema),
+    Row(r"cargo run -- explain events/\*.json", patience=1200, at_root=True, then=says("events/hello.json")),
+    Row("SEED=42 cargo test .*", patience=1800, at_root=True, then=says("test result: ok")),
+
+    # The function, by the AWS command line.
+    Row(r"aws lambda invoke .*b2c3d4e5f6.*", then=recorded(SECOND, label="v7", who="me")),
+    Row(r"aws lambda invoke .*", Orders.new_release, recorded(API, label="v1.4.2", note="new checkout")),
+    Row(r"ask '\{\"command\":\"(status|history)\".*", Orders.good_release, says('"outcome": "status"')),
+    Row(r"ask '\{\"command\":\"plan\".*", Orders.new_release, says('"outcome": "would-roll-back"')),
+    Row(r"ask '\{\"command\":\"rollback\".*\"to\":3.*", Orders.four_versions, live("good")),
+    Row(r"ask '\{\"command\":\"rollback\".*", **ROLLED_BACK),
+    Row(r"ask '\{\"command\":\"hold\".*", Orders.good_release, equal(hold, True)),
+    Row(r"ask '\{\"command\":\"release-hold\".*", Orders.held, equal(hold, False)),
+    Row(r"ask '\{\"command\":\"lift\".*", Orders.rolled_back, lifted),
+
+    # AWS itself.
+    Row("aws ssm put-parameter .*/policy.*",
+        then=equal(lambda orders: "observe" in orders.parameters()[f"{PREFIX}/stages/{SECOND}/{STAGE}/policy"], True)),
+    Row("aws ssm get-parameter .*", Orders.good_release, says('"deployment"')),
+    Row("aws apigateway update-stage .*op=replace,path=/deploymentId.*", Orders.new_release, live("good")),
+    Row("aws cloudwatch disable-alarm-actions .*",
+        then=equal(lambda orders: orders.alarm("orders-5xx")["ActionsEnabled"], False)),
+    Row("aws lambda put-function-concurrency .*", then=equal(Orders.concurrency, 0)),
+    Row("aws lambda delete-function-concurrency .*", then=equal(Orders.concurrency, None)),
+    Row("aws lambda update-alias .*", then=equal(Orders.alias, "2")),
+    Row("aws apigatewayv2 update-stage .*", then=equal(Orders.auto_deploy, True)),
+    Row("aws cloudwatch put-metric-alarm .*", then=equal(
+        lambda orders: orders.alarm("orders-canary")["AlarmActions"] == [orders.stack.outputs["AlarmTopicArn"]], True)),
+    Row("aws cloudwatch set-alarm-state .*", Orders.good_release,
+        equal(lambda orders: orders.alarm("apigw-rollback-stage-errors")["StateValue"], "ALARM")),
+    # The emulator keeps no actions in an alarm's history.
+    Row("aws cloudwatch describe-alarm-history .*", then=says("AlarmHistoryItems")),
+    Row("aws cloudformation detect-stack-drift .*", then=says("StackDriftDetectionId")),
+    Row("aws apigateway get-stages .*", Orders.parked, says("prod-known-good")),
+    Row("aws apigateway delete-stage .*", Orders.parked,
+        equal(lambda orders: f"{STAGE}-known-good" in orders.stages(), False)),
+    Row(f"aws ssm get-parameters-by-path --path {PREFIX}/stages/{API} .*", Orders.on_file,
+        records_below(f"{PREFIX}/stages/{API}")),
+    Row(f"aws ssm get-parameters-by-path --path {PREFIX} .*", Orders.on_file, records_below(PREFIX)),
+    # Only version 2 of the AWS CLI has it; when this one has it too, this row is to be changed.
+    Row("aws logs tail .*", status=(2, 252), then=says("Invalid choice")),
+    Row("aws apigateway create-deployment .*--canary-settings.*", then=canary, **ON_LOCALEMU),
+    Row("aws apigateway update-stage .*op=copy.*", then=live("bad", release="2"), **ON_LOCALEMU),
+    Row("aws apigateway update-stage .*op=remove,path=/canarySettings",
+        then=equal(lambda emulator: "canarySettings" in emulator.stage(), False), **ON_LOCALEMU),
+    Row("aws apigateway update-base-path-mapping .*", then=equal(mapped, "blue"), **ON_LOCALEMU),
+
+    # What the documents only name: what is to be added stands in the sentence.
+    *[Row(name, **NOT_RUN, why="is only named there, without what belongs to it") for name in (
+        "apigw-rollback explain", "apigw-rollback incidents", "aws apigatewayv2 get-stages",
+        "aws kms cancel-key-deletion", "sam sync")],
+
+    # The project's own targets that CI does not run.
+    Row("(KEEP=1 )?make demo", **NOT_RUN, why="`make e2e` plays its story, with assertions"),
+    Row("make drill", **NOT_RUN, why="`make e2e` holds a drill on its stack"),
+    Row("make bench|cargo bench.*", **NOT_RUN, why="measures for many minutes; `make bench-smoke` runs its parts"),
+    Row("make soak.*|make guards|make fuzz|make mutants", **NOT_RUN, why="takes half an hour or more"),
+    Row("make advisories", **NOT_RUN, why="needs github.com"),
+    Row("make sbom", **NOT_RUN, why="compiles a tool for minutes"),
+]
+
+
+def row_of(command):
+    """The row of a command, or nothing."""
+    for each in ROWS:
+        if re.fullmatch(each.pattern, command.line):
+            return each
+    if command.line in by_ci():
+        return Row(command.line, where=CI)
+    return None
+
+
+def by_ci():
+    """What the whole check makes, and what that makes in turn."""
+    told = re.findall(r"^make ([a-z0-9-]+)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    makefile = (ROOT / "Makefile").read_text()
+    for target in told:
+        recipe = re.search(rf"^{target}:.*\n((\t.*\n)*)", makefile, re.MULTILINE)[1]
+        told += re.findall(r"\$\(MAKE\) .*?([a-z0-9-]+)$", recipe, re.MULTILINE)
+    return {f"make {target}" for target in told}

@@ -1,0 +1,81 @@
+"""Commands in a terminal of their own, with somebody who answers what they ask."""
+
+import contextlib
+import os
+import pty
+import re
+import select
+import signal
+import time
+from typing import NamedTuple
+
+CTRL_C = "\x03"
+COLOURS = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\].*?\x07)")
+
+
+class Ran(NamedTuple):
+    """What came of a command. Who did not end in time has no status."""
+
+    status: int | None
+    output: str
+
+    def end(self, letters=400):
+        return self.output.strip()[-letters:]
+
+
+def run(command, folder, env, answers=(), patience=120, say=lambda text: None):
+    """Runs a command in bash on a terminal. `answers` has what to type after which end of the output.
+
+    Every ten seconds it says the last line, to show that a long one is alive.
+    """
+    child, terminal = pty.fork()
+    if child == 0:
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
+            os.execvpe("bash", ["bash", "-c", command], env)
+        os._exit(127)
+    try:
+        return _talk(child, terminal, answers, patience, say)
+    finally:
+        _stop(child)
+        os.close(terminal)
+
+
+def _talk(child, terminal, answers, patience, say):
+    output, asked, began, told = "", 0, time.monotonic(), time.monotonic()
+    while True:
+        now = time.monotonic()
+        if now - began > patience:
+            return Ran(None, output)
+        if now - told > 10:
+            told = now
+            say(f"    {last_line(output)}")
+        if select.select([terminal], [], [], 0.5)[0]:
+            try:
+                piece = os.read(terminal, 65536)
+            except OSError:  # Nobody has the terminal open any more.
+                piece = b""
+            if not piece:
+                ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+                return Ran(ended if ended >= 0 else 128 - ended, output)
+            output += COLOURS.sub("", piece.decode(errors="replace")).replace("\r\n", "\n")
+        for question, answer in answers:
+            if re.search(question + r"\s*\Z", output[asked:]):
+                asked = len(output)
+                os.write(terminal, answer.encode())
+                break
+
+
+def last_line(output):
+    said = [line.strip() for line in output[-2000:].splitlines() if any(map(str.isalnum, line))]
+    return said[-1][:90] if said else "working"
+
+
+def _stop(child):
+    """Ends whatever of the command is left: the terminal's session is the child's own group."""
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child, signum)
+            time.sleep(0.2)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(child, os.WNOHANG)
