@@ -18,7 +18,7 @@ use apigw_rollback::records::{Names, Record, SCHEMA, print};
 use apigw_rollback::release::{Protocol, Release, StageRef};
 use chrono::{DateTime, TimeDelta, Utc};
 
-pub(crate) use air::{Air, Clock, Gate, Sky, Way};
+pub(crate) use air::{Air, Clock, Gate, Sky, Way, hash};
 
 pub(crate) const API: &str = "a1b2c3d4e5";
 pub(crate) const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:apigw-rollback-alarms";
@@ -423,15 +423,16 @@ impl World {
     }
 
     /// Lets others go first, as a call over a network does, then has its effect at once.
-    async fn call<T>(
+    async fn call<T: std::fmt::Debug>(
         &self,
         operation: &'static str,
         subject: impl std::fmt::Display,
         effect: impl FnOnce(&mut Facts) -> Result<T, CloudError>,
     ) -> Result<T, CloudError> {
-        let Way { fault, back, .. } = self.air.way_there(operation).await;
+        let Way { fault, back, .. } = self.air.way_there(operation, &subject).await;
         self.began.lock().unwrap().push((operation, tokio::time::Instant::now()));
         let answer = self.call_now(operation, subject, fault, effect);
+        self.air.comes_back(&answer);
         air::wait(back).await;
         match answer {
             Some(answer) => answer,
