@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::cloud::{Cloud, CloudError, Write, Written};
+use crate::lists;
 use crate::observe::OnRecord;
 use crate::plan::Plan;
 use crate::records::{self, Incident, Past, Rollbacks, SCHEMA};
@@ -103,10 +104,33 @@ async fn claim<C: Cloud>(run: &Run<'_, C>, incident: &Incident) -> Result<Option
     }
 }
 
+/// Two runs are at one rollback at the same time where they began so near to each other. Lambda tries an event again
+/// after a minute, so who comes then goes on for a run that has died.
+const AT_ONCE: TimeDelta = TimeDelta::seconds(45);
+
+/// The incident of another run that is at the same rollback, where what this run found is half of that run's way.
+/// What was found has another fingerprint than the bad release, so both have opened an incident of their own. What
+/// cannot be read counts as none: people rather hear of it twice.
+pub async fn first_half<C: Cloud>(run: &Run<'_, C>, plan: &Plan, ours: &Incident) -> Option<Incident> {
+    if !plan.is_half_gone() {
+        return None;
+    }
+    let all = lists::incidents(run, &plan.stage).await.ok()?;
+    let way = |one: &Incident| Plan { from: one.bad.clone(), to: one.good.clone(), ..plan.clone() };
+    all.into_iter().filter_map(|one| one.incident.ok()).find(|one| {
+        (one.at - ours.at).abs() < AT_ONCE
+            && !one.undone
+            && (&one.good, one.version) == (&ours.good, ours.version)
+            && one.bad != ours.bad
+            && way(one).is_on_its_way(&ours.bad)
+    })
+}
+
 fn is_same(incident: &Incident, before: &Incident) -> bool {
     let close = incident.at.signed_duration_since(before.at).abs() < SAME_INCIDENT;
+    // Of a release that came back, who saw it the first time only is as much too late as who saw the same as the rival.
     let as_live = match (incident.since, before.since) {
-        (Some(ours), Some(theirs)) => ours == theirs,
+        (Some(ours), Some(theirs)) => ours <= theirs,
         _ => true,
     };
     close && as_live && !before.undone

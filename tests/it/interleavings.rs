@@ -6,6 +6,7 @@
 mod order;
 mod play;
 
+use apigw_rollback::release::Release;
 use apigw_rollback::report::{Outcome, Report};
 
 use crate::harness::{config, event};
@@ -41,14 +42,28 @@ fn check(scene: &Scene, facts: &Facts, seen: &[Seen]) -> Result<(), String> {
     let reports: Vec<&Report> = seen.iter().filter_map(|run| run.reports.as_ref()).flatten().collect();
     let count = |outcome| reports.iter().filter(|report| report.outcome == outcome).count();
     let told = facts.told.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
-    let claims = facts.writes.iter().filter(|write| write.name.contains("/incidents/")).count();
+    let claims = || facts.writes.iter().filter(|write| write.name.contains("/incidents/"));
+    // Where a release came back, who claims it second overwrites the incident too, and sees by its version that
+    // another run was first.
+    let (claims, overwritten) = (claims().count(), claims().filter(|write| !write.first).count());
     // API Gateway compares nothing before it writes: what is deployed between a run's look and its write is lost, and
     // the run cannot know. Nothing else may be.
     let pairs = facts.changes.windows(2).filter(|pair| !by_runs(&pair[0].by) && by_runs(&pair[1].by));
     let lost = pairs.count();
     let reported = count(Outcome::RolledBack);
-    if reported != told || reported != claims || reported > changes || reported + lost < changes {
+    let claimed = reported <= claims && claims - reported <= overwritten;
+    if reported != told || !claimed || reported > changes + lost || reported + lost < changes {
         return Err(format!("{changes} changes, {reported} reports, {told} notices, {claims} claims"));
+    }
+    // No release was taken off more often than it went live.
+    let at_first = &Facts::bad_release().stages[&prod()].release;
+    for report in reports.iter().filter(|report| report.outcome == Outcome::RolledBack) {
+        let is_its = |release: &Release| Some(release) == report.before.as_ref();
+        let off = reports.iter().filter(|one| one.outcome == report.outcome && one.before == report.before);
+        let on = facts.changes.iter().filter(|one| !by_runs(&one.by) && is_its(&one.to)).count();
+        if off.count() > on + usize::from(is_its(at_first)) {
+            return Err(format!("a release is taken off more often than it went live: {}", report.message));
+        }
     }
     if count(Outcome::Failed) + count(Outcome::NeedsHuman) > 0 {
         return Err(format!("{reports:?}"));

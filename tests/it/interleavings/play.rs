@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use apigw_rollback::alarm::State;
 use apigw_rollback::config::Config;
 use apigw_rollback::handler::handle;
 use apigw_rollback::run::Run;
@@ -22,7 +23,7 @@ use crate::world::{Air, FUNCTION, Facts, Gate, World, hash};
 pub(super) enum Other {
     /// A change of the stage, at any moment.
     Deed(fn(&mut Facts)),
-    /// More time passes than a run can take, so only while none is under way.
+    /// More time passes than a run can take, so only while none is under way; and the alarms fire anew.
     Wait,
 }
 
@@ -90,7 +91,9 @@ fn state(facts: &Facts, others: &[Other]) -> u64 {
 async fn run(scene: &Scene, number: usize, hand: World, gate: Arc<Gate>) -> Seen {
     gate.pass(number, "begin".to_owned()).await;
     let (text, signal) = &scene.events[number];
-    let (now, began, id) = (hand.now(), Instant::now(), hand.whose());
+    // No two clocks agree to the millisecond.
+    let now = hand.now() + TimeDelta::milliseconds(i64::try_from(number).unwrap());
+    let (began, id) = (Instant::now(), hand.whose());
     let run = Run {
         cloud: &hand,
         config: &scene.config,
@@ -194,7 +197,16 @@ fn act(facts: &mut Facts, other: Other) {
     "others".clone_into(&mut facts.caller);
     match other {
         Other::Deed(deed) => deed(facts),
-        Other::Wait => facts.now += TimeDelta::minutes(20),
+        Other::Wait => {
+            facts.now += TimeDelta::minutes(20);
+            for alarm in facts.alarms.iter_mut().map(|now| &mut now.alarm) {
+                let fired = alarm.changed_at.replace(facts.now).unwrap();
+                let quiet = facts.now - TimeDelta::minutes(1);
+                for (at, state) in [(fired, State::Alarm), (quiet, State::Ok), (facts.now, State::Alarm)] {
+                    facts.transitions.push((alarm.name.clone(), at, state));
+                }
+            }
+        }
     }
 }
 
