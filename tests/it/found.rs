@@ -1,5 +1,7 @@
 //! Stories that the simulation found: each was a seed that broke a promise.
 
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use apigw_rollback::alarm::State;
@@ -8,7 +10,7 @@ use apigw_rollback::handler::handle;
 use apigw_rollback::records::{Incident, Names, SCHEMA, print};
 use apigw_rollback::report::Report;
 use apigw_rollback::run::Run;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -16,7 +18,7 @@ use crate::harness::{config, event, run, run_together};
 use crate::invariants::healed;
 use crate::story::Story;
 use crate::whole::{WHOLE, bad_everywhere};
-use crate::world::{Air, FUNCTION, Facts, Fault, World, denied, live, prod, release};
+use crate::world::{Air, Clock, FUNCTION, Facts, Fault, Sky, Way, World, denied, live, prod, release};
 
 #[test]
 fn a_release_that_was_away_between_two_sweeps_bakes_anew() {
@@ -128,14 +130,28 @@ fn who_saw_only_the_first_of_two_lives_of_a_release_does_not_claim_the_second() 
     assert!(shown.contains("report: held (already-known-good)"), "{shown}");
 }
 
-/// One run, of which the other runs make so many calls before it begins.
-async fn later(calls: usize, text: &str, world: World, config: &Config) -> Vec<Report> {
-    for _ in 0..calls {
-        tokio::task::yield_now().await;
+/// Every call takes ten milliseconds there, and a claim so long.
+struct Slow(Clock, Duration);
+
+impl Sky for Slow {
+    fn way<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Way> + Send + 'a>> {
+        let there = if operation == "CreateParameter" { self.1 } else { Duration::from_millis(10) };
+        Box::pin(async move { Way { there, ..Way::default() } })
     }
-    let (began, id) = (Instant::now(), world.whose());
+
+    fn now(&self) -> DateTime<Utc> {
+        self.0.now()
+    }
+}
+
+/// A run that begins so many milliseconds later than the world, and whose claims take so many.
+async fn later(begins: u64, claims: u64, text: &str, world: &World, config: &Config) -> Vec<Report> {
+    let clock = Clock { began: Instant::now(), at: world.now() };
+    tokio::time::sleep(Duration::from_millis(begins)).await;
+    let id = format!("run-{begins}");
+    let cloud = &world.hand(id.clone(), Air::Sky(Arc::new(Slow(clock, Duration::from_millis(claims)))));
+    let (began, now, function) = (Instant::now(), clock.now(), Some(FUNCTION));
     let deadline = began + Duration::from_secs(20);
-    let (cloud, function, now) = (&world, Some(FUNCTION), world.now());
     let run = Run { cloud, config, id: &id, trace: None, function, now, began, deadline };
     Box::pin(handle(text, &run)).await.reports
 }
@@ -147,23 +163,21 @@ fn a_release_of_several_parts_is_told_of_once_whenever_the_second_alarm_comes() 
         ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people"),
     ];
     let (config, fired, slow) = (config(&settings), event("sns-alarm"), event("sns-alarm-latency"));
-    for calls in 0..15 {
+    for (claims, begins) in
+        [10, 300].into_iter().flat_map(|claims| (1..60).map(move |begins| (claims, begins)))
+    {
         let mut facts = Facts::bad_release();
         bad_everywhere(&mut facts);
         let world = World::new(facts);
-        let hand = |id: &str| world.hand(id.to_owned(), Air::Still);
-        let both = async {
-            tokio::join!(
-                later(0, &fired, hand("run-1"), &config),
-                later(calls, &slow, hand("run-2"), &config)
-            )
-        };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let reports = runtime.block_on(both);
+        let reports = runtime.block_on(async {
+            tokio::join!(later(0, claims, &fired, &world, &config), later(begins, 10, &slow, &world, &config))
+        });
         let facts = world.facts();
-        healed(&facts, &prod(), true).unwrap_or_else(|why| panic!("{calls} calls later: {why}: {reports:?}"));
         let told = facts.told.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
-        assert_eq!(told, 1, "{calls} calls later: {reports:?}");
+        let story = format!("claims take {claims} ms, {begins} ms later: {reports:?}");
+        healed(&facts, &prod(), true).unwrap_or_else(|why| panic!("{why}: {story}"));
+        assert_eq!(told, 1, "{story}");
     }
 }
