@@ -88,8 +88,7 @@ fn plan(call: Call<'_>, observed: &Observed, terms: &Terms, now: DateTime<Utc>) 
         if live.release.in_stage() != to.in_stage() {
             guard::unchanged_since(call, live, observed.alarm.as_ref(), now)?;
         }
-        let live_since = candidate.map(|candidate| candidate.first_seen).or(live.updated_at);
-        guard::is_in_window(live_since, terms, now)?;
+        guard::is_in_window(guard::live_since(candidate, live), terms, now)?;
     }
     if !matches!(call, Call::Operator { force: true })
         && candidate.is_some_and(|candidate| candidate.irreversible)

@@ -103,10 +103,38 @@ async fn claim<C: Cloud>(run: &Run<'_, C>, incident: &Incident) -> Result<Option
     }
 }
 
+/// Two runs are at one rollback at the same time where they began so near to each other. Lambda tries an event again
+/// after a minute, so who comes then goes on for a run that has died.
+const AT_ONCE: TimeDelta = TimeDelta::seconds(45);
+
+/// The incident of another run that is at the same rollback, where what this run found is half of that run's way.
+/// What was found has another fingerprint than the bad release, so both have opened an incident of their own. What
+/// cannot be read counts as none: people rather hear of it twice.
+pub async fn first_half<C: Cloud>(run: &Run<'_, C>, plan: &Plan, ours: &Incident) -> Option<Incident> {
+    if !plan.is_half_gone() {
+        return None;
+    }
+    // The function's role may list the path above all stages only.
+    let names = &run.config.names;
+    let found = run.cloud.parameters_under(&names.stages()).await.ok()?;
+    let ours_are = names.all_incidents(&plan.stage);
+    let all = found.iter().filter(|found| found.name.starts_with(&ours_are));
+    let mut all = all.filter_map(|found| records::parse::<Incident>(&found.value).ok());
+    let way = |one: &Incident| Plan { from: one.bad.clone(), to: one.good.clone(), ..plan.clone() };
+    all.find(|one| {
+        (one.at - ours.at).abs() < AT_ONCE
+            && !one.undone
+            && (&one.good, one.version) == (&ours.good, ours.version)
+            && one.bad != ours.bad
+            && way(one).is_on_its_way(&ours.bad)
+    })
+}
+
 fn is_same(incident: &Incident, before: &Incident) -> bool {
     let close = incident.at.signed_duration_since(before.at).abs() < SAME_INCIDENT;
+    // Of a release that came back, who saw it the first time only is as much too late as who saw the same as the rival.
     let as_live = match (incident.since, before.since) {
-        (Some(ours), Some(theirs)) => ours == theirs,
+        (Some(ours), Some(theirs)) => ours <= theirs,
         _ => true,
     };
     close && as_live && !before.undone

@@ -81,6 +81,17 @@ impl Plan {
         self.change().is_some_and(|change| change.stop_auto_deploy)
     }
 
+    /// Whether some of the parts are where they belong already: by a release that shares them with the good one, by
+    /// a run that died half-way, or by one that is still at it.
+    #[must_use]
+    pub fn is_half_gone(&self) -> bool {
+        let Self { from, to, .. } = self;
+        let has_parts = !from.aliases.is_empty() || !from.mappings.is_empty();
+        (has_parts && from.in_stage() == to.in_stage())
+            || from.aliases.iter().any(|(alias, target)| to.aliases.get(alias) == Some(target))
+            || from.mappings.iter().any(|(mapping, target)| to.mappings.get(mapping) == Some(target))
+    }
+
     /// Whether a stage that serves `live` is somewhere on this plan's way: every part as it was or as it will be.
     #[must_use]
     pub fn is_on_its_way(&self, live: &Release) -> bool {

@@ -142,9 +142,7 @@ async fn pass<C: Cloud>(
             None => incident::open(run, incident::of(run, &whole, since, caller)).await,
         }
     };
-    // The incident's request goes out first, so that a change without an incident is next to impossible; neither
-    // waits for the other.
-    let (opened, applied) = tokio::join!(biased; open, apply(run.cloud, &plan));
+    let (opened, applied) = claim_and_apply(run, &plan, open).await;
     way.opened = Some(opened);
     match applied {
         Applied::Done => over(healed(run, &whole, ask, &observed, caller, way).await),
@@ -162,6 +160,19 @@ async fn pass<C: Cloud>(
             over(Report { after: None, next: vec![HALF_WAY.to_owned()], ..report })
         }
     }
+}
+
+/// The incident's request goes out first, so that a change without an incident is next to impossible; neither waits for
+/// the other. Only where several steps leave something half-way, others must find whose way it is.
+async fn claim_and_apply<C: Cloud>(
+    run: &Run<'_, C>,
+    plan: &Plan,
+    open: impl Future<Output = Opened>,
+) -> (Opened, Applied) {
+    if plan.steps.len() > 1 {
+        return (open.await, apply(run.cloud, plan).await);
+    }
+    tokio::join!(biased; open, apply(run.cloud, plan))
 }
 
 /// Nothing came of the incident that this run opened. If that cannot be said, `record` asks for a `lift` first.
@@ -270,6 +281,16 @@ async fn healed<C: Cloud>(
     // The stage is served by now, so there is time to try once more.
     let opened = match way.opened.take() {
         Some(Opened::No(incident, _)) => Some(incident::open(run, *incident).await),
+        opened => opened,
+    };
+    let opened = match opened {
+        Some(Opened::Ours(incident)) => match incident::first_half(run, plan, &incident).await {
+            Some(rival) => {
+                warnings.extend(incident::withdraw(run, *incident).await);
+                Some(Opened::Rival(Box::new(rival)))
+            }
+            None => Some(Opened::Ours(incident)),
+        },
         opened => opened,
     };
     let incident = match opened {

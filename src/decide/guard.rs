@@ -6,7 +6,7 @@ use super::Call;
 use crate::cloud::{AlarmNow, LiveStage};
 use crate::config::Terms;
 use crate::observe::OnRecord;
-use crate::records::Rollbacks;
+use crate::records::{Candidate, Rollbacks};
 use crate::verdict::{Reason, stamp};
 
 /// Our clock and AWS's may differ by so much; only the sweep compares the two at this scale.
@@ -46,6 +46,17 @@ pub(super) fn unchanged_since(
         return Ok(());
     }
     Err(Reason::ChangedAfterAlarm { changed_at, alarm_at })
+}
+
+/// Since when a release is live: since it was first seen, or before that, where the stage tells so. A stage does not
+/// tell when an alias or a mapping was moved.
+pub(super) fn live_since(candidate: Option<&Candidate>, live: &LiveStage) -> Option<DateTime<Utc>> {
+    let seen = candidate.map(|candidate| candidate.first_seen);
+    let in_stage = live.release.aliases.is_empty() && live.release.mappings.is_empty();
+    match (seen, live.updated_at) {
+        (Some(seen), Some(updated)) if in_stage => Some(seen.min(updated)),
+        (seen, updated) => seen.or(updated),
+    }
 }
 
 /// The release went live lately enough for the alarm to be about it.

@@ -1,12 +1,24 @@
 //! Stories that the simulation found: each was a seed that broke a promise.
 
-use apigw_rollback::alarm::State;
-use chrono::TimeDelta;
-use serde_json::json;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::harness::{event, run, run_together};
+use apigw_rollback::alarm::State;
+use apigw_rollback::config::Config;
+use apigw_rollback::handler::handle;
+use apigw_rollback::records::{Incident, Names, SCHEMA, print};
+use apigw_rollback::report::Report;
+use apigw_rollback::run::Run;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::harness::{config, event, run, run_together};
+use crate::invariants::healed;
 use crate::story::Story;
-use crate::world::{Facts, Fault, World, denied, live, prod, release};
+use crate::whole::{WHOLE, bad_everywhere};
+use crate::world::{Air, Clock, FUNCTION, Facts, Fault, Sky, Way, World, denied, live, prod, release};
 
 #[test]
 fn a_release_that_was_away_between_two_sweeps_bakes_anew() {
@@ -76,4 +88,96 @@ fn a_release_that_is_brought_back_and_taken_off_by_two_alarms_is_told_of_once_mo
     let told = world.facts().told;
     let rolled_back = told.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
     assert_eq!(rolled_back, 2, "{shown}");
+}
+
+#[test]
+fn a_release_that_the_sweep_saw_late_is_live_for_longer_than_that() {
+    let story = Story::with_known_good().set("ROLLBACK_WINDOW_SECONDS", "300");
+    let story = story.deploy(2).later(14).alarm_is(State::Alarm).sweep().later(1).sweep();
+    assert_eq!(story.stage(), "d2");
+}
+
+/// While the run was on its way, the release was taken off, came back, and was taken off by another run.
+fn again_and_off_again(facts: &mut Facts) {
+    let good = release("d1", &[("release", "1")]);
+    let incident = Incident {
+        schema: SCHEMA,
+        stage: prod(),
+        bad: release("d2", &[("release", "2")]),
+        good: good.clone(),
+        version: 1,
+        at: facts.now,
+        since: Some(facts.now),
+        undone: false,
+        by: "orders-prod-latency".to_owned(),
+        by_alarm: true,
+        alarm_at: None,
+        why: String::new(),
+        run: "run-9".to_owned(),
+        recovered_at: None,
+        lifted_by: None,
+    };
+    let name = Names::under("/apigw-rollback").incident(&prod(), &incident.bad.fingerprint());
+    facts.parameters.insert(name, vec!["{}".to_owned(), print(&incident).unwrap()]);
+    facts.serve(&prod(), live(good, "2026-11-20T10:06:00Z"));
+}
+
+#[test]
+fn who_saw_only_the_first_of_two_lives_of_a_release_does_not_claim_the_second() {
+    let world =
+        World::new(Facts::bad_release()).fault("CreateParameter", 1, Fault::World(again_and_off_again));
+    let shown = run(&event("sns-alarm"), &world, &[]);
+    assert!(shown.contains("report: held (already-known-good)"), "{shown}");
+}
+
+/// Every call takes ten milliseconds there, and a claim so long.
+struct Slow(Clock, Duration);
+
+impl Sky for Slow {
+    fn way<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Way> + Send + 'a>> {
+        let there = if operation == "CreateParameter" { self.1 } else { Duration::from_millis(10) };
+        Box::pin(async move { Way { there, ..Way::default() } })
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.0.now()
+    }
+}
+
+/// A run that begins so many milliseconds later than the world, and whose claims take so many.
+async fn later(begins: u64, claims: u64, text: &str, world: &World, config: &Config) -> Vec<Report> {
+    let clock = Clock { began: Instant::now(), at: world.now() };
+    tokio::time::sleep(Duration::from_millis(begins)).await;
+    let id = format!("run-{begins}");
+    let cloud = &world.hand(id.clone(), Air::Sky(Arc::new(Slow(clock, Duration::from_millis(claims)))));
+    let (began, now, function) = (Instant::now(), clock.now(), Some(FUNCTION));
+    let deadline = began + Duration::from_secs(20);
+    let run = Run { cloud, config, id: &id, trace: None, function, now, began, deadline };
+    Box::pin(handle(text, &run)).await.reports
+}
+
+#[test]
+fn a_release_of_several_parts_is_told_of_once_whenever_the_second_alarm_comes() {
+    let settings = [
+        ("PROTECTED_STAGES", WHOLE),
+        ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people"),
+    ];
+    let (config, fired, slow) = (config(&settings), event("sns-alarm"), event("sns-alarm-latency"));
+    for (claims, begins) in
+        [10, 300].into_iter().flat_map(|claims| (1..60).map(move |begins| (claims, begins)))
+    {
+        let mut facts = Facts::bad_release();
+        bad_everywhere(&mut facts);
+        let world = World::new(facts);
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let reports = runtime.block_on(async {
+            tokio::join!(later(0, claims, &fired, &world, &config), later(begins, 10, &slow, &world, &config))
+        });
+        let facts = world.facts();
+        let told = facts.told.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
+        let story = format!("claims take {claims} ms, {begins} ms later: {reports:?}");
+        healed(&facts, &prod(), true).unwrap_or_else(|why| panic!("{why}: {story}"));
+        assert_eq!(told, 1, "{story}");
+    }
 }

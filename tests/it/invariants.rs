@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use apigw_rollback::alarm::State;
 use apigw_rollback::cloud::AlarmNow;
-use apigw_rollback::config::{Config, Mode};
-use apigw_rollback::records::{Candidate, Hold, Incident, Names, Record, parse};
+use apigw_rollback::config::{AutoDeploy, Config, Mode};
+use apigw_rollback::records::{Candidate, Hold, Incident, Names, Policy, Record, parse};
 use apigw_rollback::release::{Release, StageRef};
 use apigw_rollback::report::{Outcome, Report};
 use apigw_rollback::target;
@@ -57,6 +57,19 @@ pub(crate) fn hold(before: &Facts, after: &Facts, runs: &[Seen], config: &Config
             )
         })?;
     }
+    for (nth, one) in
+        after.moves.iter().enumerate().filter(|(_, one)| runs.iter().any(|run| run.hand == one.by))
+    {
+        let undoes = after.moves[..nth]
+            .iter()
+            .any(|before| before.by == one.by && before.from == one.to && before.to == one.from);
+        if !one.recorded && !undoes {
+            return Err(format!(
+                "an alias by {} at {}: {} -> {}: it is not recorded",
+                one.by, one.at, one.from, one.to
+            ));
+        }
+    }
     for (at, by, value) in &after.records {
         if let Some(run) = runs.iter().find(|run| run.hand == *by && run.signal == Signal::Sweep) {
             is_earned(before, after, config, run, *at, value)?;
@@ -90,6 +103,10 @@ impl Case<'_> {
         self.run.began - BLUR
     }
 
+    fn is_meanwhile(&self, at: DateTime<Utc>) -> bool {
+        self.since() <= at && at <= self.change.at
+    }
+
     fn on_stage(&self) -> impl DoubleEndedIterator<Item = &Change> {
         self.earlier.iter().filter(|one| one.stage == self.change.stage)
     }
@@ -114,6 +131,12 @@ impl Case<'_> {
             "the stage is not protected",
         )?;
         let raced = self.on_stage().any(|one| one.at >= self.since());
+        let moved = self.after.moves.iter().any(|one| one.by != self.change.by && self.is_meanwhile(one.at));
+        rule(!self.change.recorded || self.change.whole || undoes || moved, "its aliases are elsewhere")?;
+        let policy = self.after.parameters.get(&Names::under("/apigw-rollback").policy(stage));
+        let policy = policy.and_then(|all| parse::<Policy>(all.last()?).ok()).unwrap_or_default();
+        let may_stop = self.config.terms.under(&policy).auto_deploy == AutoDeploy::SwitchOff;
+        rule(!self.change.stopped || may_stop, "AutoDeploy was to stay on")?;
         rule(from != to || raced, "nothing changes, and everybody could know")
     }
 

@@ -4,6 +4,7 @@
 //! One seed again, with its story: `SEED=n cargo test --test it simulation -- --nocapture`. More seeds than the ten
 //! thousand of `make test`: `make soak SEEDS=n`.
 
+mod kind;
 mod life;
 mod others;
 mod rest;

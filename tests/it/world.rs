@@ -3,6 +3,8 @@
 
 mod air;
 mod cloud;
+mod ledger;
+mod many;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,12 +15,12 @@ use apigw_rollback::alarm::{Alarm, Metric, Origin, State, Watches, time};
 use apigw_rollback::cloud::{AlarmNow, Api, CloudError, Failure, LiveAlias, LiveMapping, LiveStage, Notice};
 use apigw_rollback::observe::usable;
 use apigw_rollback::parts::{AliasRef, MappingRef};
-use apigw_rollback::pin::MARK;
 use apigw_rollback::records::{Names, Record, SCHEMA, print};
 use apigw_rollback::release::{Protocol, Release, StageRef};
 use chrono::{DateTime, TimeDelta, Utc};
 
-pub(crate) use air::{Air, Clock, Gate, Sky, Way};
+pub(crate) use air::{Air, Clock, Gate, Sky, Way, hash};
+pub(crate) use ledger::{Change, Move, Write};
 
 pub(crate) const API: &str = "a1b2c3d4e5";
 pub(crate) const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:apigw-rollback-alarms";
@@ -86,35 +88,14 @@ pub(crate) struct Facts {
     pub(crate) caller: String,
     /// Every change of a stage, by a run or by other hands.
     pub(crate) changes: Vec<Change>,
+    /// Every move of an alias, likewise.
+    pub(crate) moves: Vec<Move>,
     /// Every release that was recorded as known-good: when, by whom, and the value.
     pub(crate) records: Vec<(DateTime<Utc>, String, String)>,
     /// Everything that was written to Parameter Store.
     pub(crate) writes: Vec<Write>,
     /// The minutes in which there was traffic, where somebody counts.
     pub(crate) traffic: Option<Vec<DateTime<Utc>>>,
-}
-
-/// One write to Parameter Store.
-#[derive(Clone, Debug)]
-pub(crate) struct Write {
-    pub(crate) at: DateTime<Utc>,
-    pub(crate) name: String,
-    pub(crate) value: String,
-    /// Whether it is the parameter's first version.
-    pub(crate) first: bool,
-}
-
-/// One change of what a stage serves.
-#[derive(Clone, Debug)]
-pub(crate) struct Change {
-    pub(crate) at: DateTime<Utc>,
-    /// The run, or `others`.
-    pub(crate) by: String,
-    pub(crate) stage: StageRef,
-    pub(crate) from: Release,
-    pub(crate) to: Release,
-    /// Whether the release it led to was on record as known-good at that moment.
-    pub(crate) recorded: bool,
 }
 
 /// The world, and what one hand asked of it.
@@ -256,6 +237,7 @@ impl Facts {
             twice: false,
             caller: String::new(),
             changes: vec![],
+            moves: vec![],
             records: vec![],
             writes: vec![],
             traffic: None,
@@ -279,46 +261,6 @@ impl Facts {
         let versions = self.parameters.get(&Names::under("/apigw-rollback").known_good(stage));
         let usable = |value: &String| usable(value, stage, "eu-west-1").ok();
         versions.into_iter().flatten().filter_map(usable).collect()
-    }
-
-    /// Changes what a stage serves, and remembers it.
-    pub(crate) fn serve(&mut self, stage: &StageRef, live: LiveStage) {
-        let to = live.release.clone();
-        let recorded = self.recorded(stage).iter().any(|record| record.release.in_stage() == to);
-        let before = self.stages.insert(stage.clone(), live);
-        let from = before.map(|before| before.release).unwrap_or_default();
-        let (at, by, stage) = (self.now, self.caller.clone(), stage.clone());
-        self.changes.push(Change { at, by, stage, from, to, recorded });
-    }
-
-    /// Fifty APIs with ten stages each, all on their known-good release, pinned and quiet since then.
-    pub(crate) fn five_hundred_stages(since: &str) -> Self {
-        let mut facts = Facts::bad_release();
-        facts.now = time(since).unwrap();
-        facts.stages.clear();
-        facts.parameters.clear();
-        facts.alarms.clear();
-        let names = Names::under("/apigw-rollback");
-        for api in 0..50 {
-            let api = format!("api{api:07}");
-            facts.apis.push(Api { protocol: Protocol::Rest, id: api.clone(), name: api.clone() });
-            facts.deployments.push((api.clone(), "d1".to_owned()));
-            for number in 0..10 {
-                let stage = StageRef::rest(&api, format!("stage{number}"));
-                let mut parked = live(release("d1", &[]), since);
-                (parked.description, parked.closed) = (MARK.to_owned(), true);
-                facts.stages.insert(stage.parked(), parked);
-                facts.stages.insert(stage.clone(), live(release("d1", &[]), since));
-                let known = Record { stage: stage.clone(), ..record(release("d1", &[])) };
-                facts.parameters.insert(names.known_good(&stage), vec![print(&known).unwrap()]);
-                facts.alarms.push(alarm(
-                    &format!("{api}-{number}"),
-                    State::Ok,
-                    &[("ApiName", &api), ("Stage", &stage.stage)],
-                ));
-            }
-        }
-        facts
     }
 
     pub(crate) fn stage(&mut self) -> &mut LiveStage {
@@ -423,15 +365,16 @@ impl World {
     }
 
     /// Lets others go first, as a call over a network does, then has its effect at once.
-    async fn call<T>(
+    async fn call<T: std::fmt::Debug>(
         &self,
         operation: &'static str,
         subject: impl std::fmt::Display,
         effect: impl FnOnce(&mut Facts) -> Result<T, CloudError>,
     ) -> Result<T, CloudError> {
-        let Way { fault, back, .. } = self.air.way_there(operation).await;
+        let Way { fault, back, .. } = self.air.way_there(operation, &subject).await;
         self.began.lock().unwrap().push((operation, tokio::time::Instant::now()));
         let answer = self.call_now(operation, subject, fault, effect);
+        self.air.comes_back(&answer);
         air::wait(back).await;
         match answer {
             Some(answer) => answer,

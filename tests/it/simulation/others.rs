@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use apigw_rollback::alarm::State;
-use apigw_rollback::cloud::LiveStage;
-use apigw_rollback::records::{Incident, Names, parse, print};
+use apigw_rollback::alarm::{State, Watches};
+use apigw_rollback::cloud::{LiveAlias, LiveStage};
+use apigw_rollback::parts::AliasTarget;
+use apigw_rollback::records::{Incident, Names, Record, parse, print};
 use apigw_rollback::release::{Canary, Release, StageRef};
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 use serde_json::{Value, json};
 
+use super::kind::{Kind, served};
 use super::life::{BUSY, Event, Happening, Life, START};
 use crate::invariants::Signal;
-use crate::world::{API, Facts, alarm, at, live, prod, record, release};
+use crate::world::{API, Facts, alarm, at, live, record, release};
 
 /// What somebody does.
 #[derive(Clone, Debug)]
@@ -45,6 +47,7 @@ enum Deployer {
 /// Everybody but the function, and what is true about the releases.
 pub(crate) struct Others {
     pub(crate) settings: Vec<(&'static str, &'static str)>,
+    pub(crate) kind: Kind,
     /// How many runs Lambda lets run at the same time.
     pub(crate) at_once: usize,
     deployer: Deployer,
@@ -68,18 +71,16 @@ pub(crate) struct Judged {
     states: Vec<(String, State)>,
 }
 
-pub(crate) fn dev() -> StageRef {
-    StageRef::rest(API, "dev")
-}
-
 impl Others {
     /// A seed's characters, and the world as they find it.
     pub(crate) fn new(rng: &mut Rng) -> (Self, Facts) {
         let start = at(START);
+        let kind = Kind::drawn(rng);
         let mut settings = vec![
             ("BAKE_SECONDS", "600"),
             ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people"),
         ];
+        settings.extend(kind.settings());
         let mut sometimes = |one_in: usize, rng: &mut Rng, setting| {
             if rng.usize(..one_in) == 0 {
                 settings.push(setting);
@@ -97,12 +98,17 @@ impl Others {
             (rng.usize(..one_in) == 0).then(|| (from, from + TimeDelta::seconds(rng.i64(120..1500))))
         };
         let (outage, silence) = (spell(8, rng), spell(6, rng));
-        let deployer = [Deployer::CloudFormation, Deployer::Pipeline, Deployer::Canary][rng.usize(..3)];
+        let deployer = match (kind, rng.usize(..3)) {
+            (_, 0) => Deployer::CloudFormation,
+            (Kind::Rest, 1) => Deployer::Canary,
+            _ => Deployer::Pipeline,
+        };
         let deploys = (0..rng.usize(1..5)).map(|_| TimeDelta::seconds(rng.i64(0..BUSY.num_seconds() - 300)));
         let deploys = deploys.collect();
         let (at_once, slow) = (rng.usize(2..4), rng.bool());
         let others = Self {
             settings,
+            kind,
             at_once,
             deployer,
             deployed: 1,
@@ -112,24 +118,39 @@ impl Others {
             outage,
             silence,
         };
-        (others, Self::world(rng))
+        (others, Self::world(kind, rng))
     }
 
-    fn world(rng: &mut Rng) -> Facts {
+    fn world(kind: Kind, rng: &mut Rng) -> Facts {
         let mut facts = Facts::bad_release();
         facts.now = at(START);
         facts.traffic = Some(vec![]);
         facts.deployments = vec![(API.to_owned(), "d1".to_owned())];
-        *facts.stage() = live(release("d1", &[("release", "1")]), "2026-11-20T07:00:00Z");
-        facts.stages.insert(dev(), live(release("d1", &[]), "2026-11-20T07:00:00Z"));
+        let (stage, dev, first) = (kind.stage("prod"), kind.stage("dev"), kind.release(1));
+        facts.apis[0].protocol = stage.protocol;
+        facts.stages.clear();
+        let mut now = live(first.in_stage(), "2026-11-20T07:00:00Z");
+        now.auto_deploy = kind == Kind::AutoDeploy;
+        facts.stages.insert(stage.clone(), now);
+        facts.stages.insert(dev, live(release("d1", &[]), "2026-11-20T07:00:00Z"));
+        let live_alias =
+            |target: &AliasTarget| LiveAlias { target: target.clone(), revision: "r".to_owned() };
+        facts.aliases = first.aliases.iter().map(|(alias, to)| (alias.clone(), live_alias(to))).collect();
         // Most stages have a record already.
         if rng.usize(..4) == 0 {
             facts.parameters.clear();
         } else {
-            let known = print(&record(release("d1", &[("release", "1")]))).unwrap();
+            let known = print(&Record { stage: stage.clone(), ..record(first) }).unwrap();
             facts.known_good(&known);
         }
-        facts.alarms.push(alarm("orders-dev-5xx", State::Ok, &[("ApiName", "orders-api"), ("Stage", "dev")]));
+        if kind == Kind::AutoDeploy && rng.bool() {
+            let policy = r#"{"schema":1,"auto_deploy":"switch-off"}"#.to_owned();
+            facts.parameters.insert(Names::under("/apigw-rollback").policy(&stage), vec![policy]);
+        }
+        let named = |name, of| alarm(name, State::Ok, &kind.dimensions(of));
+        let alarms =
+            [("orders-prod-5xx", "prod"), ("orders-prod-latency", "prod"), ("orders-dev-5xx", "dev")];
+        facts.alarms = alarms.into_iter().map(|(name, of)| named(name, of)).collect();
         for now in &mut facts.alarms {
             now.alarm.state = State::Ok;
             now.alarm.changed_at = Some(at("2026-11-20T06:00:00Z"));
@@ -159,6 +180,11 @@ impl Others {
         agenda
     }
 
+    /// The stage that it is all about.
+    pub(crate) fn stage(&self) -> StageRef {
+        self.kind.stage("prod")
+    }
+
     /// What CloudWatch makes of a minute of traffic.
     pub(crate) fn judge(&self, now: DateTime<Utc>, facts: &Facts) -> Judged {
         let during = |spell: Option<(DateTime<Utc>, DateTime<Utc>)>| {
@@ -166,10 +192,11 @@ impl Others {
         };
         let traffic = !during(self.silence);
         let is_bad = |deployment: &String| self.bad.get(deployment).is_some_and(|since| *since <= now);
-        let stage = &facts.stages[&prod()].release;
+        let stage = served(facts, &self.stage());
         let canary = stage.canary.as_ref().and_then(|canary| canary.deployment.as_ref());
         let broken = stage.variables.get("release").is_some_and(|value| value == "broken");
-        let fails = traffic && (is_bad(&stage.deployment) || canary.is_some_and(is_bad) || broken);
+        let behind = stage.aliases.values().any(|alias| is_bad(&format!("d{}", alias.version)));
+        let fails = traffic && (is_bad(&stage.deployment) || canary.is_some_and(is_bad) || behind || broken);
         let down = traffic && during(self.outage);
         let shown = |fails: bool| if fails { State::Alarm } else { State::Ok };
         let states = vec![
@@ -189,12 +216,15 @@ pub(crate) fn deliveries(rng: &mut Rng, calm: bool, facts: &Facts, alarm: &str) 
         return vec![];
     }
     let stage = if alarm.contains("dev") { "dev" } else { "prod" };
+    let Watches::Metrics(metrics) = &now.alarm.watches else { return vec![] };
+    let dimensions = metrics[0].dimensions.iter();
+    let dimensions: Vec<_> = dimensions.map(|(name, value)| json!({"name": name, "value": value})).collect();
     let message = |arn: &str| {
         json!({
             "AlarmName": alarm, "AlarmArn": arn, "NewStateValue": now.alarm.state,
             "StateChangeTime": now.alarm.changed_at, "NewStateReason": "Threshold Crossed",
-            "Trigger": {"Namespace": "AWS/ApiGateway", "MetricName": "5XXError", "Dimensions":
-                [{"name": "ApiName", "value": "orders-api"}, {"name": "Stage", "value": stage}]},
+            "Trigger": {"Namespace": "AWS/ApiGateway", "MetricName": "5XXError",
+                "Dimensions": dimensions},
         })
     };
     let event = |arn: &str, ours| Event {
@@ -269,9 +299,13 @@ pub(crate) fn happen(life: &mut Life, deed: Deed) {
 }
 
 /// Puts a release on the stage, as a deployer does.
-fn put(facts: &mut Facts, release: Release) {
-    let live = LiveStage { release, updated_at: Some(facts.now), ..facts.stage().clone() };
-    facts.serve(&prod(), live);
+fn put(facts: &mut Facts, stage: &StageRef, release: &Release, auto_deploy: bool) {
+    for (alias, to) in &release.aliases {
+        facts.point(alias, to);
+    }
+    let (release, updated_at) = (release.in_stage(), Some(facts.now));
+    let live = LiveStage { release, updated_at, auto_deploy, ..facts.stages[stage].clone() };
+    facts.serve(stage, live);
 }
 
 fn deploy(life: &mut Life) {
@@ -289,10 +323,11 @@ fn deploy(life: &mut Life) {
     life.others.bad.extend(bad.map(|since| (id.clone(), since)));
     let deployer = life.others.deployer;
     let canary = deployer == Deployer::Canary && life.rng.usize(..4) > 0;
+    let (kind, stage) = (life.others.kind, life.others.stage());
     let old = life.change(|facts| {
         facts.deployments.push((API.to_owned(), id.clone()));
-        let served = facts.stage().release.clone();
-        let mut next = release(&id, &[("release", &number.to_string())]);
+        let served = facts.stages[&stage].release.clone();
+        let mut next = kind.release(number);
         if canary {
             let canary = Canary {
                 percent: "10.0".to_owned(),
@@ -301,7 +336,8 @@ fn deploy(life: &mut Life) {
             };
             next = Release { canary: Some(canary), ..served.clone() };
         }
-        put(facts, next);
+        // Whoever deploys an API with AutoDeploy has it on.
+        put(facts, &stage, &next, kind == Kind::AutoDeploy);
         served.deployment
     });
     match deployer {
@@ -338,11 +374,12 @@ fn remove(life: &mut Life, deployment: &str) {
 
 fn end_canary(life: &mut Life) {
     let promote = life.rng.bool();
+    let stage = life.others.stage();
     let ended = life.change(|facts| {
-        let release = facts.stage().release.clone();
+        let release = facts.stages[&stage].release.clone();
         let Some(canary) = release.canary.clone() else { return false };
         let deployment = canary.deployment.filter(|_| promote).unwrap_or(release.deployment.clone());
-        put(facts, Release { canary: None, deployment, ..release });
+        put(facts, &stage, &Release { canary: None, deployment, ..release }, false);
         true
     });
     life.say(|| format!("the deployer ends its canary (promoted: {promote}, there: {ended})"));
@@ -352,9 +389,12 @@ fn end_canary(life: &mut Life) {
 fn edit(life: &mut Life) {
     let breaks = life.rng.usize(..3) == 0;
     let back = life.rng.bool();
-    let bad = life.world.look(taken_off).map(|incident| incident.bad);
+    let stage = life.others.stage();
+    let bad = life.world.look(|facts| taken_off(facts, &stage)).map(|incident| incident.bad);
     let to = life.change(|facts| {
-        let mut release = facts.stage().release.clone();
+        let mut release = served(facts, &stage);
+        // AutoDeploy is in the way of another deployment, and only of that.
+        let auto_deploy = facts.stages[&stage].auto_deploy && (breaks || !back || bad.is_none());
         release.canary = None;
         if breaks {
             release.variables.insert("release".to_owned(), "broken".to_owned());
@@ -363,7 +403,7 @@ fn edit(life: &mut Life) {
         } else {
             release.variables.insert("flag".to_owned(), "on".to_owned());
         }
-        put(facts, release.clone());
+        put(facts, &stage, &release, auto_deploy);
         release
     });
     life.say(|| format!("a person edits the stage: {to}"));
@@ -376,7 +416,8 @@ fn command(life: &mut Life, verb: &'static str) {
         }
         "announce" => json!({"label": "by hand", "reversible": life.rng.bool()}),
         "lift" => {
-            let Some(incident) = life.world.look(taken_off) else { return };
+            let stage = life.others.stage();
+            let Some(incident) = life.world.look(|facts| taken_off(facts, &stage)) else { return };
             json!({"incident": incident.bad.fingerprint()})
         }
         _ => json!({}),
@@ -385,8 +426,8 @@ fn command(life: &mut Life, verb: &'static str) {
 }
 
 /// The last release that was taken off.
-fn taken_off(facts: &Facts) -> Option<Incident> {
-    let incidents = Names::under("/apigw-rollback").all_incidents(&prod());
+fn taken_off(facts: &Facts, stage: &StageRef) -> Option<Incident> {
+    let incidents = Names::under("/apigw-rollback").all_incidents(stage);
     let written = facts.writes.iter().rfind(|write| write.name.starts_with(&incidents))?;
     parse(&written.value).ok()
 }

@@ -2,14 +2,15 @@
 //! the stage is healed, or there is a reason in the world for leaving it alone.
 
 use apigw_rollback::alarm::State;
-use apigw_rollback::config::Mode;
-use apigw_rollback::records::{Candidate, Hold, Names, Rollbacks, parse};
+use apigw_rollback::config::{AutoDeploy, Mode};
+use apigw_rollback::records::{Candidate, Hold, Names, Policy, Rollbacks, parse};
 use apigw_rollback::release::StageRef;
 use chrono::TimeDelta;
 
+use super::kind::served;
 use super::life::Life;
 use crate::invariants::Signal;
-use crate::world::{Facts, prod};
+use crate::world::Facts;
 
 /// The judgement on the end of a life.
 pub(crate) fn is_at_rest(life: &Life, facts: &Facts) -> Result<(), String> {
@@ -25,7 +26,7 @@ fn newest<T: apigw_rollback::records::Stored>(facts: &Facts, name: &str) -> Opti
 
 /// If an alarm is still in ALARM, there is no way back, or somebody wanted it so.
 fn is_healed(life: &Life, facts: &Facts) -> Result<(), String> {
-    let stage = prod();
+    let stage = life.others.stage();
     let alarmed = |now: &&apigw_rollback::cloud::AlarmNow| {
         now.alarm.state == State::Alarm && now.actions_enabled && now.alarm.name.contains("prod")
     };
@@ -47,6 +48,9 @@ fn is_healed(life: &Life, facts: &Facts) -> Result<(), String> {
 fn excuse(life: &Life, facts: &Facts, stage: &StageRef) -> Option<&'static str> {
     let names = Names::under("/apigw-rollback");
     let (now, terms) = (&facts.stages[stage], &life.config.terms);
+    let whole = served(facts, stage);
+    let policy: Policy = newest(facts, &names.policy(stage)).unwrap_or_default();
+    let terms = &terms.under(&policy);
     let rollbacks: Rollbacks = newest(facts, &names.rollbacks(stage)).unwrap_or_default();
     let serves = |release: &apigw_rollback::release::Release| {
         facts.deployments.contains(&(stage.api.clone(), release.deployment.clone()))
@@ -59,14 +63,12 @@ fn excuse(life: &Life, facts: &Facts, stage: &StageRef) -> Option<&'static str> 
     let automatic = rollbacks.past.iter().filter(|past| past.alarm.is_some()).count();
     let reasons = [
         (terms.mode == Mode::Observe, "it is to observe only"),
-        (
-            recorded.last().is_none_or(|record| record.release.in_stage() == now.release),
-            "it serves the record",
-        ),
+        (recorded.last().is_none_or(|record| record.release.over(&whole) == whole), "it serves the record"),
         (
             !recorded.iter().any(|one| serves(&one.release) && !rollbacks.quarantines(&one.release)),
             "no recorded release serves",
         ),
+        (now.auto_deploy && terms.auto_deploy == AutoDeploy::Hold, "AutoDeploy is on, and is to stay so"),
         (newest::<Hold>(facts, &names.hold(stage)).is_some_and(|hold| hold.until > facts.now), "it is held"),
         (
             candidate.is_some_and(|one| one.irreversible && one.release.in_stage() == now.release),
@@ -80,7 +82,7 @@ fn excuse(life: &Life, facts: &Facts, stage: &StageRef) -> Option<&'static str> 
 
 /// What is recorded last is pinned by a parked stage that answers nobody, so it cannot be removed.
 fn is_pinned(life: &Life, facts: &Facts) -> Result<(), String> {
-    let stage = prod();
+    let stage = life.others.stage();
     let recorded = facts.recorded(&stage);
     let Some(record) = recorded.last().filter(|record| record.pinned && life.config.pin) else {
         return Ok(());

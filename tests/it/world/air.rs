@@ -1,7 +1,10 @@
 //! What lies between a run and the world: nothing, weather that delays and breaks calls, or a gate that lets them
 //! through one by one.
 
+use std::fmt::{Debug, Display, Write};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -44,7 +47,7 @@ pub(super) async fn wait(time: Duration) {
 }
 
 impl Air {
-    pub(super) async fn way_there(&self, operation: &'static str) -> Way {
+    pub(super) async fn way_there(&self, operation: &'static str, subject: &impl Display) -> Way {
         match self {
             Self::Still => tokio::task::yield_now().await,
             Self::Sky(sky) => {
@@ -52,9 +55,17 @@ impl Air {
                 wait(way.there).await;
                 return way;
             }
-            Self::Gate(gate, run) => gate.pass(*run, operation).await,
+            Self::Gate(gate, run) => gate.pass(*run, format!("{operation} {subject}")).await,
         }
         Way::default()
+    }
+
+    pub(super) fn comes_back(&self, answer: &impl Debug) {
+        if let Self::Gate(gate, _) = self
+            && gate.listens.load(Ordering::Relaxed)
+        {
+            *gate.answer.lock().unwrap() = Some(hash(answer));
+        }
     }
 
     pub(super) fn clock(&self) -> Option<DateTime<Utc>> {
@@ -78,25 +89,29 @@ impl Clock {
     }
 }
 
-/// Calls that wait for their turn.
+/// Calls that wait for their turn, each as its operation and what it is about.
 #[derive(Default)]
 pub(crate) struct Gate {
-    waiting: Mutex<Vec<(usize, &'static str, oneshot::Sender<()>)>>,
+    waiting: Mutex<Vec<(usize, String, oneshot::Sender<()>)>>,
+    /// Whether anybody wants to know the answers.
+    listens: AtomicBool,
+    /// What the last call was answered, as a hash.
+    answer: Mutex<Option<u64>>,
 }
 
 impl Gate {
-    pub(crate) async fn pass(&self, run: usize, operation: &'static str) {
+    pub(crate) async fn pass(&self, run: usize, call: String) {
         let (open, opened) = oneshot::channel();
-        self.waiting.lock().unwrap().push((run, operation, open));
+        self.waiting.lock().unwrap().push((run, call, open));
         opened.await.ok();
     }
 
     /// Who waits, in a fixed order.
-    pub(crate) fn waiting(&self) -> Vec<(usize, &'static str)> {
+    pub(crate) fn waiting(&self) -> Vec<(usize, String)> {
         let mut waiting = self.waiting.lock().unwrap();
         waiting.retain(|(_, _, open)| !open.is_closed());
-        waiting.sort_by_key(|(run, operation, _)| (*run, *operation));
-        waiting.iter().map(|(run, operation, _)| (*run, *operation)).collect()
+        waiting.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
+        waiting.iter().map(|(run, call, _)| (*run, call.clone())).collect()
     }
 
     /// Lets the n-th of them through.
@@ -104,4 +119,29 @@ impl Gate {
         let (_, _, open) = self.waiting.lock().unwrap().remove(nth);
         open.send(()).ok();
     }
+
+    /// From now on answers are remembered.
+    pub(crate) fn listen(&self) {
+        self.listens.store(true, Ordering::Relaxed);
+    }
+
+    /// What the last call was answered, once.
+    pub(crate) fn take_answer(&self) -> Option<u64> {
+        self.answer.lock().unwrap().take()
+    }
+}
+
+/// A value's hash, by all that can be seen of it.
+pub(crate) fn hash(of: &impl Debug) -> u64 {
+    struct Text(DefaultHasher);
+    impl Write for Text {
+        fn write_str(&mut self, text: &str) -> std::fmt::Result {
+            self.0.write(text.as_bytes());
+            Ok(())
+        }
+    }
+    let mut text = Text(DefaultHasher::new());
+    write!(text, "{of:?}").unwrap();
+    0xff_u8.hash(&mut text.0);
+    text.0.finish()
 }

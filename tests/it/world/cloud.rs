@@ -123,12 +123,13 @@ impl Cloud for World {
     ) -> Result<LiveAlias, CloudError> {
         self.call("UpdateAlias", format!("{alias} {to}"), |facts| {
             let unknown = || error(Failure::Missing, "ResourceNotFoundException", "Alias not found");
-            let now = facts.aliases.get_mut(alias).ok_or_else(unknown)?;
+            let now = facts.aliases.get(alias).ok_or_else(unknown)?;
             if now.revision != revision {
                 let why = "The Revision Id provided does not match the latest Revision Id";
                 return Err(error(Failure::Conflict, "PreconditionFailedException", why));
             }
-            *now = LiveAlias { target: to.clone(), revision: format!("{revision}+") };
+            facts.point(alias, to);
+            let now = facts.aliases.get_mut(alias).ok_or_else(unknown)?;
             if let Some(shown) = facts.parts_show {
                 shown.clone_into(&mut now.target.version);
             }

@@ -1,0 +1,79 @@
+//! The kinds of stages that the lives are of.
+
+use std::collections::BTreeMap;
+
+use apigw_rollback::parts::{AliasRef, AliasTarget};
+use apigw_rollback::release::{Protocol, Release, StageRef};
+use fastrand::Rng;
+
+use crate::world::{API, Facts, release};
+
+/// What kind of API the stage is of, and what its releases consist of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kind {
+    Rest,
+    /// A REST stage with a Lambda alias behind it.
+    Aliased,
+    Http,
+    /// An HTTP stage that is deployed by every edit of its API.
+    AutoDeploy,
+}
+
+impl Kind {
+    const LISTED: &str =
+        r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod","aliases":["orders:live"]}]"#;
+    const HTTP: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod","protocol":"http"}]"#;
+
+    /// Half of the lives are of plain REST stages.
+    pub(super) fn drawn(rng: &mut Rng) -> Self {
+        let rest = [Self::Rest; 4];
+        let others = [Self::Aliased, Self::Aliased, Self::Http, Self::AutoDeploy];
+        *rng.choice(&[rest, others].concat()).unwrap()
+    }
+
+    pub(super) fn settings(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Rest => None,
+            Self::Aliased => Some(("PROTECTED_STAGES", Self::LISTED)),
+            Self::Http | Self::AutoDeploy => Some(("PROTECTED_STAGES", Self::HTTP)),
+        }
+    }
+
+    pub(super) fn stage(self, name: &str) -> StageRef {
+        match self {
+            Self::Rest | Self::Aliased => StageRef::rest(API, name),
+            Self::Http | Self::AutoDeploy => StageRef::new(Protocol::Http, API, name),
+        }
+    }
+
+    /// The dimensions of the alarms on a stage.
+    pub(super) fn dimensions(self, stage: &str) -> [(&str, &str); 2] {
+        match self {
+            Self::Rest | Self::Aliased => [("ApiName", "orders-api"), ("Stage", stage)],
+            Self::Http | Self::AutoDeploy => [("ApiId", API), ("Stage", stage)],
+        }
+    }
+
+    /// The n-th release.
+    pub(super) fn release(self, number: usize) -> Release {
+        let mut next = release(&format!("d{number}"), &[("release", &number.to_string())]);
+        if self == Self::Aliased {
+            next.aliases.insert(behind(), version(number));
+        }
+        next
+    }
+}
+
+fn behind() -> AliasRef {
+    "orders:live".parse().unwrap()
+}
+
+fn version(number: usize) -> AliasTarget {
+    AliasTarget { version: number.to_string(), weights: BTreeMap::new() }
+}
+
+/// All that a stage serves, with what is not in the stage itself.
+pub(crate) fn served(facts: &Facts, stage: &StageRef) -> Release {
+    let aliases = facts.aliases.iter().map(|(alias, now)| (alias.clone(), now.target.clone())).collect();
+    Release { aliases, ..facts.stages[stage].release.clone() }
+}
