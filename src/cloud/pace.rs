@@ -55,7 +55,7 @@ impl Default for Pace {
 pub const WAITS: ExponentialBuilder = ExponentialBuilder::new()
     .with_factor(1.5)
     .with_min_delay(Duration::from_millis(50))
-    .with_max_delay(Duration::from_secs(4))
+    .with_max_delay(Duration::from_secs(2))
     .without_max_times()
     .with_jitter();
 

@@ -76,11 +76,14 @@ fn bar(svg: &mut String, x: f64, y: f64, width: f64, colour: &str) {
 
 /// How time and cost grow with the stages, for this function's rushes.
 pub fn growth(rushes: &[Result<Rush, String>]) -> Result<String, Box<dyn Error>> {
+    let ours = rushes.iter().flatten().next().map(|rush| rush.name);
     let one = |rush: &Rush| rush.how == How::OneEvent;
     let each = |rush: &Rush| rush.how == How::Processes(rush.stages);
     let of = |wanted: fn(&Rush) -> bool, value: fn(&Rush) -> f64| -> Vec<(f64, f64)> {
-        let mine = rushes.iter().flatten().filter(|rush| wanted(rush));
-        mine.map(|rush| (stages(rush), value(rush))).collect()
+        let mine = rushes.iter().flatten().filter(|rush| Some(rush.name) == ours && wanted(rush));
+        let mut points: Vec<(f64, f64)> = mine.map(|rush| (stages(rush), value(rush))).collect();
+        points.sort_by(|one, other| one.0.total_cmp(&other.0));
+        points
     };
     let times = [
         ("the limit's floor", BLACK, of(each, Rush::floor)),

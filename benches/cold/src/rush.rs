@@ -71,16 +71,16 @@ impl Rush {
     }
 }
 
-/// What is tried: this function with ever more stages, and everybody with 60 stages on 20 processes.
+/// What is tried: everybody with 60 stages on 20 processes and 100 on as many, and this function with ever more.
 pub fn plan(smoke: bool, candidates: usize) -> Vec<(usize, How, usize)> {
     if smoke {
         return vec![(0, How::OneEvent, 60), (0, How::Processes(60), 60)];
     }
-    let everybody = (0..candidates).map(|candidate| (candidate, How::Processes(20), 60));
-    let ours = [10, 60, 100, 500];
-    let one = ours.map(|stages| (0, How::OneEvent, stages));
-    let each = ours.map(|stages| (0, How::Processes(stages), stages));
-    everybody.chain(one).chain(each).collect()
+    let shared = (0..candidates).map(|candidate| (candidate, How::Processes(20), 60));
+    let each = (0..candidates).map(|candidate| (candidate, How::Processes(100), 100));
+    let ours = [10, 60, 500].map(|stages| (0, How::Processes(stages), stages));
+    let one = [10, 60, 100, 500].map(|stages| (0, How::OneEvent, stages));
+    shared.chain(each).chain(ours).chain(one).collect()
 }
 
 /// Starts the processes, waits until all are ready, and hands them the events at once.
