@@ -68,7 +68,7 @@ drill: ## trip the alarm of a sandbox stack of yours and see it put back (STACK=
 soak: ## every pair of faults, every interleaving of three runs, and SEEDS=n more lives (takes a while)
 	cargo test --locked --test it -- --ignored --nocapture
 
-guards: ## take each guard out of the engine, and see that the simulation notices (takes half an hour)
+guards: ## take each guard out of the engine, and see that the lives or the faults notice (takes half an hour)
 	python3 tests/guards.py $(GUARD)
 
 # What is found stays in target/fuzz/ from run to run; what breaks goes into fuzz/artifacts/.

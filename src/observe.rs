@@ -2,6 +2,10 @@
 
 mod parts;
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use crate::cloud::{AlarmNow, Cloud, CloudError, LiveStage, Parameter};
 use crate::config::Config;
 use crate::records::{self, Candidate, Hold, Policy, Record, Rollbacks, Stored};
@@ -70,6 +74,9 @@ pub enum KnownGood {
     },
 }
 
+/// How old a look at a stage may be when all else is read.
+const STILL_FRESH: Duration = Duration::from_secs(5);
+
 /// Reads stage, records and alarm at once: one round trip. A second one asks for what is not in the stage
 /// where the release has such parts, and for the recorded deployment where it is not asked for by the one
 /// call that sets it.
@@ -88,12 +95,15 @@ pub async fn observe<C: Cloud>(
     let known_good = version.map_or_else(|| known_good.clone(), |version| format!("{known_good}:{version}"));
     let beside = [names.candidate(stage), names.hold(stage), names.policy(stage), names.rollbacks(stage)];
     let wanted: Vec<String> = std::iter::once(known_good.clone()).chain(beside).collect();
-    let (live, found, alarms) = tokio::join!(cloud.stage(stage), cloud.parameters(&wanted), async {
+    let look = async { (cloud.stage(stage).await, Instant::now()) };
+    let ((live, looked), found, alarms) = tokio::join!(look, cloud.parameters(&wanted), async {
         match alarm {
             Some(name) => cloud.alarms(&[name.to_owned()]).await,
             None => Ok(vec![]),
         }
     });
+    // Where hundreds of alarms are asked for at once, the answer can come long after the look at the stage.
+    let live = if looked.elapsed() > STILL_FRESH { cloud.stage(stage).await } else { live };
     let mut on_record = OnRecord::of(config, stage, &found?);
     if let KnownGood::None { parameter } = &mut on_record.known_good {
         *parameter = known_good;

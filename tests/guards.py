@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Takes each guard out of the engine, one at a time, and sees that the simulation notices.
+"""Takes each guard out of the engine, one at a time, and sees that the lives or the faults notice.
 
 A simulation that passes proves nothing unless it fails where it should. For each entry of GUARDS the sources are copied,
-the guard is taken out by hand as it says there, and the simulation must find a seed that breaks an invariant.
+the guard is taken out by hand as it says there, and some seed, or some fault at some call, must break an invariant.
 
     guards.py [NAME ...]        all of them if none is named
 """
@@ -105,18 +105,21 @@ def copied() -> None:
 
 
 def simulated() -> tuple[str, str]:
-    """What the simulation of the copy says: `caught`, `missed` or `broken`, and the first line of it."""
+    """What the tests of the copy say: `caught`, `missed` or `broken`, and the first line of it."""
     environment = {**os.environ, "SEEDS": SEEDS, "CARGO_TARGET_DIR": str(ROOT / "target" / "guards-build"), "RUST_BACKTRACE": "0"}
     done = subprocess.run(
-        ["cargo", "test", "--locked", "--quiet", "--test", "it", "--", "simulation::ten"],
+        ["cargo", "test", "--locked", "--quiet", "--test", "it", "--", "simulation::ten", "faults::"],
         cwd=COPY, env=environment, capture_output=True, text=True,
     )
     if done.returncode == 0:
         return "missed", ""
     seed = re.search(r"^SEED=(\d+) .*?# (.*)$", done.stdout, re.MULTILINE)
-    if seed is None:
-        return "broken", (done.stderr or done.stdout)[-2000:]
-    return "caught", f"seed {seed[1]}: {seed[2][:160]}"
+    fault = re.search(r"^thread '(faults::\S+)'.*panicked at.*\n(.*)$", done.stdout, re.MULTILINE)
+    if seed is not None:
+        return "caught", f"seed {seed[1]}: {seed[2][:160]}"
+    if fault is not None:
+        return "caught", f"{fault[1]}: {fault[2][:160]}"
+    return "broken", (done.stderr or done.stdout)[-2000:]
 
 
 def main() -> int:
@@ -147,7 +150,7 @@ def main() -> int:
             failed.append(name)
     shutil.rmtree(COPY)
     if failed:
-        print(f"error: the simulation does not notice when these are taken out: {'; '.join(failed)}", file=sys.stderr)
+        print(f"error: nothing notices when these are taken out: {'; '.join(failed)}", file=sys.stderr)
         return 1
     print(f"each of {len(guards)} guards is missed when it is taken out")
     return 0

@@ -38,6 +38,8 @@ impl Limit {
 pub struct Pace {
     api_gateway: RateLimiter,
     describe_alarms: RateLimiter,
+    /// Only one look waits in the queue, so that a change, which follows a look, is not behind all the others.
+    looking: tokio::sync::Mutex<()>,
     changing: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -46,24 +48,52 @@ impl Default for Pace {
         Self {
             api_gateway: API_GATEWAY.bucket(),
             describe_alarms: DESCRIBE_ALARMS.bucket(),
+            looking: tokio::sync::Mutex::default(),
             changing: Mutex::default(),
         }
     }
 }
 
-/// The waits of one call that is turned away again and again.
-pub const WAITS: ExponentialBuilder = ExponentialBuilder::new()
+/// How a call that is turned away is sent again.
+#[derive(Clone, Copy, Debug)]
+pub struct Again {
+    /// The waits in between.
+    pub waits: ExponentialBuilder,
+    /// For how long at most, where there is such a limit beside the run's deadline.
+    pub patience: Option<Duration>,
+}
+
+const WAITS: ExponentialBuilder = ExponentialBuilder::new()
     .with_factor(1.5)
     .with_min_delay(Duration::from_millis(50))
-    .with_max_delay(Duration::from_secs(2))
     .without_max_times()
     .with_jitter();
+
+/// A look can wait. A change follows a look at the stage, which is soon out of date: it goes before the looks of others,
+/// and after twenty seconds the stage is looked at anew.
+#[must_use]
+pub fn again(operation: &str) -> Again {
+    if is_change(operation) {
+        let waits = WAITS.with_max_delay(Duration::from_millis(100));
+        return Again { waits, patience: Some(Duration::from_secs(20)) };
+    }
+    Again { waits: WAITS.with_max_delay(Duration::from_secs(3)), patience: None }
+}
+
+/// Whether an operation changes what users are served.
+fn is_change(operation: &str) -> bool {
+    ["UpdateAlias", "UpdateApiMapping", "UpdateBasePathMapping", "UpdateStage"].contains(&operation)
+}
 
 impl Pace {
     /// Waits until this call may go out, if it counts.
     pub async fn turn(&self, operation: &str) {
         match limit(operation) {
-            Some(API_GATEWAY) => self.api_gateway.acquire_one().await,
+            Some(API_GATEWAY) if is_change(operation) => self.api_gateway.acquire_one().await,
+            Some(API_GATEWAY) => {
+                let _alone = self.looking.lock().await;
+                self.api_gateway.acquire_one().await;
+            }
             Some(_) => self.describe_alarms.acquire_one().await,
             None => {}
         }

@@ -80,6 +80,8 @@ struct Process {
     limits: Arc<Limits>,
     clock: Clock,
     rng: Mutex<Rng>,
+    /// When the last look at a stage got through, and how long the longest wait from a look to its change was.
+    looked: Mutex<(Option<Instant>, Duration)>,
 }
 
 impl Sky for Process {
@@ -87,11 +89,19 @@ impl Sky for Process {
         Box::pin(async move {
             self.pace.turn(operation).await;
             let taken = match self.limits.of(operation) {
-                Some(limit) => limit.take(&self.rng, TIME_OUT).await,
+                Some(limit) => limit.take(operation, &self.rng, TIME_OUT).await,
                 None => true,
             };
+            let mut looked = self.looked.lock().unwrap();
+            match operation {
+                "GetStage" if taken => looked.0 = Some(Instant::now()),
+                "UpdateStage" if taken => {
+                    looked.1 = looked.0.map_or(looked.1, |at| looked.1.max(at.elapsed()));
+                }
+                _ => {}
+            }
             let part = Duration::from_millis(20);
-            let fault = (!taken).then(|| Fault::Before(too_many()));
+            let fault = (!taken).then(|| Fault::Before(too_many(operation)));
             Way { there: part, fault, back: part }
         })
     }
@@ -212,7 +222,8 @@ fn rush(account: Account, stages: usize, events: &[String]) -> Rush {
         let config = config(&[("PROTECTED_STAGES", "[]"), ("MAX_ALARM_AGE_SECONDS", "0")]);
         let unanswered = join_all(events.iter().enumerate().map(|(number, event)| {
             let (rng, limits) = (Mutex::new(Rng::with_seed(number as u64)), Arc::clone(&limits));
-            let process = Arc::new(Process { pace: Pace::default(), limits, clock, rng });
+            let process =
+                Arc::new(Process { pace: Pace::default(), limits, clock, rng, looked: Mutex::default() });
             let (world, config) = (&world, &config);
             async move {
                 for attempt in 0..3_u64 {
@@ -231,6 +242,10 @@ fn rush(account: Account, stages: usize, events: &[String]) -> Rush {
                     };
                     let answer = tokio::time::timeout(TIME_OUT, handle(event, &run)).await;
                     if answer.is_ok_and(|answer| answer.into_response().is_ok()) {
+                        // One process for all is not asked: it has many looks and changes at once.
+                        let longest = process.looked.lock().unwrap().1;
+                        let is_soon = events.len() == 1 || longest < Duration::from_secs(30);
+                        assert!(is_soon, "{longest:?} from a look at a stage to its change");
                         return 0;
                     }
                     tokio::time::sleep(Duration::from_mins(attempt + 1)).await;

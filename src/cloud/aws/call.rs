@@ -12,13 +12,14 @@ use backon::BackoffBuilder;
 use tokio::time::Instant;
 
 use super::Aws;
-use crate::cloud::pace::WAITS;
+use crate::cloud::pace::{self, Again};
 use crate::cloud::{CloudError, Failure};
 
 impl Aws {
     /// Makes a call, and says which call on what failed. What AWS turns away as one request too many is sent again
     /// until the deadline: hundreds of stages can wait for the same few requests a second, and giving up leaves one
-    /// of them broken. What AWS said last is what is told then.
+    /// of them broken. What AWS said last is what is told then. A change that is turned away for long ends as a
+    /// conflict, because by then somebody else may have changed the same.
     pub(super) async fn call<T, E, F>(
         &self,
         operation: &'static str,
@@ -29,7 +30,9 @@ impl Aws {
         E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
     {
-        let mut waits = WAITS.build();
+        let Again { waits, patience } = pace::again(operation);
+        let mut waits = waits.build();
+        let patient_until = patience.map(|patience| Instant::now() + patience);
         let mut turned_away = None;
         for attempt in 1.. {
             match (self.attempt(operation, subject, Box::pin(send())).await, turned_away.take()) {
@@ -40,6 +43,12 @@ impl Aws {
             let wait = waits.next().unwrap_or_default();
             if Instant::now() + wait >= self.deadline {
                 break;
+            }
+            if patient_until.is_some_and(|until| Instant::now() + wait >= until) {
+                return turned_away.map_or_else(
+                    || Err(late(operation, subject)),
+                    |error| Err(CloudError { failure: Failure::Conflict, ..error }),
+                );
             }
             tokio::time::sleep(wait).await;
             self.clients.meter.again();

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use apigw_rollback::cloud::pace::{API_GATEWAY, Limit, WAITS, limit};
+use apigw_rollback::cloud::pace::{API_GATEWAY, Limit, again, limit};
 use apigw_rollback::cloud::{CloudError, Failure};
 use backon::BackoffBuilder;
 use chrono::{DateTime, Utc};
@@ -69,9 +69,9 @@ impl Sky for Weather {
     fn way<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Way> + Send + 'a>> {
         Box::pin(async move {
             let counts = limit(operation) == Some(API_GATEWAY);
-            let refused = counts && !self.bucket.take(&self.rng, Duration::from_secs(10)).await;
+            let refused = counts && !self.bucket.take(operation, &self.rng, Duration::from_secs(10)).await;
             let (fault, silence) = match self.fault(operation) {
-                _ if refused => (Some(Fault::Before(too_many())), Duration::ZERO),
+                _ if refused => (Some(Fault::Before(too_many(operation))), Duration::ZERO),
                 Some((fault, silence)) => (Some(fault), silence),
                 None => (None, Duration::ZERO),
             };
@@ -88,8 +88,10 @@ fn throttled() -> CloudError {
     error(Failure::Other, "ThrottlingException", "Rate exceeded")
 }
 
-pub(crate) fn too_many() -> CloudError {
-    error(Failure::Other, "TooManyRequestsException", "Too Many Requests")
+/// What the port makes of it: a change that waits for long is one whose stage must be looked at anew.
+pub(crate) fn too_many(operation: &str) -> CloudError {
+    let failure = again(operation).patience.map_or(Failure::Other, |_| Failure::Conflict);
+    error(failure, "TooManyRequestsException", "Too Many Requests")
 }
 
 fn is_stage_write(operation: &str) -> bool {
@@ -127,11 +129,12 @@ impl Bucket {
     }
 
     /// Takes one request as the port does, again and again. `false` where that takes longer.
-    pub(crate) async fn take(&self, rng: &Mutex<Rng>, patience: Duration) -> bool {
-        let (began, mut waits) = (Instant::now(), None);
+    pub(crate) async fn take(&self, operation: &str, rng: &Mutex<Rng>, patience: Duration) -> bool {
+        let (began, mut waits, again) = (Instant::now(), None, again(operation));
+        let patience = again.patience.map_or(patience, |own| own.min(patience));
         while !self.try_take() {
             self.refused.fetch_add(1, Ordering::Relaxed);
-            let seed = || WAITS.with_jitter_seed(rng.lock().unwrap().u64(..)).build();
+            let seed = || again.waits.with_jitter_seed(rng.lock().unwrap().u64(..)).build();
             let wait = waits.get_or_insert_with(seed).next().unwrap();
             if began.elapsed() + wait > patience {
                 return false;
