@@ -1,7 +1,6 @@
 """`make documents`: every command of README and docs, as it is written, against the emulators."""
 
 import os
-import shutil
 import sys
 
 import documented
