@@ -1,5 +1,6 @@
 //! One stage's way back: observe, decide, check, apply, and again where the world moved in between.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -162,6 +163,9 @@ async fn pass<C: Cloud>(
     }
 }
 
+/// How long a release of several parts waits for its claim. Users come first: without it people may be told twice.
+const HEAD_START: Duration = Duration::from_secs(1);
+
 /// The incident's request goes out first, so that a change without an incident is next to impossible; neither waits for
 /// the other. Only where several steps leave something half-way, others must find whose way it is.
 async fn claim_and_apply<C: Cloud>(
@@ -169,8 +173,11 @@ async fn claim_and_apply<C: Cloud>(
     plan: &Plan,
     open: impl Future<Output = Opened>,
 ) -> (Opened, Applied) {
-    if plan.steps.len() > 1 {
-        return (open.await, apply(run.cloud, plan).await);
+    let mut open = pin!(open);
+    if plan.steps.len() > 1
+        && let Ok(opened) = tokio::time::timeout(HEAD_START, &mut open).await
+    {
+        return (opened, apply(run.cloud, plan).await);
     }
     tokio::join!(biased; open, apply(run.cloud, plan))
 }

@@ -181,3 +181,20 @@ fn a_release_of_several_parts_is_told_of_once_whenever_the_second_alarm_comes() 
         assert_eq!(told, 1, "{story}");
     }
 }
+
+/// Users come first: where the record of a claim is slow to write, the release is put back beside it.
+#[test]
+fn a_release_of_several_parts_does_not_wait_for_a_claim_that_takes_long() {
+    let (config, fired) = (config(&[("PROTECTED_STAGES", WHOLE)]), event("sns-alarm"));
+    let mut facts = Facts::bad_release();
+    bad_everywhere(&mut facts);
+    let world = World::new(facts);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let began = world.now();
+    runtime.block_on(later(0, 15_000, &fired, &world, &config));
+    let facts = world.facts();
+    healed(&facts, &prod(), true).unwrap();
+    let back = facts.changes.iter().find(|one| one.stage == prod()).unwrap().at - began;
+    assert!(back < TimeDelta::seconds(3), "the stage is back after {back}");
+}
