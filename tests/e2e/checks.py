@@ -6,19 +6,21 @@ class Checks:
 
     def __init__(self, say):
         self.say = say
-        self.failed = 0
+        self.failed = []
 
     def that(self, what, holds, facts=""):
         if holds:
             self.say(f"ok      {what}")
         else:
-            self.failed += 1
+            self.failed.append(what)
             self.say(f"NOT OK  {what}: {facts}")
 
     def equal(self, what, got, wanted):
         self.that(what, got == wanted, f"got {got!r}, wanted {wanted!r}")
 
     def status(self):
-        """Tells the end, and gives the exit status."""
-        self.say(f"{self.failed} checks failed" if self.failed else "all checks held")
+        """Tells the end, and gives the exit status. Who sees the last lines only learns what failed from them."""
+        for what in self.failed:
+            self.say(f"NOT OK  {what}")
+        self.say(f"{len(self.failed)} checks failed" if self.failed else "all checks held")
         return 1 if self.failed else 0

@@ -61,7 +61,15 @@ def live(deployment, **variables):
 
 
 def says(*words):
-    return lambda _orders, ran: [word for word in words if word not in ran.output]
+    return shows(lambda _orders: words)
+
+
+def shows(read):
+    """The command tells all that is read of the world afterwards."""
+    def then(orders, ran):
+        missing = [word for word in read(orders) if word not in ran.output]
+        return missing and f"it does not say {missing}"
+    return then
 
 
 def equal(read, wanted):
@@ -154,7 +162,12 @@ ROWS = [
     Row("apigw-rollback --version", then=says("apigw-rollback 0")),
     Row("mkdir -p .*"),
     Row("apigw-rollback completions bash > .*"),
-    Row("apigw-rollback (status|(status|history|incidents) orders-api/prod)", Orders.good_release, says("d")),
+    Row("apigw-rollback (status|status orders-api/prod)", Orders.good_release,
+        shows(lambda orders: [f"rest/{API}/{STAGE}", orders.good])),
+    Row("apigw-rollback history orders-api/prod", Orders.good_release,
+        shows(lambda orders: [f"version {orders.status()['known_good']['version']}", orders.good])),
+    Row("apigw-rollback incidents orders-api/prod", Orders.rolled_back,
+        shows(lambda orders: [orders.incident(), orders.bad])),
     Row("apigw-rollback watch .*", Orders.good_release, says("Ctrl-C ends"), answers=(("Ctrl-C ends", CTRL_C),)),
     Row("apigw-rollback plan .*", Orders.new_release, says("would be put back")),
     Row("apigw-rollback rollback .* --to 3 .*", Orders.four_versions, live("good")),
