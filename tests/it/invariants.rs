@@ -57,19 +57,7 @@ pub(crate) fn hold(before: &Facts, after: &Facts, runs: &[Seen], config: &Config
             )
         })?;
     }
-    for (nth, one) in
-        after.moves.iter().enumerate().filter(|(_, one)| runs.iter().any(|run| run.hand == one.by))
-    {
-        let undoes = after.moves[..nth]
-            .iter()
-            .any(|before| before.by == one.by && before.from == one.to && before.to == one.from);
-        if !one.recorded && !undoes {
-            return Err(format!(
-                "an alias by {} at {}: {} -> {}: it is not recorded",
-                one.by, one.at, one.from, one.to
-            ));
-        }
-    }
+    runs.iter().try_for_each(|run| moves(after, run))?;
     for (at, by, value) in &after.records {
         if let Some(run) = runs.iter().find(|run| run.hand == *by && run.signal == Signal::Sweep) {
             is_earned(before, after, config, run, *at, value)?;
@@ -318,6 +306,31 @@ fn is_earned(
     }
     if quarantined(after, &record.stage, &record.release, at) {
         return no("it is in quarantine");
+    }
+    Ok(())
+}
+
+/// Aliases and mappings move to where a recorded release has them, or back again; and users are led to a stage by its
+/// mapping only when it serves that release.
+fn moves(after: &Facts, run: &Seen) -> Result<(), String> {
+    for (nth, one) in after.moves.iter().enumerate().filter(|(_, one)| one.by == run.hand) {
+        let undoes = after.moves[..nth].iter().any(|before| {
+            (&before.by, &before.part) == (&one.by, &one.part)
+                && before.from == one.to
+                && before.to == one.from
+        });
+        let raced = || {
+            let mut others = after.changes.iter().filter(|change| change.by != one.by);
+            others.any(|change| run.began <= change.at && change.at <= one.at)
+        };
+        let wrong = if !one.recorded && !undoes {
+            "it is not recorded"
+        } else if !one.ready && !undoes && !raced() {
+            "its stage does not serve that release yet"
+        } else {
+            continue;
+        };
+        return Err(format!("{} by {} at {}: {} -> {}: {wrong}", one.part, one.by, one.at, one.from, one.to));
     }
     Ok(())
 }

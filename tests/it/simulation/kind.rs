@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use apigw_rollback::parts::{AliasRef, AliasTarget};
+use apigw_rollback::parts::{AliasRef, AliasTarget, MappingRef, MappingTarget};
 use apigw_rollback::release::{Protocol, Release, StageRef};
 use fastrand::Rng;
 
@@ -14,7 +14,10 @@ pub(crate) enum Kind {
     Rest,
     /// A REST stage with a Lambda alias behind it.
     Aliased,
+    /// A REST stage to which the mapping of a custom domain leads, by turns with another.
+    Mapped,
     Http,
+    WebSocket,
     /// An HTTP stage that is deployed by every edit of its API.
     AutoDeploy,
 }
@@ -22,12 +25,17 @@ pub(crate) enum Kind {
 impl Kind {
     const LISTED: &str =
         r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod","aliases":["orders:live"]}]"#;
+    const MAPPED: &str =
+        r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod","mappings":["api.example.com/orders"]}]"#;
+    const WEB_SOCKET: &str =
+        r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod","protocol":"websocket"}]"#;
     const HTTP: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod","protocol":"http"}]"#;
 
     /// Half of the lives are of plain REST stages.
     pub(super) fn drawn(rng: &mut Rng) -> Self {
-        let rest = [Self::Rest; 4];
-        let others = [Self::Aliased, Self::Aliased, Self::Http, Self::AutoDeploy];
+        let rest = [Self::Rest; 6];
+        let others =
+            [Self::Aliased, Self::Aliased, Self::Mapped, Self::Http, Self::AutoDeploy, Self::WebSocket];
         *rng.choice(&[rest, others].concat()).unwrap()
     }
 
@@ -35,22 +43,25 @@ impl Kind {
         match self {
             Self::Rest => None,
             Self::Aliased => Some(("PROTECTED_STAGES", Self::LISTED)),
+            Self::Mapped => Some(("PROTECTED_STAGES", Self::MAPPED)),
             Self::Http | Self::AutoDeploy => Some(("PROTECTED_STAGES", Self::HTTP)),
+            Self::WebSocket => Some(("PROTECTED_STAGES", Self::WEB_SOCKET)),
         }
     }
 
     pub(super) fn stage(self, name: &str) -> StageRef {
         match self {
-            Self::Rest | Self::Aliased => StageRef::rest(API, name),
+            Self::Rest | Self::Aliased | Self::Mapped => StageRef::rest(API, name),
             Self::Http | Self::AutoDeploy => StageRef::new(Protocol::Http, API, name),
+            Self::WebSocket => StageRef::new(Protocol::WebSocket, API, name),
         }
     }
 
     /// The dimensions of the alarms on a stage.
     pub(super) fn dimensions(self, stage: &str) -> [(&str, &str); 2] {
         match self {
-            Self::Rest | Self::Aliased => [("ApiName", "orders-api"), ("Stage", stage)],
-            Self::Http | Self::AutoDeploy => [("ApiId", API), ("Stage", stage)],
+            Self::Rest | Self::Aliased | Self::Mapped => [("ApiName", "orders-api"), ("Stage", stage)],
+            Self::Http | Self::AutoDeploy | Self::WebSocket => [("ApiId", API), ("Stage", stage)],
         }
     }
 
@@ -60,8 +71,16 @@ impl Kind {
         if self == Self::Aliased {
             next.aliases.insert(behind(), version(number));
         }
+        if self == Self::Mapped {
+            let stage = if number.is_multiple_of(2) { "dev" } else { "prod" };
+            next.mappings.insert(domain(), MappingTarget { api: API.to_owned(), stage: stage.to_owned() });
+        }
         next
     }
+}
+
+fn domain() -> MappingRef {
+    "api.example.com/orders".parse().unwrap()
 }
 
 fn behind() -> AliasRef {
@@ -75,5 +94,7 @@ fn version(number: usize) -> AliasTarget {
 /// All that a stage serves, with what is not in the stage itself.
 pub(crate) fn served(facts: &Facts, stage: &StageRef) -> Release {
     let aliases = facts.aliases.iter().map(|(alias, now)| (alias.clone(), now.target.clone())).collect();
-    Release { aliases, ..facts.stages[stage].release.clone() }
+    let mappings =
+        facts.mappings.iter().map(|(mapping, now)| (mapping.clone(), now.target.clone())).collect();
+    Release { aliases, mappings, ..facts.stages[stage].release.clone() }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use apigw_rollback::alarm::{State, Watches};
-use apigw_rollback::cloud::{LiveAlias, LiveStage};
-use apigw_rollback::parts::AliasTarget;
+use apigw_rollback::cloud::{LiveAlias, LiveMapping, LiveStage};
+use apigw_rollback::parts::{AliasTarget, MappingTarget};
 use apigw_rollback::records::{Incident, Names, Record, parse, print};
 use apigw_rollback::release::{Canary, Release, StageRef};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -136,6 +136,9 @@ impl Others {
         let live_alias =
             |target: &AliasTarget| LiveAlias { target: target.clone(), revision: "r".to_owned() };
         facts.aliases = first.aliases.iter().map(|(alias, to)| (alias.clone(), live_alias(to))).collect();
+        let first_mappings = first.mappings.iter();
+        let live_mapping = |target: &_| LiveMapping { target: MappingTarget::clone(target), id: None };
+        facts.mappings = first_mappings.map(|(domain, to)| (domain.clone(), live_mapping(to))).collect();
         // Most stages have a record already.
         if rng.usize(..4) == 0 {
             facts.parameters.clear();
@@ -302,6 +305,9 @@ pub(crate) fn happen(life: &mut Life, deed: Deed) {
 fn put(facts: &mut Facts, stage: &StageRef, release: &Release, auto_deploy: bool) {
     for (alias, to) in &release.aliases {
         facts.point(alias, to);
+    }
+    for (mapping, to) in &release.mappings {
+        facts.map(mapping, to);
     }
     let (release, updated_at) = (release.in_stage(), Some(facts.now));
     let live = LiveStage { release, updated_at, auto_deploy, ..facts.stages[stage].clone() };

@@ -3,9 +3,9 @@
 
 use apigw_rollback::alarm::State;
 use apigw_rollback::config::{AutoDeploy, Mode};
-use apigw_rollback::records::{Candidate, Hold, Names, Policy, Rollbacks, parse};
+use apigw_rollback::records::{Candidate, Hold, Incident, Names, Policy, Rollbacks, parse};
 use apigw_rollback::release::StageRef;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::kind::served;
 use super::life::Life;
@@ -17,6 +17,7 @@ pub(crate) fn is_at_rest(life: &Life, facts: &Facts) -> Result<(), String> {
     is_healed(life, facts)?;
     is_pinned(life, facts)?;
     is_told(life, facts)?;
+    is_seen_to_the_end(life, facts)?;
     is_smooth(life)
 }
 
@@ -115,6 +116,26 @@ fn is_told(life: &Life, facts: &Facts) -> Result<(), String> {
     }
     if told > facts.changes.iter().filter(|one| !one.stage.is_parked()).count() {
         return Err(format!("people were told of {told} rollbacks, which is more than there were changes"));
+    }
+    Ok(())
+}
+
+/// What was put back by a run that died before it could say so is on the list, and so was told, by the second sweep
+/// after the run's longest time.
+fn is_seen_to_the_end(life: &Life, facts: &Facts) -> Result<(), String> {
+    let stage = life.others.stage();
+    let names = Names::under("/apigw-rollback");
+    let listed: Rollbacks = newest(facts, &names.rollbacks(&stage)).unwrap_or_default();
+    let incidents = facts.parameters.keys().filter(|name| name.starts_with(&names.all_incidents(&stage)));
+    let open = incidents.filter_map(|name| newest::<Incident>(facts, name)).filter(|one| {
+        facts.now - one.at > TimeDelta::minutes(17) && !one.undone && one.good == served(facts, &stage)
+    });
+    for one in open {
+        let print = one.bad.fingerprint();
+        let near = |at: DateTime<Utc>| (at - one.at).abs() < TimeDelta::minutes(6);
+        if !listed.past.iter().any(|past| past.fingerprint == print && near(past.at)) {
+            return Err(format!("the incident {print} of {} is not on the list", one.at));
+        }
     }
     Ok(())
 }

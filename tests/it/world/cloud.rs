@@ -171,8 +171,8 @@ impl Cloud for World {
         let operation = if id.is_some() { "UpdateApiMapping" } else { "UpdateBasePathMapping" };
         self.call(operation, format!("{mapping} {to}"), |facts| {
             let unknown = || error(Failure::Missing, "NotFoundException", "Invalid mapping identifier");
+            facts.map(mapping, to);
             let now = facts.mappings.get_mut(mapping).ok_or_else(unknown)?;
-            now.target = to.clone();
             if let Some(shown) = facts.parts_show {
                 shown.clone_into(&mut now.target.stage);
             }

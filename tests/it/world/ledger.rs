@@ -1,7 +1,7 @@
-//! The ledger: every change of a stage, move of an alias and write to Parameter Store, with its time and who made it.
+//! The ledger: every change of a stage, move of an alias or a mapping and write to Parameter Store, with its time and who made it.
 
 use apigw_rollback::cloud::LiveStage;
-use apigw_rollback::parts::{AliasRef, AliasTarget};
+use apigw_rollback::parts::{AliasRef, AliasTarget, MappingRef, MappingTarget};
 use apigw_rollback::release::{Release, StageRef};
 use chrono::{DateTime, Utc};
 
@@ -34,15 +34,19 @@ pub(crate) struct Change {
     pub(crate) stopped: bool,
 }
 
-/// One move of an alias.
+/// One move of an alias or a mapping.
 #[derive(Clone, Debug)]
 pub(crate) struct Move {
     pub(crate) at: DateTime<Utc>,
     pub(crate) by: String,
-    pub(crate) from: AliasTarget,
-    pub(crate) to: AliasTarget,
+    /// Which, and from where to where, as people read it.
+    pub(crate) part: String,
+    pub(crate) from: String,
+    pub(crate) to: String,
     /// Whether some recorded release has it there.
     pub(crate) recorded: bool,
+    /// For a mapping, whether the stage already served that release: users follow it there.
+    pub(crate) ready: bool,
 }
 
 impl Facts {
@@ -71,6 +75,28 @@ impl Facts {
         let Some(now) = self.aliases.get_mut(alias) else { return };
         let from = std::mem::replace(&mut now.target, to.clone());
         now.revision.push('+');
-        self.moves.push(Move { at: self.now, by: self.caller.clone(), from, to: to.clone(), recorded });
+        let (part, from, to) = (alias.to_string(), from.to_string(), to.to_string());
+        self.moves.push(Move {
+            at: self.now,
+            by: self.caller.clone(),
+            part,
+            from,
+            to,
+            recorded,
+            ready: true,
+        });
+    }
+
+    /// Moves a mapping, and remembers it.
+    pub(crate) fn map(&mut self, mapping: &MappingRef, to: &MappingTarget) {
+        let known: Vec<_> = self.stages.keys().flat_map(|stage| self.recorded(stage)).collect();
+        let mut known =
+            known.iter().filter(|record| record.release.mappings.get(mapping) == Some(to)).peekable();
+        let recorded = known.peek().is_some();
+        let ready = known.any(|record| self.stages[&record.stage].release == record.release.in_stage());
+        let Some(now) = self.mappings.get_mut(mapping) else { return };
+        let from = std::mem::replace(&mut now.target, to.clone());
+        let (part, from, to) = (mapping.to_string(), from.to_string(), to.to_string());
+        self.moves.push(Move { at: self.now, by: self.caller.clone(), part, from, to, recorded, ready });
     }
 }
