@@ -66,9 +66,12 @@ pub fn of<C: Cloud>(
     }
 }
 
-/// Opens an incident: one run only creates its record. It is opened beside the rollback and not before it, which
-/// would cost a round trip; whoever dies in between is made up for by the sweep.
-pub async fn open<C: Cloud>(run: &Run<'_, C>, incident: Incident) -> Opened {
+/// Opens an incident: one run only creates its record. Where there is one step only, it is opened beside it and not
+/// before it, which would cost a round trip; whoever dies in between is made up for by the sweep.
+pub async fn open<C: Cloud>(run: &Run<'_, C>, plan: &Plan, incident: Incident) -> Opened {
+    if let Some(rival) = first_half(run, plan, &incident).await {
+        return Opened::Rival(Box::new(rival));
+    }
     match claim(run, &incident).await {
         Ok(None) => Opened::Ours(Box::new(incident)),
         Ok(Some(rival)) => Opened::Rival(Box::new(rival)),
@@ -107,10 +110,16 @@ async fn claim<C: Cloud>(run: &Run<'_, C>, incident: &Incident) -> Result<Option
 /// after a minute, so who comes then goes on for a run that has died.
 const AT_ONCE: TimeDelta = TimeDelta::seconds(45);
 
-/// The incident of another run that is at the same rollback, where what this run found is half of that run's way.
-/// What was found has another fingerprint than the bad release, so both have opened an incident of their own. What
-/// cannot be read counts as none: people rather hear of it twice.
-pub async fn first_half<C: Cloud>(run: &Run<'_, C>, plan: &Plan, ours: &Incident) -> Option<Incident> {
+/// Whether the run that opened this incident may be on its way still.
+#[must_use]
+pub fn is_under_way(incident: &Incident, now: DateTime<Utc>) -> bool {
+    (incident.at - now).abs() < AT_ONCE && !incident.undone
+}
+
+/// The incident of another run that is at the same rollback, where what this run found is half of that run's way:
+/// it has another fingerprint than the bad release, so the two would open an incident each. What cannot be read
+/// counts as none: people rather hear of it twice.
+async fn first_half<C: Cloud>(run: &Run<'_, C>, plan: &Plan, ours: &Incident) -> Option<Incident> {
     if !plan.is_half_gone() {
         return None;
     }
@@ -120,14 +129,25 @@ pub async fn first_half<C: Cloud>(run: &Run<'_, C>, plan: &Plan, ours: &Incident
     let ours_are = names.all_incidents(&plan.stage);
     let all = found.iter().filter(|found| found.name.starts_with(&ours_are));
     let mut all = all.filter_map(|found| records::parse::<Incident>(&found.value).ok());
-    let way = |one: &Incident| Plan { from: one.bad.clone(), to: one.good.clone(), ..plan.clone() };
     all.find(|one| {
-        (one.at - ours.at).abs() < AT_ONCE
-            && !one.undone
+        is_under_way(one, ours.at)
             && (&one.good, one.version) == (&ours.good, ours.version)
             && one.bad != ours.bad
             && way(one).is_on_its_way(&ours.bad)
     })
+}
+
+/// Where an incident's run goes: from the bad release to the good one, by whatever steps.
+#[must_use]
+pub fn way(incident: &Incident) -> Plan {
+    Plan {
+        stage: incident.stage.clone(),
+        from: incident.bad.clone(),
+        to: incident.good.clone(),
+        version: incident.version,
+        steps: vec![],
+        flush: false,
+    }
 }
 
 fn is_same(incident: &Incident, before: &Incident) -> bool {

@@ -4,17 +4,18 @@ use std::pin::pin;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use crate::apply::{Applied, Refusal, apply};
-use crate::cloud::{Cache, Cloud, CloudError, Deployment, Write};
+use crate::cloud::{Cache, Cloud, CloudError, Deployment, Failure, Write};
 use crate::decide::{Call, Decision, check, decide};
 use crate::hook;
 use crate::incident::{self, Opened};
 use crate::observe::{Observed, OnRecord, observe, usable};
 use crate::pin;
 use crate::plan::Plan;
-use crate::records::{self, Record};
+use crate::records::{self, Incident, Record};
 use crate::release::StageRef;
 use crate::report::{Caller, Outcome, Report};
 use crate::run::Run;
@@ -48,6 +49,8 @@ struct Way {
     first: Option<Box<Plan>>,
     /// The incident of that plan.
     opened: Option<Opened>,
+    /// The incident of another run, for whose end this one waits.
+    rival: Option<Box<Incident>>,
     /// Whether the hook was called.
     hooked: bool,
     /// What went wrong beside the main thing.
@@ -102,19 +105,27 @@ async fn pass<C: Cloud>(
         Ok(observed) => without_our_change(observed, way.first.as_deref()),
         Err(error) => return over(run.failed(caller, &error)),
     };
+    let rival = way.rival.take();
+    if let Some(rival) = rival.as_ref().filter(|rival| is_half_done(rival, &observed, run.clock())) {
+        way.rival = Some(rival.clone());
+        return Pass::Again(is_at_it(run, rival));
+    }
     let terms = run.config.terms.under(&observed.on_record.policy);
     // What is begun is finished, also if the alarm has cleared because of the first step.
     let call = if is_begun(way, &observed) { Call::Operator { force: true } } else { ask.call };
-    let plan = match (decide(call, &observed, &terms, run.now), way.first.take()) {
+    let plan = match (decide(call, &observed, &terms, run.now), way.first.take(), rival) {
         // An earlier call of this run had its effect, and only its answer was lost.
-        (Decision::Hold(Reason::AlreadyKnownGood { .. }), Some(plan)) => {
+        (Decision::Hold(Reason::AlreadyKnownGood { .. }), Some(plan), _) => {
             return over(healed(run, &plan, ask, &observed, caller, way).await);
         }
-        (Decision::Hold(reason), _) => {
+        (Decision::Hold(Reason::AlreadyKnownGood { .. }), None, Some(rival)) => {
+            return over(done_by(run, &rival, caller, std::mem::take(&mut way.warnings)));
+        }
+        (Decision::Hold(reason), _, _) => {
             abandon(run, way).await;
             return held(run, caller, &reason, &observed);
         }
-        (Decision::Act(plan), first) => {
+        (Decision::Act(plan), first, _) => {
             way.first = first;
             plan
         }
@@ -140,46 +151,103 @@ async fn pass<C: Cloud>(
     let open = async {
         match opened {
             Some(opened) => opened,
-            None => incident::open(run, incident::of(run, &whole, since, caller)).await,
+            None => incident::open(run, &whole, incident::of(run, &whole, since, caller)).await,
         }
     };
-    let (opened, applied) = claim_and_apply(run, &plan, open).await;
+    let (opened, applied) = match claim_and_apply(run, &plan, open).await {
+        Ok(done) => done,
+        Err(rival) => {
+            let error = is_at_it(run, &rival);
+            way.rival = Some(rival);
+            return Pass::Again(error);
+        }
+    };
     way.opened = Some(opened);
+    concluded(run, ask, &observed, caller, way, whole, applied).await
+}
+
+/// What the steps that were made lead to.
+async fn concluded<C: Cloud>(
+    run: &Run<'_, C>,
+    ask: Ask<'_>,
+    observed: &Observed,
+    caller: &Caller,
+    way: &mut Way,
+    whole: Box<Plan>,
+    applied: Applied,
+) -> Pass {
     match applied {
-        Applied::Done => over(healed(run, &whole, ask, &observed, caller, way).await),
+        Applied::Done => Pass::Over(Box::new(healed(run, &whole, ask, observed, caller, way).await)),
         Applied::Again(error) => {
             way.first = Some(whole);
             Pass::Again(error)
         }
         Applied::Refused { why, undone } => {
             abandon(run, way).await;
-            refused(run, caller, &observed, &whole, why, &undone)
+            refused(run, caller, observed, &whole, why, &undone)
         }
         Applied::Broken(what) => {
-            let message = format!("{stage} was to be put back: {whole}; {what}");
+            let message = format!("{} was to be put back: {whole}; {what}", whole.stage);
             let report = run.report(caller, Outcome::NeedsHuman, message).with_plan(&whole);
-            over(Report { after: None, next: vec![HALF_WAY.to_owned()], ..report })
+            Pass::Over(Box::new(Report { after: None, next: vec![HALF_WAY.to_owned()], ..report }))
         }
     }
 }
 
-/// How long a release of several parts waits for its claim. Users come first: without it people may be told twice.
+/// How long a release of several parts waits for its claim. Users come first, also where its record is slow to write.
 const HEAD_START: Duration = Duration::from_secs(1);
 
 /// The incident's request goes out first, so that a change without an incident is next to impossible; neither waits for
-/// the other. Only where several steps leave something half-way, others must find whose way it is.
+/// the other. Only where several steps lead there, one run goes at a time: if one of its steps is refused, it undoes
+/// those before, and must not undo what another has counted on. The error is the incident of the run that is at it.
 async fn claim_and_apply<C: Cloud>(
     run: &Run<'_, C>,
     plan: &Plan,
     open: impl Future<Output = Opened>,
-) -> (Opened, Applied) {
+) -> Result<(Opened, Applied), Box<Incident>> {
     let mut open = pin!(open);
-    if plan.steps.len() > 1
+    if (plan.steps.len() > 1 || plan.is_half_gone())
         && let Ok(opened) = tokio::time::timeout(HEAD_START, &mut open).await
     {
-        return (opened, apply(run.cloud, plan).await);
+        return match opened {
+            Opened::Rival(rival) if incident::is_under_way(&rival, run.clock()) => Err(rival),
+            Opened::Ours(_) | Opened::Rival(_) | Opened::No(..) => Ok((opened, apply(run.cloud, plan).await)),
+        };
     }
-    tokio::join!(biased; open, apply(run.cloud, plan))
+    Ok(tokio::join!(biased; open, apply(run.cloud, plan)))
+}
+
+/// Whether the stage shows another run's way half-done: nothing to judge, and nothing to go on with while that run may
+/// be at it.
+fn is_half_done(rival: &Incident, observed: &Observed, now: DateTime<Utc>) -> bool {
+    let Some(live) = &observed.live else { return false };
+    live.release != rival.bad
+        && live.release != rival.good
+        && incident::is_under_way(rival, now)
+        && incident::way(rival).is_on_its_way(&live.release)
+}
+
+/// Why this run waits, if it waits in vain.
+fn is_at_it<C: Cloud>(run: &Run<'_, C>, rival: &Incident) -> CloudError {
+    CloudError {
+        failure: Failure::Conflict,
+        operation: "PutParameter",
+        subject: run.config.names.incident(&rival.stage, &rival.bad.fingerprint()),
+        code: "ParameterAlreadyExists".to_owned(),
+        message: format!("run {} puts {} back since {}", rival.run, rival.stage, stamp(rival.at)),
+    }
+}
+
+/// Another run was first.
+fn done_by<C: Cloud>(run: &Run<'_, C>, rival: &Incident, caller: &Caller, warnings: Vec<String>) -> Report {
+    let reason = Reason::AlreadyKnownGood {
+        deployment: rival.good.deployment.clone(),
+        version: rival.version,
+        by: Some(format!("run {} put it back at {}", rival.run, stamp(rival.at))),
+    };
+    let incident = Some(run.config.names.incident(&rival.stage, &rival.bad.fingerprint()));
+    let report = run.no(caller, &reason).with_plan(&incident::way(rival));
+    Report { incident, warnings, handled: true, ..report }
 }
 
 /// Nothing came of the incident that this run opened. If that cannot be said, `record` asks for a `lift` first.
@@ -287,29 +355,11 @@ async fn healed<C: Cloud>(
     let mut warnings = std::mem::take(&mut way.warnings);
     // The stage is served by now, so there is time to try once more.
     let opened = match way.opened.take() {
-        Some(Opened::No(incident, _)) => Some(incident::open(run, *incident).await),
-        opened => opened,
-    };
-    let opened = match opened {
-        Some(Opened::Ours(incident)) => match incident::first_half(run, plan, &incident).await {
-            Some(rival) => {
-                warnings.extend(incident::withdraw(run, *incident).await);
-                Some(Opened::Rival(Box::new(rival)))
-            }
-            None => Some(Opened::Ours(incident)),
-        },
+        Some(Opened::No(incident, _)) => Some(incident::open(run, plan, *incident).await),
         opened => opened,
     };
     let incident = match opened {
-        Some(Opened::Rival(rival)) => {
-            let reason = Reason::AlreadyKnownGood {
-                deployment: plan.to.deployment.clone(),
-                version: plan.version,
-                by: Some(format!("run {} put it back at {}", rival.run, stamp(rival.at))),
-            };
-            let report = run.no(caller, &reason).with_plan(plan);
-            return Report { incident: Some(parameter), warnings, handled: true, ..report };
-        }
+        Some(Opened::Rival(rival)) => return done_by(run, &rival, caller, warnings),
         Some(Opened::Ours(incident)) => incident,
         Some(Opened::No(incident, why)) => {
             warnings.push(why);

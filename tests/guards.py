@@ -92,7 +92,7 @@ GUARDS = [
      "let flush = terms.flush_cache && !stage.protocol.is_v2();",
      "steps.sort_by_key(|step| !matches!(step, Step::Mapping { .. })); let flush = terms.flush_cache && !stage.protocol.is_v2();"),
     ("several steps are claimed before the first", "src/rollback.rs",
-     "if plan.steps.len() > 1\n", "if plan.steps.len() > 1000\n"),
+     "if (plan.steps.len() > 1 || plan.is_half_gone())", "if (plan.steps.len() > 1000)"),
     ("what a dead run could not say is said by the sweep", "src/tend.rs",
      "tended.reports.extend(see_incidents(run, facts, &live).await);", ""),
 ]

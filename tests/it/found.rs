@@ -146,10 +146,22 @@ impl Sky for Slow {
 
 /// A run that begins so many milliseconds later than the world, and whose claims take so many.
 async fn later(begins: u64, claims: u64, text: &str, world: &World, config: &Config) -> Vec<Report> {
+    later_with(begins, claims, text, world, config, |hand| hand).await
+}
+
+async fn later_with(
+    begins: u64,
+    claims: u64,
+    text: &str,
+    world: &World,
+    config: &Config,
+    faults: impl FnOnce(World) -> World,
+) -> Vec<Report> {
     let clock = Clock { began: Instant::now(), at: world.now() };
     tokio::time::sleep(Duration::from_millis(begins)).await;
     let id = format!("run-{begins}");
-    let cloud = &world.hand(id.clone(), Air::Sky(Arc::new(Slow(clock, Duration::from_millis(claims)))));
+    let cloud =
+        &faults(world.hand(id.clone(), Air::Sky(Arc::new(Slow(clock, Duration::from_millis(claims))))));
     let (began, now, function) = (Instant::now(), clock.now(), Some(FUNCTION));
     let deadline = began + Duration::from_secs(20);
     let run = Run { cloud, config, id: &id, trace: None, function, now, began, deadline };
@@ -179,6 +191,38 @@ fn a_release_of_several_parts_is_told_of_once_whenever_the_second_alarm_comes() 
         let story = format!("claims take {claims} ms, {begins} ms later: {reports:?}");
         healed(&facts, &prod(), true).unwrap_or_else(|why| panic!("{why}: {story}"));
         assert_eq!(told, 1, "{story}");
+    }
+}
+
+/// One of two runs is refused its last step and undoes what it did. It does not undo what the other has done.
+#[test]
+fn a_release_of_several_parts_is_not_half_undone_by_a_second_run() {
+    let (config, fired, slow) =
+        (config(&[("PROTECTED_STAGES", WHOLE)]), event("sns-alarm"), event("sns-alarm-latency"));
+    for (refused, begins) in [true, false].into_iter().flat_map(|first| (1..90).map(move |ms| (first, ms))) {
+        let mut facts = Facts::bad_release();
+        bad_everywhere(&mut facts);
+        let world = World::new(facts.clone());
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let refuse = |hand: World, it: bool| {
+            if it { hand.fault("UpdateBasePathMapping", 0, Fault::Before(denied())) } else { hand }
+        };
+        let reports = runtime.block_on(async {
+            tokio::join!(
+                later_with(0, 10, &fired, &world, &config, |hand| refuse(hand, refused)),
+                later_with(begins, 10, &slow, &world, &config, |hand| refuse(hand, !refused))
+            )
+        });
+        let after = world.facts();
+        let is_back = healed(&after, &prod(), false);
+        let parts = |facts: &Facts| format!("{:?} {:?}", facts.stages[&prod()].release, facts.mappings);
+        let untouched = parts(&after) == parts(&facts);
+        let said = format!("{reports:?}").contains("RolledBack");
+        let story =
+            format!("refused is the first: {refused}, the second begins {begins} ms later: {reports:?}");
+        assert!(untouched || is_back.is_ok(), "half of it is back: {story}");
+        assert_eq!(said, is_back.is_ok(), "{story}");
     }
 }
 
