@@ -336,6 +336,31 @@ mod tests {
     }
 
     #[test]
+    fn a_way_is_half_gone_where_some_part_is_as_it_will_be() {
+        let bad = "d2 a=2 b=3 canary=5";
+        let good = "d1 a=1 b=3";
+        for (stage, orders, domain, expected) in [
+            (bad, Some("2"), Some("2"), false),
+            (bad, Some("1"), Some("2"), true),
+            (bad, Some("2"), Some("1"), true),
+            (good, Some("2"), Some("2"), true),
+            (good, Some("2"), None, true),
+            (good, None, Some("2"), true),
+            (bad, Some("9"), None, false),
+            (bad, None, Some("9"), false),
+            (bad, None, None, false),
+            // Where the stage is all there is, there is no half.
+            (good, None, None, false),
+        ] {
+            let mut from = release(stage);
+            from.aliases.extend(orders.map(|version| ("orders:live".parse().unwrap(), alias(version))));
+            from.mappings.extend(domain.map(|stage| ("api.example.com".parse().unwrap(), mapping(stage))));
+            let plan = Plan { from, ..plan() };
+            assert_eq!(plan.is_half_gone(), expected, "{plan}: {}", plan.from);
+        }
+    }
+
+    #[test]
     fn a_plan_is_told_step_by_step() {
         let mut plan = plan();
         assert_eq!(

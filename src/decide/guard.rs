@@ -105,8 +105,9 @@ mod tests {
     use crate::alarm::{Alarm, Origin, State, Watches, time};
     use crate::decide::fixture::terms;
     use crate::observe::KnownGood;
+    use crate::parts::{AliasTarget, MappingTarget};
     use crate::records::{Hold, Past, Policy, SCHEMA};
-    use crate::release::Release;
+    use crate::release::{Protocol, Release};
     use crate::target::{ApiRef, Target};
 
     const FIRED: &str = "2026-11-20T10:00:00Z";
@@ -190,6 +191,40 @@ mod tests {
         let after = live(Some("2026-11-20T10:05:00Z"));
         for call in [Call::Operator { force: false }, Call::Imagined] {
             assert_eq!(told(&unchanged_since(call, &after, Some(&alarm(Some(FIRED))), at(FIRED))), "go on");
+        }
+    }
+
+    #[test]
+    fn a_release_is_live_since_the_stage_tells_so_unless_a_part_is_elsewhere() {
+        let (early, late) = ("2026-11-20T08:00:00Z", "2026-11-20T09:00:00Z");
+        for (seen, updated, alias, mapping, expected) in [
+            (Some(late), Some(early), false, false, Some(early)),
+            (Some(early), Some(late), false, false, Some(early)),
+            (Some(late), Some(early), true, false, Some(late)),
+            (Some(late), Some(early), false, true, Some(late)),
+            (Some(late), Some(early), true, true, Some(late)),
+            (None, Some(early), true, false, Some(early)),
+            (None, Some(early), false, false, Some(early)),
+            (Some(late), None, false, false, Some(late)),
+            (None, None, false, false, None),
+        ] {
+            let mut release = Release { deployment: "d".into(), ..Release::default() };
+            let version = AliasTarget { version: "2".into(), weights: [].into() };
+            release.aliases.extend(alias.then(|| ("orders:live".parse().unwrap(), version)));
+            let target = MappingTarget { api: "a".into(), stage: "p".into() };
+            release.mappings.extend(mapping.then(|| ("api.example.com".parse().unwrap(), target)));
+            let candidate = seen.map(|seen| Candidate {
+                schema: SCHEMA,
+                protocol: Protocol::Rest,
+                release: release.clone(),
+                first_seen: at(seen),
+                irreversible: false,
+                label: None,
+                note: None,
+            });
+            let live = LiveStage { release, updated_at: updated.and_then(time), ..LiveStage::default() };
+            let told = format!("seen {seen:?}, updated {updated:?}, alias {alias}, mapping {mapping}");
+            assert_eq!(live_since(candidate.as_ref(), &live), expected.and_then(time), "{told}");
         }
     }
 

@@ -53,9 +53,6 @@ LOCKS = [
     (False, "s3.amazonaws.com", "kms:Decrypt", by("arn:aws:s3:::bucket")),
 ]
 
-# Services that are not documented to tell Lambda the account of the source. The ARN of the source has it.
-TELL_THE_ARN_ONLY = {"sns.amazonaws.com", "apigateway.amazonaws.com"}
-
 # Policies whose source is open, and why.
 OPEN_SOURCES = {
     "AlarmTopicPolicy": "any alarm of the account may be told to roll back",
@@ -125,12 +122,11 @@ class Doors(unittest.TestCase):
                 principal = permission["Principal"]
                 self.assertIn(f":{ACCOUNT}:", permission["SourceArn"], name)
                 self.assertEqual(permission["Action"].lower(), "lambda:invokefunction", name)
-                wanted = None if principal in TELL_THE_ARN_ONLY else ACCOUNT
-                self.assertEqual(permission.get("SourceAccount"), wanted, name)
+                self.assertEqual(permission.get("SourceAccount"), ACCOUNT, name)
                 if principal == SNS:
                     self.assertEqual(permission["SourceArn"], ALARM_TOPIC)
                 seen.add(principal)
-        self.assertEqual(seen, TELL_THE_ARN_ONLY | {"lambda.alarms.cloudwatch.amazonaws.com"})
+        self.assertEqual(seen, {SNS, "apigateway.amazonaws.com", "lambda.alarms.cloudwatch.amazonaws.com"})
 
     def test_a_key_encrypts_every_topic_queue_and_log_and_the_queue_is_never_open(self):
         for key in ("", "create", KEY):
