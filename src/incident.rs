@@ -194,6 +194,19 @@ pub fn past(incident: &Incident) -> Past {
     }
 }
 
+/// The incident of this release of which nothing came, if its run can have made the stage's last change by undoing its
+/// steps. What cannot be read counts as none: then the change is taken for somebody's.
+pub async fn undone<C: Cloud>(
+    run: &Run<'_, C>,
+    stage: &StageRef,
+    release: &Release,
+    changed_at: DateTime<Utc>,
+) -> Option<Incident> {
+    let found = read(run, &run.config.names.incident(stage, &release.fingerprint())).await;
+    let incident = found.ok().and_then(Result::ok).flatten()?;
+    Some(incident).filter(|one| one.undone && (changed_at - one.at).abs() < A_RUN)
+}
+
 /// Marks an incident as one that nothing came of. Returns what went wrong.
 pub async fn withdraw<C: Cloud>(run: &Run<'_, C>, incident: Incident) -> Option<String> {
     let name = run.config.names.incident(&incident.stage, &incident.bad.fingerprint());

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::apply::{Applied, Refusal, apply};
 use crate::cloud::{Cache, Cloud, CloudError, Deployment, Failure, Write};
+use crate::config::Terms;
 use crate::decide::{Call, Decision, check, decide};
 use crate::hook;
 use crate::incident::{self, Opened};
@@ -101,7 +102,7 @@ async fn pass<C: Cloud>(
         Call::Alarm { name, .. } => Some(name),
         Call::Operator { .. } | Call::Imagined => None,
     };
-    let observed = match observe(run.cloud, run.config, stage, ask.version, alarm).await {
+    let mut observed = match observe(run.cloud, run.config, stage, ask.version, alarm).await {
         Ok(observed) => without_our_change(observed, way.first.as_deref()),
         Err(error) => return over(run.failed(caller, &error)),
     };
@@ -113,7 +114,8 @@ async fn pass<C: Cloud>(
     let terms = run.config.terms.under(&observed.on_record.policy);
     // What is begun is finished, also if the alarm has cleared because of the first step.
     let call = if is_begun(way, &observed) { Call::Operator { force: true } } else { ask.call };
-    let plan = match (decide(call, &observed, &terms, run.now), way.first.take(), rival) {
+    let decision = decided(run, call, &mut observed, &terms).await;
+    let plan = match (decision, way.first.take(), rival) {
         // An earlier call of this run had its effect, and only its answer was lost.
         (Decision::Hold(Reason::AlreadyKnownGood { .. }), Some(plan), _) => {
             return over(healed(run, &plan, ask, &observed, caller, way).await);
@@ -164,6 +166,25 @@ async fn pass<C: Cloud>(
     };
     way.opened = Some(opened);
     concluded(run, ask, &observed, caller, way, whole, applied).await
+}
+
+/// Decides. Where a change of the stage after the alarm is in the way, a run may have undone its steps: to API Gateway
+/// that is a change, but it is nobody's fix, and the stage is as the alarm found it.
+async fn decided<C: Cloud>(
+    run: &Run<'_, C>,
+    call: Call<'_>,
+    observed: &mut Observed,
+    terms: &Terms,
+) -> Decision {
+    let decision = decide(call, observed, terms, run.now);
+    if let Decision::Hold(Reason::ChangedAfterAlarm { changed_at, .. }) = &decision
+        && let Some(live) = &mut observed.live
+        && let Some(undone) = incident::undone(run, &observed.stage, &live.release, *changed_at).await
+    {
+        live.updated_at = undone.since;
+        return decide(call, observed, terms, run.now);
+    }
+    decision
 }
 
 /// What the steps that were made lead to.

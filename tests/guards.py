@@ -93,6 +93,10 @@ GUARDS = [
      "steps.sort_by_key(|step| !matches!(step, Step::Mapping { .. })); let flush = terms.flush_cache && !stage.protocol.is_v2();"),
     ("several steps are claimed before the first", "src/rollback.rs",
      "if (plan.steps.len() > 1 || plan.is_half_gone())", "if (plan.steps.len() > 1000)"),
+    ("who comes second to several steps waits for the first", "src/rollback.rs",
+     "Opened::Rival(rival) if incident::is_under_way(&rival, run.clock()) =>", "Opened::Rival(rival) if rival.version < 0 =>"),
+    ("only what a run undid is nobody's fix", "src/incident.rs",
+     "one.undone && (changed_at - one.at).abs() < A_RUN", "(changed_at - one.at).abs() < A_RUN"),
     ("what a dead run could not say is said by the sweep", "src/tend.rs",
      "tended.reports.extend(see_incidents(run, facts, &live).await);", ""),
 ]

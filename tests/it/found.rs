@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apigw_rollback::alarm::State;
+use apigw_rollback::cloud::LiveStage;
 use apigw_rollback::config::Config;
 use apigw_rollback::handler::handle;
 use apigw_rollback::records::{Incident, Names, SCHEMA, print};
@@ -224,6 +225,44 @@ fn a_release_of_several_parts_is_not_half_undone_by_a_second_run() {
         assert!(untouched || is_back.is_ok(), "half of it is back: {story}");
         assert_eq!(said, is_back.is_ok(), "{story}");
     }
+}
+
+/// To API Gateway the undoing is a change of the stage after the alarm. It is nobody's fix.
+#[test]
+fn what_was_undone_is_put_back_by_the_next_try() {
+    let settings = [
+        ("PROTECTED_STAGES", WHOLE),
+        ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people"),
+    ];
+    let mut facts = Facts::bad_release();
+    bad_everywhere(&mut facts);
+    let world = World::new(facts).fault("UpdateBasePathMapping", 1, Fault::Before(denied()));
+    let first = run(&event("sns-alarm"), &world, &settings);
+    assert!(first.contains("report: failed") && first.contains("undone: "), "{first}");
+    let world = World::new(world.facts());
+    world.change(|facts| facts.now += TimeDelta::minutes(1));
+    let second = run(&event("sns-alarm"), &world, &settings);
+    assert!(second.contains("report: rolled-back"), "{second}");
+    healed(&world.facts(), &prod(), true).unwrap();
+}
+
+/// What somebody else does to the stage afterwards is left alone, whatever was undone before.
+#[test]
+fn what_was_changed_long_after_an_undoing_is_somebodys_own() {
+    let settings = [("PROTECTED_STAGES", WHOLE), ("MAX_ALARM_AGE_SECONDS", "0")];
+    let mut facts = Facts::bad_release();
+    bad_everywhere(&mut facts);
+    let world = World::new(facts).fault("UpdateBasePathMapping", 1, Fault::Before(denied()));
+    run(&event("sns-alarm"), &world, &settings);
+    let world = World::new(world.facts());
+    world.change(|facts| {
+        facts.now += TimeDelta::minutes(20);
+        let changed = LiveStage { updated_at: Some(facts.now), ..facts.stages[&prod()].clone() };
+        facts.serve(&prod(), changed);
+        facts.now += TimeDelta::minutes(1);
+    });
+    let shown = run(&event("sns-alarm"), &world, &settings);
+    assert!(shown.contains("report: held (changed-after-alarm)"), "{shown}");
 }
 
 /// Users come first: where the record of a claim is slow to write, the release is put back beside it.

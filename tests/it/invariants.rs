@@ -99,11 +99,17 @@ impl Case<'_> {
         self.earlier.iter().filter(|one| one.stage == self.change.stage)
     }
 
-    /// When the release that was taken off went live.
+    /// When the release that was taken off went live. What a run did and undid does not count.
     fn live_since(&self) -> Option<DateTime<Utc>> {
-        let effective = |one: &&Change| one.from != one.to;
-        let last = self.on_stage().rfind(effective).map(|one| one.at);
-        last.or_else(|| self.before.stages.get(self.stage()).and_then(|live| live.updated_at))
+        let mut changes: Vec<&Change> = self.on_stage().filter(|one| one.from != one.to).collect();
+        while let Some((last, before)) = changes.split_last() {
+            let is_undone = |one: &&Change| (&one.by, &one.from, &one.to) == (&last.by, &last.to, &last.from);
+            match before.iter().rposition(is_undone).filter(|_| last.by != "others") {
+                Some(done) => changes.truncate(done),
+                None => return Some(last.at),
+            }
+        }
+        self.before.stages.get(self.stage()).and_then(|live| live.updated_at)
     }
 
     /// Whoever asks: the stage goes to a recorded release, and something changes.
