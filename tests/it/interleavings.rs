@@ -11,6 +11,7 @@ use apigw_rollback::report::{Outcome, Report};
 
 use crate::harness::{config, event};
 use crate::invariants::{Seen, Signal, hold};
+use crate::whole::{WHOLE, bad_everywhere};
 use crate::world::{Facts, live, prod, release};
 use play::{Found, Other, Scene};
 
@@ -24,9 +25,13 @@ const SETTINGS: [(&str, &str); 4] = [
 
 /// Goes through a scene and judges every end.
 fn explore(what: &str, events: &[(String, Signal)], others: &[Other], reduced: bool) -> Found {
-    let scene = Scene { events: events.to_vec(), others: others.to_vec(), config: config(&SETTINGS) };
-    let judge = |facts: &Facts, seen: &[Seen]| check(&scene, facts, seen);
-    let found = play::explore(&scene, reduced, judge).unwrap_or_else(|why| panic!("{what}: {why}"));
+    let (facts, config) = (Facts::bad_release(), config(&SETTINGS));
+    explore_scene(what, &Scene { facts, events: events.to_vec(), others: others.to_vec(), config }, reduced)
+}
+
+fn explore_scene(what: &str, scene: &Scene, reduced: bool) -> Found {
+    let judge = |facts: &Facts, seen: &[Seen]| check(scene, facts, seen);
+    let found = play::explore(scene, reduced, judge).unwrap_or_else(|why| panic!("{what}: {why}"));
     let how = if reduced { "enough orders" } else { "every order" };
     let (states, ends) = (found.states(), found.ends.len());
     println!("{what}: {how}: {states} states, {ends} ends, {} schedules", found.played);
@@ -36,7 +41,7 @@ fn explore(what: &str, events: &[(String, Signal)], others: &[Other], reduced: b
 /// What holds at every end: the invariants, and each change of the stage is one incident, claimed, reported and told
 /// once.
 fn check(scene: &Scene, facts: &Facts, seen: &[Seen]) -> Result<(), String> {
-    hold(&Facts::bad_release(), facts, seen, &scene.config)?;
+    hold(&scene.facts, facts, seen, &scene.config)?;
     let by_runs = |by: &str| seen.iter().any(|run| run.hand == by);
     let changes = facts.changes.iter().filter(|one| by_runs(&one.by) && one.from != one.to).count();
     let reports: Vec<&Report> = seen.iter().filter_map(|run| run.reports.as_ref()).flatten().collect();
@@ -56,9 +61,10 @@ fn check(scene: &Scene, facts: &Facts, seen: &[Seen]) -> Result<(), String> {
         return Err(format!("{changes} changes, {reported} reports, {told} notices, {claims} claims"));
     }
     // No release was taken off more often than it went live.
-    let at_first = &Facts::bad_release().stages[&prod()].release;
+    let at_first = &scene.facts.stages[&prod()].release;
     for report in reports.iter().filter(|report| report.outcome == Outcome::RolledBack) {
-        let is_its = |release: &Release| Some(release) == report.before.as_ref();
+        let is_its =
+            |release: &Release| Some(release) == report.before.as_ref().map(Release::in_stage).as_ref();
         let off = reports.iter().filter(|one| one.outcome == report.outcome && one.before == report.before);
         let on = facts.changes.iter().filter(|one| !by_runs(&one.by) && is_its(&one.to)).count();
         if off.count() > on + usize::from(is_its(at_first)) {
@@ -109,6 +115,17 @@ fn a_claim_is_one_runs_alone_in_every_order() {
     compare("an event twice", &[fired(), fired()], &[]);
     compare("two alarms and a deploy", &[fired(), slow()], &[Other::Deed(deploys)]);
     explore("three", &[fired(), slow(), fired()], &[], true);
+}
+
+/// Two alarms of a release of several parts: one run goes, and the other waits for it.
+#[test]
+fn several_parts_are_one_runs_alone_in_every_order() {
+    let mut facts = Facts::bad_release();
+    bad_everywhere(&mut facts);
+    let config = config(&[&SETTINGS[..], &[("PROTECTED_STAGES", WHOLE)]].concat());
+    let events = vec![alarm("sns-alarm"), alarm("sns-alarm-latency")];
+    let found = explore_scene("several parts", &Scene { facts, events, others: vec![], config }, false);
+    assert!(found.ends.len() > 1, "{} ends", found.ends.len());
 }
 
 #[test]
