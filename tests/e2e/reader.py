@@ -11,8 +11,9 @@ import terminal
 from orders import Orders
 from stack import ROOT, TOOLS, StepFailed, clean_environment
 
-# At the same place each time, so that cargo finds again what it compiled there.
-PLACE = ROOT / "target" / "documents"
+# At the same place each time, so that cargo finds again what it compiled there. Not below `target`, which the copy
+# shares: of what lies there cargo would take the copy's sources for the user's own, and not see when those change.
+PLACE = ROOT / ".documents"
 CLONE = PLACE / "orders" / "apigw-rollback"
 # The samples in the documents for which every world has its own.
 SAMPLES = {
