@@ -50,10 +50,12 @@ contract: ## the function against LocalEmu, whose gateway serves frozen deployme
 	cargo build --locked --bin apigw-rollback-function
 	@PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/localemu/bin/python tests/e2e/contract.py
 
+# Compiled and linked by what `sam build` calls, so that what is measured is what is deployed.
 bench: ## this function beside a boto3 and a Node one: time, memory, size, calls (RUNS=30; needs Python 3.10+ and Node 20+)
-	cargo build --locked --release --no-default-features --bin apigw-rollback-function
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh cargo-lambda
+	$(WITH_CARGO_LAMBDA) cargo lambda build --locked --release --bin apigw-rollback-function
 	cargo build --locked --release --manifest-path benches/cold/Cargo.toml --target-dir target/bench-tool
-	@exec target/bench-tool/release/cold-bench target/release/apigw-rollback-function
+	@exec target/bench-tool/release/cold-bench target/lambda/apigw-rollback-function/bootstrap
 
 bench-smoke: ## the same for the calls alone: few runs of the unoptimised function, no target of time
 	cargo build --locked --bin apigw-rollback-function
@@ -68,7 +70,7 @@ drill: ## trip the alarm of a sandbox stack of yours and see it put back (STACK=
 soak: ## every pair of faults, every interleaving of three runs, and SEEDS=n more lives (takes a while)
 	cargo test --locked --test it -- --ignored --nocapture
 
-guards: ## take each guard out of the engine, and see that the lives or the faults notice (takes half an hour)
+guards: ## take each guard out of the engine, and see that the lives, faults or stories notice (takes half an hour)
 	python3 tests/guards.py $(GUARD)
 
 # What is found stays in target/fuzz/ from run to run; what breaks goes into fuzz/artifacts/.
@@ -123,4 +125,4 @@ $(DENY) $(FUZZ) $(MUTANTS) $(SBOM):
 
 clean: ## remove what was built (the tools in .tools/ stay)
 	cargo clean
-	rm -rf .aws-sam
+	rm -rf .aws-sam .documents

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Takes each guard out of the engine, one at a time, and sees that the lives or the faults notice.
+"""Takes each guard out of the engine, one at a time, and sees that the lives, the faults or the stories notice.
 
 A simulation that passes proves nothing unless it fails where it should. For each entry of GUARDS the sources are copied,
-the guard is taken out by hand as it says there, and some seed, or some fault at some call, must break an invariant.
+the guard is taken out by hand as it says there, and some seed, some fault at some call, or one of the stories that
+the seeds once told must break an invariant.
 
     guards.py [NAME ...]        all of them if none is named
 """
@@ -120,13 +121,13 @@ def simulated() -> tuple[str, str]:
     """What the tests of the copy say: `caught`, `missed` or `broken`, and the first line of it."""
     environment = {**os.environ, "SEEDS": SEEDS, "CARGO_TARGET_DIR": str(ROOT / "target" / "guards-build"), "RUST_BACKTRACE": "0"}
     done = subprocess.run(
-        ["cargo", "test", "--locked", "--quiet", "--test", "it", "--", "simulation::ten", "faults::"],
+        ["cargo", "test", "--locked", "--quiet", "--test", "it", "--", "simulation::ten", "faults::", "found::"],
         cwd=COPY, env=environment, capture_output=True, text=True,
     )
     if done.returncode == 0:
         return "missed", ""
     seed = re.search(r"^SEED=(\d+) .*?# (.*)$", done.stdout, re.MULTILINE)
-    fault = re.search(r"^thread '(faults::\S+)'.*panicked at.*\n(.*)$", done.stdout, re.MULTILINE)
+    fault = re.search(r"^thread '((?:faults|found)::\S+)'.*panicked at.*\n(.*)$", done.stdout, re.MULTILINE)
     if seed is not None:
         return "caught", f"seed {seed[1]}: {seed[2][:160]}"
     if fault is not None:
