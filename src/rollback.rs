@@ -109,7 +109,7 @@ async fn pass<C: Cloud>(
     let rival = way.rival.take();
     if let Some(rival) = rival.as_ref().filter(|rival| is_half_done(rival, &observed, run.clock())) {
         way.rival = Some(rival.clone());
-        return Pass::Again(is_at_it(run, rival));
+        return Pass::Again(waiting_for(run, rival));
     }
     let terms = run.config.terms.under(&observed.on_record.policy);
     // What is begun is finished, also if the alarm has cleared because of the first step.
@@ -159,7 +159,7 @@ async fn pass<C: Cloud>(
     let (opened, applied) = match claim_and_apply(run, &plan, open).await {
         Ok(done) => done,
         Err(rival) => {
-            let error = is_at_it(run, &rival);
+            let error = waiting_for(run, &rival);
             way.rival = Some(rival);
             return Pass::Again(error);
         }
@@ -249,7 +249,7 @@ fn is_half_done(rival: &Incident, observed: &Observed, now: DateTime<Utc>) -> bo
 }
 
 /// Why this run waits, if it waits in vain.
-fn is_at_it<C: Cloud>(run: &Run<'_, C>, rival: &Incident) -> CloudError {
+fn waiting_for<C: Cloud>(run: &Run<'_, C>, rival: &Incident) -> CloudError {
     CloudError {
         failure: Failure::Conflict,
         operation: "PutParameter",
