@@ -204,8 +204,12 @@ pub async fn undone<C: Cloud>(
 ) -> Option<Incident> {
     let found = read(run, &run.config.names.incident(stage, &release.fingerprint())).await;
     let incident = found.ok().and_then(Result::ok).flatten()?;
-    Some(incident).filter(|one| one.undone && (changed_at - one.at).abs() < A_RUN)
+    Some(incident).filter(|one| one.undone && (changed_at - one.at).abs() < UNDOING)
 }
+
+/// A refused run undoes its steps within seconds of opening its incident, by two clocks. Where it took longer, its
+/// change cannot be told from somebody's, and is left to the sweep.
+const UNDOING: TimeDelta = TimeDelta::seconds(60);
 
 /// Marks an incident as one that nothing came of. Returns what went wrong.
 pub async fn withdraw<C: Cloud>(run: &Run<'_, C>, incident: Incident) -> Option<String> {

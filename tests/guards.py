@@ -97,7 +97,7 @@ GUARDS = [
     ("who comes second to several steps waits for the first", "src/rollback.rs",
      "Opened::Rival(rival) if incident::is_under_way(&rival, run.clock()) =>", "Opened::Rival(rival) if rival.version < 0 =>"),
     ("only what a run undid is nobody's fix", "src/incident.rs",
-     "one.undone && (changed_at - one.at).abs() < A_RUN", "(changed_at - one.at).abs() < A_RUN"),
+     "one.undone && (changed_at - one.at).abs() < UNDOING", "(changed_at - one.at).abs() < UNDOING * 6"),
     ("what a dead run could not say is said by the sweep", "src/tend.rs",
      "tended.reports.extend(see_incidents(run, facts, &live).await);", ""),
 ]

@@ -25,6 +25,9 @@ fn newest<T: apigw_rollback::records::Stored>(facts: &Facts, name: &str) -> Opti
     parse(facts.parameters.get(name)?.last()?).ok()
 }
 
+/// Two sweeps, and what the second of them waits for.
+const TWO_SWEEPS: TimeDelta = TimeDelta::minutes(13);
+
 /// If an alarm is still in ALARM, there is no way back, or somebody wanted it so.
 fn is_healed(life: &Life, facts: &Facts) -> Result<(), String> {
     let stage = life.others.stage();
@@ -33,8 +36,7 @@ fn is_healed(life: &Life, facts: &Facts) -> Result<(), String> {
     };
     let Some(alarm) = facts.alarms.iter().find(alarmed) else { return Ok(()) };
     let since = alarm.alarm.changed_at.unwrap_or_default();
-    // Two sweeps, and what the second of them waits for.
-    if facts.now - since < TimeDelta::minutes(13) {
+    if facts.now - since < TWO_SWEEPS {
         return Ok(());
     }
     excuse(life, facts, &stage).map(|_| ()).ok_or_else(|| {
@@ -70,7 +72,10 @@ fn excuse(life: &Life, facts: &Facts, stage: &StageRef) -> Option<&'static str> 
             "no recorded release serves",
         ),
         (now.auto_deploy && terms.auto_deploy == AutoDeploy::Hold, "AutoDeploy is on, and is to stay so"),
-        (newest::<Hold>(facts, &names.hold(stage)).is_some_and(|hold| hold.until > facts.now), "it is held"),
+        (
+            newest::<Hold>(facts, &names.hold(stage)).is_some_and(|hold| hold.until > facts.now - TWO_SWEEPS),
+            "it is held, or was until a moment ago",
+        ),
         (
             candidate.is_some_and(|one| one.irreversible && one.release.in_stage() == now.release),
             "it must not be gone back from",
