@@ -194,17 +194,17 @@ pub fn past(incident: &Incident) -> Past {
     }
 }
 
-/// The incident of this release of which nothing came, if its run can have made the stage's last change by undoing its
-/// steps. What cannot be read counts as none: then the change is taken for somebody's.
-pub async fn undone<C: Cloud>(
+/// Since when this release was live before a run that was refused undid its steps, if that undoing can be the stage's
+/// last change. What cannot be read, or is not known, counts as none: then the change is taken for somebody's.
+pub async fn live_before_undoing<C: Cloud>(
     run: &Run<'_, C>,
     stage: &StageRef,
     release: &Release,
     changed_at: DateTime<Utc>,
-) -> Option<Incident> {
+) -> Option<DateTime<Utc>> {
     let found = read(run, &run.config.names.incident(stage, &release.fingerprint())).await;
-    let incident = found.ok().and_then(Result::ok).flatten()?;
-    Some(incident).filter(|one| one.undone && (changed_at - one.at).abs() < UNDOING)
+    let incident = found.ok().and_then(Result::ok).flatten();
+    incident.filter(|one| one.undone && (changed_at - one.at).abs() < UNDOING)?.since
 }
 
 /// A refused run undoes its steps within seconds of opening its incident, by two clocks. Where it took longer, its

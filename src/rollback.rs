@@ -179,9 +179,10 @@ async fn decided<C: Cloud>(
     let decision = decide(call, observed, terms, run.now);
     if let Decision::Hold(Reason::ChangedAfterAlarm { changed_at, .. }) = &decision
         && let Some(live) = &mut observed.live
-        && let Some(undone) = incident::undone(run, &observed.stage, &live.release, *changed_at).await
+        && let Some(since) =
+            incident::live_before_undoing(run, &observed.stage, &live.release, *changed_at).await
     {
-        live.updated_at = undone.since;
+        live.updated_at = Some(since);
         return decide(call, observed, terms, run.now);
     }
     decision

@@ -246,6 +246,21 @@ fn what_was_undone_is_put_back_by_the_next_try() {
     healed(&world.facts(), &prod(), true).unwrap();
 }
 
+/// In doubt nothing is written: where it is not known since when the release was live before, the change is somebody's.
+#[test]
+fn what_was_undone_of_a_stage_that_did_not_tell_its_time_is_left_alone() {
+    let settings = [("PROTECTED_STAGES", WHOLE)];
+    let mut facts = Facts::bad_release();
+    bad_everywhere(&mut facts);
+    facts.stage().updated_at = None;
+    let world = World::new(facts).fault("UpdateBasePathMapping", 1, Fault::Before(denied()));
+    run(&event("sns-alarm"), &world, &settings);
+    let world = World::new(world.facts());
+    world.change(|facts| facts.now += TimeDelta::minutes(1));
+    let shown = run(&event("sns-alarm"), &world, &settings);
+    assert!(shown.contains("report: held (changed-after-alarm)"), "{shown}");
+}
+
 /// What somebody else does to the stage afterwards is left alone, whatever was undone before.
 #[test]
 fn what_was_changed_later_than_an_undoing_is_somebodys_own() {

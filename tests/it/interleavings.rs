@@ -26,7 +26,8 @@ const SETTINGS: [(&str, &str); 4] = [
 /// Goes through a scene and judges every end.
 fn explore(what: &str, events: &[(String, Signal)], others: &[Other], reduced: bool) -> Found {
     let (facts, config) = (Facts::bad_release(), config(&SETTINGS));
-    explore_scene(what, &Scene { facts, events: events.to_vec(), others: others.to_vec(), config }, reduced)
+    let (events, others) = (events.to_vec(), others.to_vec());
+    explore_scene(what, &Scene { facts, events, others, config, in_table: true }, reduced)
 }
 
 fn explore_scene(what: &str, scene: &Scene, reduced: bool) -> Found {
@@ -124,7 +125,8 @@ fn several_parts_are_one_runs_alone_in_every_order() {
     bad_everywhere(&mut facts);
     let config = config(&[&SETTINGS[..], &[("PROTECTED_STAGES", WHOLE)]].concat());
     let events = vec![alarm("sns-alarm"), alarm("sns-alarm-latency")];
-    let found = explore_scene("several parts", &Scene { facts, events, others: vec![], config }, false);
+    let scene = Scene { facts, events, others: vec![], config, in_table: false };
+    let found = explore_scene("several parts", &scene, false);
     assert!(found.ends.len() > 1, "{} ends", found.ends.len());
 }
 

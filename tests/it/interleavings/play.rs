@@ -34,6 +34,8 @@ pub(super) struct Scene {
     pub(super) events: Vec<(String, Signal)>,
     pub(super) others: Vec<Other>,
     pub(super) config: Config,
+    /// Whether its runs do nothing but what `order.rs` has in its table, as they must for fewer orders to be enough.
+    pub(super) in_table: bool,
 }
 
 /// All that decides what a run does next: what it asked, how often before, and what it was answered. In which order it
@@ -71,12 +73,10 @@ impl Found {
 
     /// Takes the first choice, and leaves the others to play.
     fn choose(&mut self, at: &Moment, reduced: bool, path: &[usize], floors: &mut [usize]) -> usize {
-        let choices = if reduced {
+        if at.scene.in_table {
             at.hold_to_table(floors);
-            at.enough()
-        } else {
-            at.all()
-        };
+        }
+        let choices = if reduced { at.enough() } else { at.all() };
         for other in &choices[1..] {
             let schedule = path.iter().chain([other]).copied().collect();
             self.left.push(Branch { schedule, locals: at.locals.to_vec(), floors: floors.to_vec() });

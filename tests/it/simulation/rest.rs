@@ -25,9 +25,6 @@ fn newest<T: apigw_rollback::records::Stored>(facts: &Facts, name: &str) -> Opti
     parse(facts.parameters.get(name)?.last()?).ok()
 }
 
-/// Two sweeps, and what the second of them waits for.
-const TWO_SWEEPS: TimeDelta = TimeDelta::minutes(13);
-
 /// If an alarm is still in ALARM, there is no way back, or somebody wanted it so.
 fn is_healed(life: &Life, facts: &Facts) -> Result<(), String> {
     let stage = life.others.stage();
@@ -36,7 +33,8 @@ fn is_healed(life: &Life, facts: &Facts) -> Result<(), String> {
     };
     let Some(alarm) = facts.alarms.iter().find(alarmed) else { return Ok(()) };
     let since = alarm.alarm.changed_at.unwrap_or_default();
-    if facts.now - since < TWO_SWEEPS {
+    // Two sweeps, and what the second of them waits for.
+    if facts.now - since < TimeDelta::minutes(13) {
         return Ok(());
     }
     excuse(life, facts, &stage).map(|_| ()).ok_or_else(|| {
@@ -63,6 +61,12 @@ fn excuse(life: &Life, facts: &Facts, stage: &StageRef) -> Option<&'static str> 
         facts.changes.iter().rfind(|one| one.stage == *stage && one.from != one.to).map(|one| one.at);
     let live_since = live_since.or(now.updated_at).unwrap_or_default();
     let candidate: Option<Candidate> = newest(facts, &names.candidate(stage));
+    let held_until = newest::<Hold>(facts, &names.hold(stage)).map(|hold| hold.until);
+    // A function's clock may be behind by so much.
+    let sweeps_since = |at: DateTime<Utc>| {
+        let sweeps = life.seen.iter().filter(|run| run.signal == Signal::Sweep);
+        sweeps.filter(|run| run.began > at + TimeDelta::seconds(15)).count()
+    };
     let automatic = rollbacks.past.iter().filter(|past| past.alarm.is_some()).count();
     let reasons = [
         (terms.mode == Mode::Observe, "it is to observe only"),
@@ -72,10 +76,7 @@ fn excuse(life: &Life, facts: &Facts, stage: &StageRef) -> Option<&'static str> 
             "no recorded release serves",
         ),
         (now.auto_deploy && terms.auto_deploy == AutoDeploy::Hold, "AutoDeploy is on, and is to stay so"),
-        (
-            newest::<Hold>(facts, &names.hold(stage)).is_some_and(|hold| hold.until > facts.now - TWO_SWEEPS),
-            "it is held, or was until a moment ago",
-        ),
+        (held_until.is_some_and(|until| sweeps_since(until) < 2), "it is held, or was until two sweeps ago"),
         (
             candidate.is_some_and(|one| one.irreversible && one.release.in_stage() == now.release),
             "it must not be gone back from",
