@@ -84,7 +84,7 @@ fuzz: $(FUZZ) ## look for events, records and policies that break their parsers 
 	done
 
 # First by the unit tests, which are quick to build; then what they miss by the others. What to change is in
-# .cargo/mutants.toml, unless FILES="src/plan.rs src/apply.rs" says so.
+# .cargo/mutants.toml, unless FILES="src/model/plan.rs src/rollback/apply.rs" says so.
 WITH_MUTANTS := PATH="$(dir $(abspath $(MUTANTS))):$$PATH" PROPTEST_CASES=32 SEEDS=200 CARGO_TARGET_DIR="$(CURDIR)/target/mutants"
 MUTATED := -o target $(if $(FILES),--no-config $(FILES:%=-f %))
 mutants: $(MUTANTS) ## change the deciding code in every small way, and see that some test notices (takes hours)

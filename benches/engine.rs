@@ -11,19 +11,19 @@ use std::fs;
 use std::hint::black_box;
 use std::time::Duration;
 
-use apigw_rollback::alarm::{Origin, time};
 use apigw_rollback::config::Config;
+use apigw_rollback::context::Run;
 use apigw_rollback::decide::{Call, Decision, check, decide};
 use apigw_rollback::handler::handle;
+use apigw_rollback::model::alarm::{Origin, time};
 use apigw_rollback::observe::observe;
-use apigw_rollback::run::Run;
+use apigw_rollback::signal::triage::{self, Bounds};
 use apigw_rollback::signal::{self, Signal};
-use apigw_rollback::triage::{self, Bounds};
 use criterion::{BatchSize, Criterion};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
-use it::world::{FUNCTION, Facts, NOW, World};
+use it::support::world::{FUNCTION, Facts, NOW, World};
 
 #[path = "../tests/it"]
 #[expect(dead_code, unused_imports, reason = "the tests' twin of AWS does more than is needed here")]
@@ -33,7 +33,9 @@ use it::world::{FUNCTION, Facts, NOW, World};
     reason = "it is the tests' own, where that is allowed"
 )]
 mod it {
-    pub(crate) mod world;
+    pub(crate) mod support {
+        pub(crate) mod world;
+    }
 }
 
 const PROTECTED: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod"}]"#;
@@ -52,7 +54,7 @@ fn config(stages: &str) -> Config {
     let get = |name: &str| match name {
         "AWS_REGION" => Some("eu-west-1".to_owned()),
         "PROTECTED_STAGES" => Some(stages.to_owned()),
-        "ALARM_TOPIC_ARN" => Some(it::world::TOPIC.to_owned()),
+        "ALARM_TOPIC_ARN" => Some(it::support::world::TOPIC.to_owned()),
         _ => None,
     };
     Config::read(get).expect("good settings")
@@ -80,7 +82,7 @@ fn read(criterion: &mut Criterion, event: &str) {
 fn decision(criterion: &mut Criterion) {
     let config = config(PROTECTED);
     let world = World::new(Facts::bad_release());
-    let stage = it::world::prod();
+    let stage = it::support::world::prod();
     let observed =
         runtime().block_on(observe(&world, &config, &stage, None, None)).expect("what is observed");
     let now = time(NOW).expect("a time");

@@ -5,11 +5,11 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use crate::alarm::Origin;
-use crate::parts::{AliasRef, Listed, MAX_PARTS, MappingRef};
-use crate::records::{Names, Policy};
-use crate::release::{Protocol, StageRef};
-use crate::target::{ApiRef, is_stage_name};
+use crate::model::alarm::Origin;
+use crate::model::component::{AliasRef, Listed, MAX_PARTS, MappingRef};
+use crate::model::records::{Names, Policy};
+use crate::model::release::{Protocol, StageRef};
+use crate::signal::target::{ApiRef, is_stage_name};
 
 /// The variables, for error messages and documents.
 pub const VARIABLES: [&str; 18] = [
@@ -48,7 +48,7 @@ pub const MAX_WINDOW_SECONDS: u32 = 365 * DAY;
 pub const MAX_COOLDOWN_SECONDS: u32 = DAY;
 
 /// The most automatic rollbacks a day that settings and policies may allow: the guards remember no more
-/// ([`crate::records::Rollbacks::KEPT`]).
+/// ([`crate::model::records::Rollbacks::KEPT`]).
 pub const MAX_ROLLBACKS_A_DAY: u32 = 20;
 
 /// The function's settings.

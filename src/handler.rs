@@ -4,22 +4,22 @@ use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use crate::alarm::{Alarm, State};
 use crate::cloud::{Cloud, CloudError};
+use crate::commands::operate;
+use crate::context::Run;
 use crate::decide::Call;
-use crate::incident;
-use crate::metrics;
+use crate::model::alarm::{Alarm, State};
+use crate::model::reason::Reason;
+use crate::model::report::{Caller, Outcome, Report};
+use crate::notify::metrics;
+use crate::notify::tell;
 use crate::observe::OnRecord;
-use crate::operate::operate;
-use crate::report::{Caller, Outcome, Report};
-use crate::resolve;
+use crate::observe::resolve;
+use crate::rollback::incident;
 use crate::rollback::{Ask, rollback};
-use crate::run::Run;
+use crate::signal::target::{self, Target};
+use crate::signal::triage::{self, Bounds};
 use crate::signal::{self, Signal};
-use crate::target::{self, Target};
-use crate::tell::tell;
-use crate::triage::{self, Bounds};
-use crate::verdict::Reason;
 
 /// Stages of one alarm that are put back at the same time: as many as one alarm can well name. None waits for
 /// another's records; API Gateway's limit is kept behind the port.

@@ -16,44 +16,16 @@
 //! 5. In doubt nothing is written and somebody is told.
 //! 6. Every run ends in exactly one report, also when nothing was done.
 
-pub mod handler;
-
-pub mod signal;
-
-pub mod alarm;
-pub mod target;
-pub mod triage;
-pub mod verdict;
-
-pub mod apply;
-pub mod decide;
-pub mod hook;
-pub mod incident;
-pub mod observe;
-pub mod plan;
-pub mod resolve;
-pub mod rollback;
-pub mod run;
-
-pub mod operate;
-pub mod status;
-
-pub mod doctor;
-pub mod lists;
-
-pub mod guards;
-pub mod pin;
-pub mod promote;
-pub mod record;
-pub mod sweep;
-pub mod tend;
-
 pub mod cloud;
+pub mod commands;
 pub mod config;
-pub mod metrics;
-pub mod notice;
-pub mod parts;
-pub mod records;
-pub mod release;
-pub mod report;
-pub mod tell;
+pub mod context;
+pub mod decide;
+pub mod doctor;
+pub mod handler;
+pub mod model;
+pub mod notify;
+pub mod observe;
+pub mod rollback;
+pub mod signal;
+pub mod sweep;

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use apigw_rollback::cloud::aws::{Clients, environment_settings};
 use apigw_rollback::config::Config;
+use apigw_rollback::context::Run;
 use apigw_rollback::handler::{RunFailed, handle};
-use apigw_rollback::release::Protocol;
-use apigw_rollback::run::Run;
+use apigw_rollback::model::release::Protocol;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 use serde_json::Value;
 use serde_json::value::RawValue;

@@ -3,8 +3,8 @@
 #![no_main]
 
 use apigw_rollback_fuzz::config::{Config, VARIABLES};
-use apigw_rollback_fuzz::records::{Policy, parse, print};
-use apigw_rollback_fuzz::release::StageRef;
+use apigw_rollback_fuzz::model::records::{Policy, parse, print};
+use apigw_rollback_fuzz::model::release::StageRef;
 use chrono::TimeDelta;
 use libfuzzer_sys::fuzz_target;
 

@@ -3,10 +3,10 @@
 
 #![no_main]
 
-use apigw_rollback_fuzz::records::{
+use apigw_rollback_fuzz::model::records::{
     Candidate, Hold, Incident, LastSweep, NameIndex, Names, Record, Rollbacks, Stored, parse, print,
 };
-use apigw_rollback_fuzz::release::StageRef;
+use apigw_rollback_fuzz::model::release::StageRef;
 use libfuzzer_sys::fuzz_target;
 
 fn look<T: Stored + PartialEq + std::fmt::Debug>(text: &str) -> Option<T> {

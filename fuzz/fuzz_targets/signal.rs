@@ -3,10 +3,10 @@
 
 #![no_main]
 
-use apigw_rollback_fuzz::alarm::{Origin, time};
+use apigw_rollback_fuzz::model::alarm::{Origin, time};
 use apigw_rollback_fuzz::signal::{self, Event, Signal};
-use apigw_rollback_fuzz::target::is_stage_name;
-use apigw_rollback_fuzz::triage::{self, Bounds};
+use apigw_rollback_fuzz::signal::target::is_stage_name;
+use apigw_rollback_fuzz::signal::triage::{self, Bounds};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 

@@ -4,15 +4,9 @@
 #[path = "../../src"]
 #[expect(unused_imports, reason = "one is for the AWS adapter, which is left out")]
 mod parsers {
-    pub mod alarm;
     pub mod config;
-    pub mod parts;
-    pub mod records;
-    pub mod release;
+    pub mod model;
     pub mod signal;
-    pub mod target;
-    pub mod triage;
-    pub mod verdict;
 }
 
 pub use parsers::*;

@@ -1,9 +1,9 @@
 //! The second, dumber look at a plan: what must hold whatever the decision thought. Pure.
 
 use crate::cloud::StageChange;
+use crate::model::plan::{Plan, Step};
+use crate::model::release::Release;
 use crate::observe::{KnownGood, Observed};
-use crate::plan::{Plan, Step};
-use crate::release::Release;
 
 /// Whether a plan may be applied to what was observed.
 ///
@@ -82,7 +82,7 @@ mod tests {
 
     use super::*;
     use crate::decide::fixture::{good, mapped, record};
-    use crate::release::Canary;
+    use crate::model::release::Canary;
 
     fn change(plan: &mut Plan) -> &mut StageChange {
         match &mut plan.steps[1] {

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
-use crate::alarm::time;
 use crate::cloud::{LiveStage, StageChange};
 use crate::config::{AutoDeploy, MissingParts, Mode, Terms};
+use crate::model::alarm::time;
+use crate::model::component::{AliasTarget, MappingTarget};
+use crate::model::plan::{Plan, Step};
+use crate::model::records::{Policy, Record, Rollbacks, SCHEMA};
+use crate::model::release::{Release, StageRef};
 use crate::observe::{KnownGood, Observed, OnRecord, PartsNow};
-use crate::parts::{AliasTarget, MappingTarget};
-use crate::plan::{Plan, Step};
-use crate::records::{Policy, Record, Rollbacks, SCHEMA};
-use crate::release::{Release, StageRef};
 
 /// A release with a variable, two aliases and a mapping; the second alias is the same in all of them.
 pub(super) fn release(number: &str) -> Release {

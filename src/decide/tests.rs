@@ -4,11 +4,11 @@ use chrono::TimeDelta;
 
 use super::fixture::{good, record, terms};
 use super::*;
-use crate::alarm::{Alarm, Metric, Origin, time};
 use crate::cloud::{LiveAlias, LiveMapping};
+use crate::model::alarm::{Alarm, Metric, Origin, time};
+use crate::model::component::AliasRef;
+use crate::model::records::{Candidate, Hold, Past, SCHEMA};
 use crate::observe::Missing;
-use crate::parts::AliasRef;
-use crate::records::{Candidate, Hold, Past, SCHEMA};
 
 const NOW: &str = "2026-11-20T10:06:00Z";
 
@@ -41,11 +41,14 @@ fn observed() -> Observed {
     let (_, mut observed) = good();
     let live = observed.live.as_mut().unwrap();
     live.updated_at = time("2026-11-20T10:00:00Z");
-    let alias =
-        |target: &crate::parts::AliasTarget| LiveAlias { target: target.clone(), revision: "r".into() };
+    let alias = |target: &crate::model::component::AliasTarget| LiveAlias {
+        target: target.clone(),
+        revision: "r".into(),
+    };
     observed.parts.aliases =
         live.release.aliases.iter().map(|(name, to)| (name.clone(), alias(to))).collect();
-    let mapping = |target: &crate::parts::MappingTarget| LiveMapping { target: target.clone(), id: None };
+    let mapping =
+        |target: &crate::model::component::MappingTarget| LiveMapping { target: target.clone(), id: None };
     observed.parts.mappings =
         live.release.mappings.iter().map(|(name, to)| (name.clone(), mapping(to))).collect();
     observed.alarm = Some(alarm());
@@ -104,7 +107,7 @@ fn missing(observed: &mut Observed) {
     observed.parts.missing = vec![Missing { part: Part::Alias(orders()), why, recorded: true }];
 }
 
-fn other_protocol(observed: &mut Observed, protocol: crate::release::Protocol) {
+fn other_protocol(observed: &mut Observed, protocol: crate::model::release::Protocol) {
     (observed.stage.protocol, record(observed).stage.protocol) = (protocol, protocol);
 }
 
@@ -420,7 +423,7 @@ fn a_policy_lets_autodeploy_be_stopped_and_caches_be_flushed() {
     let rest = planned(on);
     assert!(rest.stops_auto_deploy() && rest.flush);
     let http = planned(|o, t| {
-        other_protocol(o, crate::release::Protocol::Http);
+        other_protocol(o, crate::model::release::Protocol::Http);
         (live(o).auto_deploy, t.auto_deploy, t.flush_cache) = (true, AutoDeploy::SwitchOff, true);
     });
     assert!(http.stops_auto_deploy() && !http.flush);

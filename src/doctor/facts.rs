@@ -3,18 +3,18 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 
-use super::wants::wants;
-use crate::cloud::clinic::{Clinic, FunctionNow, Subscription, Want};
+use super::permissions::wants;
+use crate::cloud::diagnostics::{Clinic, FunctionNow, Subscription, Want};
 use crate::cloud::{AlarmNow, Cloud, CloudError, Deployment, Parameter};
-use crate::guards::{self, Guard};
-use crate::lists::{self, OnFile};
+use crate::context::Run;
+use crate::model::reason::Reason;
+use crate::model::release::StageRef;
+use crate::observe::guarding_alarms::{self, Guard};
+use crate::observe::lists::{self, OnFile};
+use crate::observe::resolve::resolve;
 use crate::observe::{Observed, observe};
-use crate::pin::{self, Pin};
-use crate::release::StageRef;
-use crate::resolve::resolve;
-use crate::run::Run;
-use crate::target;
-use crate::verdict::Reason;
+use crate::signal::target;
+use crate::sweep::pin::{self, Pin};
 
 /// How far back a guarding alarm's metrics are searched for samples.
 pub(super) const SAMPLED: TimeDelta = TimeDelta::hours(24);
@@ -158,7 +158,7 @@ async fn of_stage<C: Cloud>(run: &Run<'_, C>, stage: StageRef) -> StageFacts {
 
 /// Every alarm, and those of them that would call the function.
 async fn watchers<C: Cloud>(run: &Run<'_, C>) -> (Told<Vec<AlarmNow>>, Told<Vec<Watcher>>) {
-    let (all, guards) = tokio::join!(run.cloud.all_alarms(), guards::read(run));
+    let (all, guards) = tokio::join!(run.cloud.all_alarms(), guarding_alarms::read(run));
     let guards = match guards {
         Ok(guards) => guards,
         Err(error) => return (all, Err(error)),

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::target::is_stage_name;
-use crate::verdict::Reason;
+use crate::model::reason::Reason;
+use crate::signal::target::is_stage_name;
 
 /// The longest text of a command, in bytes.
 const MAX_TEXT: usize = 500;

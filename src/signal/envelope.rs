@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Delivery, Event, Signal, command, payload, text};
-use crate::verdict::Reason;
+use crate::model::reason::Reason;
 
 /// SQS around SNS around EventBridge is the deepest nesting that AWS makes; one more is allowed.
 const MAX_NESTING: u8 = 4;

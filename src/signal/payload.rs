@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::envelope::{malformed, not_an_alarm};
 use super::{Signal, owned, text};
-use crate::alarm::{Alarm, Metric, Origin, State, Watches, time};
+use crate::model::alarm::{Alarm, Metric, Origin, State, Watches, time};
 
 /// The longest name of an alarm, in characters (`PutMetricAlarm`).
 const MAX_NAME: usize = 255;

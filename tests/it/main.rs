@@ -3,58 +3,15 @@
 #[cfg(feature = "cli")]
 #[cfg(test)]
 mod cli;
-#[cfg(feature = "cli")]
-#[cfg(test)]
-mod clinic;
-#[cfg(test)]
-mod corpus;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
-mod doctor;
-#[cfg(test)]
-mod environment;
-#[cfg(test)]
 mod faults;
-#[cfg(test)]
-mod found;
-#[cfg(test)]
-mod garbage;
-#[cfg(test)]
-mod harness;
-#[cfg(test)]
-mod huge;
-#[cfg(test)]
-mod interleavings;
-#[cfg(test)]
-mod invariants;
-#[cfg(test)]
-mod load;
-#[cfg(test)]
-mod properties;
-#[cfg(test)]
-mod requests;
-#[cfg(test)]
-mod scale;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
-mod stories;
-#[cfg(test)]
-mod story;
-#[cfg(test)]
-mod telling;
-#[cfg(test)]
-mod tidy;
-#[cfg(test)]
-mod together;
-#[cfg(test)]
-mod unreadable;
-#[cfg(test)]
-mod whole;
+mod support;
 #[cfg(test)]
 mod wire;
-#[cfg(test)]
-mod world;

@@ -4,19 +4,19 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use apigw_rollback::alarm::Origin;
 use apigw_rollback::config::MAX_ALARM_AGE_SECONDS;
+use apigw_rollback::model::alarm::Origin;
+use apigw_rollback::model::reason::{Kind, Reason};
+use apigw_rollback::signal::target::{ApiRef, Target, is_stage_name};
+use apigw_rollback::signal::triage::{self, Bounds};
 use apigw_rollback::signal::{self, Signal};
-use apigw_rollback::target::{ApiRef, Target, is_stage_name};
-use apigw_rollback::triage::{self, Bounds};
-use apigw_rollback::verdict::{Kind, Reason};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args as ClapArgs;
 use serde::Serialize;
 
-use super::act::time;
-use super::place::Format;
-use super::trouble::Exit;
+use super::actions::time;
+use super::error::Exit;
+use super::session::Format;
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\

@@ -1,29 +1,27 @@
 //! The command-line tool: the same engine and settings as the function, with a person's own credentials.
 
-mod act;
-mod card;
-mod examine;
+mod actions;
+mod cli;
+mod doctor;
+mod error;
 mod explain;
-mod place;
-mod rolls;
 mod schema;
-mod show;
-mod tool;
-mod trouble;
+mod session;
+mod style;
+mod views;
 mod watch;
-mod words;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use tool::Tool;
-use trouble::{Exit, Trouble};
+use cli::Tool;
+use error::{Exit, Trouble};
 
 fn main() -> ExitCode {
     let exit = run(Tool::parse()).unwrap_or_else(|trouble| {
-        let error = words::painted("error: ", words::Tone::Bad);
+        let error = style::painted("error: ", style::Tone::Bad);
         let error = if matches!(trouble, Trouble::Declined(_)) { "" } else { &error };
         let _ = writeln!(anstream::stderr(), "{error}{trouble}");
         trouble.exit()

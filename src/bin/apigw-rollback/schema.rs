@@ -1,9 +1,9 @@
 //! `schema`: the JSON schema of reports, for whoever reads them from a queue, a function or an event bus.
 
-use apigw_rollback::report::Report;
+use apigw_rollback::model::report::Report;
 
-use super::act::print;
-use super::trouble::Exit;
+use super::actions::print;
+use super::error::Exit;
 
 pub(crate) fn run() -> Exit {
     print(&format!("{}\n", serde_json::to_string_pretty(&Report::schema()).unwrap_or_default()));

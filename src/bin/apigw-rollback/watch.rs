@@ -3,12 +3,12 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use apigw_rollback::verdict::stamp;
+use apigw_rollback::model::reason::stamp;
 use chrono::TimeDelta;
 
-use super::act::{StageName, print, status, told};
-use super::place::{Format, Place, Session, now};
-use super::trouble::{Exit, Trouble};
+use super::actions::{StageName, print, status, told};
+use super::error::{Exit, Trouble};
+use super::session::{Format, Place, Session, now};
 
 /// From the top of an empty screen.
 const FRESH: &str = "\u{1b}[2J\u{1b}[H";

@@ -8,8 +8,8 @@ use chrono::TimeDelta;
 use serde_json::Value;
 
 use super::stages::time;
-use crate::alarm::{Alarm, Metric, Origin, State, Watches, names_in_rule};
 use crate::cloud::AlarmNow;
+use crate::model::alarm::{Alarm, Metric, Origin, State, Watches, names_in_rule};
 use crate::signal;
 
 /// The alarms of one page; one without a name or with an unknown state is left out, as if unknown.

@@ -8,7 +8,7 @@ use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurat
 use tokio::time::Instant;
 
 use super::{Clients, causes, found, http};
-use crate::cloud::clinic::FunctionNow;
+use crate::cloud::diagnostics::FunctionNow;
 use crate::cloud::{CloudError, Failure};
 
 /// The credentials and the region of a profile, each found where the AWS CLI finds them. With `system_roots` only the

@@ -9,7 +9,7 @@ use aws_smithy_types::DateTime as SdkTime;
 use chrono::{DateTime, Utc};
 
 use crate::cloud::{LiveStage, StageChange};
-use crate::release::{Canary, Release, StageRef};
+use crate::model::release::{Canary, Release, StageRef};
 
 /// The SDK gives the same stage as a type of its own for each operation.
 macro_rules! live_stage {

@@ -8,7 +8,7 @@ use aws_sdk_apigatewayv2::types::{DeploymentStatus, ProtocolType, RouteSettings,
 
 use super::{Aws, found, pages, stages};
 use crate::cloud::{Api, CloudError, Deployment, LiveStage, StageChange};
-use crate::release::{Protocol, Release, StageRef};
+use crate::model::release::{Protocol, Release, StageRef};
 
 /// The SDK gives the same stage as a type of its own for each operation.
 macro_rules! live_stage {

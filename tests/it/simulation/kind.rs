@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use apigw_rollback::parts::{AliasRef, AliasTarget, MappingRef, MappingTarget};
-use apigw_rollback::release::{Protocol, Release, StageRef};
+use apigw_rollback::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
+use apigw_rollback::model::release::{Protocol, Release, StageRef};
 use fastrand::Rng;
 
-use crate::world::{API, Facts, release};
+use crate::support::world::{API, Facts, release};
 
 /// What kind of API the stage is of, and what its releases consist of.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apigw_rollback::config::Config;
+use apigw_rollback::context::Run;
 use apigw_rollback::handler::handle;
-use apigw_rollback::report::{Outcome, Report};
-use apigw_rollback::run::Run;
+use apigw_rollback::model::report::{Outcome, Report};
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 use futures_util::StreamExt;
@@ -18,8 +18,8 @@ use tokio::time::Instant;
 
 use super::others::Others;
 use super::sky::Weather;
-use crate::invariants::{Seen, Signal};
-use crate::world::{Air, Clock, FUNCTION, Facts, World, at};
+use crate::simulation::invariants::{Seen, Signal};
+use crate::support::world::{Air, Clock, FUNCTION, Facts, World, at};
 
 /// When the stories begin, and how long others act and things go wrong; after that the world comes to rest.
 pub(crate) const START: &str = "2026-11-20T08:00:00Z";
@@ -87,7 +87,7 @@ impl Life {
         // A third of the seeds have fair weather, so that what happens then is seen undisturbed.
         let per_mille = [0, 10, 60][rng.usize(..3)];
         let sky = Arc::new(Weather::new(clock, rng.fork(), per_mille));
-        let config = Arc::new(crate::harness::config(&others.settings));
+        let config = Arc::new(crate::support::harness::config(&others.settings));
         let mut life = Self {
             calm: per_mille == 0,
             rng,

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use apigw_rollback::alarm::{State, Watches};
 use apigw_rollback::cloud::{LiveAlias, LiveMapping, LiveStage};
-use apigw_rollback::parts::{AliasTarget, MappingTarget};
-use apigw_rollback::records::{Incident, Names, Record, parse, print};
-use apigw_rollback::release::{Canary, Release, StageRef};
+use apigw_rollback::model::alarm::{State, Watches};
+use apigw_rollback::model::component::{AliasTarget, MappingTarget};
+use apigw_rollback::model::records::{Incident, Names, Record, parse, print};
+use apigw_rollback::model::release::{Canary, Release, StageRef};
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 use serde_json::{Value, json};
 
 use super::kind::{Kind, served};
 use super::life::{BUSY, Event, Happening, Life, START};
-use crate::invariants::Signal;
-use crate::world::{API, Facts, alarm, at, live, record, release};
+use crate::simulation::invariants::Signal;
+use crate::support::world::{API, Facts, alarm, at, live, record, release};
 
 /// What somebody does.
 #[derive(Clone, Debug)]

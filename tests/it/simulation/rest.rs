@@ -1,16 +1,16 @@
 //! What must be true at the end of a life, when nothing has gone wrong for a while and nobody else has done anything:
 //! the stage is healed, or there is a reason in the world for leaving it alone.
 
-use apigw_rollback::alarm::State;
 use apigw_rollback::config::{AutoDeploy, Mode};
-use apigw_rollback::records::{Candidate, Hold, Incident, Names, Policy, Rollbacks, parse};
-use apigw_rollback::release::StageRef;
+use apigw_rollback::model::alarm::State;
+use apigw_rollback::model::records::{Candidate, Hold, Incident, Names, Policy, Rollbacks, parse};
+use apigw_rollback::model::release::StageRef;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::kind::served;
 use super::life::Life;
-use crate::invariants::Signal;
-use crate::world::Facts;
+use crate::simulation::invariants::Signal;
+use crate::support::world::Facts;
 
 /// The judgement on the end of a life.
 pub(crate) fn is_at_rest(life: &Life, facts: &Facts) -> Result<(), String> {
@@ -21,7 +21,7 @@ pub(crate) fn is_at_rest(life: &Life, facts: &Facts) -> Result<(), String> {
     is_smooth(life)
 }
 
-fn newest<T: apigw_rollback::records::Stored>(facts: &Facts, name: &str) -> Option<T> {
+fn newest<T: apigw_rollback::model::records::Stored>(facts: &Facts, name: &str) -> Option<T> {
     parse(facts.parameters.get(name)?.last()?).ok()
 }
 
@@ -53,7 +53,7 @@ fn excuse(life: &Life, facts: &Facts, stage: &StageRef) -> Option<&'static str> 
     let policy: Policy = newest(facts, &names.policy(stage)).unwrap_or_default();
     let terms = &terms.under(&policy);
     let rollbacks: Rollbacks = newest(facts, &names.rollbacks(stage)).unwrap_or_default();
-    let serves = |release: &apigw_rollback::release::Release| {
+    let serves = |release: &apigw_rollback::model::release::Release| {
         facts.deployments.contains(&(stage.api.clone(), release.deployment.clone()))
     };
     let recorded = facts.recorded(stage);

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use fastrand::Rng;
 use tokio::time::Instant;
 
-use crate::world::{Clock, Fault, Sky, Way, conflict, denied, error, lost};
+use crate::support::world::{Clock, Fault, Sky, Way, conflict, denied, error, lost};
 
 /// Weather from a seed.
 pub(crate) struct Weather {

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::{
     PROTECTED, back, check, event, operations, put_one, reads, run, settings, update_stage, with_error,
 };
-use crate::world::prod;
+use crate::support::world::prod;
 
 /// More often than the SDK would try.
 #[test]

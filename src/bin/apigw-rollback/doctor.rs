@@ -1,0 +1,57 @@
+//! `doctor`: reads everything, prints what it finds, and exits by the worst.
+
+use apigw_rollback::doctor::{self, Finding, worst};
+use apigw_rollback::model::release::StageRef;
+use clap::Args;
+use serde_json::json;
+
+use super::actions::{StageName, print, stage};
+use super::error::{Exit, Trouble};
+use super::session::{Format, Place, Session};
+use super::views;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Nothing is written, and no stage is touched. The role's permissions are simulated by IAM.
+The exit code is 0 where all is well, 5 with warnings, 6 with faults.
+
+Examples:
+  apigw-rollback doctor
+  apigw-rollback doctor orders-api/prod --quiet
+  apigw-rollback doctor --format json | jq -r '.findings[] | select(.level != \"ok\") | .message'")]
+pub(crate) struct Doctor {
+    /// Tell of this stage and of the function only; API is an id or a name
+    #[arg(value_name = "API/STAGE", value_parser = stage)]
+    stage: Option<StageName>,
+    /// Print only what is not as it should be
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+pub(crate) async fn run(args: &Doctor) -> Result<Exit, Trouble> {
+    let session = Session::open(&args.place).await?;
+    let cloud = session.cloud();
+    let run = session.run(&cloud);
+    let facts = Box::pin(doctor::read(&run, &session.clinic(), session.name())).await;
+    let is_asked =
+        |about: &StageRef| args.stage.as_ref().is_none_or(|asked| asked.is(about, session.config()));
+    if let Some(stage) = args.stage.as_ref().filter(|_| !facts.stages.iter().any(|one| is_asked(&one.stage)))
+    {
+        return Err(Trouble::Stage(format!(
+            "{stage} is not protected: see `apigw-rollback status` for the stages that are"
+        )));
+    }
+    let mut findings = doctor::examine(session.config(), &facts);
+    findings.retain(|finding| finding.stage.as_ref().is_none_or(is_asked));
+    let shown: Vec<Finding> =
+        findings.iter().filter(|one| !args.quiet || one.level != doctor::Level::Ok).cloned().collect();
+    let worst = worst(&findings);
+    if args.place.format == Format::Json {
+        print(&format!("{}\n", json!({"schema": 1, "at": run.now, "worst": worst, "findings": shown})));
+    } else {
+        print(&views::lists::findings(&shown));
+    }
+    Ok(Exit::of_level(worst))
+}

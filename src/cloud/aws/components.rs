@@ -1,0 +1,223 @@
+//! Lambda aliases and custom domains' mappings: the calls, and the SDK's types in ours.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_apigateway::types::{Op, PatchOperation};
+use aws_sdk_codedeploy::types::{ComputePlatform, DeploymentStatus};
+use aws_sdk_lambda::types::AliasRoutingConfiguration;
+
+use super::{Aws, found, pages};
+use crate::cloud::{CloudError, LiveAlias, LiveMapping};
+use crate::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
+use crate::model::release::Protocol;
+
+/// How `apigateway` spells the root of a domain.
+const ROOT: &str = "(none)";
+
+/// An alias's target and revision, from either operation's answer.
+macro_rules! live_alias {
+    ($answer:expr) => {{
+        let answer = $answer;
+        let weights = answer.routing_config.and_then(|routing| routing.additional_version_weights);
+        LiveAlias {
+            target: AliasTarget {
+                version: answer.function_version.unwrap_or_default(),
+                weights: weights
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|(version, weight)| (version, weight.to_string()))
+                    .collect(),
+            },
+            revision: answer.revision_id.unwrap_or_default(),
+        }
+    }};
+}
+
+/// The weights in the SDK's type; empty ones clear what is there.
+fn routing(weights: &BTreeMap<String, String>) -> AliasRoutingConfiguration {
+    let weights =
+        weights.iter().filter_map(|(version, weight)| Some((version.clone(), weight.parse().ok()?)));
+    let weights: HashMap<String, f64> = weights.collect();
+    AliasRoutingConfiguration::builder().set_additional_version_weights(Some(weights)).build()
+}
+
+impl Aws {
+    pub(super) async fn get_alias(&self, alias: &AliasRef) -> Result<Option<LiveAlias>, CloudError> {
+        let call = self.clients.lambda.get_alias().function_name(&alias.function).name(&alias.alias);
+        Ok(found(self.call("GetAlias", &alias.to_string(), || call.clone().send()).await)?
+            .map(|answer| live_alias!(answer)))
+    }
+
+    pub(super) async fn update_alias(
+        &self,
+        alias: &AliasRef,
+        to: &AliasTarget,
+        revision: &str,
+    ) -> Result<LiveAlias, CloudError> {
+        let call = self
+            .clients
+            .lambda
+            .update_alias()
+            .function_name(&alias.function)
+            .name(&alias.alias)
+            .function_version(&to.version)
+            .routing_config(routing(&to.weights))
+            .revision_id(revision);
+        self.call("UpdateAlias", &alias.to_string(), || call.clone().send())
+            .await
+            .map(|answer| live_alias!(answer))
+    }
+
+    pub(super) async fn get_version(&self, alias: &AliasRef, version: &str) -> Result<bool, CloudError> {
+        let call = self
+            .clients
+            .lambda
+            .get_function_configuration()
+            .function_name(&alias.function)
+            .qualifier(version);
+        let subject = format!("{}:{version}", alias.function);
+        Ok(found(self.call("GetFunctionConfiguration", &subject, || call.clone().send()).await)?.is_some())
+    }
+
+    /// Without an application, CodeDeploy tells of the deployments of all of them.
+    pub(super) async fn running_deployments(&self) -> Result<Vec<(String, String)>, CloudError> {
+        use DeploymentStatus::{Baking, Created, InProgress, Queued, Ready};
+        let codedeploy = &self.clients.codedeploy;
+        let running = vec![Created, Queued, InProgress, Baking, Ready];
+        let page = codedeploy.list_deployments().set_include_only_statuses(Some(running));
+        let ids = pages(|next| {
+            let page = page.clone().set_next_token(next);
+            async move {
+                let answer = self.call("ListDeployments", "all", || page.clone().send()).await?;
+                Ok((answer.deployments.unwrap_or_default(), answer.next_token))
+            }
+        })
+        .await?;
+        let mut aliases = Vec::new();
+        for id in self.lambda_deployments(&ids).await? {
+            let call = codedeploy.list_deployment_targets().deployment_id(&id);
+            let targets = self.call("ListDeploymentTargets", &id, || call.clone().send()).await?.target_ids;
+            let Some(targets) = targets.filter(|targets| !targets.is_empty()) else { continue };
+            let call =
+                codedeploy.batch_get_deployment_targets().deployment_id(&id).set_target_ids(Some(targets));
+            let answer = self.call("BatchGetDeploymentTargets", &id, || call.clone().send()).await?;
+            let lambda = answer.deployment_targets().iter().filter_map(|target| target.lambda_target());
+            aliases.extend(lambda.filter_map(|target| target.lambda_function_info()).filter_map(|info| {
+                Some((info.function_name()?.to_owned(), info.function_alias()?.to_owned()))
+            }));
+        }
+        Ok(aliases)
+    }
+
+    /// Those of these deployments that move aliases. Others can have hundreds of targets, which nobody here asks
+    /// for.
+    async fn lambda_deployments(&self, ids: &[String]) -> Result<Vec<String>, CloudError> {
+        let mut lambda = Vec::new();
+        // A call takes at most 25.
+        for ids in ids.chunks(25) {
+            let call = self.clients.codedeploy.batch_get_deployments();
+            let call = call.set_deployment_ids(Some(ids.to_vec()));
+            let answer = self.call("BatchGetDeployments", &ids.join(", "), || call.clone().send()).await?;
+            let ours = answer
+                .deployments_info()
+                .iter()
+                .filter(|info| info.compute_platform() == Some(&ComputePlatform::Lambda));
+            lambda.extend(ours.filter_map(|info| info.deployment_id().map(str::to_owned)));
+        }
+        Ok(lambda)
+    }
+
+    pub(super) async fn get_mapping(
+        &self,
+        protocol: Protocol,
+        mapping: &MappingRef,
+    ) -> Result<Option<LiveMapping>, CloudError> {
+        if !mapping.is_base_path(protocol) {
+            return self.get_api_mapping(mapping).await;
+        }
+        let call = self
+            .clients
+            .apigateway
+            .get_base_path_mapping()
+            .domain_name(&mapping.domain)
+            .base_path(base_path(mapping));
+        let answer =
+            found(self.call("GetBasePathMapping", &mapping.to_string(), || call.clone().send()).await)?;
+        Ok(answer.map(|answer| LiveMapping {
+            target: MappingTarget {
+                api: answer.rest_api_id.unwrap_or_default(),
+                stage: answer.stage.unwrap_or_default(),
+            },
+            id: None,
+        }))
+    }
+
+    async fn get_api_mapping(&self, mapping: &MappingRef) -> Result<Option<LiveMapping>, CloudError> {
+        let page = self.clients.apigatewayv2.get_api_mappings().domain_name(&mapping.domain);
+        let mappings = pages(|next| {
+            let page = page.clone().set_next_token(next);
+            async move {
+                let answer = self.call("GetApiMappings", &mapping.domain, || page.clone().send()).await?;
+                Ok((answer.items.unwrap_or_default(), answer.next_token))
+            }
+        });
+        // The root has no key, an empty one, or base path mappings' word for it.
+        let is_it = |key: Option<&str>| match key {
+            None | Some(ROOT) => mapping.path.is_empty(),
+            Some(key) => key == mapping.path,
+        };
+        let mut mappings = found(mappings.await)?.unwrap_or_default().into_iter();
+        Ok(mappings.find(|one| is_it(one.api_mapping_key())).map(|one| LiveMapping {
+            target: MappingTarget {
+                api: one.api_id.unwrap_or_default(),
+                stage: one.stage.unwrap_or_default(),
+            },
+            id: one.api_mapping_id,
+        }))
+    }
+
+    pub(super) async fn update_mapping(
+        &self,
+        mapping: &MappingRef,
+        id: Option<&str>,
+        to: &MappingTarget,
+    ) -> Result<MappingTarget, CloudError> {
+        let subject = mapping.to_string();
+        if let Some(id) = id {
+            let call = self
+                .clients
+                .apigatewayv2
+                .update_api_mapping()
+                .domain_name(&mapping.domain)
+                .api_mapping_id(id)
+                .api_id(&to.api)
+                .stage(&to.stage);
+            let answer = self.call("UpdateApiMapping", &subject, || call.clone().send()).await?;
+            return Ok(MappingTarget {
+                api: answer.api_id.unwrap_or_default(),
+                stage: answer.stage.unwrap_or_default(),
+            });
+        }
+        let replace = |path: &str, value: &str| {
+            PatchOperation::builder().op(Op::Replace).path(path).value(value).build()
+        };
+        let call = self
+            .clients
+            .apigateway
+            .update_base_path_mapping()
+            .domain_name(&mapping.domain)
+            .base_path(base_path(mapping))
+            // API Gateway spells it so here, and `restApiId` everywhere else.
+            .patch_operations(replace("/restapiId", &to.api))
+            .patch_operations(replace("/stage", &to.stage));
+        let answer = self.call("UpdateBasePathMapping", &subject, || call.clone().send()).await?;
+        Ok(MappingTarget {
+            api: answer.rest_api_id.unwrap_or_default(),
+            stage: answer.stage.unwrap_or_default(),
+        })
+    }
+}
+
+fn base_path(mapping: &MappingRef) -> &str {
+    if mapping.path.is_empty() { ROOT } else { &mapping.path }
+}

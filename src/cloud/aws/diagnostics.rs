@@ -1,0 +1,122 @@
+//! The doctor's own reads over the SDK.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_config::SdkConfig;
+use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, EvaluationResult, PolicyEvaluationDecisionType};
+
+use super::outbox::SOURCE;
+use super::{Aws, found};
+use crate::cloud::CloudError;
+use crate::cloud::diagnostics::{Clinic, FunctionNow, Subscription, Want};
+
+/// The doctor's clients, beside those of the port.
+#[derive(Clone, Debug)]
+pub struct AwsClinic {
+    aws: Aws,
+    iam: aws_sdk_iam::Client,
+    sns: aws_sdk_sns::Client,
+}
+
+impl AwsClinic {
+    /// The reads for these settings, which end when the port's calls do.
+    #[must_use]
+    pub fn new(settings: &SdkConfig, aws: Aws) -> Self {
+        Self { aws, iam: aws_sdk_iam::Client::new(settings), sns: aws_sdk_sns::Client::new(settings) }
+    }
+}
+
+impl Clinic for AwsClinic {
+    async fn function(&self, name: &str) -> Result<Option<FunctionNow>, CloudError> {
+        self.aws.clients.function(name, self.aws.deadline).await
+    }
+
+    async fn reserved_concurrency(&self, function: &str) -> Result<Option<i32>, CloudError> {
+        let call = self.aws.clients.lambda.get_function_concurrency().function_name(function);
+        let answer = self.aws.call("GetFunctionConcurrency", function, || call.clone().send()).await?;
+        Ok(answer.reserved_concurrent_executions)
+    }
+
+    async fn function_policy(&self, function: &str) -> Result<Option<String>, CloudError> {
+        let call = self.aws.clients.lambda.get_policy().function_name(function);
+        Ok(found(self.aws.call("GetPolicy", function, || call.clone().send()).await)?
+            .and_then(|answer| answer.policy))
+    }
+
+    async fn subscriptions(&self, topic: &str) -> Result<Option<Vec<Subscription>>, CloudError> {
+        let pages = self.sns.list_subscriptions_by_topic().topic_arn(topic).into_paginator().items().send();
+        let answer =
+            self.aws.attempt("ListSubscriptionsByTopic", topic, pages.collect::<Result<Vec<_>, _>>());
+        let Some(all) = found(answer.await)? else { return Ok(None) };
+        let all = all.into_iter().map(|one| Subscription {
+            protocol: one.protocol.unwrap_or_default(),
+            endpoint: one.endpoint.unwrap_or_default(),
+            // Before its owner has said yes, a subscription has the word `PendingConfirmation` for an ARN.
+            confirmed: one.subscription_arn.is_some_and(|arn| arn.starts_with("arn:")),
+        });
+        Ok(Some(all.collect()))
+    }
+
+    async fn refused(&self, role: &str, wants: &[Want]) -> Result<Vec<Want>, CloudError> {
+        let mut by_action: BTreeMap<&'static str, BTreeSet<&str>> = BTreeMap::new();
+        for want in wants {
+            by_action.entry(want.action).or_default().insert(&want.resource);
+        }
+        // Actions on the same resources go into one call.
+        let mut questions: BTreeMap<BTreeSet<&str>, Vec<&'static str>> = BTreeMap::new();
+        for (action, resources) in by_action {
+            questions.entry(resources).or_default().push(action);
+        }
+        let mut allowed: BTreeSet<(String, String)> = BTreeSet::new();
+        for (resources, actions) in questions {
+            let pages = self
+                .iam
+                .simulate_principal_policy()
+                .policy_source_arn(role)
+                .set_action_names(Some(actions.iter().map(|action| (*action).to_owned()).collect()))
+                .set_resource_arns(Some(resources.iter().map(|arn| (*arn).to_owned()).collect()))
+                .set_context_entries(Some(circumstances(&resources)))
+                .into_paginator()
+                .items()
+                .send();
+            let results = pages.collect::<Result<Vec<_>, _>>();
+            let results = self.aws.attempt("SimulatePrincipalPolicy", role, results).await?;
+            for result in &results {
+                allowed.extend(allows(result, &resources));
+            }
+        }
+        let is_refused = |want: &&Want| !allowed.contains(&(want.action.to_owned(), want.resource.clone()));
+        Ok(wants.iter().filter(is_refused).cloned().collect())
+    }
+}
+
+/// What the function's calls come with. Without it a statement that asks for it counts as one that does not fit.
+fn circumstances(resources: &BTreeSet<&str>) -> Vec<ContextEntry> {
+    let region = resources.iter().filter_map(|arn| arn.split(':').nth(3)).find(|region| !region.is_empty());
+    let known = [("aws:RequestedRegion", region), ("events:source", Some(SOURCE))];
+    let entry = |(key, value): (&str, Option<&str>)| {
+        let entry = ContextEntry::builder().context_key_name(key).context_key_values(value?);
+        Some(entry.context_key_type(ContextKeyTypeEnum::String).build())
+    };
+    known.into_iter().filter_map(entry).collect()
+}
+
+/// What one result allows. IAM told one result for each action and resource before, and tells one for each action
+/// with the resources inside today; where it names no resource of ours, it speaks for all that were asked about.
+fn allows(result: &EvaluationResult, asked: &BTreeSet<&str>) -> Vec<(String, String)> {
+    let is_allowed =
+        |decision: &PolicyEvaluationDecisionType| *decision == PolicyEvaluationDecisionType::Allowed;
+    let action = result.eval_action_name.clone();
+    let specific = result.resource_specific_results();
+    if !specific.is_empty() {
+        let allowed = specific.iter().filter(|one| is_allowed(&one.eval_resource_decision));
+        return allowed.map(|one| (action.clone(), one.eval_resource_name.clone())).collect();
+    }
+    if !is_allowed(&result.eval_decision) {
+        return vec![];
+    }
+    match &result.eval_resource_name {
+        Some(name) if asked.contains(name.as_str()) => vec![(action, name.clone())],
+        Some(_) | None => asked.iter().map(|name| (action.clone(), (*name).to_owned())).collect(),
+    }
+}

@@ -1,0 +1,144 @@
+//! The calls that the function's role must be allowed to do, as IAM names them. Pure.
+
+use super::facts::StageFacts;
+use crate::cloud::diagnostics::Want;
+use crate::config::{Config, Terms};
+use crate::model::component::Listed;
+use crate::model::release::StageRef;
+use crate::observe::OnRecord;
+
+/// Where the function is: what the ARNs of everything else are made of.
+struct Place {
+    partition: String,
+    region: String,
+    account: String,
+}
+
+impl Place {
+    fn of(function: &str) -> Self {
+        let part = |nth: usize| function.split(':').nth(nth).unwrap_or_default().to_owned();
+        Self { partition: part(1), region: part(3), account: part(4) }
+    }
+
+    /// API Gateway's ARNs name no account.
+    fn api_gateway(&self, path: &str) -> String {
+        format!("arn:{}:apigateway:{}::{path}", self.partition, self.region)
+    }
+
+    fn parameter(&self, name: &str) -> String {
+        format!("arn:{}:ssm:{}:{}:parameter{name}", self.partition, self.region, self.account)
+    }
+
+    fn function(&self, name: &str) -> String {
+        if name.starts_with("arn:") {
+            return name.to_owned();
+        }
+        format!("arn:{}:lambda:{}:{}:function:{name}", self.partition, self.region, self.account)
+    }
+}
+
+/// Every call that the function does for these stages, with what it is done on.
+#[must_use]
+pub fn wants(config: &Config, function: &str, stages: &[StageFacts]) -> Vec<Want> {
+    let place = Place::of(function);
+    let mut all = Vec::new();
+    for facts in stages {
+        let on_record = facts.observed.as_ref().ok().map(|observed| &observed.on_record);
+        let policy = on_record.map(|on_record| on_record.policy.clone()).unwrap_or_default();
+        let terms = config.terms.under(&policy);
+        of_the_stage(&mut all, &place, config, &facts.stage, &terms, on_record);
+        of_its_parts(&mut all, &place, &facts.stage, &config.listed(&facts.stage, &policy));
+        of_its_records(&mut all, &place, config, &facts.stage);
+    }
+    want(&mut all, &["ssm:GetParametersByPath"], &place.parameter(&config.names.stages()));
+    want(&mut all, &["ssm:GetParameters", "ssm:PutParameter"], &place.parameter(&config.names.sweep()));
+    let cloudwatch =
+        ["cloudwatch:DescribeAlarms", "cloudwatch:DescribeAlarmHistory", "cloudwatch:GetMetricData"];
+    want(&mut all, &cloudwatch, "*");
+    if let Some(topic) = &config.notify {
+        want(&mut all, &["sns:Publish"], topic);
+        // Any mark does, as any incident does.
+        let mark = place.parameter(&config.names.told("0"));
+        want(&mut all, &["ssm:PutParameter", "ssm:DeleteParameter"], &mark);
+        want(&mut all, &["ssm:GetParametersByPath"], &place.parameter(&config.names.all_told()));
+    }
+    if let Some(bus) = &config.bus {
+        let named =
+            format!("arn:{}:events:{}:{}:event-bus/{bus}", place.partition, place.region, place.account);
+        want(&mut all, &["events:PutEvents"], if bus.starts_with("arn:") { bus } else { &named });
+    }
+    if let Some(hook) = &config.hook {
+        want(&mut all, &["lambda:InvokeFunction"], &place.function(&hook.function));
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+fn want(all: &mut Vec<Want>, actions: &[&'static str], resource: &str) {
+    all.extend(actions.iter().map(|action| Want { action, resource: resource.to_owned() }));
+}
+
+fn of_the_stage(
+    all: &mut Vec<Want>,
+    place: &Place,
+    config: &Config,
+    stage: &StageRef,
+    terms: &Terms,
+    on_record: Option<&OnRecord>,
+) {
+    let apis = if stage.protocol.is_v2() { "/apis" } else { "/restapis" };
+    let api = format!("{apis}/{}", stage.api);
+    let at = |path: &str| place.api_gateway(&format!("{api}{path}"));
+    let (itself, parked) = (&stage.stage, stage.parked().stage);
+    want(all, &["apigateway:GET", "apigateway:PATCH"], &at(&format!("/stages/{itself}")));
+    want(all, &["apigateway:GET"], &at(&format!("/stages/{parked}")));
+    want(all, &["apigateway:GET"], &at("/stages"));
+    let known_good = on_record.and_then(OnRecord::good);
+    if let Some((_, record)) = known_good {
+        want(all, &["apigateway:GET"], &at(&format!("/deployments/{}", record.release.deployment)));
+    }
+    if config.pin {
+        want(all, &["apigateway:POST"], &at("/stages"));
+        want(all, &["apigateway:PATCH"], &at(&format!("/stages/{parked}")));
+    }
+    if terms.flush_cache && !stage.protocol.is_v2() {
+        want(all, &["apigateway:GET"], &at("/authorizers"));
+        want(all, &["apigateway:DELETE"], &at(&format!("/stages/{itself}/cache/data")));
+        want(all, &["apigateway:DELETE"], &at(&format!("/stages/{itself}/cache/authorizers")));
+    }
+}
+
+fn of_its_parts(all: &mut Vec<Want>, place: &Place, stage: &StageRef, listed: &Listed) {
+    for alias in &listed.aliases {
+        let function = place.function(&alias.function);
+        want(all, &["lambda:GetAlias", "lambda:UpdateAlias"], &function);
+    }
+    if !listed.aliases.is_empty() {
+        want(all, &["codedeploy:ListDeployments"], "*");
+    }
+    for mapping in &listed.mappings {
+        let domain = format!("/domainnames/{}", mapping.domain);
+        if mapping.is_base_path(stage.protocol) {
+            let path = if mapping.path.is_empty() { "(none)" } else { &mapping.path };
+            let arn = place.api_gateway(&format!("{domain}/basepathmappings/{path}"));
+            want(all, &["apigateway:GET", "apigateway:PATCH"], &arn);
+        } else {
+            want(all, &["apigateway:GET"], &place.api_gateway(&format!("{domain}/apimappings")));
+        }
+    }
+}
+
+fn of_its_records(all: &mut Vec<Want>, place: &Place, config: &Config, stage: &StageRef) {
+    let names = &config.names;
+    let (known_good, candidate, rollbacks) =
+        (names.known_good(stage), names.candidate(stage), names.rollbacks(stage));
+    for name in [&known_good, &candidate, &rollbacks, &names.hold(stage), &names.policy(stage)] {
+        want(all, &["ssm:GetParameters"], &place.parameter(name));
+    }
+    want(all, &["ssm:GetParameterHistory"], &place.parameter(&known_good));
+    // Any incident does: they differ in their last segment only.
+    for name in [&known_good, &candidate, &rollbacks, &names.incident(stage, "000000000000")] {
+        want(all, &["ssm:PutParameter"], &place.parameter(name));
+    }
+}

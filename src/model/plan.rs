@@ -1,0 +1,387 @@
+//! The plan: one release's way back, as steps in their order, each with its before-value. Pure.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::cloud::StageChange;
+use crate::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
+use crate::model::release::{Release, StageRef};
+
+/// One release's way back. It leaves no choice to whoever applies it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// The stage.
+    pub stage: StageRef,
+    /// The release it serves now, for undoing and for the incident.
+    pub from: Release,
+    /// The release it will serve.
+    pub to: Release,
+    /// The version of the record that `to` comes from.
+    pub version: i64,
+    /// What leads from `from` to `to`: aliases first, then the stage, then mappings, so that traffic moves
+    /// when what it moves to is right.
+    #[serde(skip)]
+    pub steps: Vec<Step>,
+    /// Whether the stage's caches are to be flushed afterwards.
+    #[serde(skip)]
+    pub flush: bool,
+}
+
+/// One step, done by one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a plan has a handful of steps")]
+pub enum Step {
+    /// Moves an alias, if it still has this revision.
+    Alias {
+        /// Which.
+        alias: AliasRef,
+        /// What it points at.
+        from: AliasTarget,
+        /// What it will point at.
+        to: AliasTarget,
+        /// Its revision.
+        revision: String,
+    },
+    /// Changes the stage.
+    Stage {
+        /// What it serves.
+        from: Release,
+        /// What it will serve.
+        to: Release,
+        /// The change between the two.
+        change: StageChange,
+    },
+    /// Moves a mapping.
+    Mapping {
+        /// Which.
+        mapping: MappingRef,
+        /// Its id, where it has one.
+        id: Option<String>,
+        /// What it points at.
+        from: MappingTarget,
+        /// What it will point at.
+        to: MappingTarget,
+    },
+}
+
+impl Plan {
+    /// The change of the stage, where there is one.
+    #[must_use]
+    pub fn change(&self) -> Option<&StageChange> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Stage { change, .. } => Some(change),
+            Step::Alias { .. } | Step::Mapping { .. } => None,
+        })
+    }
+
+    /// Whether it switches AutoDeploy off.
+    #[must_use]
+    pub fn stops_auto_deploy(&self) -> bool {
+        self.change().is_some_and(|change| change.stop_auto_deploy)
+    }
+
+    /// Whether some of the parts are where they belong already: by a release that shares them with the good one, by
+    /// a run that died half-way, or by one that is still at it.
+    #[must_use]
+    pub fn is_half_gone(&self) -> bool {
+        let Self { from, to, .. } = self;
+        let has_parts = !from.aliases.is_empty() || !from.mappings.is_empty();
+        (has_parts && from.in_stage() == to.in_stage())
+            || from.aliases.iter().any(|(alias, target)| to.aliases.get(alias) == Some(target))
+            || from.mappings.iter().any(|(mapping, target)| to.mappings.get(mapping) == Some(target))
+    }
+
+    /// Whether a stage that serves `live` is somewhere on this plan's way: every part as it was or as it will be.
+    #[must_use]
+    pub fn is_on_its_way(&self, live: &Release) -> bool {
+        let Self { from, to, .. } = self;
+        let stage = live.in_stage();
+        let half_way = Release { canary: None, ..from.in_stage() };
+        (stage == from.in_stage() || stage == to.in_stage() || stage == half_way)
+            && live.aliases.iter().all(|(alias, target)| {
+                [from, to].iter().any(|release| release.aliases.get(alias) == Some(target))
+            })
+            && live.mappings.iter().all(|(mapping, target)| {
+                [from, to].iter().any(|release| release.mappings.get(mapping) == Some(target))
+            })
+    }
+}
+
+impl StageChange {
+    /// The one change that leads a stage from one release to another.
+    #[must_use]
+    pub fn between(stage: &StageRef, from: &Release, to: &Release) -> Self {
+        let whole = stage.protocol.is_v2() && from.variables != to.variables;
+        let differs = |(name, value): &(&String, &String)| whole || from.variables.get(*name) != Some(*value);
+        Self {
+            remove_canary: from.canary.is_some() && to.canary.is_none(),
+            put_canary: to.canary.clone().filter(|_| from.canary != to.canary),
+            stop_auto_deploy: false,
+            deployment: (from.deployment != to.deployment).then(|| to.deployment.clone()),
+            set: to.variables.iter().filter(differs).map(|(n, v)| (n.clone(), v.clone())).collect(),
+            remove: from.variables.keys().filter(|name| !to.variables.contains_key(*name)).cloned().collect(),
+            close: false,
+        }
+    }
+
+    /// The same in two calls, for an API Gateway that refuses both in one: first what stands in the way of
+    /// another deployment (a canary, AutoDeploy), then the rest. That its guide says, and not whether the order
+    /// within one call counts. `None` where there is only one thing to do.
+    #[must_use]
+    pub fn in_two_calls(&self) -> Option<[Self; 2]> {
+        let first = Self {
+            remove_canary: self.remove_canary,
+            stop_auto_deploy: self.stop_auto_deploy,
+            ..Self::default()
+        };
+        let rest = Self { remove_canary: false, stop_auto_deploy: false, ..self.clone() };
+        (first != Self::default() && rest != Self::default()).then_some([first, rest])
+    }
+
+    /// What a stage serves after this change.
+    #[must_use]
+    pub fn applied_to(&self, release: &Release) -> Release {
+        let mut after = release.clone();
+        if self.remove_canary {
+            after.canary = None;
+        }
+        if let Some(deployment) = &self.deployment {
+            after.deployment.clone_from(deployment);
+        }
+        after.variables.extend(self.set.clone());
+        after.variables.retain(|name, _| !self.remove.contains(name));
+        if let Some(canary) = &self.put_canary {
+            after.canary = Some(canary.clone());
+        }
+        after
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Alias { alias, from, to, .. } => write!(f, "alias `{alias}` {from} -> {to}"),
+            Self::Mapping { mapping, from, to, .. } => write!(f, "mapping `{mapping}` {from} -> {to}"),
+            Self::Stage { from, change, .. } => f.write_str(&described(from, change)),
+        }
+    }
+}
+
+fn described(from: &Release, change: &StageChange) -> String {
+    let mut parts = Vec::new();
+    if change.stop_auto_deploy {
+        parts.push("AutoDeploy SWITCHED OFF".to_owned());
+    }
+    if let (true, Some(canary)) = (change.remove_canary, &from.canary) {
+        parts.push(format!("canary with {} % of the traffic removed", canary.percent));
+    }
+    if let Some(deployment) = &change.deployment {
+        parts.push(format!("deployment `{}` -> `{deployment}`", from.deployment));
+    }
+    let set: Vec<_> =
+        change.set.iter().filter(|(name, value)| from.variables.get(*name) != Some(*value)).collect();
+    if !set.is_empty() {
+        let names: Vec<_> = set.into_iter().map(|(name, _)| name.as_str()).collect();
+        parts.push(format!("stage variables set: {}", names.join(", ")));
+    }
+    if !change.remove.is_empty() {
+        parts.push(format!("stage variables removed: {}", change.remove.join(", ")));
+    }
+    parts.join("; ")
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let steps: Vec<String> = self.steps.iter().map(ToString::to_string).collect();
+        write!(f, "{} (known-good version {})", steps.join("; "), self.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::release::{Canary, Protocol};
+    use std::collections::BTreeMap;
+
+    /// A release as `d1 a=1 b=2 canary=10`.
+    fn release(text: &str) -> Release {
+        let mut release = Release::default();
+        for word in text.split(' ') {
+            match word.split_once('=') {
+                None => release.deployment = word.into(),
+                Some(("canary", percent)) => {
+                    let overrides = BTreeMap::new();
+                    release.canary = Some(Canary { deployment: None, percent: percent.into(), overrides });
+                }
+                Some((name, value)) => {
+                    release.variables.insert(name.into(), value.into());
+                }
+            }
+        }
+        release
+    }
+
+    fn between(protocol: Protocol, from: &str, to: &str) -> StageChange {
+        StageChange::between(&StageRef::new(protocol, "a", "prod"), &release(from), &release(to))
+    }
+
+    /// A change as its fields that are set.
+    fn told(change: &StageChange) -> String {
+        let pairs = |map: &BTreeMap<String, String>| {
+            map.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+        };
+        let words = [
+            change.remove_canary.then(|| "-canary".to_owned()),
+            change.put_canary.as_ref().map(|canary| format!("+canary {}", canary.percent)),
+            change.stop_auto_deploy.then(|| "stop".to_owned()),
+            change.deployment.clone(),
+            Some(pairs(&change.set)).filter(|set| !set.is_empty()),
+            Some(change.remove.join(",")).filter(|gone| !gone.is_empty()).map(|gone| format!("-{gone}")),
+            change.close.then(|| "close".to_owned()),
+        ];
+        words.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_change_has_what_differs_and_leads_there() {
+        let (rest, http) = (Protocol::Rest, Protocol::Http);
+        for (protocol, from, to, expected) in [
+            (rest, "d1 a=1", "d1 a=1", ""),
+            (rest, "d2 a=1", "d1 a=1", "d1"),
+            (rest, "d1 a=2 b=1", "d1 a=1 b=1", "a=1"),
+            (rest, "d1 a=1", "d1 a=1 b=2", "b=2"),
+            (rest, "d1 a=1 b=2", "d1 a=1", "-b"),
+            (rest, "d1 canary=10", "d1", "-canary"),
+            (rest, "d1", "d1 canary=10", "+canary 10"),
+            (rest, "d1 canary=20", "d1 canary=10", "+canary 10"),
+            (rest, "d1 canary=10", "d1 canary=10", ""),
+            (rest, "d2 a=2 c=1 canary=5", "d1 a=1 b=1", "-canary d1 a=1,b=1 -c"),
+            // HTTP and WebSocket get all variables, where any differs.
+            (http, "d1 a=2 b=1", "d1 a=1 b=1", "a=1,b=1"),
+            (http, "d2 a=1 b=1", "d1 a=1 b=1", "d1"),
+            (http, "d1 a=1 b=1", "d1 a=1", "a=1 -b"),
+        ] {
+            let change = between(protocol, from, to);
+            assert_eq!(told(&change), expected, "{from} -> {to}");
+            assert_eq!(change.applied_to(&release(from)), release(to), "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_the_way_goes_first_if_there_are_two_things_to_do() {
+        for (from, to, stop, expected) in [
+            ("d2 canary=10", "d1", false, Some(["-canary", "d1"])),
+            ("d2", "d1", true, Some(["stop", "d1"])),
+            ("d2 canary=10", "d1 a=1", true, Some(["-canary stop", "d1 a=1"])),
+            ("d2", "d1", false, None),
+            ("d1 canary=10", "d1", false, None),
+            ("d1", "d1", true, None),
+            ("d1", "d1", false, None),
+        ] {
+            let change = StageChange { stop_auto_deploy: stop, ..between(Protocol::Rest, from, to) };
+            let calls = change.in_two_calls();
+            let calls = calls.as_ref().map(|[first, rest]| [told(first), told(rest)]);
+            assert_eq!(calls, expected.map(|calls| calls.map(str::to_owned)), "{from} -> {to}");
+        }
+    }
+
+    fn alias(version: &str) -> AliasTarget {
+        AliasTarget { version: version.into(), weights: BTreeMap::new() }
+    }
+
+    fn mapping(stage: &str) -> MappingTarget {
+        MappingTarget { api: "a".into(), stage: stage.into() }
+    }
+
+    /// From `d2 a=2 canary=5`, alias and mapping at 2, to `d1 a=1`, alias and mapping at 1.
+    fn plan() -> Plan {
+        let stage = StageRef::rest("a", "prod");
+        let (orders, domain): (AliasRef, MappingRef) =
+            ("orders:live".parse().unwrap(), "api.example.com".parse().unwrap());
+        let (mut from, mut to) = (release("d2 a=2 b=3 canary=5"), release("d1 a=1 b=3"));
+        let change = StageChange::between(&stage, &from, &to);
+        let steps = vec![
+            Step::Alias { alias: orders.clone(), from: alias("2"), to: alias("1"), revision: "r".into() },
+            Step::Stage { from: from.clone(), to: to.clone(), change },
+            Step::Mapping { mapping: domain.clone(), id: None, from: mapping("2"), to: mapping("1") },
+        ];
+        (from.aliases, from.mappings) =
+            ([(orders.clone(), alias("2"))].into(), [(domain.clone(), mapping("2"))].into());
+        (to.aliases, to.mappings) = ([(orders, alias("1"))].into(), [(domain, mapping("1"))].into());
+        Plan { stage, from, to, version: 3, steps, flush: false }
+    }
+
+    #[test]
+    fn a_release_is_on_the_way_if_each_part_is_as_it_was_or_as_it_will_be() {
+        let plan = plan();
+        for (stage, orders, domain, expected) in [
+            ("d2 a=2 b=3 canary=5", "2", "2", true),
+            ("d2 a=2 b=3 canary=5", "1", "2", true),
+            ("d2 a=2 b=3", "1", "2", true),
+            ("d1 a=1 b=3", "1", "2", true),
+            ("d1 a=1 b=3", "1", "1", true),
+            ("d1 a=1 b=3", "2", "1", true),
+            ("d1 a=2 b=3", "1", "2", false),
+            ("d9 a=2 b=3", "2", "2", false),
+            ("d2 a=2 b=3 canary=6", "2", "2", false),
+            ("d1 a=1 b=3", "9", "1", false),
+            ("d1 a=1 b=3", "1", "9", false),
+        ] {
+            let mut live = release(stage);
+            live.aliases.insert("orders:live".parse().unwrap(), alias(orders));
+            live.mappings.insert("api.example.com".parse().unwrap(), mapping(domain));
+            assert_eq!(plan.is_on_its_way(&live), expected, "{live} {:?}", live.variables);
+        }
+    }
+
+    #[test]
+    fn a_way_is_half_gone_where_some_part_is_as_it_will_be() {
+        let bad = "d2 a=2 b=3 canary=5";
+        let good = "d1 a=1 b=3";
+        for (stage, orders, domain, expected) in [
+            (bad, Some("2"), Some("2"), false),
+            (bad, Some("1"), Some("2"), true),
+            (bad, Some("2"), Some("1"), true),
+            (good, Some("2"), Some("2"), true),
+            (good, Some("2"), None, true),
+            (good, None, Some("2"), true),
+            (bad, Some("9"), None, false),
+            (bad, None, Some("9"), false),
+            (bad, None, None, false),
+            // Where the stage is all there is, there is no half.
+            (good, None, None, false),
+        ] {
+            let mut from = release(stage);
+            from.aliases.extend(orders.map(|version| ("orders:live".parse().unwrap(), alias(version))));
+            from.mappings.extend(domain.map(|stage| ("api.example.com".parse().unwrap(), mapping(stage))));
+            let plan = Plan { from, ..plan() };
+            assert_eq!(plan.is_half_gone(), expected, "{plan}: {}", plan.from);
+        }
+    }
+
+    #[test]
+    fn a_plan_is_told_step_by_step() {
+        let mut plan = plan();
+        assert_eq!(
+            plan.to_string(),
+            "alias `orders:live` 2 -> 1; canary with 5 % of the traffic removed; deployment `d2` -> `d1`; \
+             stage variables set: a; mapping `api.example.com` a/2 -> a/1 (known-good version 3)"
+        );
+        assert!(!plan.stops_auto_deploy());
+        plan.steps.remove(0);
+        if let Step::Stage { change, .. } = &mut plan.steps[0] {
+            (change.stop_auto_deploy, change.remove_canary) = (true, false);
+            change.remove.push("c".to_owned());
+            // All of an HTTP stage's variables are sent; only those that differ are told.
+            change.set.insert("b".to_owned(), "3".to_owned());
+        }
+        assert!(plan.stops_auto_deploy());
+        assert_eq!(
+            plan.steps[0].to_string(),
+            "AutoDeploy SWITCHED OFF; deployment `d2` -> `d1`; stage variables set: a; stage variables removed: c"
+        );
+        plan.steps.remove(0);
+        assert_eq!((plan.change(), plan.stops_auto_deploy()), (None, false));
+    }
+}

@@ -1,0 +1,241 @@
+//! A stage and a release, and the release's fingerprint. No I/O.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
+
+/// How a parked stage's name ends: it holds the known-good deployment and serves nobody.
+pub const PARKED_SUFFIX: &str = "-known-good";
+
+/// What kind of API a stage belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub enum Protocol {
+    /// A REST API (`apigateway`).
+    #[default]
+    Rest,
+    /// An HTTP API (`apigatewayv2`).
+    Http,
+    /// A WebSocket API (`apigatewayv2`).
+    WebSocket,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rest => "rest",
+            Self::Http => "http",
+            Self::WebSocket => "websocket",
+        })
+    }
+}
+
+/// A stage.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub struct StageRef {
+    /// The kind of its API.
+    pub protocol: Protocol,
+    /// The API's id.
+    pub api: String,
+    /// The stage's name.
+    pub stage: String,
+}
+
+impl StageRef {
+    /// A stage of an API of this kind.
+    #[must_use]
+    pub fn new(protocol: Protocol, api: impl Into<String>, stage: impl Into<String>) -> Self {
+        Self { protocol, api: api.into(), stage: stage.into() }
+    }
+
+    /// A stage of a REST API.
+    #[must_use]
+    pub fn rest(api: impl Into<String>, stage: impl Into<String>) -> Self {
+        Self::new(Protocol::Rest, api, stage)
+    }
+
+    /// The parked stage that pins this stage's known-good deployment.
+    #[must_use]
+    pub fn parked(&self) -> Self {
+        // `$` is allowed in the name `$default` alone.
+        let stage = format!("{}{PARKED_SUFFIX}", self.stage.replace('$', "_"));
+        Self { stage, ..self.clone() }
+    }
+
+    /// Whether this is itself a parked stage.
+    #[must_use]
+    pub fn is_parked(&self) -> bool {
+        self.stage.ends_with(PARKED_SUFFIX)
+    }
+}
+
+impl fmt::Display for StageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.protocol, self.api, self.stage)
+    }
+}
+
+/// All that decides what a stage serves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub struct Release {
+    /// The deployment's id.
+    pub deployment: String,
+    /// The stage variables.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
+    /// The canary, where the stage has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+    /// The Lambda aliases that belong to it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: BTreeMap<AliasRef, AliasTarget>,
+    /// The custom domains' mappings that belong to it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mappings: BTreeMap<MappingRef, MappingTarget>,
+}
+
+/// A canary on a REST stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub struct Canary {
+    /// The canary's deployment; API Gateway may leave it out.
+    pub deployment: Option<String>,
+    /// The share of the traffic it gets, in percent, as API Gateway prints it.
+    pub percent: String,
+    /// Stage variables that the canary overrides.
+    #[serde(default)]
+    pub overrides: BTreeMap<String, String>,
+}
+
+impl Protocol {
+    /// Whether API Gateway has it in its second API (`apigatewayv2`).
+    #[must_use]
+    pub fn is_v2(self) -> bool {
+        self != Self::Rest
+    }
+}
+
+impl Release {
+    /// What of it is in the stage itself.
+    #[must_use]
+    pub fn in_stage(&self) -> Self {
+        Self { aliases: BTreeMap::new(), mappings: BTreeMap::new(), ..self.clone() }
+    }
+
+    /// What a stage that serves `live` serves once this recorded release is back: a part that the record
+    /// does not name stays as it is, one that is not live any more is no part.
+    #[must_use]
+    pub fn over(&self, live: &Self) -> Self {
+        let mut back = self.clone();
+        back.aliases = live.aliases.clone();
+        back.mappings = live.mappings.clone();
+        let aliases = self.aliases.iter().filter(|(alias, _)| live.aliases.contains_key(*alias));
+        back.aliases.extend(aliases.map(|(alias, target)| (alias.clone(), target.clone())));
+        let mappings = self.mappings.iter().filter(|(mapping, _)| live.mappings.contains_key(*mapping));
+        back.mappings.extend(mappings.map(|(mapping, target)| (mapping.clone(), target.clone())));
+        back
+    }
+
+    /// A short stable name: the first 12 hexadecimal digits of SHA-256 over everything in the release.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        // Every text goes in with its length, so that no two releases read alike.
+        let mut hash = Sha256::new();
+        let mut put = |text: &str| {
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text.as_bytes());
+        };
+        put(&self.deployment);
+        put(&self.variables.len().to_string());
+        self.variables.iter().for_each(|(name, value)| {
+            put(name);
+            put(value);
+        });
+        if let Some(canary) = &self.canary {
+            put(canary.deployment.as_deref().unwrap_or_default());
+            put(&canary.percent);
+            canary.overrides.iter().for_each(|(name, value)| {
+                put(name);
+                put(value);
+            });
+        }
+        for (alias, target) in &self.aliases {
+            put(&format!("alias {alias}"));
+            put(&target.to_string());
+        }
+        for (mapping, target) in &self.mappings {
+            put(&format!("mapping {mapping}"));
+            put(&target.to_string());
+        }
+        hash.finalize().iter().take(6).fold(String::new(), |print, byte| print + &format!("{byte:02x}"))
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "deployment `{}`", self.deployment)?;
+        self.aliases.iter().try_for_each(|(alias, target)| write!(f, " with `{alias}` at {target}"))?;
+        self.mappings.iter().try_for_each(|(mapping, target)| write!(f, " with `{mapping}` at {target}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release(deployment: &str, variables: &[(&str, &str)]) -> Release {
+        let variables = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        Release { deployment: deployment.into(), variables, ..Release::default() }
+    }
+
+    fn with(aliases: &[(&str, &str)], mappings: &[(&str, &str)]) -> Release {
+        let target = |version: &str| AliasTarget { version: version.into(), weights: BTreeMap::new() };
+        let to = |stage: &str| MappingTarget { api: "a".into(), stage: stage.into() };
+        Release {
+            aliases: aliases.iter().map(|(a, v)| (a.parse().unwrap(), target(v))).collect(),
+            mappings: mappings.iter().map(|(m, stage)| (m.parse().unwrap(), to(stage))).collect(),
+            ..release("d1", &[])
+        }
+    }
+
+    #[test]
+    fn a_recorded_release_leaves_alone_what_it_does_not_name() {
+        let recorded = with(&[("orders:live", "1"), ("gone:live", "1")], &[]);
+        let live = with(&[("orders:live", "2"), ("new:live", "7")], &[("api.example.com", "green")]);
+        let back = with(&[("orders:live", "1"), ("new:live", "7")], &[("api.example.com", "green")]);
+        assert_eq!(recorded.over(&live), back);
+        assert_eq!(recorded.over(&back), back);
+    }
+
+    #[test]
+    fn a_fingerprint_is_stable_and_tells_every_part_apart() {
+        assert_eq!(release("d1", &[("release", "1")]).fingerprint(), "2f6b7efdf195");
+        let canary =
+            Canary { deployment: Some("d2".into()), percent: "10".into(), overrides: BTreeMap::new() };
+        let all = [
+            release("d1", &[]),
+            release("d2", &[]),
+            release("d1", &[("a", "b")]),
+            release("d1", &[("ab", "")]),
+            release("d1", &[("a", "b"), ("c", "d")]),
+            Release { canary: Some(canary.clone()), ..release("d1", &[]) },
+            Release { canary: Some(Canary { percent: "20".into(), ..canary }), ..release("d1", &[]) },
+            with(&[("orders:live", "1")], &[]),
+            with(&[("orders:live", "2")], &[]),
+            with(&[("orders:live", "1")], &[("api.example.com", "blue")]),
+            with(&[], &[("api.example.com", "blue")]),
+            with(&[], &[("api.example.com", "green")]),
+        ];
+        let mut prints: Vec<String> = all.iter().map(Release::fingerprint).collect();
+        prints.sort();
+        prints.dedup();
+        assert_eq!(prints.len(), all.len());
+    }
+}

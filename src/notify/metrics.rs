@@ -1,0 +1,91 @@
+//! Metrics in CloudWatch's embedded metric format: JSON lines on standard output, which Lambda's log turns into
+//! metrics without a call. Pure.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+
+use crate::cloud::Spent;
+use crate::model::report::{Outcome, Report};
+
+/// The namespace.
+pub const NAMESPACE: &str = "apigw-rollback";
+
+/// A metric's name, unit and value.
+type Metric = (&'static str, &'static str, f64);
+
+/// The line of one report: `Reports`, by outcome and by reason, and the times that count.
+#[must_use]
+pub fn of_report(report: &Report, function: &str) -> Value {
+    let outcome = json!(report.outcome);
+    let stage = report.stage.as_ref().map(|stage| format!("{}/{}", stage.api, stage.stage));
+    let mut metrics: Vec<Metric> = vec![("Reports", "Count", 1.0)];
+    let since = |from: Option<DateTime<Utc>>| {
+        from.map(|from| (report.at - from).as_seconds_f64()).filter(|seconds| *seconds >= 0.0)
+    };
+    match report.outcome {
+        Outcome::RolledBack => {
+            metrics.extend(report.seconds_since_alarm.map(|s| ("SecondsToRollback", "Seconds", s)));
+        }
+        Outcome::Recovered => {
+            metrics.extend(since(report.since).map(|s| ("SecondsToRecovery", "Seconds", s)));
+        }
+        Outcome::Swept => metrics.extend(since(report.since).map(|s| ("SweepAge", "Seconds", s))),
+        Outcome::WouldRollBack
+        | Outcome::Recorded
+        | Outcome::Status
+        | Outcome::Promoted
+        | Outcome::Done
+        | Outcome::Attention
+        | Outcome::Held
+        | Outcome::Rejected
+        | Outcome::Ignored
+        | Outcome::Failed
+        | Outcome::NeedsHuman => {}
+    }
+    let mut dimensions = vec![("Function", Some(function)), ("Outcome", outcome.as_str())];
+    dimensions.extend([("Stage", stage.as_deref()), ("Reason", report.reason)]);
+    let sets = [
+        vec!["Function", "Outcome"],
+        vec!["Function", "Outcome", "Stage"],
+        vec!["Function", "Outcome", "Reason"],
+    ];
+    line(report.at, &dimensions, &sets, &metrics)
+}
+
+/// The line of one event: how long it took and what it asked of AWS.
+#[must_use]
+pub fn of_run(at: DateTime<Utc>, function: &str, seconds: f64, spent: Spent, not_told: usize) -> Value {
+    #[expect(clippy::cast_precision_loss, reason = "a run makes no 2^52 calls")]
+    let metrics: [Metric; 4] = [
+        ("RunTime", "Seconds", seconds),
+        ("ApiCalls", "Count", spent.calls as f64),
+        ("ApiRetries", "Count", spent.retries as f64),
+        ("NotTold", "Count", not_told as f64),
+    ];
+    line(at, &[("Function", Some(function))], &[vec!["Function"]], &metrics)
+}
+
+/// Only those sets of dimensions are told of which all have a value.
+fn line(
+    at: DateTime<Utc>,
+    dimensions: &[(&str, Option<&str>)],
+    sets: &[Vec<&str>],
+    metrics: &[Metric],
+) -> Value {
+    let mut line = Map::new();
+    for (name, value) in dimensions {
+        if let Some(value) = value {
+            line.insert((*name).to_owned(), json!(value));
+        }
+    }
+    let sets: Vec<_> = sets.iter().filter(|set| set.iter().all(|name| line.contains_key(*name))).collect();
+    let names: Vec<Value> =
+        metrics.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit})).collect();
+    line.extend(metrics.iter().map(|(name, _, value)| ((*name).to_owned(), json!(value))));
+    let directive = json!({"Namespace": NAMESPACE, "Dimensions": sets, "Metrics": names});
+    line.insert(
+        "_aws".to_owned(),
+        json!({"Timestamp": at.timestamp_millis(), "CloudWatchMetrics": [directive]}),
+    );
+    Value::Object(line)
+}

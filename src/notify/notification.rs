@@ -1,0 +1,197 @@
+//! The news of a report, in the words of each who reads it: an e-mail, a chat message, the report itself. Pure.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use crate::cloud::Notice;
+use crate::model::reason::stamp;
+use crate::model::release::{Release, StageRef};
+use crate::model::report::{Outcome, Report};
+
+/// What a person can do next, as a command to paste.
+struct Step {
+    what: &'static str,
+    command: String,
+}
+
+/// The notice of a report. Commands in it call `function`.
+#[must_use]
+pub fn of(report: &Report, function: &str) -> Notice {
+    let steps = steps(report, function);
+    Notice {
+        subject: subject(report),
+        text: text(report, &steps),
+        chat: chat(report, &steps).to_string(),
+        report: json!(report).to_string(),
+    }
+}
+
+/// What happened, in the fewest words.
+#[must_use]
+pub fn headline(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::RolledBack => "ROLLED BACK",
+        Outcome::WouldRollBack => "WOULD ROLL BACK",
+        Outcome::Recorded => "RECORDED",
+        Outcome::Status => "STATUS",
+        Outcome::Promoted => "PROMOTED",
+        Outcome::Recovered => "RECOVERED",
+        Outcome::Swept => "SWEPT",
+        Outcome::Done => "DONE",
+        Outcome::Attention => "LOOK AT THIS",
+        Outcome::Held => "NOT ROLLED BACK",
+        Outcome::Rejected => "CANNOT ACT ON THIS ALARM",
+        Outcome::Ignored => "IGNORED",
+        Outcome::Failed => "FAILED",
+        Outcome::NeedsHuman => "A HUMAN IS NEEDED",
+    }
+}
+
+fn about(report: &Report) -> String {
+    let alarm = || report.signal.name.as_ref().map(|name| format!("alarm {name}"));
+    report.stage.as_ref().map(ToString::to_string).or_else(alarm).unwrap_or_else(|| "an event".to_owned())
+}
+
+/// SNS takes printable ASCII and at most 100 characters.
+fn subject(report: &Report) -> String {
+    let reason = report.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let line = format!("{}: {}{reason}", headline(report.outcome), about(report));
+    line.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(100).collect()
+}
+
+/// The facts, a line each: a label and what it says.
+fn facts(report: &Report) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    let signal = &report.signal;
+    if let Some(fired) = signal.changed_at {
+        let name = signal.name.as_deref().unwrap_or("without a name");
+        let why = signal.why.as_deref().unwrap_or("no reason given");
+        let state = if report.outcome == Outcome::Recovered { "OK since" } else { "Fired" };
+        facts.push((state, format!("alarm `{name}` at {}: {why}", stamp(fired))));
+    } else {
+        let who = signal.name.as_deref().unwrap_or("nobody named");
+        let why = signal.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        facts.push(("Asked for", format!("`{}` by {who}{why}", signal.kind)));
+    }
+    let changed = report.before != report.after;
+    if let (true, Some(before)) = (changed, &report.before) {
+        let since = report.since.map(|since| format!(", since {}", stamp(since))).unwrap_or_default();
+        facts.push(("Was live", format!("{}{since}", described(before))));
+    }
+    if let Some(after) = &report.after {
+        let version = report.version.filter(|_| changed);
+        let version = version.map(|n| format!(" (known-good version {n})")).unwrap_or_default();
+        facts.push(("Live now", format!("{}{version}", described(after))));
+    }
+    if let (Outcome::RolledBack, Some(seconds)) = (report.outcome, report.seconds_since_alarm) {
+        facts.push(("Back after", format!("{seconds:.1} s from the alarm's change of state")));
+    }
+    if report.signal.kind == "sweep" && report.signal.changed_at.is_some() {
+        facts.push(("Found by", "the sweep: the alarm's own event had not done it".to_owned()));
+    }
+    facts.extend(report.warnings.iter().map(|warning| ("Warning", warning.clone())));
+    facts.push(("Run", format!("{} at {}", report.run, stamp(report.at))));
+    facts.extend(report.incident.iter().map(|incident| ("Incident", incident.clone())));
+    facts
+}
+
+fn described(release: &Release) -> String {
+    let variables: Vec<String> =
+        release.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    if variables.is_empty() { release.to_string() } else { format!("{release}, {}", variables.join(", ")) }
+}
+
+fn text(report: &Report, steps: &[Step]) -> String {
+    let mut lines = vec![
+        format!("{}: {}", headline(report.outcome), about(report)),
+        String::new(),
+        report.message.clone(),
+        String::new(),
+    ];
+    lines.extend(facts(report).into_iter().map(|(label, fact)| format!("{label:<11}{fact}")));
+    if !report.next.is_empty() || !steps.is_empty() {
+        lines.extend([String::new(), "What to do next".to_owned()]);
+        lines.extend(report.next.iter().map(|next| format!("- {next}")));
+        lines.extend(steps.iter().map(|Step { what, command }| format!("- {what}:\n  {command}")));
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+/// The schema of Amazon Q Developer in chat applications for custom notifications, version 1.0. One incident is
+/// one thread.
+fn chat(report: &Report, steps: &[Step]) -> Value {
+    let facts: Vec<String> =
+        facts(report).into_iter().map(|(label, fact)| format!("*{label}* {fact}")).collect();
+    let next = report.next.iter().cloned();
+    let next: Vec<String> =
+        next.chain(steps.iter().map(|Step { what, command }| format!("{what}: `{command}`"))).collect();
+    let stage = report.stage.as_ref().map(ToString::to_string).unwrap_or_default();
+    json!({
+        "version": "1.0",
+        "source": "custom",
+        "id": report.run,
+        "content": {
+            "textType": "client-markdown",
+            "title": subject(report),
+            "description": format!("{}\n\n{}", report.message, facts.join("\n")),
+            "nextSteps": next,
+            "keywords": [headline(report.outcome), stage],
+        },
+        "metadata": {
+            "threadId": thread(report),
+            "summary": subject(report),
+            "eventType": report.outcome,
+            "relatedResources": report.signal.arn.iter().collect::<Vec<_>>(),
+            "additionalContext": {"reason": report.reason.unwrap_or_default(), "stage": stage},
+        },
+    })
+}
+
+/// What belongs together: an incident, else all about a stage on one alarm's call, else the run.
+fn thread(report: &Report) -> String {
+    let by_alarm = || {
+        let signal = &report.signal;
+        Some(format!("{}/{}", signal.name.as_deref()?, stamp(signal.changed_at?)))
+    };
+    report.incident.clone().or_else(by_alarm).unwrap_or_else(|| report.run.clone())
+}
+
+fn steps(report: &Report, function: &str) -> Vec<Step> {
+    let Some(stage) = &report.stage else { return vec![] };
+    let step = |what, verb, more: Value| Step { what, command: command(function, stage, verb, more) };
+    let status = step("see how the stage stands", "status", json!({}));
+    let until = stamp(report.at + TimeDelta::hours(2));
+    let hold = json!({"until": until, "reason": "working on it"});
+    match report.outcome {
+        Outcome::RolledBack => {
+            vec![status, step("keep the function off the stage for two hours", "hold", hold)]
+        }
+        Outcome::Held => {
+            let by_hand =
+                step("go back by hand, if it is the release", "rollback", json!({"reason": "by hand"}));
+            vec![status, by_hand]
+        }
+        Outcome::Failed | Outcome::NeedsHuman | Outcome::Attention | Outcome::Recovered => vec![status],
+        Outcome::WouldRollBack
+        | Outcome::Recorded
+        | Outcome::Status
+        | Outcome::Promoted
+        | Outcome::Swept
+        | Outcome::Done
+        | Outcome::Rejected
+        | Outcome::Ignored => vec![],
+    }
+}
+
+/// A command to paste into a shell.
+fn command(function: &str, stage: &StageRef, verb: &str, more: Value) -> String {
+    let mut payload = json!({"command": verb, "stage": {"api": stage.api, "name": stage.stage}});
+    if let (Some(payload), Value::Object(more)) = (payload.as_object_mut(), more) {
+        payload.extend(more);
+    }
+    format!(
+        "aws lambda invoke --function-name {function} --cli-binary-format raw-in-base64-out --payload '{}' /dev/stdout",
+        payload.to_string().replace('\'', r"'\''")
+    )
+}

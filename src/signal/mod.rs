@@ -1,0 +1,241 @@
+//! JSON to signals: what came in, whichever of the five envelopes carried it.
+
+mod command;
+mod envelope;
+mod payload;
+pub mod target;
+pub mod triage;
+
+use serde_json::Value;
+
+use crate::model::alarm::Alarm;
+use crate::model::reason::Reason;
+
+pub(crate) use payload::says_no_datapoints;
+
+pub use command::{Command, StageArg, Verb};
+
+/// What came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// An alarm's change of state.
+    Alarm(Box<Alarm>),
+    /// An operator's or a pipeline's command, sent to the function directly.
+    Command(Command),
+    /// Something that is no signal, and why.
+    Unreadable(Reason),
+}
+
+/// A signal and the queue messages that carried it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The SQS message ids to report where this signal's run fails; empty for other envelopes.
+    pub messages: Vec<String>,
+    /// The signal.
+    pub signal: Signal,
+}
+
+/// An event, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// At least one delivery, in the order of the event, each signal once.
+    pub deliveries: Vec<Delivery>,
+    /// Whether SQS delivered it and expects `batchItemFailures`.
+    pub from_queue: bool,
+}
+
+/// The longest event that is read, in bytes: Lambda takes no longer one (`Invoke`). How deep it may be is the JSON
+/// reader's own limit, 128.
+const MAX_BYTES: usize = 6 * 1024 * 1024;
+
+/// Reads an event from its JSON text. Never fails: what cannot be read becomes a signal that says so.
+#[must_use]
+pub fn read(text: &str) -> Event {
+    if text.len() > MAX_BYTES {
+        let why = format!("the event has {} bytes, and at most {MAX_BYTES} are read", text.len());
+        return envelope::only(envelope::malformed(why));
+    }
+    let read = match serde_json::from_str::<Value>(text) {
+        Ok(event) => envelope::read(&event),
+        Err(error) => envelope::only(envelope::malformed(format!("the event is not readable JSON: {error}"))),
+    };
+    Event { deliveries: merged(read.deliveries), ..read }
+}
+
+/// SNS delivers at least once, and two records of one event may hold the same alarm: it is run once.
+fn merged(deliveries: Vec<Delivery>) -> Vec<Delivery> {
+    let mut merged: Vec<Delivery> = Vec::new();
+    for delivery in deliveries {
+        match merged.iter_mut().find(|seen| seen.signal == delivery.signal) {
+            Some(seen) => seen.messages.extend(delivery.messages),
+            None => merged.push(delivery),
+        }
+    }
+    merged
+}
+
+/// The text at a key, where it is a non-empty text.
+fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+    value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+/// The same, owned.
+fn owned(value: &Value, key: &str) -> Option<String> {
+    text(value, key).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    /// What an event is read as, a line for each delivery.
+    fn told(event: &str) -> String {
+        let event = read(event);
+        let lines = event.deliveries.iter().map(|Delivery { messages, signal }| {
+            let messages = if messages.is_empty() { String::new() } else { format!("{messages:?} ") };
+            match signal {
+                Signal::Alarm(alarm) => format!("{messages}{alarm:?}"),
+                Signal::Command(command) => format!("{messages}{command:?}"),
+                Signal::Unreadable(reason) => format!("{messages}{}: {reason}", reason.code()),
+            }
+        });
+        let queue = if event.from_queue { "from a queue; " } else { "" };
+        format!("{queue}{}", lines.collect::<Vec<_>>().join("\n  and "))
+    }
+
+    #[test]
+    fn every_event_of_the_project_is_read() {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("events");
+        let mut files: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        let shown: Vec<String> = files
+            .iter()
+            .map(|file| {
+                let name = file.file_stem().unwrap().to_string_lossy();
+                format!("{name}: {}", told(&std::fs::read_to_string(file).unwrap()))
+            })
+            .collect();
+        insta::with_settings!(
+            {snapshot_path => "../../tests/it/snapshots", prepend_module_to_snapshot => false, omit_expression => true},
+            { insta::assert_snapshot!("every_event_of_the_project_is_read", shown.join("\n")) }
+        );
+    }
+
+    #[test]
+    fn an_envelope_is_read_or_refused_with_its_reason() {
+        let text = |length: usize| format!("\"{}\"", "x".repeat(length - 2));
+        let records =
+            |record: &str, number: usize| format!(r#"{{"Records":[{}]}}"#, vec![record; number].join(","));
+        let sqs = |id: &str, body: &str| {
+            serde_json::json!({"Records": [{"eventSource": "aws:sqs", "messageId": id, "body": body}]})
+                .to_string()
+        };
+        let no_alarm = "not-an-alarm: the JSON is not an object, so not an alarm";
+        for (event, expected) in [
+            (text(6 * 1024 * 1024), no_alarm),
+            (
+                text(6 * 1024 * 1024 + 1),
+                "malformed: the event has 6291457 bytes, and at most 6291456 are read",
+            ),
+            (records("1", 10_000), "malformed: a record of the event is not an object"),
+            (records("1", 10_001), "malformed: the event has 10001 records, and at most 10000 are read"),
+            (records("{}", 1), "not-an-alarm: the record is neither of SNS nor of SQS"),
+            (records(r#"{"Sns":1}"#, 1), "malformed: the SNS record holds no message"),
+            (records(r#"{"Sns":{"Message":1}}"#, 1), "malformed: the SNS record has no `Message`"),
+            (
+                records(r#"{"body":"hello"}"#, 1),
+                "from a queue; not-an-alarm: the message is a text, not an alarm",
+            ),
+            (
+                records(r#"{"body":1,"messageId":"m"}"#, 1),
+                "from a queue; [\"m\"] malformed: the SQS record has no body",
+            ),
+            (
+                records(r#"{"body":"{","Sns":{"Message":" {"}}"#, 1),
+                "malformed: the message is not readable JSON: EOF while parsing an object at line 1 column 2",
+            ),
+            (
+                sqs("m", "[1]"),
+                "from a queue; [\"m\"] not-an-alarm: the JSON is not an object, so not an alarm",
+            ),
+            (r#"{"Records":[]}"#.to_owned(), "malformed: the event's `Records` hold no record"),
+            (
+                r#"{"Records":[{"body":"x"},{"Sns":{"Message":"x"}}]}"#.to_owned(),
+                "not-an-alarm: the message is a text, not an alarm",
+            ),
+            (r#"{"Type":"Other"}"#.to_owned(), "not-an-alarm: the SNS message is a `Other`"),
+            (r#"{"detail-type":1}"#.to_owned(), "not-an-alarm: the EventBridge event is a ``"),
+            (r#"{"alarmData":{}}"#.to_owned(), "not-an-alarm: the event holds no alarm's state"),
+            (r#"{"NewStateValue":"ALARM"}"#.to_owned(), "not-an-alarm: the message names no alarm"),
+            (
+                r#"{"NewStateValue":1,"AlarmName":"a"}"#.to_owned(),
+                "malformed: the message about alarm `a` gives no state",
+            ),
+            ("[]".to_owned(), no_alarm),
+        ] {
+            assert_eq!(told(&event), expected, "{event:.200}");
+        }
+    }
+
+    #[test]
+    fn what_is_longer_than_an_alarm_can_have_it_is_refused_or_cut() {
+        let alarm = |field: &str, value: Value| {
+            let mut alarm = serde_json::json!({"NewStateValue": "ALARM", "AlarmName": "a", "AlarmRule": "r"});
+            alarm[field] = value;
+            match &read(&alarm.to_string()).deliveries[0].signal {
+                Signal::Alarm(alarm) => Some((**alarm).clone()),
+                Signal::Command(_) | Signal::Unreadable(_) => None,
+            }
+        };
+        let long = |length: usize| Value::String("é".repeat(length));
+        for (field, length, is_read) in [
+            ("AlarmName", 255, true),
+            ("AlarmName", 256, false),
+            ("AlarmArn", 1600, true),
+            ("AlarmArn", 1601, false),
+        ] {
+            assert_eq!(alarm(field, long(length)).is_some(), is_read, "{field} of {length}");
+        }
+        let why = alarm("NewStateReason", long(2000)).unwrap().why;
+        assert_eq!(why.chars().count(), 1023);
+        for (number, expected) in [(1, 1), (100, 100), (101, 0)] {
+            let children = vec![serde_json::json!({"Arn": "b"}); number];
+            let read = alarm("TriggeringChildren", children.into()).unwrap();
+            assert_eq!(read.watches, crate::model::alarm::Watches::Alarms(vec!["b".to_owned(); expected]));
+        }
+    }
+
+    #[test]
+    fn missing_data_is_told_by_the_reason_or_by_the_datapoints() {
+        for (why, points, expected) in [
+            ("Threshold Crossed", "[1.0]", false),
+            ("Threshold Crossed", "[]", true),
+            ("Threshold Crossed: no datapoints were received for 1 period", "[1.0]", true),
+        ] {
+            let details = format!(r#"{{"recentDatapoints":{points}}}"#);
+            let state = serde_json::json!({"value": "ALARM", "reason": why, "reasonData": details});
+            let event = serde_json::json!({"alarmData": {"alarmName": "a", "state": state}});
+            let read = read(&event.to_string());
+            let Signal::Alarm(alarm) = &read.deliveries[0].signal else { panic!("{read:?}") };
+            assert_eq!(alarm.only_missing_data, expected, "{why} {points}");
+        }
+    }
+
+    #[test]
+    fn the_same_signal_is_delivered_once_for_all_its_messages() {
+        let record = |id: &str, body: &str| serde_json::json!({"messageId": id, "body": body});
+        let records = [
+            record("m1", "{\"Type\":\"A\"}"),
+            record("m2", "{\"Type\":\"A\"}"),
+            record("m3", "{\"Type\":\"B\"}"),
+        ];
+        let told = told(&serde_json::json!({ "Records": records }).to_string());
+        assert_eq!(
+            told,
+            "from a queue; [\"m1\", \"m2\"] not-an-alarm: the SNS message is a `A`\n  \
+             and [\"m3\"] not-an-alarm: the SNS message is a `B`"
+        );
+    }
+}

@@ -1,0 +1,316 @@
+//! Alarm to stages: which stages an alarm is about, told from the alarm alone. No I/O, never a guess.
+
+use crate::model::alarm::{Alarm, Metric, Watches};
+use crate::model::reason::Reason;
+use crate::model::release::Protocol;
+
+/// The namespace of API Gateway's own metrics.
+pub const NAMESPACE: &str = "AWS/ApiGateway";
+
+const DIRECTIVE: &str = "rollback-target:";
+
+/// The most stages that one alarm may name; a description has room for some more (`PutMetricAlarm`).
+const MAX_TARGETS: usize = 100;
+const CANARY: &str = "Canary";
+
+/// The metrics that only WebSocket APIs have; HTTP APIs share `IntegrationLatency` and the dimensions.
+const WEBSOCKET_METRICS: [&str; 5] =
+    ["ConnectCount", "MessageCount", "IntegrationError", "ClientError", "ExecutionError"];
+
+/// An API as an alarm, a directive or a command names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ApiRef {
+    /// By its id.
+    Id(String),
+    /// By its name, which need not be unique.
+    Name(String),
+}
+
+impl ApiRef {
+    /// Reads what a person wrote. Ten lower-case letters and digits are an id, as API Gateway makes them.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let id = text.len() == 10 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        if id { Self::Id(text.to_owned()) } else { Self::Name(text.to_owned()) }
+    }
+
+    /// The id or name.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Id(text) | Self::Name(text) => text,
+        }
+    }
+}
+
+/// A stage as a signal names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Target {
+    /// The API.
+    pub api: ApiRef,
+    /// The stage's own name, without `/Canary`.
+    pub stage: String,
+    /// Whether the signal is about the stage's canary alone.
+    pub canary: bool,
+    /// The kind of API, where the signal tells it.
+    pub protocol: Option<Protocol>,
+}
+
+/// Which stages the alarm is about.
+///
+/// # Errors
+/// [`Reason::Composite`] where its children must be looked up, [`Reason::NotApiGateway`],
+/// [`Reason::NoStage`] or [`Reason::AmbiguousTarget`] where no stage can be told.
+pub fn of(alarm: &Alarm) -> Result<Vec<Target>, Reason> {
+    if let Some(targets) = alarm.description.as_deref().and_then(directives) {
+        return targets;
+    }
+    match &alarm.watches {
+        Watches::Alarms(children) => Err(Reason::Composite(children.clone())),
+        Watches::Metrics(metrics) => of_metrics(metrics).map(|target| vec![target]),
+    }
+}
+
+/// All entries that watch API Gateway must name the same stage; other namespaces do not count.
+fn of_metrics(metrics: &[Metric]) -> Result<Target, Reason> {
+    if metrics.is_empty() {
+        return Err(Reason::NoStage("the alarm names no metric, so no stage".into()));
+    }
+    let mut named = Vec::new();
+    for metric in metrics.iter().filter(|metric| metric.namespace == NAMESPACE) {
+        named.push(of_metric(metric));
+    }
+    let mut stages: Vec<Target> = named.iter().filter_map(|one| one.as_ref().ok()).cloned().collect();
+    stages.sort();
+    stages.dedup();
+    match (stages.as_slice(), named.into_iter().find_map(Result::err)) {
+        ([], None) => Err(Reason::NotApiGateway(namespaces(metrics))),
+        ([], Some(reason)) => Err(reason),
+        ([target], None) => Ok(target.clone()),
+        ([target], Some(_)) => Err(Reason::AmbiguousTarget(format!(
+            "one of the alarm's metrics names stage `{}` of API `{}`, another names no stage",
+            target.stage,
+            target.api.text()
+        ))),
+        // An expression that compares the canary with its base is about the stage as a whole.
+        ([base, canary], None) if Target { canary: false, ..canary.clone() } == *base => Ok(base.clone()),
+        (several, _) => Err(Reason::AmbiguousTarget(format!(
+            "the alarm's metrics name several stages: {}",
+            several.iter().map(|t| format!("{}/{}", t.api.text(), t.stage)).collect::<Vec<_>>().join(", ")
+        ))),
+    }
+}
+
+fn of_metric(metric: &Metric) -> Result<Target, Reason> {
+    let only = |dimension| {
+        let mut values: Vec<&str> = metric.values(dimension).collect();
+        values.sort_unstable();
+        values.dedup();
+        match values.as_slice() {
+            [] => Ok(None),
+            [value] => Ok(Some((*value).to_owned())),
+            _ => Err(Reason::AmbiguousTarget(format!("the metric gives `{dimension}` more than once"))),
+        }
+    };
+    let (api, protocol) = match (only("ApiId")?, only("ApiName")?) {
+        (Some(id), None) if WEBSOCKET_METRICS.contains(&metric.name.as_str()) => {
+            (ApiRef::Id(id), Protocol::WebSocket)
+        }
+        (Some(id), None) => (ApiRef::Id(id), Protocol::Http),
+        (None, Some(name)) => (ApiRef::Name(name), Protocol::Rest),
+        (None, None) => {
+            return Err(Reason::NoStage(format!(
+                "the metric `{}` has neither the dimension ApiName nor ApiId",
+                metric.name
+            )));
+        }
+        (Some(_), Some(_)) => {
+            return Err(Reason::AmbiguousTarget(
+                "the metric has both ApiName (REST) and ApiId (HTTP, WebSocket)".into(),
+            ));
+        }
+    };
+    let Some(stage) = only("Stage")? else {
+        return Err(Reason::NoStage(format!(
+            "the metric `{}` names API `{}` and no stage",
+            metric.name,
+            api.text()
+        )));
+    };
+    let (stage, canary) = split_canary(&stage);
+    if !is_stage_name(stage) {
+        return Err(Reason::NoStage(format!("`{stage}` cannot be the name of a stage")));
+    }
+    Ok(Target { api, stage: stage.to_owned(), canary, protocol: Some(protocol) })
+}
+
+/// The stages of a `rollback-target:` directive, or `None` where the text has none.
+///
+/// The directive reaches to the end of its line. A list that cannot be read whole is refused whole.
+pub(crate) fn directives(description: &str) -> Option<Result<Vec<Target>, Reason>> {
+    let mut targets = Vec::new();
+    let mut found = false;
+    for line in description.lines() {
+        let lower = line.to_ascii_lowercase();
+        let Some(list) = lower.find(DIRECTIVE).and_then(|at| line.get(at + DIRECTIVE.len()..)) else {
+            continue;
+        };
+        found = true;
+        for item in list.split(',') {
+            match directive(item) {
+                Ok(target) if targets.contains(&target) => {}
+                Ok(_) if targets.len() == MAX_TARGETS => {
+                    let why = format!("the alarm's description names more than {MAX_TARGETS} stages");
+                    return Some(Err(Reason::NoStage(why)));
+                }
+                Ok(target) => targets.push(target),
+                Err(reason) => return Some(Err(reason)),
+            }
+        }
+    }
+    found.then_some(Ok(targets))
+}
+
+fn directive(item: &str) -> Result<Target, Reason> {
+    let refuse = || {
+        Reason::NoStage(format!(
+            "the alarm's description has the directive `{DIRECTIVE}`, but `{}` is not `<api>/<stage>`",
+            item.trim()
+        ))
+    };
+    let (api, stage) = item.trim().split_once('/').ok_or_else(refuse)?;
+    // A sentence may go on or end after the last stage: "rollback-target: orders/prod. Runbook: ..."
+    let stage = stage.split_whitespace().next().unwrap_or_default();
+    let stage = stage.trim_end_matches(['.', ';', ')', ']']);
+    let (stage, canary) = split_canary(stage);
+    if api.trim().is_empty() || !is_stage_name(stage) {
+        return Err(refuse());
+    }
+    Ok(Target { api: ApiRef::parse(api.trim()), stage: stage.to_owned(), canary, protocol: None })
+}
+
+fn split_canary(stage: &str) -> (&str, bool) {
+    match stage.split_once('/') {
+        Some((base, CANARY)) => (base, true),
+        _ => (stage, false),
+    }
+}
+
+/// Letters, digits, `-` and `_`, at most 128 (`CreateStage`), or the `$default` of HTTP APIs.
+#[must_use]
+pub fn is_stage_name(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    text == "$default" || (!text.is_empty() && text.len() <= 128 && text.bytes().all(plain))
+}
+
+fn namespaces(metrics: &[Metric]) -> Vec<String> {
+    let mut names: Vec<String> = metrics.iter().map(|metric| metric.namespace.clone()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metric(dimensions: &[(&str, &str)]) -> Metric {
+        let dimensions = dimensions.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        Metric { namespace: NAMESPACE.into(), name: "5XXError".into(), dimensions, account: None }
+    }
+
+    fn told(result: Result<Vec<Target>, Reason>) -> String {
+        match result {
+            Ok(targets) => targets
+                .iter()
+                .map(|t| {
+                    let by = if matches!(t.api, ApiRef::Id(_)) { "id" } else { "name" };
+                    format!("{by} {}/{}{}", t.api.text(), t.stage, if t.canary { " canary" } else { "" })
+                })
+                .collect::<Vec<_>>()
+                .join(", "),
+            Err(reason) => reason.code().into(),
+        }
+    }
+
+    #[test]
+    fn a_directive_names_its_stages_or_is_refused_whole() {
+        for (description, expected) in [
+            ("no word of it", "-"),
+            ("rollback-target: a1b2c3d4e5/prod", "id a1b2c3d4e5/prod"),
+            (
+                "5xx. Rollback-Target: orders api/prod, a1b2c3d4e5/$default",
+                "name orders api/prod, id a1b2c3d4e5/$default",
+            ),
+            ("rollback-target: orders-api/prod/Canary", "name orders-api/prod canary"),
+            ("rollback-target: orders-api/prod. Runbook: https://example.com/x", "name orders-api/prod"),
+            ("rollback-target: orders-api/prod\nand https://example.com/x, y", "name orders-api/prod"),
+            ("rollback-target: a/p, a/p", "name a/p"),
+            ("rollback-target:", "no-stage"),
+            ("rollback-target: orders-api", "no-stage"),
+            ("rollback-target: orders-api/", "no-stage"),
+            ("rollback-target: /prod", "no-stage"),
+            ("rollback-target: a/b/c", "no-stage"),
+            ("rollback-target: a/p, see the runbook", "no-stage"),
+            ("ü ROLLBACK-TARGET: a/p", "name a/p"),
+        ] {
+            assert_eq!(directives(description).map_or("-".into(), told), expected, "{description}");
+        }
+    }
+
+    #[test]
+    fn dimensions_name_one_stage_or_none() {
+        let rest = |stage| metric(&[("ApiName", "orders"), ("Stage", stage)]);
+        let lambda = Metric { namespace: "AWS/Lambda".into(), ..metric(&[("FunctionName", "f")]) };
+        for (metrics, expected) in [
+            (vec![rest("prod")], "name orders/prod"),
+            (vec![rest("prod"), lambda.clone()], "name orders/prod"),
+            (vec![rest("prod"), metric(&[("Stage", "prod"), ("ApiName", "orders")])], "name orders/prod"),
+            (vec![rest("prod/Canary")], "name orders/prod canary"),
+            (vec![rest("prod"), rest("prod/Canary")], "name orders/prod"),
+            (vec![metric(&[("ApiId", "ju6maoy9o2"), ("Stage", "$default")])], "id ju6maoy9o2/$default"),
+            (vec![rest("prod"), rest("test")], "ambiguous-target"),
+            (vec![rest("prod"), rest("prod/Canary"), rest("test")], "ambiguous-target"),
+            (vec![rest("prod"), metric(&[("ApiName", "orders")])], "ambiguous-target"),
+            (vec![metric(&[("ApiName", "a"), ("ApiId", "b"), ("Stage", "prod")])], "ambiguous-target"),
+            (vec![metric(&[("ApiName", "a"), ("ApiName", "b"), ("Stage", "prod")])], "ambiguous-target"),
+            (vec![metric(&[("ApiName", "orders")])], "no-stage"),
+            (vec![metric(&[("ApiName", "orders"), ("Stage", "")])], "no-stage"),
+            (vec![metric(&[("APIName", "orders"), ("Stage", "prod")])], "no-stage"),
+            (vec![rest("prod/x")], "no-stage"),
+            (vec![metric(&[])], "no-stage"),
+            (vec![], "no-stage"),
+            (vec![lambda], "not-api-gateway"),
+        ] {
+            assert_eq!(told(of_metrics(&metrics).map(|t| vec![t])), expected, "{metrics:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_api_gateways_is_told_by_its_namespaces() {
+        let of = |namespace: &str| Metric { namespace: namespace.into(), ..metric(&[("Queue", "q")]) };
+        let reason = of_metrics(&[of("AWS/SQS"), of("AWS/Lambda"), of("AWS/SQS")]).unwrap_err();
+        assert_eq!(reason.to_string(), "the alarm watches AWS/Lambda, AWS/SQS and names no stage");
+    }
+
+    #[test]
+    fn an_id_belongs_to_the_kind_of_api_that_has_the_metric() {
+        for (name, expected) in [
+            ("MessageCount", Protocol::WebSocket),
+            ("4xx", Protocol::Http),
+            ("IntegrationLatency", Protocol::Http),
+        ] {
+            let metric = Metric { name: name.into(), ..metric(&[("ApiId", "a"), ("Stage", "prod")]) };
+            assert_eq!(of_metric(&metric).unwrap().protocol, Some(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_directive_names_a_hundred_stages_at_most() {
+        for (number, expected) in [(100, Ok(100)), (101, Err("no-stage"))] {
+            let stages: Vec<String> = (1..=number).map(|n| format!("a/s{n}")).collect();
+            let read = directives(&format!("rollback-target: {}, a/s1", stages.join(","))).unwrap();
+            assert_eq!(read.map(|targets| targets.len()).map_err(|reason| reason.code()), expected);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The first verdict: what an alarm's own words allow, before anything is read from AWS. Pure.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::model::alarm::{Alarm, Origin, State, Watches};
+use crate::model::reason::Reason;
+use crate::signal::target::{self, NAMESPACE, Target};
+
+/// How far ahead of our clock an alarm's time may be; clocks differ.
+const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60);
+
+/// What an alarm is held against.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// The account and region the function runs in; what is unknown is not compared.
+    pub home: Origin,
+    /// The oldest state change that is acted on; `None` switches the check off.
+    pub max_age: Option<TimeDelta>,
+    /// The time now.
+    pub now: DateTime<Utc>,
+}
+
+/// The stages to act on, or why not.
+///
+/// # Errors
+/// The first [`Reason`] that applies, in the order of the table of verdicts in the README.
+/// [`Reason::Composite`] is no refusal: the children decide, through [`of_children`].
+pub fn of(alarm: &Alarm, bounds: &Bounds) -> Result<Vec<Target>, Reason> {
+    is_in_alarm(alarm)?;
+    let targets = target::of(alarm)?;
+    is_current(alarm, bounds)?;
+    Ok(targets)
+}
+
+/// The same for a composite alarm, once its triggering children are known: the stages of those in ALARM.
+///
+/// # Errors
+/// As [`of`]; a child that names no stage refuses the whole, unless it has nothing to do with API Gateway.
+pub fn of_children(parent: &Alarm, children: &[Alarm], bounds: &Bounds) -> Result<Vec<Target>, Reason> {
+    is_current(parent, bounds)?;
+    let mut targets = Vec::new();
+    let mut refusal = None;
+    for child in children.iter().filter(|child| child.state == State::Alarm) {
+        match of(child, &Bounds { max_age: None, ..bounds.clone() }) {
+            Ok(more) => targets.extend(more.into_iter().filter(|t| !targets.contains(t)).collect::<Vec<_>>()),
+            Err(reason @ Reason::NotApiGateway(_)) => refusal = refusal.or(Some(reason)),
+            Err(reason) => return Err(reason),
+        }
+    }
+    if !targets.is_empty() {
+        return Ok(targets);
+    }
+    let cleared = |child: &Alarm| Reason::AlarmCleared { alarm: child.name.clone(), state: child.state };
+    let none = || Reason::NoStage(format!("no alarm is known behind `{}`", parent.name));
+    Err(refusal.or_else(|| children.first().map(cleared)).unwrap_or_else(none))
+}
+
+fn is_in_alarm(alarm: &Alarm) -> Result<(), Reason> {
+    match (&alarm.suppressed_by, alarm.state) {
+        (Some(by), _) => Err(Reason::Suppressed(by.clone())),
+        (None, State::Alarm) => Ok(()),
+        (None, state) => Err(Reason::NotInAlarm(state)),
+    }
+}
+
+/// Ours, with data, and fresh.
+///
+/// # Errors
+/// [`Reason::WrongAccount`], [`Reason::WrongRegion`], [`Reason::NoDatapoints`], [`Reason::Stale`].
+pub fn is_current(alarm: &Alarm, bounds: &Bounds) -> Result<(), Reason> {
+    let origin = alarm.origin();
+    if let (Some(ours), Some(theirs)) = (&bounds.home.account, foreign_account(alarm, &bounds.home)) {
+        return Err(Reason::WrongAccount { theirs, ours: ours.clone() });
+    }
+    if let (Some(ours), Some(theirs)) = (&bounds.home.region, origin.region)
+        && *ours != theirs
+    {
+        return Err(Reason::WrongRegion { theirs, ours: ours.clone() });
+    }
+    if alarm.only_missing_data {
+        return Err(Reason::NoDatapoints);
+    }
+    let Some(max_age) = bounds.max_age else { return Ok(()) };
+    let fresh =
+        alarm.changed_at.is_some_and(|at| at <= bounds.now + CLOCK_SKEW && bounds.now - at <= max_age);
+    if fresh {
+        return Ok(());
+    }
+    Err(Reason::Stale {
+        changed_at: alarm.changed_at,
+        now: bounds.now,
+        max_age_seconds: max_age.num_seconds(),
+    })
+}
+
+/// An account other than ours, of the alarm or of an API Gateway metric that it reads.
+fn foreign_account(alarm: &Alarm, home: &Origin) -> Option<String> {
+    let mut accounts = vec![alarm.origin().account];
+    if let Watches::Metrics(metrics) = &alarm.watches {
+        let apis = metrics.iter().filter(|metric| metric.namespace == NAMESPACE);
+        accounts.extend(apis.map(|metric| metric.account.clone()));
+    }
+    accounts.into_iter().flatten().find(|account| Some(account) != home.account.as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::alarm::{Metric, time};
+
+    const NOW: &str = "2026-11-20T10:06:00Z";
+
+    fn alarm() -> Alarm {
+        let dimensions = vec![("ApiName".into(), "orders".into()), ("Stage".into(), "prod".into())];
+        Alarm {
+            name: "a".into(),
+            arn: Some("arn:aws:cloudwatch:eu-west-1:123456789012:alarm:a".into()),
+            claimed: Origin::default(),
+            description: None,
+            state: State::Alarm,
+            changed_at: time("2026-11-20T10:05:00Z"),
+            why: String::new(),
+            only_missing_data: false,
+            suppressed_by: None,
+            watches: Watches::Metrics(vec![Metric {
+                namespace: NAMESPACE.into(),
+                name: "5XXError".into(),
+                dimensions,
+                account: None,
+            }]),
+        }
+    }
+
+    fn metric_account(account: &str) -> Watches {
+        let Watches::Metrics(mut metrics) = alarm().watches else { unreachable!() };
+        metrics[0].account = Some(account.into());
+        Watches::Metrics(metrics)
+    }
+
+    #[test]
+    fn the_first_reason_of_the_table_is_given() {
+        let bounds = Bounds {
+            home: Origin { account: Some("123456789012".into()), region: Some("eu-west-1".into()) },
+            max_age: Some(TimeDelta::seconds(900)),
+            now: time(NOW).unwrap(),
+        };
+        let other = "arn:aws:cloudwatch:us-east-1:999999999999:alarm:a";
+        for (what, alarm, expected) in [
+            ("as it should be", alarm(), "act"),
+            ("no arn", Alarm { arn: None, ..alarm() }, "act"),
+            ("OK", Alarm { state: State::Ok, ..alarm() }, "ok"),
+            ("no data", Alarm { state: State::InsufficientData, ..alarm() }, "insufficient-data"),
+            (
+                "suppressed comes before its state",
+                Alarm { suppressed_by: Some("Alarm".into()), state: State::Ok, ..alarm() },
+                "suppressed",
+            ),
+            (
+                "another region",
+                Alarm { arn: Some("arn:aws:cloudwatch:us-east-1:123456789012:alarm:a".into()), ..alarm() },
+                "wrong-region",
+            ),
+            ("another account", Alarm { arn: Some(other.into()), ..alarm() }, "wrong-account"),
+            (
+                "a claimed account, without an arn",
+                Alarm { arn: None, claimed: Origin { account: Some("9".into()), region: None }, ..alarm() },
+                "wrong-account",
+            ),
+            (
+                "a metric of another account",
+                Alarm { watches: metric_account("999999999999"), ..alarm() },
+                "wrong-account",
+            ),
+            ("a metric of our account", Alarm { watches: metric_account("123456789012"), ..alarm() }, "act"),
+            (
+                "another account comes before missing data",
+                Alarm { arn: Some(other.into()), only_missing_data: true, ..alarm() },
+                "wrong-account",
+            ),
+            (
+                "missing data comes before age",
+                Alarm { only_missing_data: true, changed_at: None, ..alarm() },
+                "no-datapoints",
+            ),
+            ("no time", Alarm { changed_at: None, ..alarm() }, "stale"),
+            ("just in time", Alarm { changed_at: time("2026-11-20T09:51:00Z"), ..alarm() }, "act"),
+            ("too old", Alarm { changed_at: time("2026-11-20T09:50:59Z"), ..alarm() }, "stale"),
+            ("a clock a minute ahead", Alarm { changed_at: time("2026-11-20T10:07:00Z"), ..alarm() }, "act"),
+            ("the future", Alarm { changed_at: time("2026-11-20T10:07:01Z"), ..alarm() }, "stale"),
+            (
+                "no stage comes before another account",
+                Alarm { arn: Some(other.into()), watches: Watches::Metrics(vec![]), ..alarm() },
+                "no-stage",
+            ),
+            ("composite", Alarm { watches: Watches::Alarms(vec![]), ..alarm() }, "composite"),
+            (
+                "composite with a directive",
+                Alarm {
+                    watches: Watches::Alarms(vec![]),
+                    description: Some("rollback-target: a/p".into()),
+                    ..alarm()
+                },
+                "act",
+            ),
+        ] {
+            assert_eq!(of(&alarm, &bounds).map_or_else(|r| r.code(), |_| "act"), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_composite_alarm_is_about_the_stages_of_its_children_in_alarm() {
+        let bounds = Bounds {
+            home: Origin::default(),
+            max_age: Some(TimeDelta::seconds(900)),
+            now: time(NOW).unwrap(),
+        };
+        let long_ago = Alarm { changed_at: time("2026-11-01T00:00:00Z"), ..alarm() };
+        let quiet = Alarm { state: State::Ok, ..alarm() };
+        let elsewhere = Alarm {
+            watches: Watches::Metrics(vec![Metric {
+                namespace: "AWS/EC2".into(),
+                name: "CPU".into(),
+                dimensions: vec![],
+                account: None,
+            }]),
+            ..alarm()
+        };
+        let stageless = Alarm { watches: Watches::Metrics(vec![]), ..alarm() };
+        for (what, children, expected) in [
+            ("one child", vec![alarm()], "act"),
+            ("the parent's time counts, not the child's", vec![long_ago], "act"),
+            ("the same stage twice", vec![alarm(), alarm()], "act"),
+            ("another child has nothing to do with it", vec![elsewhere.clone(), alarm()], "act"),
+            ("none is in ALARM", vec![quiet], "alarm-cleared"),
+            ("no child is known", vec![], "no-stage"),
+            ("no child is about an API", vec![elsewhere], "not-api-gateway"),
+            ("a child without a stage", vec![alarm(), stageless], "no-stage"),
+        ] {
+            let told = of_children(&alarm(), &children, &bounds);
+            assert_eq!(
+                told.as_ref().map_or_else(Reason::code, |t| if t.len() == 1 { "act" } else { "many" }),
+                expected,
+                "{what}"
+            );
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The command-line tool: the real program without AWS, and its tables with the reports of the in-memory world.
+
+mod explain;
+#[path = "../../../src/bin/apigw-rollback/style.rs"]
+mod style;
+#[path = "../../../src/bin/apigw-rollback/views/mod.rs"]
+mod views;
+
+use std::process::{Command, Output, Stdio};
+
+use crate::support::harness::snapshot;
+
+const VERBS: [&str; 17] = [
+    "status",
+    "plan",
+    "rollback",
+    "record",
+    "promote",
+    "announce",
+    "history",
+    "incidents",
+    "hold",
+    "release-hold",
+    "lift",
+    "explain",
+    "schema",
+    "doctor",
+    "watch",
+    "completions",
+    "",
+];
+
+/// The tool, where no AWS is: a port that nobody listens on, and credentials that are none.
+fn tool(args: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_apigw-rollback"));
+    command.args(args).env_clear().stdin(Stdio::null());
+    command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:9").env("AWS_EC2_METADATA_DISABLED", "true");
+    command.env("AWS_CONFIG_FILE", "/nowhere").env("AWS_SHARED_CREDENTIALS_FILE", "/nowhere");
+    command.envs(env.iter().copied()).output().unwrap()
+}
+
+const KEYS: [(&str, &str); 3] =
+    [("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("AWS_REGION", "eu-west-1")];
+
+/// The exit code and all that was printed.
+fn ran(args: &[&str], env: &[(&str, &str)]) -> String {
+    let Output { status, stdout, stderr } = tool(args, env);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    format!("exit {}\n{}{}", status.code().unwrap(), text(stdout), text(stderr))
+}
+
+#[test]
+fn every_command_explains_itself_with_an_example() {
+    for verb in VERBS {
+        let help = if verb.is_empty() { vec!["--help"] } else { vec![verb, "--help"] };
+        let shown = ran(&help, &[]);
+        assert!(shown.starts_with("exit 0\n"), "{verb}: {shown}");
+        assert!(verb.is_empty() || shown.contains("Example"), "{verb} has no example");
+        assert!(!shown.contains('\u{1b}'), "{verb}: colours for nobody");
+        if ["", "rollback", "hold", "doctor"].contains(&verb) {
+            snapshot(format!("help {verb}").trim_end(), &shown);
+        }
+    }
+}
+
+#[test]
+fn bad_input_is_told_in_one_sentence_and_by_the_exit_code() {
+    let no_region = &KEYS[..2];
+    let long = "x".repeat(501);
+    for (args, env, exit, expected) in [
+        (vec!["status"], &[][..], 2, "error: no region is set: give --region, or set AWS_REGION"),
+        (
+            vec!["status", "--region", "eu-west-1"],
+            &[][..],
+            7,
+            "error: there are no credentials: set AWS_PROFILE",
+        ),
+        (vec!["status"], no_region, 2, "error: no region is set"),
+        (
+            vec!["status"],
+            &KEYS,
+            1,
+            "error: AWS does not answer in the region `eu-west-1`: see that the region",
+        ),
+        (vec!["doctor"], &KEYS, 1, "error: AWS does not answer in the region `eu-west-1`"),
+        (vec!["status", "prod"], &KEYS, 2, "a stage is written API/STAGE, such as a1b2c3d4e5/prod"),
+        (vec!["status", "a/b c"], &KEYS, 2, "a stage is written API/STAGE"),
+        (
+            vec!["rollback", "orders-api/prod"],
+            &KEYS,
+            2,
+            "`rollback orders-api/prod` writes, and there is no terminal",
+        ),
+        (vec!["rollback", "orders-api/prod", "--to", "0"], &KEYS, 2, "invalid value '0'"),
+        (vec!["hold", "a/prod", "--why", "x"], &KEYS, 2, "<--until <TIME>|--for <LENGTH>>"),
+        (vec!["hold", "a/prod", "--why", "x", "--for", "2w"], &KEYS, 2, "such as 45s, 90m, 2h or 1d"),
+        (vec!["hold", "a/prod", "--why", "x", "--for", "ü"], &KEYS, 2, "such as 45s, 90m, 2h or 1d"),
+        (vec!["hold", "a/prod", "--why", "x", "--until", "soon"], &KEYS, 2, "give a time such as"),
+        (vec!["hold", "a/prod", "--why", &long, "--for", "2h", "-y"], &KEYS, 2, "at most 500 bytes"),
+        (vec!["record", "a/prod", "--irreversible", "extra"], &KEYS, 2, "unexpected argument 'extra'"),
+        (vec!["status", "--local", "--function", "x"], &KEYS, 2, "cannot be used with"),
+        (vec!["frobnicate"], &KEYS, 2, "unrecognized subcommand"),
+        (vec![], &KEYS, 2, "Usage: apigw-rollback <COMMAND>"),
+    ] {
+        let shown = ran(&args, env);
+        assert!(
+            shown.starts_with(&format!("exit {exit}\n")) && shown.contains(expected),
+            "{args:?}: {shown}"
+        );
+        for word in ["service error", "panicked", "backtrace"] {
+            assert!(!shown.contains(word), "{args:?}: {shown}");
+        }
+        if !args.is_empty() && shown.contains("error: ") && !shown.contains("--help") {
+            assert_eq!(shown.trim_end().lines().count(), 2, "{args:?}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn the_tools_own_environment_can_have_the_settings() {
+    let bad = [&KEYS[..], &[("MODE", "on"), ("PIN", "yes")]].concat();
+    let shown = ran(&["status", "--local"], &bad);
+    assert!(
+        shown.starts_with("exit 2\n") && shown.contains("MODE is `on`") && shown.contains("PIN is `yes`"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn the_document_tells_every_command_exit_code_and_check() {
+    let document = include_str!("../../../docs/command-line.md");
+    for verb in VERBS.iter().filter(|verb| !verb.is_empty()) {
+        assert!(document.contains(&format!("apigw-rollback {verb}")), "{verb}");
+    }
+    let help = ran(&["--help"], &[]);
+    for code in help.split("Exit codes:\n").nth(1).unwrap().lines() {
+        let (code, meaning) = code.trim().split_once("  ").unwrap();
+        let row = format!("| {code} | {meaning} |").replace("doctor:", "`doctor`:");
+        assert!(document.contains(&row), "{row}");
+    }
+    for source in [
+        include_str!("../../../src/doctor/function_checks.rs"),
+        include_str!("../../../src/doctor/stage_checks.rs"),
+    ] {
+        let spaced = source.split_whitespace().collect::<Vec<_>>().join(" ").replace("( ", "(");
+        for start in ["Finding::ok(\"", "Finding::warning(\"", "Finding::fault(\"", "of_reason(\""] {
+            for check in spaced.split(start).skip(1).filter_map(|rest| rest.split('"').next()) {
+                assert!(document.contains(&format!("| `{check}` |")), "{check}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_shell_gets_completions() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let shown = ran(&["completions", shell], &[]);
+        assert!(shown.starts_with("exit 0\n") && shown.contains("release-hold"), "{shell}");
+    }
+}
+
+#[test]
+fn explain_needs_no_aws() {
+    let events = concat!(env!("CARGO_MANIFEST_DIR"), "/events");
+    let (alarm, ok) = (format!("{events}/sns-alarm.json"), format!("{events}/nothing.json"));
+    let shown = ran(&["explain", "--now", "2026-11-20T10:06:00Z", &alarm], &[]);
+    assert!(shown.starts_with("exit 0\n") && shown.contains(": act\n"), "{shown}");
+    let shown = ran(&["explain", "--format", "json", "--now", "2026-11-20T10:06:00Z", &alarm], &[]);
+    assert!(shown.contains(r#""verdict":"act""#), "{shown}");
+    let shown = ran(&["explain", &ok], &[]);
+    assert!(shown.starts_with("exit 1\n") && shown.contains("cannot be read"), "{shown}");
+}
+
+mod tables {
+    use std::time::Duration;
+
+    use apigw_rollback::context::Run;
+    use apigw_rollback::handler::handle;
+    use apigw_rollback::model::alarm::State;
+    use apigw_rollback::model::report::Report;
+    use apigw_rollback::observe::lists::incidents;
+    use tokio::time::Instant;
+
+    use super::views::{self, lists};
+    use crate::scenarios::doctor::{config, found, healthy};
+    use crate::support::harness::{event, snapshot};
+    use crate::support::world::{FUNCTION, Facts, World, prod};
+
+    /// Does something with a run in this world.
+    fn with<T>(world: &World, does: impl AsyncFnOnce(&Run<'_, World>) -> T) -> T {
+        let config = config(&[]);
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let began = Instant::now();
+            let run = Run {
+                cloud: world,
+                config: &config,
+                id: "run",
+                trace: None,
+                function: Some(FUNCTION),
+                now: world.facts().now,
+                began,
+                deadline: began + Duration::from_secs(20),
+            };
+            does(&run).await
+        })
+    }
+
+    fn reports(name: &str, world: &World) -> Vec<Report> {
+        with(world, async |run| handle(&event(name), run).await.reports)
+    }
+
+    /// The text of a command's reports, without its colours.
+    fn shown(world: &World, commands: &[&str]) -> String {
+        let all: Vec<Report> = commands.iter().flat_map(|name| reports(name, world)).collect();
+        anstream::adapter::strip_str(&views::reports(&all)).to_string()
+    }
+
+    #[test]
+    fn people_read_tables() {
+        let world = World::new(Facts::bad_release());
+        snapshot("table status", &shown(&world, &["command-status"]));
+        snapshot("table status of two", &shown(&world, &["command-status", "command-status"]));
+        snapshot("table plan", &shown(&world, &["command-plan"]));
+        snapshot("table rollback", &shown(&world, &["command-rollback"]));
+        snapshot("table rollback again", &shown(&world, &["command-rollback"]));
+        snapshot("table history", &shown(&world, &["command-history"]));
+        let listed = with(&world, async |run| incidents(run, &prod()).await.unwrap());
+        let shown_list =
+            |list: &[_]| anstream::adapter::strip_str(&lists::incidents(list, world.facts().now)).to_string();
+        snapshot("table incidents", &shown_list(&listed));
+        assert_eq!(shown_list(&[]), "no incident is on record\n");
+        let (facts, _) = healthy();
+        snapshot("table status of a healthy stage", &shown(&World::new(facts), &["command-status"]));
+        let mut nothing = Facts::bad_release();
+        nothing.parameters.clear();
+        nothing.alarms.clear();
+        snapshot("table status without a record", &shown(&World::new(nothing), &["command-status"]));
+        assert_eq!(views::reports(&[]), "no stage is protected\n");
+    }
+
+    #[test]
+    fn colours_are_there_for_those_who_see_them() {
+        let world = World::new(Facts::bad_release());
+        let all = reports("command-rollback", &world);
+        assert!(views::reports(&all).starts_with("\u{1b}[32mrolled-back\u{1b}[0m: "));
+    }
+
+    #[test]
+    fn findings_are_a_table() {
+        let (mut facts, mut bedside) = healthy();
+        facts.alarms[0].alarm.state = State::InsufficientData;
+        bedside.concurrency = Some(0);
+        let findings = found(&World::new(facts), &bedside, &[]);
+        let shown = lists::findings(&findings);
+        snapshot("table doctor", &anstream::adapter::strip_str(&shown).to_string());
+    }
+}

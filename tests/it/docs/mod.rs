@@ -1,0 +1,300 @@
+//! The documents: what they tell people to type is understood, and what they point at is there.
+
+mod repository;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use apigw_rollback::config::Config;
+use apigw_rollback::model::records::{self, Policy};
+use apigw_rollback::signal::{self, Signal};
+use serde_json::Value;
+
+/// A page of the documents.
+struct Page {
+    path: PathBuf,
+    text: String,
+    /// The code blocks: the word behind the fence, and what is in them.
+    blocks: Vec<(String, String)>,
+    /// The code within sentences.
+    spans: Vec<String>,
+    /// The rest, with its code.
+    prose: String,
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn pages() -> Vec<Page> {
+    let folder = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<PathBuf> = folder.filter(|path| path.extension().is_some_and(|e| e == "md")).collect();
+    paths.extend([root().join("README.md"), root().join("CHANGELOG.md")]);
+    paths.sort();
+    paths.into_iter().map(Page::read).collect()
+}
+
+impl Page {
+    fn read(path: PathBuf) -> Self {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (mut blocks, mut prose, mut fenced) = (vec![], String::new(), false);
+        for line in text.lines() {
+            match (line.trim_start().strip_prefix("```"), fenced) {
+                (Some(word), false) => blocks.push((word.trim().to_owned(), String::new())),
+                (None, true) => {
+                    let (_, body) = blocks.last_mut().unwrap();
+                    body.push_str(line);
+                    body.push('\n');
+                }
+                (None, false) => {
+                    prose.push_str(line);
+                    prose.push('\n');
+                }
+                (Some(_), true) => {}
+            }
+            fenced ^= line.trim_start().starts_with("```");
+        }
+        let pieces: Vec<&str> = prose.split('`').collect();
+        assert!(!fenced && pieces.len() % 2 == 1, "{}: a code mark is not closed", path.display());
+        let spans = pieces.iter().skip(1).step_by(2).map(|span| span.replace('\n', " ")).collect();
+        Self { path, text, blocks, spans, prose }
+    }
+
+    fn name(&self) -> String {
+        self.path.strip_prefix(root()).unwrap().display().to_string()
+    }
+
+    /// All code, in blocks and in sentences.
+    fn code(&self) -> impl Iterator<Item = &str> {
+        self.blocks.iter().map(|(_, body)| body).chain(&self.spans).map(String::as_str)
+    }
+
+    /// The headings, as links name them.
+    fn anchors(&self) -> BTreeSet<String> {
+        let headings = self.prose.lines().filter(|line| line.starts_with('#'));
+        let word = |c: char| match c {
+            ' ' => Some('-'),
+            '-' | '_' => Some(c),
+            _ => Some(c.to_ascii_lowercase()).filter(char::is_ascii_alphanumeric),
+        };
+        headings.map(|line| line.trim_start_matches('#').trim().chars().filter_map(word).collect()).collect()
+    }
+}
+
+/// What stands between each `before` and the next `end`.
+fn between<'a>(text: &'a str, before: &'a str, end: char) -> impl Iterator<Item = &'a str> {
+    text.split(before).skip(1).filter_map(move |rest| rest.split_once(end)).map(|(found, _)| found)
+}
+
+/// The words behind `before`, up to the first letter that `part` refuses.
+fn words<'a>(text: &'a str, before: &'a str, part: fn(char) -> bool) -> impl Iterator<Item = &'a str> {
+    let is_start = |head: &str| !head.ends_with(|c: char| c.is_alphanumeric() || "-_./".contains(c));
+    text.match_indices(before)
+        .filter(move |(at, _)| is_start(text.get(..*at).unwrap()))
+        .map(move |(at, _)| text.get(at + before.len()..).unwrap())
+        .map(move |rest| rest.split_once(|c| !part(c)).map_or(rest, |(word, _)| word))
+        .filter(|word| !word.is_empty())
+}
+
+fn is_understood(command: &str) -> bool {
+    let event = signal::read(command);
+    event.deliveries.iter().all(|delivery| matches!(delivery.signal, Signal::Command(_)))
+}
+
+#[test]
+fn every_command_that_is_sent_to_the_function_is_understood() {
+    let mut seen = 0;
+    for page in pages() {
+        for code in page.code() {
+            // The runbook has a word of its own for asking the function.
+            for payload in between(code, "--payload '", '\'').chain(between(code, "ask '", '\'')) {
+                seen += 1;
+                assert!(
+                    is_understood(payload),
+                    "{}: {payload}: {:?}",
+                    page.name(),
+                    signal::read(payload).deliveries
+                );
+            }
+        }
+        for span in page.spans.iter().filter(|span| span.starts_with(r#"{"command""#)) {
+            seen += 1;
+            assert!(is_understood(span), "{}: {span}", page.name());
+        }
+    }
+    assert!(seen > 10, "only {seen} commands were found");
+}
+
+/// Every JSON block is of a kind that is known here, so that none goes unread.
+#[test]
+fn every_json_block_is_what_it_says() {
+    for page in pages() {
+        let blocks = page.blocks.iter().filter(|(word, _)| word == "json").map(|(_, body)| body);
+        let values = page.code().flat_map(|code| between(code, "--value '", '\''));
+        for text in blocks.map(String::as_str).chain(values) {
+            let at = page.name();
+            let value: Value =
+                serde_json::from_str(text).unwrap_or_else(|error| panic!("{at}: {error}: {text}"));
+            let has = |key: &str| value.get(key).is_some();
+            if value.is_array() {
+                let setting = |name: &str| {
+                    Some(if name == "AWS_REGION" { "eu-west-1" } else { text }.to_owned())
+                        .filter(|_| ["AWS_REGION", "PROTECTED_STAGES"].contains(&name))
+                };
+                Config::read(setting).unwrap_or_else(|error| panic!("{at}: {error}: {text}"));
+            } else if has("command") {
+                assert!(is_understood(text), "{at}: {:?}: {text}", signal::read(text).deliveries);
+            } else if has("schema") && !has("phase") {
+                records::parse::<Policy>(text).unwrap_or_else(|error| panic!("{at}: {error}: {text}"));
+            } else {
+                // The hook's payload, a pattern of EventBridge, a policy of IAM.
+                let known = ["phase", "detail-type", "Statement"].into_iter().any(has);
+                assert!(known, "{at}: what is this? {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_make_target_is_there() {
+    let makefile = std::fs::read_to_string(root().join("Makefile")).unwrap();
+    let part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    for page in pages() {
+        let named = page.code().flat_map(|code| words(code, "make ", part));
+        for target in named {
+            let there = makefile.lines().any(|line| line.starts_with(&format!("{target}:")));
+            assert!(there, "{}: `make {target}` is no target of the Makefile", page.name());
+        }
+    }
+}
+
+#[test]
+fn every_parameter_of_the_template_is_there() {
+    let template = std::fs::read_to_string(root().join("template.yaml")).unwrap();
+    let parameters = template.split("\nParameters:\n").nth(1).unwrap().split("\nRules:").next().unwrap();
+    for page in pages() {
+        let settings = page.spans.iter().filter_map(|span| span.split_once('=')).map(|(name, _)| name);
+        let is_name = |name: &&str| {
+            name.starts_with(|c: char| c.is_ascii_uppercase())
+                && name.contains(|c: char| c.is_ascii_lowercase())
+                && name.bytes().all(|b| b.is_ascii_alphanumeric())
+        };
+        for name in settings.filter(is_name) {
+            let there = parameters.lines().any(|line| line == format!("  {name}:"));
+            assert!(there, "{}: the template has no parameter `{name}`", page.name());
+        }
+    }
+}
+
+#[test]
+fn every_file_and_heading_that_is_linked_is_there() {
+    let pages = pages();
+    for page in &pages {
+        let at = page.name();
+        for link in between(&page.prose, "](", ')').filter(|link| !link.contains("://")) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let folder = page.path.parent().unwrap();
+            let linked = if path.is_empty() { page.path.clone() } else { folder.join(path) };
+            let linked = linked.canonicalize().unwrap_or_else(|error| panic!("{at}: {link}: {error}"));
+            let same = |other: &&Page| other.path.canonicalize().unwrap() == linked;
+            let there = anchor.is_empty()
+                || pages.iter().find(same).is_some_and(|other| other.anchors().contains(anchor));
+            assert!(there, "{at}: {link}: there is no such heading");
+        }
+        let file = |c: char| c.is_ascii_alphanumeric() || "-_.*".contains(c);
+        for event in words(&page.text, "events/", file).map(|name| name.trim_end_matches('.')) {
+            let there = event.contains('*') || root().join("events").join(event).is_file();
+            assert!(there, "{at}: there is no events/{event}");
+        }
+    }
+}
+
+/// A line is parsed up to its `--help`, which then ends it: nothing is asked of AWS.
+#[test]
+fn every_line_for_the_command_line_tool_is_parsed() {
+    let parsed = |arguments: &[&str]| {
+        let tool = Command::new(env!("CARGO_BIN_EXE_apigw-rollback")).args(arguments).arg("--help").output();
+        tool.unwrap().status.success()
+    };
+    let is_whole = parsed(&["status"]);
+    for page in pages() {
+        let lines = page.blocks.iter().filter(|(word, _)| word != "text").flat_map(|(_, body)| body.lines());
+        let lines = lines.map(str::trim).filter_map(|line| {
+            line.strip_prefix("apigw-rollback ").or_else(|| line.strip_prefix("cargo run -- "))
+        });
+        let spans = page.spans.iter().filter_map(|span| span.strip_prefix("cargo run -- "));
+        for line in lines.chain(spans) {
+            let mut arguments = Vec::new();
+            // Only what is quoted may hold spaces; what the shell does with the rest of the line is its own.
+            for (nth, piece) in line.split(['\'', '"']).enumerate() {
+                if nth % 2 == 1 { arguments.push(piece) } else { arguments.extend(piece.split_whitespace()) }
+            }
+            let shell = |word: &&str| ["#", "|", "||", "&&", ">"].contains(word);
+            let end = arguments.iter().position(shell).unwrap_or(arguments.len());
+            arguments.truncate(end);
+            let known = is_whole || ["explain", "schema"].contains(&arguments[0]);
+            assert!(!known || parsed(&arguments), "{}: apigw-rollback {line}", page.name());
+        }
+    }
+}
+
+#[test]
+fn every_page_is_reached_from_another() {
+    let pages = pages();
+    let linked = |page: &Page, wanted: &Path| {
+        let folder = page.path.parent().unwrap().to_owned();
+        between(&page.prose, "](", ')').any(|link| {
+            let path = link.split('#').next().unwrap();
+            folder.join(path).canonicalize().is_ok_and(|path| path == wanted.canonicalize().unwrap())
+        })
+    };
+    let alone = pages.iter().filter(|page| page.path.starts_with(root().join("docs")));
+    let alone =
+        alone.filter(|page| !pages.iter().any(|other| other.path != page.path && linked(other, &page.path)));
+    let alone: Vec<String> = alone.map(Page::name).collect();
+    assert!(alone.is_empty(), "no page leads to {alone:?}");
+}
+
+/// What stands first in the lines of a file, up to one of these letters.
+fn first_words(text: &str, end: &[char]) -> Vec<String> {
+    let words = text.lines().filter_map(|line| line.split_once(end)).map(|(word, _)| word.trim().to_owned());
+    let name = |word: &String| {
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    words.filter(name).collect()
+}
+
+#[test]
+fn every_dependency_is_justified() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let crates = |path: &str| {
+        let text = read(path);
+        let sections = text.split("\n[").filter(|section| section.contains("dependencies]\n"));
+        sections.flat_map(|section| first_words(section, &[' ', '='])).collect::<Vec<_>>()
+    };
+    let mut used: BTreeSet<String> =
+        crates("Cargo.toml").into_iter().chain(crates("fuzz/Cargo.toml")).collect();
+    let makefile = read("Makefile");
+    used.extend(between(&makefile, "$(TOOLS)/", '@').map(str::to_owned).filter(|name| !name.contains('/')));
+    for pins in std::fs::read_dir(root().join("tests/e2e/requirements")).unwrap() {
+        used.extend(first_words(&std::fs::read_to_string(pins.unwrap().path()).unwrap(), &['=']));
+    }
+    let page = Page::read(root().join("docs/dependencies.md"));
+    let rows = page.text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | "));
+    let mut told = BTreeSet::new();
+    for (names, rest) in rows {
+        told.extend(names.split("`, `").map(|name| name.trim_end_matches('`').to_owned()));
+        let cells: Vec<&str> = rest.trim_end_matches(" |").split(" | ").collect();
+        let is_date =
+            |text: &str| text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        assert!(cells.len() == 3 && is_date(cells[2]), "{names}: {rest}");
+    }
+    assert!(used.len() > 40, "{used:?}");
+    let lacking: Vec<_> = used.difference(&told).collect();
+    let needless: Vec<_> = told.difference(&used).collect();
+    assert!(
+        lacking.is_empty() && needless.is_empty(),
+        "docs/dependencies.md lacks {lacking:?}, and has {needless:?}"
+    );
+}

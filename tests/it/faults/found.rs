@@ -1,0 +1,300 @@
+//! Stories that the simulation found: each was a seed that broke a promise.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apigw_rollback::cloud::LiveStage;
+use apigw_rollback::config::Config;
+use apigw_rollback::context::Run;
+use apigw_rollback::handler::handle;
+use apigw_rollback::model::alarm::State;
+use apigw_rollback::model::records::{Incident, Names, SCHEMA, print};
+use apigw_rollback::model::report::Report;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::scenarios::components::{WHOLE, bad_everywhere};
+use crate::simulation::invariants::healed;
+use crate::support::harness::{config, event, run, run_together};
+use crate::support::story::Story;
+use crate::support::world::{
+    Air, Clock, FUNCTION, Facts, Fault, Sky, Way, World, denied, live, prod, release,
+};
+
+#[test]
+fn a_release_that_was_away_between_two_sweeps_bakes_anew() {
+    Story::with_known_good()
+        .deploy(2)
+        .later(1)
+        .sweep()
+        .later(1)
+        .deploy(3)
+        .later(25)
+        .deploy(2)
+        .later(5)
+        .sweep()
+        .later(26)
+        .sweep()
+        .ends("a release that was away bakes anew");
+}
+
+#[test]
+fn an_alarm_whose_actions_are_off_hides_no_other() {
+    let story = Story::with_known_good().deploy(2).later(3).alarm_is(State::Alarm).world(
+        "its actions are off, and another alarm is in ALARM",
+        |facts| {
+            facts.alarms[0].actions_enabled = false;
+            (facts.alarms[1].alarm.state, facts.alarms[1].alarm.changed_at) = (State::Alarm, Some(facts.now));
+        },
+    );
+    assert_eq!(story.later(1).sweep().stage(), "d1");
+}
+
+#[test]
+fn a_lift_before_anything_is_listed_leaves_a_list_that_can_be_read() {
+    let story = Story::with_known_good()
+        .deploy(2)
+        .later(3)
+        .alarm_is(State::Alarm)
+        .with_fault("PutParameter", 0, Fault::Before(denied()))
+        .event_comes();
+    let facts = story.world.facts();
+    let bad = release("d2", &[("release", "2")]).fingerprint();
+    let story = Story { world: World::new(facts), ..story };
+    let story = story.alarm_is(State::Ok).command("lift", &json!({"incident": bad}));
+    let story = story.later(10).deploy(3).later(3).alarm_is(State::Alarm).event_comes();
+    assert_eq!(story.stage(), "d1");
+}
+
+#[test]
+fn a_release_that_is_brought_back_and_taken_off_by_two_alarms_is_told_of_once_more() {
+    let settings = [
+        ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people"),
+        ("COOLDOWN_SECONDS", "0"),
+        ("MAX_ALARM_AGE_SECONDS", "0"),
+    ];
+    let world = World::new(Facts::bad_release());
+    run(&event("sns-alarm"), &world, &settings);
+    world.change(|facts| {
+        facts.now += TimeDelta::minutes(30);
+        let now = facts.now;
+        let mut back = live(release("d2", &[("release", "2")]), "2026-11-20T10:00:00Z");
+        back.updated_at = Some(now - TimeDelta::minutes(2));
+        facts.serve(&prod(), back);
+        facts.alarms.iter_mut().for_each(|one| one.alarm.changed_at = Some(now - TimeDelta::minutes(1)));
+    });
+    run_together(&[&event("sns-alarm"), &event("sns-alarm-latency")], &world, &settings);
+    world.change(|facts| facts.now += TimeDelta::minutes(5));
+    let shown = run(r#"{"command":"sweep"}"#, &world, &settings);
+    let told = world.facts().told;
+    let rolled_back = told.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
+    assert_eq!(rolled_back, 2, "{shown}");
+}
+
+#[test]
+fn a_release_that_the_sweep_saw_late_is_live_for_longer_than_that() {
+    let story = Story::with_known_good().set("ROLLBACK_WINDOW_SECONDS", "300");
+    let story = story.deploy(2).later(14).alarm_is(State::Alarm).sweep().later(1).sweep();
+    assert_eq!(story.stage(), "d2");
+}
+
+/// While the run was on its way, the release was taken off, came back, and was taken off by another run.
+fn again_and_off_again(facts: &mut Facts) {
+    let good = release("d1", &[("release", "1")]);
+    let incident = Incident {
+        schema: SCHEMA,
+        stage: prod(),
+        bad: release("d2", &[("release", "2")]),
+        good: good.clone(),
+        version: 1,
+        at: facts.now,
+        since: Some(facts.now),
+        undone: false,
+        by: "orders-prod-latency".to_owned(),
+        by_alarm: true,
+        alarm_at: None,
+        why: String::new(),
+        run: "run-9".to_owned(),
+        recovered_at: None,
+        lifted_by: None,
+    };
+    let name = Names::under("/apigw-rollback").incident(&prod(), &incident.bad.fingerprint());
+    facts.parameters.insert(name, vec!["{}".to_owned(), print(&incident).unwrap()]);
+    facts.serve(&prod(), live(good, "2026-11-20T10:06:00Z"));
+}
+
+#[test]
+fn who_saw_only_the_first_of_two_lives_of_a_release_does_not_claim_the_second() {
+    let world =
+        World::new(Facts::bad_release()).fault("CreateParameter", 1, Fault::World(again_and_off_again));
+    let shown = run(&event("sns-alarm"), &world, &[]);
+    assert!(shown.contains("report: held (already-known-good)"), "{shown}");
+}
+
+/// Every call takes ten milliseconds there, and a claim so long.
+struct Slow(Clock, Duration);
+
+impl Sky for Slow {
+    fn way<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Way> + Send + 'a>> {
+        let there = if operation == "CreateParameter" { self.1 } else { Duration::from_millis(10) };
+        Box::pin(async move { Way { there, ..Way::default() } })
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.0.now()
+    }
+}
+
+/// A run that begins so many milliseconds later than the world, and whose claims take so many.
+async fn later(begins: u64, claims: u64, text: &str, world: &World, config: &Config) -> Vec<Report> {
+    later_with(begins, claims, text, world, config, |hand| hand).await
+}
+
+async fn later_with(
+    begins: u64,
+    claims: u64,
+    text: &str,
+    world: &World,
+    config: &Config,
+    faults: impl FnOnce(World) -> World,
+) -> Vec<Report> {
+    let clock = Clock { began: Instant::now(), at: world.now() };
+    tokio::time::sleep(Duration::from_millis(begins)).await;
+    let id = format!("run-{begins}");
+    let cloud =
+        &faults(world.hand(id.clone(), Air::Sky(Arc::new(Slow(clock, Duration::from_millis(claims))))));
+    let (began, now, function) = (Instant::now(), clock.now(), Some(FUNCTION));
+    let deadline = began + Duration::from_secs(20);
+    let run = Run { cloud, config, id: &id, trace: None, function, now, began, deadline };
+    Box::pin(handle(text, &run)).await.reports
+}
+
+#[test]
+fn a_release_of_several_parts_is_told_of_once_whenever_the_second_alarm_comes() {
+    let settings = [
+        ("PROTECTED_STAGES", WHOLE),
+        ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people"),
+    ];
+    let (config, fired, slow) = (config(&settings), event("sns-alarm"), event("sns-alarm-latency"));
+    for (claims, begins) in
+        [10, 300].into_iter().flat_map(|claims| (1..60).map(move |begins| (claims, begins)))
+    {
+        let mut facts = Facts::bad_release();
+        bad_everywhere(&mut facts);
+        let world = World::new(facts);
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let reports = runtime.block_on(async {
+            tokio::join!(later(0, claims, &fired, &world, &config), later(begins, 10, &slow, &world, &config))
+        });
+        let facts = world.facts();
+        let told = facts.told.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
+        let story = format!("claims take {claims} ms, {begins} ms later: {reports:?}");
+        healed(&facts, &prod(), true).unwrap_or_else(|why| panic!("{why}: {story}"));
+        assert_eq!(told, 1, "{story}");
+    }
+}
+
+/// One of two runs is refused its last step and undoes what it did. It does not undo what the other has done.
+#[test]
+fn a_release_of_several_parts_is_not_half_undone_by_a_second_run() {
+    let (config, fired, slow) =
+        (config(&[("PROTECTED_STAGES", WHOLE)]), event("sns-alarm"), event("sns-alarm-latency"));
+    for (refused, begins) in [true, false].into_iter().flat_map(|first| (1..90).map(move |ms| (first, ms))) {
+        let mut facts = Facts::bad_release();
+        bad_everywhere(&mut facts);
+        let world = World::new(facts.clone());
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let refuse = |hand: World, it: bool| {
+            if it { hand.fault("UpdateBasePathMapping", 0, Fault::Before(denied())) } else { hand }
+        };
+        let reports = runtime.block_on(async {
+            tokio::join!(
+                later_with(0, 10, &fired, &world, &config, |hand| refuse(hand, refused)),
+                later_with(begins, 10, &slow, &world, &config, |hand| refuse(hand, !refused))
+            )
+        });
+        let after = world.facts();
+        let is_back = healed(&after, &prod(), false);
+        let parts = |facts: &Facts| format!("{:?} {:?}", facts.stages[&prod()].release, facts.mappings);
+        let untouched = parts(&after) == parts(&facts);
+        let said = format!("{reports:?}").contains("RolledBack");
+        let story =
+            format!("refused is the first: {refused}, the second begins {begins} ms later: {reports:?}");
+        assert!(untouched || is_back.is_ok(), "half of it is back: {story}");
+        assert_eq!(said, is_back.is_ok(), "{story}");
+    }
+}
+
+/// To API Gateway the undoing is a change of the stage after the alarm. It is nobody's fix.
+#[test]
+fn what_was_undone_is_put_back_by_the_next_try() {
+    let settings = [
+        ("PROTECTED_STAGES", WHOLE),
+        ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people"),
+    ];
+    let mut facts = Facts::bad_release();
+    bad_everywhere(&mut facts);
+    let world = World::new(facts).fault("UpdateBasePathMapping", 1, Fault::Before(denied()));
+    let first = run(&event("sns-alarm"), &world, &settings);
+    assert!(first.contains("report: failed") && first.contains("undone: "), "{first}");
+    let world = World::new(world.facts());
+    world.change(|facts| facts.now += TimeDelta::minutes(1));
+    let second = run(&event("sns-alarm"), &world, &settings);
+    assert!(second.contains("report: rolled-back"), "{second}");
+    healed(&world.facts(), &prod(), true).unwrap();
+}
+
+/// In doubt nothing is written: where it is not known since when the release was live before, the change is somebody's.
+#[test]
+fn what_was_undone_of_a_stage_that_did_not_tell_its_time_is_left_alone() {
+    let settings = [("PROTECTED_STAGES", WHOLE)];
+    let mut facts = Facts::bad_release();
+    bad_everywhere(&mut facts);
+    facts.stage().updated_at = None;
+    let world = World::new(facts).fault("UpdateBasePathMapping", 1, Fault::Before(denied()));
+    run(&event("sns-alarm"), &world, &settings);
+    let world = World::new(world.facts());
+    world.change(|facts| facts.now += TimeDelta::minutes(1));
+    let shown = run(&event("sns-alarm"), &world, &settings);
+    assert!(shown.contains("report: held (changed-after-alarm)"), "{shown}");
+}
+
+/// What somebody else does to the stage afterwards is left alone, whatever was undone before.
+#[test]
+fn what_was_changed_later_than_an_undoing_is_somebodys_own() {
+    let settings = [("PROTECTED_STAGES", WHOLE), ("MAX_ALARM_AGE_SECONDS", "0")];
+    let mut facts = Facts::bad_release();
+    bad_everywhere(&mut facts);
+    let world = World::new(facts).fault("UpdateBasePathMapping", 1, Fault::Before(denied()));
+    run(&event("sns-alarm"), &world, &settings);
+    let world = World::new(world.facts());
+    world.change(|facts| {
+        facts.now += TimeDelta::minutes(2);
+        let changed = LiveStage { updated_at: Some(facts.now), ..facts.stages[&prod()].clone() };
+        facts.serve(&prod(), changed);
+        facts.now += TimeDelta::minutes(1);
+    });
+    let shown = run(&event("sns-alarm"), &world, &settings);
+    assert!(shown.contains("report: held (changed-after-alarm)"), "{shown}");
+}
+
+/// Users come first: where the record of a claim is slow to write, the release is put back beside it.
+#[test]
+fn a_release_of_several_parts_does_not_wait_for_a_claim_that_takes_long() {
+    let (config, fired) = (config(&[("PROTECTED_STAGES", WHOLE)]), event("sns-alarm"));
+    let mut facts = Facts::bad_release();
+    bad_everywhere(&mut facts);
+    let world = World::new(facts);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let began = world.now();
+    runtime.block_on(later(0, 15_000, &fired, &world, &config));
+    let facts = world.facts();
+    healed(&facts, &prod(), true).unwrap();
+    let back = facts.changes.iter().find(|one| one.stage == prod()).unwrap().at - began;
+    assert!(back < TimeDelta::seconds(3), "the stage is back after {back}");
+}

@@ -1,0 +1,168 @@
+//! Every call of every kind of run, struck by every fault, alone and in pairs; then nothing fails any more, the
+//! event comes again as Lambda repeats it, the sweep comes twice, and everything must be as if nothing had happened.
+
+mod found;
+pub(crate) mod garbage;
+mod huge;
+pub(crate) mod properties;
+
+use apigw_rollback::cloud::{CloudError, Failure};
+use apigw_rollback::model::release::StageRef;
+use chrono::TimeDelta;
+
+use crate::scenarios::components::{WHOLE, bad_everywhere};
+use crate::simulation::invariants::{Seen, Signal, healed, hold, reported};
+use crate::support::harness::{attempt, config, event};
+use crate::support::world::{Facts, Fault, World, conflict, denied, error, lost, prod};
+
+/// A kind of run: its event and its world.
+struct Kind {
+    name: &'static str,
+    event: String,
+    signal: Signal,
+    facts: Facts,
+    settings: Vec<(&'static str, &'static str)>,
+    stage: StageRef,
+}
+
+const SWEEP: &str = r#"{"command":"sweep"}"#;
+const TOLD: (&str, &str) = ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people");
+
+fn kinds() -> Vec<Kind> {
+    let kind =
+        |name, event: &str, signal, twist: fn(&mut Facts), settings: &[(&'static str, &'static str)]| {
+            let mut facts = Facts::bad_release();
+            twist(&mut facts);
+            let settings = settings
+                .iter()
+                .copied()
+                .chain([TOLD, ("COOLDOWN_SECONDS", "0"), ("MAX_ALARM_AGE_SECONDS", "0")])
+                .collect();
+            Kind { name, event: event.to_owned(), signal, facts, settings, stage: prod() }
+        };
+    let alarm = || Signal::Alarm { name: "orders-prod-5xx".to_owned(), fired: None, ours: true };
+    let whole = [("PROTECTED_STAGES", WHOLE), ("PIN", "off")];
+    vec![
+        kind("an alarm", &event("sns-alarm"), alarm(), |_| {}, &[]),
+        kind("an alarm on a whole release", &event("sns-alarm"), alarm(), bad_everywhere, &whole),
+        kind("a sweep that finds an alarm", SWEEP, Signal::Sweep, |_| {}, &[]),
+        kind("a person's rollback", &event("command-rollback"), Signal::Person, |_| {}, &[]),
+    ]
+}
+
+fn faults() -> Vec<Fault> {
+    vec![
+        Fault::Before(conflict()),
+        Fault::Before(denied()),
+        Fault::Before(throttled()),
+        Fault::After(lost()),
+        Fault::DieBefore,
+        Fault::DieAfter,
+        Fault::Stale,
+        Fault::Twice,
+    ]
+}
+
+fn throttled() -> CloudError {
+    error(Failure::Other, "ThrottlingException", "Rate exceeded")
+}
+
+/// One case: the run with its strikes, and then everybody else without.
+fn check(kind: &Kind, strikes: &[(usize, Fault)]) -> Result<(), String> {
+    let world = World::new(kind.facts.clone());
+    world.strike(strikes);
+    let mut runs = vec![];
+    let mut run = |event: &str, signal: &Signal| {
+        let began = world.now();
+        let reports = attempt(event, &world, &kind.settings, runs.len() + 1);
+        runs.push(Seen { hand: world.whose(), signal: signal.clone(), began, reports });
+        hold(&kind.facts, &world.facts(), &runs, &config(&kind.settings))
+    };
+    run(&kind.event, &kind.signal)?;
+    world.strike(&[]);
+    // Lambda repeats what failed or died; SNS may repeat anything.
+    let after = |minutes| world.change(|facts| facts.now += TimeDelta::minutes(minutes));
+    after(1);
+    run(&kind.event, &kind.signal)?;
+    for _ in 0..2 {
+        after(3);
+        run(SWEEP, &Signal::Sweep)?;
+    }
+    let is_a_death = |fault: &Fault| matches!(fault, Fault::DieBefore | Fault::DieAfter);
+    let died = strikes.iter().any(|(_, fault)| is_a_death(fault));
+    // A run whose incident was refused and that dies before it can try again leaves no trace but the stage.
+    let may_leave_no_trace = died && strikes.len() > 1;
+    healed(&world.facts(), &kind.stage, !may_leave_no_trace)?;
+    if reported(&runs) == 0 && !died {
+        return Err("no run reported the rollback".to_owned());
+    }
+    let before = world.facts();
+    attempt(&kind.event, &world, &kind.settings, 5);
+    let after = world.facts();
+    if (&before.stages, &before.aliases, &before.mappings, &before.told)
+        != (&after.stages, &after.aliases, &after.mappings, &after.told)
+    {
+        return Err("the same event once more changes something".to_owned());
+    }
+    Ok(())
+}
+
+/// How many calls the run makes when nothing fails.
+fn calls(kind: &Kind) -> usize {
+    let world = World::new(kind.facts.clone());
+    attempt(&kind.event, &world, &kind.settings, 1);
+    world.take_calls().len()
+}
+
+fn check_all(cases: impl Iterator<Item = Vec<(usize, Fault)>>, kind: &Kind) -> usize {
+    let mut number = 0;
+    let mut broken = Vec::new();
+    for strikes in cases {
+        number += 1;
+        if let Err(why) = check(kind, &strikes) {
+            broken.push(format!("{strikes:?}: {why}"));
+        }
+    }
+    assert!(
+        broken.is_empty(),
+        "{}: {} of {number} cases are broken, the first of them\n{}",
+        kind.name,
+        broken.len(),
+        broken.iter().take(5).cloned().collect::<Vec<_>>().join("\n")
+    );
+    number
+}
+
+#[test]
+fn every_single_fault_is_made_up_for() {
+    for kind in kinds() {
+        // A fault may lead to more calls than there were without; some room for them.
+        let calls = calls(&kind) + 4;
+        let cases = (1..=calls).flat_map(|call| faults().into_iter().map(move |fault| vec![(call, fault)]));
+        println!("{}: {} single faults", kind.name, check_all(cases, &kind));
+    }
+}
+
+fn pairs(kind: &Kind) -> impl Iterator<Item = Vec<(usize, Fault)>> {
+    let calls = calls(kind) + 4;
+    let pairs = (1..calls).flat_map(move |one| (one + 1..=calls).map(move |other| (one, other)));
+    pairs.flat_map(|(one, other)| {
+        faults().into_iter().flat_map(move |first| {
+            faults().into_iter().map(move |second| vec![(one, first.clone()), (other, second)])
+        })
+    })
+}
+
+#[test]
+fn every_pair_of_faults_of_an_alarm_is_made_up_for() {
+    let kind = kinds().remove(0);
+    println!("{}: {} pairs of faults", kind.name, check_all(pairs(&kind), &kind));
+}
+
+#[test]
+#[ignore = "takes minutes: `make soak`"]
+fn every_pair_of_faults_is_made_up_for() {
+    for kind in kinds() {
+        println!("{}: {} pairs of faults", kind.name, check_all(pairs(&kind), &kind));
+    }
+}

@@ -1,0 +1,308 @@
+//! What is written is read back as it was, whatever it holds: records, names, releases, parts.
+
+use std::collections::BTreeMap;
+
+use apigw_rollback::config::{AutoDeploy, MissingParts, Mode};
+use apigw_rollback::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
+use apigw_rollback::model::records::{
+    Candidate, Hold, Incident, LastSweep, NameIndex, Names, Past, Policy, Record, Rollbacks, SCHEMA, Stored,
+    parse, print,
+};
+use apigw_rollback::model::release::{Canary, Protocol, Release, StageRef};
+use chrono::{DateTime, Datelike, Utc};
+use proptest::collection::{btree_map, vec};
+use proptest::option::of;
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+/// The same commit gets the same answer; `PROPTEST_RNG_SEED`, `PROPTEST_CASES` and `make fuzz` look further.
+pub(crate) fn settings() -> ProptestConfig {
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    match default.rng_seed {
+        RngSeed::Fixed(_) => default,
+        RngSeed::Random => ProptestConfig { rng_seed: RngSeed::Fixed(1), ..default },
+    }
+}
+
+/// What people write, with what JSON, Parameter Store and CloudWatch have a meaning for.
+fn words() -> impl Strategy<Value = String> {
+    prop_oneof![".{0,12}", r#"[ "\\{}_$/:.a-z0-9é-]{0,12}"#, Just("{{resolve:ssm:x}}".to_owned())]
+}
+
+/// Any second that a record can hold, and fractions as AWS has them.
+fn times() -> impl Strategy<Value = DateTime<Utc>> {
+    let ends = [DateTime::<Utc>::MIN_UTC.timestamp_millis(), DateTime::<Utc>::MAX_UTC.timestamp_millis()];
+    prop_oneof![1_700_000_000_000_i64..1_900_000_000_000, ends[0]..=ends[1]]
+        .prop_map(|millis| DateTime::from_timestamp_millis(millis).unwrap())
+}
+
+fn protocols() -> impl Strategy<Value = Protocol> {
+    prop_oneof![Just(Protocol::Rest), Just(Protocol::Http), Just(Protocol::WebSocket)]
+}
+
+fn stages() -> impl Strategy<Value = StageRef> {
+    (protocols(), words(), words()).prop_map(|(protocol, api, stage)| StageRef::new(protocol, api, stage))
+}
+
+fn aliases() -> impl Strategy<Value = AliasRef> {
+    ("(arn:aws:lambda:eu-west-1:1:function:)?[a-zA-Z0-9_-]{1,3}", "[a-z][a-z0-9-]{0,3}")
+        .prop_map(|(function, alias)| format!("{function}:{alias}").parse().unwrap())
+}
+
+fn mappings() -> impl Strategy<Value = MappingRef> {
+    r"(\*|[a-c]{1,2})\.example\.com(/[a-c]{1,2}){0,2}".prop_map(|text| text.parse().unwrap())
+}
+
+/// Releases as API Gateway and Lambda can have them, from so few letters that many of them are nearly alike.
+fn releases() -> impl Strategy<Value = Release> {
+    let variables = || btree_map("[ab]{1,2}", "[ab=]{0,2}", 0..3);
+    let canary = (of("[ab]{1,2}"), "[0-9]{1,2}", variables())
+        .prop_map(|(deployment, percent, overrides)| Canary { deployment, percent, overrides });
+    let weights = btree_map("[0-9]{1}", "0\\.[0-9]", 0..2);
+    let target = ("[0-9]{1}", weights).prop_map(|(version, weights)| AliasTarget { version, weights });
+    let mapped = ("[ab]{1,2}", "[ab]{0,2}").prop_map(|(api, stage)| MappingTarget { api, stage });
+    let parts = (btree_map(aliases(), target, 0..3), btree_map(mappings(), mapped, 0..3));
+    ("[ab]{1,2}", variables(), of(canary), parts).prop_map(
+        |(deployment, variables, canary, (aliases, mappings))| Release {
+            deployment,
+            variables,
+            canary,
+            aliases,
+            mappings,
+        },
+    )
+}
+
+/// The same with any text in its variables.
+fn odd_releases() -> impl Strategy<Value = Release> {
+    (releases(), btree_map(words(), words(), 0..4))
+        .prop_map(|(release, variables)| Release { variables, ..release })
+}
+
+fn records() -> impl Strategy<Value = Record> {
+    let texts = (words(), of(words()), of(words()), of(words()), of(words()));
+    let times = (of(times()), times());
+    (stages(), odd_releases(), texts, times, any::<[bool; 2]>()).prop_map(
+        |(
+            stage,
+            release,
+            (region, api_name, label, note, who),
+            (created, recorded_at),
+            [pinned, irreversible],
+        )| {
+            Record {
+                schema: SCHEMA,
+                stage,
+                region,
+                api_name,
+                release,
+                created,
+                recorded_at,
+                pinned,
+                label,
+                note,
+                who,
+                irreversible,
+            }
+        },
+    )
+}
+
+fn incidents() -> impl Strategy<Value = Incident> {
+    let texts = (words(), words(), words(), of(words()));
+    let times = (times(), of(times()), of(times()), of(times()));
+    (stages(), odd_releases(), odd_releases(), any::<(i64, bool, bool)>(), texts, times).prop_map(
+        |(
+            stage,
+            bad,
+            good,
+            (version, undone, by_alarm),
+            (by, why, run, lifted_by),
+            (at, since, alarm_at, recovered_at),
+        )| {
+            Incident {
+                schema: SCHEMA,
+                stage,
+                bad,
+                good,
+                version,
+                at,
+                since,
+                undone,
+                by,
+                by_alarm,
+                alarm_at,
+                why,
+                run,
+                recovered_at,
+                lifted_by,
+            }
+        },
+    )
+}
+
+fn candidates() -> impl Strategy<Value = Candidate> {
+    let seen = times().prop_filter("a candidate's times can be", |time| (1970..=9999).contains(&time.year()));
+    (protocols(), odd_releases(), seen, any::<bool>(), of(words()), of(words())).prop_map(
+        |(protocol, release, first_seen, irreversible, label, note)| Candidate {
+            schema: SCHEMA,
+            protocol,
+            release,
+            first_seen,
+            irreversible,
+            label,
+            note,
+        },
+    )
+}
+
+fn lists() -> impl Strategy<Value = Rollbacks> {
+    let one = (times(), words(), of(words()), of(times()), of(times()), any::<bool>()).prop_map(
+        |(at, fingerprint, alarm, alarm_at, recovered_at, lifted)| Past {
+            at,
+            fingerprint,
+            alarm,
+            alarm_at,
+            recovered_at,
+            lifted,
+        },
+    );
+    vec(one, 0..=Rollbacks::KEPT).prop_map(|past| Rollbacks { schema: SCHEMA, past })
+}
+
+/// Policies whose numbers are within their limits.
+fn policies() -> impl Strategy<Value = Policy> {
+    let numbers = (of(0..=604_800_u32), of(0..=31_536_000_u32), of(0..=86_400_u32), of(0..=20_u32));
+    let ways = (
+        of(prop_oneof![Just(Mode::Enforce), Just(Mode::Observe)]),
+        of(prop_oneof![Just(AutoDeploy::Hold), Just(AutoDeploy::SwitchOff)]),
+        of(prop_oneof![Just(MissingParts::Hold), Just(MissingParts::Skip)]),
+    );
+    let parts = (of(vec(aliases(), 0..4)), of(vec(mappings(), 0..4)));
+    (numbers, ways, any::<(Option<bool>, Option<bool>)>(), parts).prop_map(
+        |(
+            (bake_seconds, rollback_window_seconds, cooldown_seconds, max_rollbacks_a_day),
+            (mode, auto_deploy, missing_parts),
+            (bake_needs_data, flush_cache),
+            (aliases, mappings),
+        )| Policy {
+            schema: SCHEMA,
+            mode,
+            bake_seconds,
+            bake_needs_data,
+            rollback_window_seconds,
+            cooldown_seconds,
+            max_rollbacks_a_day,
+            flush_cache,
+            auto_deploy,
+            missing_parts,
+            aliases,
+            mappings,
+        },
+    )
+}
+
+/// What Parameter Store takes is what was meant, and it takes everything that is not too long.
+fn comes_back<T: Stored + PartialEq + std::fmt::Debug>(value: &T) -> Result<(), TestCaseError> {
+    let text = print(value).map_err(TestCaseError::fail)?;
+    prop_assert!(!text.contains("{{") && text.len() <= 8192, "{}", text);
+    let read = parse::<T>(&text).map_err(TestCaseError::fail)?;
+    prop_assert_eq!(&read, value);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(settings())]
+
+    #[test]
+    fn a_record_is_read_as_it_was_written(record in records()) {
+        comes_back(&record)?;
+    }
+
+    #[test]
+    fn an_incident_is_read_as_it_was_written(incident in incidents()) {
+        comes_back(&incident)?;
+    }
+
+    #[test]
+    fn a_candidate_is_read_as_it_was_written(candidate in candidates()) {
+        comes_back(&candidate)?;
+    }
+
+    #[test]
+    fn a_list_of_rollbacks_is_read_as_it_was_written(list in lists()) {
+        comes_back(&list)?;
+    }
+
+    #[test]
+    fn a_policy_is_read_as_it_was_written(policy in policies()) {
+        comes_back(&policy)?;
+    }
+
+    #[test]
+    fn what_is_small_is_read_as_it_was_written(
+        until in times(), by in of(words()), why in of(words()), apis in vec(words(), 0..9), run in words(),
+        stages in any::<u32>(),
+    ) {
+        comes_back(&Hold { schema: SCHEMA, until, by, why })?;
+        comes_back(&NameIndex { schema: SCHEMA, apis })?;
+        comes_back(&LastSweep { schema: SCHEMA, at: until, run, stages: stages.try_into().unwrap() })?;
+    }
+
+    #[test]
+    fn releases_share_a_fingerprint_only_if_they_are_the_same(one in releases(), other in releases()) {
+        prop_assert_eq!(one == other, one.fingerprint() == other.fingerprint());
+        prop_assert_eq!(one.fingerprint(), one.clone().fingerprint());
+        let print = one.fingerprint();
+        prop_assert!(print.len() == 12 && print.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    }
+
+    #[test]
+    fn a_part_is_read_as_it_is_printed_or_refused(text in r"[a-z*0-9:./_-]{0,24}", alias in aliases(), mapping in mappings()) {
+        prop_assert_eq!(alias.to_string().parse::<AliasRef>(), Ok(alias));
+        prop_assert_eq!(mapping.to_string().parse::<MappingRef>(), Ok(mapping));
+        if let Ok(alias) = text.parse::<AliasRef>() {
+            prop_assert_eq!(alias.to_string(), text.as_str());
+        }
+        if let Ok(mapping) = text.parse::<MappingRef>() {
+            prop_assert_eq!(mapping.to_string(), text.strip_suffix('/').unwrap_or(&text));
+        }
+    }
+
+    /// No two parameters of any two stages share a name, and each leads back to its stage.
+    #[test]
+    fn a_parameters_name_belongs_to_one_stage(
+        (one, other) in prop_oneof![
+            (stages(), stages()),
+            // From few letters, among them those that the code for other letters is made of.
+            (("[a_2F/]{0,4}", "[a_2F/]{0,4}"), ("[a_2F/]{0,4}", "[a_2F/]{0,4}"))
+                .prop_map(|(one, other)| (StageRef::rest(one.0, one.1), StageRef::rest(other.0, other.1))),
+        ],
+    ) {
+        let names = Names::under("/apigw-rollback");
+        let all = |stage: &StageRef| {
+            [names.known_good(stage), names.candidate(stage), names.hold(stage), names.policy(stage),
+             names.rollbacks(stage), names.incident(stage, "known-good")]
+        };
+        let same = (&one.api, &one.stage) == (&other.api, &other.stage);
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        for name in all(&one).into_iter().chain(all(&other)) {
+            prop_assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b)), "{}", name);
+            *seen.entry(name).or_default() += 1;
+        }
+        prop_assert_eq!(seen.len(), if same { 6 } else { 12 });
+        for name in all(&one) {
+            prop_assert_eq!(names.stage_of(&name), Some((one.api.clone(), one.stage.clone())));
+        }
+    }
+
+    /// A name that this program did not make belongs to no stage.
+    #[test]
+    fn a_strangers_parameter_belongs_to_no_stage(api in "[ab_2fF5é]{0,5}", stage in "[ab_2fF5é]{0,5}") {
+        let names = Names::under("/apigw-rollback");
+        let name = format!("/apigw-rollback/stages/{api}/{stage}/known-good");
+        if let Some((api, stage)) = names.stage_of(&name) {
+            prop_assert_eq!(names.known_good(&StageRef::rest(api, stage)), name);
+        }
+    }
+}

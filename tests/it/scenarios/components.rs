@@ -1,0 +1,453 @@
+//! The whole release: what comes back beside a REST stage's deployment and variables, in which order, and what
+//! happens where a part of it does not.
+
+use apigw_rollback::cloud::{Api, Failure, LiveAlias, LiveMapping, StageChange};
+use apigw_rollback::model::alarm::Watches;
+use apigw_rollback::model::component::{AliasTarget, MappingTarget};
+use apigw_rollback::model::records::{Names, Policy, SCHEMA, print};
+use apigw_rollback::model::release::{Canary, Protocol, Release, StageRef};
+use serde_json::json;
+
+use crate::scenarios::check_with;
+use crate::support::story::Story;
+use crate::support::world::{
+    API, Facts, Fault, World, conflict, denied, error, live, lost, prod, record, release,
+};
+
+/// A release of three parts: an alias, the stage, a mapping.
+pub(crate) const WHOLE: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod",
+    "aliases":["orders:live"],"mappings":["api.example.com/orders"]}]"#;
+const HTTP: &str = r#"[{"api":"ju6maoy9o2","name":"web","stage":"$default","protocol":"http"}]"#;
+
+fn alias(version: &str) -> AliasTarget {
+    AliasTarget { version: version.to_owned(), weights: [].into() }
+}
+
+fn to(stage: &str) -> MappingTarget {
+    MappingTarget { api: API.to_owned(), stage: stage.to_owned() }
+}
+
+/// Release 2 is live and bad in all its parts.
+pub(crate) fn bad_everywhere(facts: &mut Facts) {
+    facts.aliases =
+        [("orders:live".parse().unwrap(), LiveAlias { target: alias("2"), revision: "r1".to_owned() })]
+            .into();
+    facts.mappings =
+        [("api.example.com/orders".parse().unwrap(), LiveMapping { target: to("green"), id: None })].into();
+    facts.stages.insert(StageRef::rest(API, "green"), live(release("d2", &[]), "2026-11-20T10:00:00Z"));
+    facts.known_good(&print(&record(whole("1"))).unwrap());
+}
+
+fn whole(version: &str) -> Release {
+    Release {
+        aliases: [("orders:live".parse().unwrap(), alias(version))].into(),
+        mappings: [("api.example.com/orders".parse().unwrap(), to("prod"))].into(),
+        ..release("d1", &[("release", "1")])
+    }
+}
+
+fn policy(facts: &mut Facts, policy: Policy) {
+    policy_of(&prod(), facts, policy);
+}
+
+fn policy_of(stage: &StageRef, facts: &mut Facts, policy: Policy) {
+    let policy = Policy { schema: SCHEMA, ..policy };
+    facts.parameters.insert(Names::under("/apigw-rollback").policy(stage), vec![print(&policy).unwrap()]);
+}
+
+fn check(story: &str, twist: impl FnOnce(&mut Facts), faults: impl FnOnce(World) -> World) {
+    let twist = |facts: &mut Facts| {
+        bad_everywhere(facts);
+        twist(facts);
+    };
+    check_with(story, "sns-alarm", twist, &[("PROTECTED_STAGES", WHOLE)], faults);
+}
+
+fn refused() -> apigw_rollback::cloud::CloudError {
+    error(Failure::Refused, "BadRequestException", "Invalid stage identifier specified")
+}
+
+#[test]
+fn aliases_come_back_first_then_the_stage_then_mappings() {
+    check("the whole release comes back", |_| {}, |world| world);
+    check(
+        "shared traffic of an alias is cleared",
+        |facts| {
+            let live = facts.aliases.values_mut().next().unwrap();
+            live.target.version = "1".to_owned();
+            live.target.weights = [("2".to_owned(), "0.1".to_owned())].into();
+        },
+        |world| world,
+    );
+    check(
+        "only the mapping has moved",
+        |facts| {
+            facts.stage().release = release("d1", &[("release", "1")]);
+            facts.stage().updated_at = apigw_rollback::model::alarm::time("2026-11-20T10:05:30Z");
+            facts.aliases.values_mut().next().unwrap().target.version = "1".to_owned();
+        },
+        |world| world,
+    );
+    check(
+        "what the record does not name stays as it is",
+        |facts| facts.known_good(&print(&record(release("d1", &[("release", "1")]))).unwrap()),
+        |world| world,
+    );
+    check(
+        "what is not listed any more stays as it is",
+        |facts| policy(facts, Policy { aliases: Some(vec![]), ..Policy::default() }),
+        |world| world,
+    );
+}
+
+#[test]
+fn a_refused_step_is_undone_in_reverse_and_a_failed_undo_calls_a_human() {
+    check(
+        "the stage refuses and the alias goes back",
+        |_| {},
+        |world| world.fault("UpdateStage", 1, Fault::Before(denied())),
+    );
+    check(
+        "the mapping refuses and all goes back",
+        |_| {},
+        |world| world.fault("UpdateBasePathMapping", 1, Fault::Before(refused())),
+    );
+    check(
+        "a canary that was taken off is put back by the undo",
+        |facts| {
+            facts.stage().release.canary = Some(Canary {
+                deployment: Some("d3".to_owned()),
+                percent: "10".to_owned(),
+                overrides: [].into(),
+            });
+        },
+        |world| world.fault("UpdateBasePathMapping", 1, Fault::Before(refused())),
+    );
+    check(
+        "the undo fails and a human is called",
+        |_| {},
+        |world| {
+            world.fault("UpdateBasePathMapping", 1, Fault::Before(refused())).fault(
+                "UpdateStage",
+                2,
+                Fault::Before(denied()),
+            )
+        },
+    );
+    check(
+        "somebody else moved the alias before the undo",
+        |_| {},
+        |world| {
+            world
+                .fault(
+                    "UpdateStage",
+                    1,
+                    Fault::World(|facts| {
+                        facts.aliases.values_mut().next().unwrap().revision = "theirs".to_owned();
+                    }),
+                )
+                .fault("UpdateStage", 1, Fault::Before(denied()))
+        },
+    );
+}
+
+#[test]
+fn a_part_that_shows_something_else_afterwards_calls_a_human() {
+    check("an alias shows something else", |facts| facts.parts_show = Some("9"), |world| world);
+    check(
+        "a mapping shows something else",
+        |facts| {
+            facts.aliases.values_mut().next().unwrap().target.version = "1".to_owned();
+            facts.parts_show = Some("9");
+        },
+        |world| world,
+    );
+}
+
+#[test]
+fn what_others_move_meanwhile_is_read_again() {
+    check(
+        "an alias with another revision is read again",
+        |_| {},
+        |world| {
+            world.fault(
+                "UpdateAlias",
+                1,
+                Fault::World(|facts| {
+                    facts.aliases.values_mut().next().unwrap().revision = "r2".to_owned();
+                }),
+            )
+        },
+    );
+    check(
+        "a busy stage is tried again with the alias done",
+        |_| {},
+        |world| world.fault("UpdateStage", 1, Fault::Before(conflict())),
+    );
+    check(
+        "a lost answer of the last step is looked up",
+        |_| {},
+        |world| world.fault("UpdateBasePathMapping", 1, Fault::After(lost())),
+    );
+}
+
+#[test]
+fn what_is_missing_or_fought_over_holds_before_anything_is_touched() {
+    let skip = |facts: &mut Facts| {
+        policy(
+            facts,
+            Policy { missing_parts: Some(apigw_rollback::config::MissingParts::Skip), ..Policy::default() },
+        );
+    };
+    let lose = |facts: &mut Facts| facts.lost_versions.push(("orders".to_owned(), "1".to_owned()));
+    check("the recorded version of a function is gone", lose, |world| world);
+    check(
+        "what is missing is skipped if the policy says so",
+        |facts| {
+            lose(facts);
+            skip(facts);
+        },
+        |world| world,
+    );
+    check(
+        "an alias and a mapping are gone",
+        |facts| {
+            facts.aliases.clear();
+            facts.mappings.clear();
+        },
+        |world| world,
+    );
+    check(
+        "a mapping is to point at a stage that is gone",
+        |facts| {
+            let mut recorded = whole("1");
+            recorded.mappings.values_mut().next().unwrap().stage = "blue".to_owned();
+            facts.known_good(&print(&record(recorded)).unwrap());
+        },
+        |world| world,
+    );
+    check(
+        "the recorded deployment of a whole release is gone",
+        |facts| facts.deployments.retain(|(_, id)| id != "d1"),
+        |world| world,
+    );
+    check(
+        "codedeploy moves the alias",
+        |facts| facts.moving.push(("orders".to_owned(), "live".to_owned())),
+        |world| world,
+    );
+    check(
+        "codedeploy moves another alias",
+        |facts| facts.moving.push(("orders".to_owned(), "test".to_owned())),
+        |world| world,
+    );
+    check("an alias cannot be read", |_| {}, |world| world.fault("GetAlias", 1, Fault::Before(denied())));
+}
+
+/// Records with a world of which everything could be wrong.
+fn check_record(story: &str, twist: impl FnOnce(&mut Facts)) {
+    let twist = |facts: &mut Facts| {
+        bad_everywhere(facts);
+        facts.parameters.clear();
+        twist(facts);
+    };
+    check_with(story, "command-record", twist, &[("PROTECTED_STAGES", WHOLE), ("PIN", "off")], |world| world);
+}
+
+#[test]
+fn a_release_is_recorded_whole_or_refused_with_all_that_is_wrong() {
+    check_record("a whole release is recorded", |_| {});
+    check_record("all that is wrong with a release is told", |facts| {
+        facts.aliases.values_mut().next().unwrap().target.weights =
+            [("3".to_owned(), "0.5".to_owned())].into();
+        facts.moving.push(("orders".to_owned(), "live".to_owned()));
+        facts.mappings.clear();
+        facts.deployments.clear();
+    });
+    check_record("a mapping to another kind of api is refused", |facts| {
+        facts.mappings.values_mut().next().unwrap().target.api = "httpapi123".to_owned();
+    });
+    check_record("an alias of another region is refused", |facts| {
+        let alias = "arn:aws:lambda:us-east-1:123456789012:function:orders:live".parse().unwrap();
+        policy(facts, Policy { aliases: Some(vec![alias]), ..Policy::default() });
+    });
+    check_with(
+        "a record with an alias of another region",
+        "sns-alarm",
+        |facts| {
+            let mut recorded = release("d1", &[]);
+            let alias_there = "arn:aws:lambda:us-east-1:123456789012:function:orders:live".parse().unwrap();
+            recorded.aliases = [(alias_there, alias("1"))].into();
+            facts.known_good(&print(&record(recorded)).unwrap());
+        },
+        &[],
+        |world| world,
+    );
+}
+
+fn web() -> StageRef {
+    StageRef::new(Protocol::Http, "ju6maoy9o2", "$default")
+}
+
+/// The same as an HTTP API with its default stage.
+fn http(facts: &mut Facts) {
+    let live = facts.stages.remove(&prod()).unwrap();
+    facts.stages.insert(web(), live);
+    facts.deployments.iter_mut().for_each(|(api, _)| *api = web().api);
+    facts.apis = vec![Api { protocol: Protocol::Http, id: web().api, name: "web".to_owned() }];
+    let mut recorded = record(release("d1", &[("release", "1"), ("same", "s")]));
+    recorded.stage = web();
+    let names = Names::under("/apigw-rollback");
+    facts.parameters = [(names.known_good(&web()), vec![print(&recorded).unwrap()])].into();
+    let Watches::Metrics(metrics) = &mut facts.alarms[0].alarm.watches else { unreachable!() };
+    metrics[0].dimensions =
+        [("ApiId", "ju6maoy9o2"), ("Stage", "$default")].map(|(n, v)| (n.to_owned(), v.to_owned())).into();
+    facts.alarms[0].alarm.name = "web-5xx".to_owned();
+}
+
+fn stage_of(facts: &mut Facts) -> &mut apigw_rollback::cloud::LiveStage {
+    facts.stages.values_mut().next().unwrap()
+}
+
+fn check_http(story: &str, twist: impl FnOnce(&mut Facts)) {
+    let twist = |facts: &mut Facts| {
+        http(facts);
+        stage_of(facts).release = release("d2", &[("release", "2"), ("same", "s"), ("new", "n")]);
+        twist(facts);
+    };
+    check_with(story, "sns-alarm-http-api", twist, &[("PROTECTED_STAGES", HTTP)], |world| world);
+}
+
+#[test]
+fn an_http_stage_comes_back_with_its_variables() {
+    check_http("an http stage comes back", |_| {});
+    check_http("a deployment with another status is no way back", |facts| {
+        facts.undeployed.push(("d1".to_owned(), "FAILED".to_owned()));
+    });
+    check_http("a stage with autodeploy is held", |facts| stage_of(facts).auto_deploy = true);
+    let switch_off = |facts: &mut Facts| {
+        let auto_deploy = Some(apigw_rollback::config::AutoDeploy::SwitchOff);
+        policy_of(&web(), facts, Policy { auto_deploy, ..Policy::default() });
+        stage_of(facts).auto_deploy = true;
+    };
+    check_http("autodeploy is switched off if the policy says so", switch_off);
+    check_http("autodeploy goes in a call of its own if it must", |facts| {
+        switch_off(facts);
+        facts.goes_alone = true;
+    });
+    check_http("a stage of quick create is held", |facts| {
+        stage_of(facts).auto_deploy = true;
+        stage_of(facts).managed = true;
+    });
+    check_with(
+        "an http api is found by its id",
+        "sns-alarm-http-api",
+        http,
+        &[("PROTECTED_STAGES", "[]")],
+        |world| world,
+    );
+    check_with(
+        "an api that may not be looked at is not protected",
+        "sns-alarm-http-api",
+        http,
+        &[("PROTECTED_STAGES", "[]")],
+        |world| world.fault("GetApi", 1, Fault::Before(denied())),
+    );
+    check_with(
+        "an http api is recorded and pinned",
+        "command-record-http",
+        http,
+        &[("PROTECTED_STAGES", HTTP)],
+        |world| world,
+    );
+}
+
+#[test]
+fn caches_are_flushed_only_if_asked_for_and_on() {
+    for (story, cache, decisions, setting) in [
+        ("no cache is flushed unless asked for", true, true, "off"),
+        ("both caches are flushed", true, true, "on"),
+        ("only a cache that is on is flushed", false, false, "on"),
+    ] {
+        let twist = |facts: &mut Facts| {
+            facts.stage().cache = cache;
+            facts.caches_decisions = decisions;
+        };
+        check_with(story, "sns-alarm", twist, &[("FLUSH_CACHE", setting)], |world| world);
+    }
+    let on = |facts: &mut Facts| facts.stage().cache = true;
+    check_with("a cache that is not flushed is told", "sns-alarm", on, &[("FLUSH_CACHE", "on")], |world| {
+        world.fault("FlushStageCache", 1, Fault::Before(denied()))
+    });
+}
+
+/// Whoever dies after a step leaves a world from which the next signal, or the sweep, finishes.
+#[test]
+fn a_crash_after_any_step_is_finished_by_the_next_signal() {
+    let story = |steps: usize| {
+        Story::new().set("PROTECTED_STAGES", WHOLE).set("PIN", "off").world(
+            &format!("a run died after {steps} steps"),
+            |facts| {
+                let bad = Facts::bad_release();
+                (facts.now, facts.alarms) = (bad.now, bad.alarms);
+                *facts.stage() = live(release("d2", &[("release", "2")]), "2026-11-20T10:00:00Z");
+                bad_everywhere(facts);
+                if steps > 0 {
+                    facts.aliases.values_mut().for_each(|one| one.target = alias("1"));
+                }
+                if steps > 1 {
+                    facts.stage().release = release("d1", &[("release", "1")]);
+                    facts.stage().updated_at = Some(facts.now);
+                }
+            },
+        )
+    };
+    for steps in 0..3 {
+        story(steps)
+            .event_comes()
+            .event_comes()
+            .ends(&format!("a run died after {steps} steps and the event comes again"));
+        story(steps).sweep().sweep().ends(&format!("a run died after {steps} steps and the sweep comes"));
+    }
+}
+
+#[test]
+fn a_whole_release_is_earned_and_comes_back() {
+    Story::new()
+        .set("PROTECTED_STAGES", WHOLE)
+        .set("PIN", "off")
+        .world("the release has an alias and a mapping", |facts| {
+            bad_everywhere(facts);
+            facts.parameters.clear();
+        })
+        .sweep()
+        .later(31)
+        .sweep()
+        .world("CodeDeploy shifts the alias to version 3", |facts| {
+            let live = facts.aliases.values_mut().next().unwrap();
+            live.target.weights = [("3".to_owned(), "0.1".to_owned())].into();
+        })
+        .sweep()
+        .later(31)
+        .sweep()
+        .command("status", &json!({}))
+        .ends("a whole release is earned");
+}
+
+#[test]
+fn a_change_is_made_of_what_differs_and_of_nothing_else() {
+    let from = release("d2", &[("release", "2"), ("same", "s"), ("new", "n")]);
+    let to = release("d1", &[("release", "1"), ("same", "s")]);
+    for (protocol, set) in [
+        (Protocol::Rest, vec!["release"]),
+        (Protocol::Http, vec!["release", "same"]),
+        (Protocol::WebSocket, vec!["release", "same"]),
+    ] {
+        let change = StageChange::between(&StageRef::new(protocol, API, "prod"), &from, &to);
+        assert_eq!(change.set.keys().collect::<Vec<_>>(), set, "{protocol}");
+        assert_eq!(change.remove, ["new"]);
+        assert_eq!(change.applied_to(&from), to);
+        let back = StageChange::between(&StageRef::new(protocol, API, "prod"), &to, &from);
+        assert_eq!(back.applied_to(&to), from);
+    }
+}

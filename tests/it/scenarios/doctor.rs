@@ -1,0 +1,405 @@
+//! The doctor: a world with one thing wrong, and what is found; through one `check()`.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use apigw_rollback::cloud::CloudError;
+use apigw_rollback::cloud::diagnostics::{Clinic, FunctionNow, Subscription, Want};
+use apigw_rollback::config::Config;
+use apigw_rollback::context::Run;
+use apigw_rollback::doctor::{Finding, examine, read, worst};
+use apigw_rollback::model::alarm::{State, time};
+use apigw_rollback::model::records::{Hold, Incident, Names, Past, Policy, Rollbacks, SCHEMA, print};
+use apigw_rollback::sweep::pin::MARK;
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::support::harness::snapshot;
+use crate::support::world::{FUNCTION, Facts, Fault, TOPIC, World, denied, prod, record, release};
+
+pub(crate) const PEOPLE: &str = "arn:aws:sns:eu-west-1:123456789012:people";
+
+/// What is around the function.
+#[derive(Clone)]
+pub(crate) struct Bedside {
+    pub(crate) function: Option<FunctionNow>,
+    pub(crate) concurrency: Option<i32>,
+    pub(crate) policy: Option<String>,
+    pub(crate) subscriptions: Vec<(&'static str, Subscription)>,
+    /// The beginnings of the calls that the role may not do.
+    pub(crate) refuses: Vec<&'static str>,
+    /// Whether the person may look at nothing of this.
+    pub(crate) closed: bool,
+}
+
+impl Bedside {
+    fn look<T>(&self, answer: T) -> Result<T, CloudError> {
+        if self.closed { Err(denied()) } else { Ok(answer) }
+    }
+}
+
+impl Clinic for Bedside {
+    async fn function(&self, _name: &str) -> Result<Option<FunctionNow>, CloudError> {
+        Ok(self.function.clone())
+    }
+
+    async fn reserved_concurrency(&self, _function: &str) -> Result<Option<i32>, CloudError> {
+        self.look(self.concurrency)
+    }
+
+    async fn function_policy(&self, _function: &str) -> Result<Option<String>, CloudError> {
+        self.look(self.policy.clone())
+    }
+
+    async fn subscriptions(&self, topic: &str) -> Result<Option<Vec<Subscription>>, CloudError> {
+        let ours = self.subscriptions.iter().filter(|(of, _)| *of == topic);
+        self.look(Some(ours.map(|(_, one)| one.clone()).collect()))
+    }
+
+    async fn refused(&self, _role: &str, wants: &[Want]) -> Result<Vec<Want>, CloudError> {
+        let is_refused = |want: &&Want| {
+            let call = format!("{} {}", want.action, want.resource);
+            self.refuses.iter().any(|start| call.starts_with(start))
+        };
+        self.look(wants.iter().filter(is_refused).cloned().collect())
+    }
+}
+
+fn subscription(protocol: &str, endpoint: &str, confirmed: bool) -> Subscription {
+    Subscription { protocol: protocol.to_owned(), endpoint: endpoint.to_owned(), confirmed }
+}
+
+fn statement(service: &str, source: &str) -> serde_json::Value {
+    json!({"Effect": "Allow", "Principal": {"Service": service}, "Action": "lambda:InvokeFunction",
+        "Resource": FUNCTION, "Condition": {"ArnLike": {"AWS:SourceArn": source}}})
+}
+
+/// As it should be: the known-good release is live and pinned, and all of the chain holds.
+pub(crate) fn healthy() -> (Facts, Bedside) {
+    let names = Names::under("/apigw-rollback");
+    let mut facts = Facts::bad_release();
+    facts.stage().release = release("d1", &[("release", "1")]);
+    let mut parked = facts.stage().clone();
+    parked.description = format!("{MARK}: x");
+    parked.closed = true;
+    facts.stages.insert(prod().parked(), parked);
+    for alarm in &mut facts.alarms {
+        alarm.alarm.state = State::Ok;
+    }
+    let sweep = |at: &str| json!({"schema": 1, "at": at, "run": "r", "stages": 1}).to_string();
+    let sweeps = ["2026-11-20T09:55:00Z", "2026-11-20T10:00:00Z", "2026-11-20T10:05:00Z"].map(sweep);
+    facts.parameters.insert("/apigw-rollback/sweep".to_owned(), sweeps.into());
+    let past = Rollbacks { schema: SCHEMA, past: vec![] };
+    facts.parameters.insert(names.rollbacks(&prod()), vec![print(&past).unwrap()]);
+    let bedside = Bedside {
+        function: Some(FunctionNow {
+            arn: FUNCTION.to_owned(),
+            role: "arn:aws:iam::123456789012:role/apigw-rollback".to_owned(),
+            state: Some("Active".to_owned()),
+            ..FunctionNow::default()
+        }),
+        concurrency: None,
+        policy: Some(json!({"Statement": [statement("sns.amazonaws.com", TOPIC)]}).to_string()),
+        subscriptions: vec![
+            (TOPIC, subscription("lambda", FUNCTION, true)),
+            (PEOPLE, subscription("email", "oncall@example.com", true)),
+        ],
+        refuses: vec![],
+        closed: false,
+    };
+    (facts, bedside)
+}
+
+fn setting(settings: &[(&str, &str)], name: &str) -> Option<String> {
+    let given = settings.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+    given.or_else(|| match name {
+        "AWS_REGION" => Some("eu-west-1".to_owned()),
+        "PROTECTED_STAGES" => Some(crate::support::harness::PROTECTED.to_owned()),
+        "ALARM_TOPIC_ARN" => Some(TOPIC.to_owned()),
+        "NOTIFICATION_TOPIC_ARN" => Some(PEOPLE.to_owned()),
+        _ => None,
+    })
+}
+
+pub(crate) fn config(settings: &[(&str, &str)]) -> Config {
+    Config::read(|name| setting(settings, name)).unwrap()
+}
+
+/// What the doctor finds in this world.
+pub(crate) fn found(world: &World, bedside: &Bedside, settings: &[(&str, &str)]) -> Vec<Finding> {
+    let config = config(settings);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let began = Instant::now();
+        let run = Run {
+            cloud: world,
+            config: &config,
+            id: "run",
+            trace: None,
+            function: None,
+            now: world.facts().now,
+            began,
+            deadline: began + Duration::from_secs(20),
+        };
+        let facts = read(&run, bedside, "apigw-rollback").await;
+        examine(&config, &facts)
+    })
+}
+
+/// Adds what is not as it should be in the healthy world with this twist.
+fn check(
+    shown: &mut String,
+    story: &str,
+    settings: &[(&str, &str)],
+    twist: impl FnOnce(&mut Facts, &mut Bedside),
+) {
+    let (mut facts, mut bedside) = healthy();
+    twist(&mut facts, &mut bedside);
+    let world = World::new(facts);
+    writeln!(shown, "== {story}\n{}", told(&found(&world, &bedside, settings), false)).unwrap();
+    let writes = ["Put", "Create", "Update"];
+    let calls = world.take_calls();
+    assert!(!calls.iter().any(|call| writes.iter().any(|write| call.starts_with(write))), "{calls:?}");
+}
+
+fn told(findings: &[Finding], all: bool) -> String {
+    let mut shown = format!("worst: {}\n", worst(findings));
+    for Finding { check, level, stage, message, next } in findings {
+        if !all && level.to_string() == "ok" {
+            continue;
+        }
+        let stage = stage.as_ref().map(|stage| format!(" {stage}")).unwrap_or_default();
+        writeln!(shown, "{level} {check}{stage}: {message}").unwrap();
+        if !next.is_empty() {
+            writeln!(shown, "  next: {next}").unwrap();
+        }
+    }
+    shown
+}
+
+#[test]
+fn a_healthy_chain_has_nothing_but_good_findings() {
+    let mut shown = String::new();
+    let (facts, bedside) = healthy();
+    snapshot("doctor all is well", &told(&found(&World::new(facts), &bedside, &[]), true));
+    check(&mut shown, "finds nothing in a healthy world", &[], |_, _| {});
+    check(&mut shown, "finds a bad release that can be taken off", &[], |facts, _| {
+        facts.stage().release = release("d2", &[]);
+    });
+    snapshot("doctor a healthy chain has nothing but good findings", &shown);
+}
+
+#[test]
+fn the_way_of_an_alarm_is_followed() {
+    let mut shown = String::new();
+    check(&mut shown, "no function", &[], |_, bedside| bedside.function = None);
+    check(&mut shown, "the function is stopped", &[], |_, bedside| bedside.concurrency = Some(0));
+    check(&mut shown, "one run at a time", &[], |_, bedside| bedside.concurrency = Some(1));
+    check(&mut shown, "nobody is subscribed", &[], |_, bedside| bedside.subscriptions.clear());
+    check(&mut shown, "subscriptions are not confirmed", &[], |_, bedside| {
+        bedside.subscriptions.iter_mut().for_each(|(_, one)| one.confirmed = false);
+    });
+    check(&mut shown, "sns may not call", &[], |_, bedside| {
+        bedside.policy =
+            Some(json!({"Statement": [statement("sns.amazonaws.com", "arn:aws:sns:x")]}).to_string());
+    });
+    check(&mut shown, "an alarm calls directly and may not", &[], |facts, _| {
+        facts.alarms[0].actions = vec![FUNCTION.to_owned()];
+    });
+    check(&mut shown, "an alarm calls directly and may", &[("ALARM_TOPIC_ARN", "")], |facts, bedside| {
+        facts.alarms[0].actions = vec![FUNCTION.to_owned()];
+        let cloudwatch =
+            statement("lambda.alarms.cloudwatch.amazonaws.com", "arn:aws:cloudwatch:*:alarm:orders-*");
+        bedside.policy = Some(json!({"Statement": cloudwatch}).to_string());
+    });
+    check(&mut shown, "nobody is told", &[("NOTIFICATION_TOPIC_ARN", "")], |_, _| {});
+    check(&mut shown, "a person who may look at nothing", &[], |_, bedside| bedside.closed = true);
+    snapshot("doctor the way of an alarm is followed", &shown);
+}
+
+#[test]
+fn the_role_must_be_allowed_every_call() {
+    let mut shown = String::new();
+    check(&mut shown, "the role may not change the stage", &[], |_, bedside| {
+        bedside.refuses = vec!["apigateway:PATCH", "ssm:PutParameter"];
+    });
+    let settings = [
+        ("FLUSH_CACHE", "on"),
+        ("EVENT_BUS", "default"),
+        ("HOOK_FUNCTION", "arn:aws:lambda:eu-west-1:123456789012:function:hook"),
+        (
+            "PROTECTED_STAGES",
+            r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod","aliases":["orders:live"],
+                "mappings":["api.example.com/orders"]}]"#,
+        ),
+    ];
+    check(&mut shown, "the role may do nothing at all", &settings, |_, bedside| bedside.refuses = vec![""]);
+    snapshot("doctor the role must be allowed every call", &shown);
+}
+
+#[test]
+fn alarms_are_looked_at() {
+    let mut shown = String::new();
+    check(&mut shown, "no alarm at all", &[], |facts, _| facts.alarms.clear());
+    check(&mut shown, "alarms that call nobody", &[], |facts, _| {
+        facts.alarms.iter_mut().for_each(|alarm| alarm.actions.clear());
+    });
+    check(&mut shown, "alarms that are switched off", &[], |facts, _| {
+        facts.alarms.iter_mut().for_each(|alarm| alarm.actions_enabled = false);
+    });
+    check(&mut shown, "alarms without data", &[], |facts, _| facts.samples = 0.0);
+    check(&mut shown, "an alarm with insufficient data", &[], |facts, _| {
+        facts.alarms[0].alarm.state = State::InsufficientData;
+    });
+    check(&mut shown, "alarms of other stages", &[], |facts, _| {
+        let dimensions = [("ApiName", "orders-api"), ("Stage", "test")];
+        facts.alarms.push(crate::support::world::alarm("orders-test-5xx", State::Ok, &dimensions));
+        facts.alarms.push(crate::support::world::alarm("orders-5xx", State::Ok, &dimensions[..1]));
+    });
+    snapshot("doctor alarms are looked at", &shown);
+}
+
+#[test]
+fn the_way_back_is_looked_at() {
+    let mut shown = String::new();
+    let names = Names::under("/apigw-rollback");
+    check(&mut shown, "no record", &[], |facts, _| {
+        facts.parameters.remove(&names.known_good(&prod()));
+    });
+    check(&mut shown, "an unusable record", &[], |facts, _| facts.known_good("v7"));
+    check(&mut shown, "the deployment is gone", &[], |facts, _| {
+        facts.deployments.retain(|(_, id)| id != "d1");
+    });
+    check(&mut shown, "no pin", &[], |facts, _| {
+        facts.stages.remove(&prod().parked());
+    });
+    check(&mut shown, "pinning is off", &[("PIN", "off")], |facts, _| {
+        facts.stages.remove(&prod().parked());
+    });
+    check(&mut shown, "no stage", &[], |facts, _| facts.stages.clear());
+    check(&mut shown, "auto deploy", &[], |facts, _| facts.stage().auto_deploy = true);
+    check(&mut shown, "a managed stage", &[], |facts, _| facts.stage().managed = true);
+    check(&mut shown, "no protected stage", &[("PROTECTED_STAGES", "")], |facts, _| facts.parameters.clear());
+    let aliases = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod","aliases":["orders:live"]}]"#;
+    check(&mut shown, "a listed alias is missing", &[("PROTECTED_STAGES", aliases)], |_, _| {});
+    snapshot("doctor the way back is looked at", &shown);
+}
+
+#[test]
+fn what_people_have_set_is_told() {
+    let mut shown = String::new();
+    let names = Names::under("/apigw-rollback");
+    check(&mut shown, "observe mode", &[("MODE", "observe")], |_, _| {});
+    check(&mut shown, "a stage in observe mode", &[], |facts, _| {
+        let policy = json!({"schema": 1, "mode": "observe"}).to_string();
+        facts.parameters.insert(names.policy(&prod()), vec![policy]);
+    });
+    check(&mut shown, "a policy that cannot be read", &[], |facts, _| {
+        facts.parameters.insert(names.policy(&prod()), vec!["{}".to_owned()]);
+    });
+    check(&mut shown, "a hold", &[], |facts, _| {
+        let hold = Hold {
+            schema: SCHEMA,
+            until: time("2026-11-20T12:00:00Z").unwrap(),
+            by: Some("eve".to_owned()),
+            why: Some("load test".to_owned()),
+        };
+        facts.parameters.insert(names.hold(&prod()), vec![print(&hold).unwrap()]);
+    });
+    let policy = Policy { schema: SCHEMA, ..Policy::default() };
+    check(&mut shown, "a policy that says nothing", &[], |facts, _| {
+        facts.parameters.insert(names.policy(&prod()), vec![print(&policy).unwrap()]);
+    });
+    snapshot("doctor what people have set is told", &shown);
+}
+
+#[test]
+fn the_sweep_must_be_alive() {
+    let mut shown = String::new();
+    let sweep = |facts: &mut Facts, at: &[&str]| {
+        let values = at.iter().map(|at| json!({"schema": 1, "at": at}).to_string()).collect();
+        facts.parameters.insert("/apigw-rollback/sweep".to_owned(), values);
+    };
+    check(&mut shown, "no sweep yet", &[], |facts, _| {
+        facts.parameters.remove("/apigw-rollback/sweep");
+    });
+    check(&mut shown, "an old sweep", &[], |facts, _| {
+        sweep(facts, &["2026-11-20T08:55:00Z", "2026-11-20T09:00:00Z"]);
+    });
+    check(&mut shown, "an old sweep after an outage", &[], |facts, _| {
+        let at =
+            ["2026-11-20T02:00:00Z", "2026-11-20T08:50:00Z", "2026-11-20T08:55:00Z", "2026-11-20T09:00:00Z"];
+        sweep(facts, &at);
+    });
+    check(&mut shown, "a sweep that comes once an hour", &[], |facts, _| {
+        sweep(facts, &["2026-11-20T07:20:00Z", "2026-11-20T08:20:00Z", "2026-11-20T08:21:00Z"]);
+    });
+    snapshot("doctor the sweep must be alive", &shown);
+}
+
+fn after_a_rollback(facts: &mut Facts, lifted: bool) {
+    let names = Names::under("/apigw-rollback");
+    let (bad, good) = (release("d2", &[]), release("d1", &[("release", "1")]));
+    let at = time("2026-11-20T09:00:00Z").unwrap();
+    let incident = Incident {
+        schema: SCHEMA,
+        stage: prod(),
+        bad: bad.clone(),
+        good,
+        version: 1,
+        at,
+        by: "orders-prod-5xx".to_owned(),
+        alarm_at: Some(at),
+        why: String::new(),
+        run: "run-0".to_owned(),
+        since: None,
+        undone: false,
+        by_alarm: true,
+        recovered_at: Some(at),
+        lifted_by: lifted.then(|| "eve".to_owned()),
+    };
+    facts.parameters.insert(names.incident(&prod(), &bad.fingerprint()), vec![print(&incident).unwrap()]);
+    let past = Past {
+        at,
+        fingerprint: bad.fingerprint(),
+        alarm: Some("orders-prod-5xx".to_owned()),
+        alarm_at: Some(at),
+        recovered_at: Some(at),
+        lifted,
+    };
+    let list = Rollbacks::default().with(past);
+    facts.parameters.insert(names.rollbacks(&prod()), vec![print(&list).unwrap()]);
+}
+
+#[test]
+fn the_stack_may_still_describe_the_bad_release() {
+    let mut shown = String::new();
+    check(&mut shown, "drift after a rollback", &[], |facts, _| after_a_rollback(facts, false));
+    check(&mut shown, "no drift once it was lifted", &[], |facts, _| after_a_rollback(facts, true));
+    check(&mut shown, "no drift after another promotion", &[], |facts, _| {
+        after_a_rollback(facts, false);
+        let mut fixed = record(release("d3", &[]));
+        fixed.recorded_at = time("2026-11-20T10:00:00Z").unwrap();
+        facts.known_good(&print(&fixed).unwrap());
+        facts.deployments.push(("a1b2c3d4e5".to_owned(), "d3".to_owned()));
+        let parked = prod().parked();
+        for stage in [prod(), parked] {
+            facts.stages.get_mut(&stage).unwrap().release = release("d3", &[]);
+        }
+    });
+    snapshot("doctor the stack may still describe the bad release", &shown);
+}
+
+#[test]
+fn a_call_that_fails_leaves_one_fact_unknown() {
+    let mut shown = String::new();
+    for operation in
+        ["GetStage", "GetParametersByPath", "DescribeAlarms", "GetMetricData", "GetParameterHistory"]
+    {
+        let (facts, bedside) = healthy();
+        let world = World::new(facts).fault(operation, 0, Fault::Before(denied()));
+        writeln!(shown, "== {operation}\n{}", told(&found(&world, &bedside, &[]), false)).unwrap();
+    }
+    snapshot("doctor a call that fails leaves one fact unknown", &shown);
+}

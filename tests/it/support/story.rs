@@ -1,0 +1,137 @@
+//! The teller of stories: a world with a clock, and what was done to it in words.
+
+use std::fmt::Write as _;
+
+use apigw_rollback::model::alarm::{State, time};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use crate::support::harness::{run, snapshot};
+use crate::support::world::{API, Facts, Fault, World, live, release};
+
+/// A stage with its two alarms, both quiet, and nothing on record: right after the first `sam deploy`.
+pub(crate) struct Story {
+    pub(crate) world: World,
+    pub(crate) told: String,
+    pub(crate) settings: Vec<(&'static str, &'static str)>,
+}
+
+pub(crate) const START: &str = "2026-11-20T08:00:00Z";
+
+impl Story {
+    pub(crate) fn new() -> Self {
+        let mut facts = Facts::bad_release();
+        facts.now = time(START).unwrap();
+        facts.parameters.clear();
+        facts.deployments = (1..=9).map(|n| (API.to_owned(), format!("d{n}"))).collect();
+        *facts.stage() = live(release("d1", &[("release", "1")]), START);
+        for now in &mut facts.alarms {
+            now.alarm.state = State::Ok;
+            now.alarm.changed_at = time("2026-11-01T00:00:00Z");
+        }
+        Self { world: World::new(facts), told: String::new(), settings: vec![] }
+    }
+
+    /// The same after its first release was earned.
+    pub(crate) fn with_known_good() -> Self {
+        Self::new().sweep().later(31).sweep().quietly()
+    }
+
+    pub(crate) fn set(mut self, name: &'static str, value: &'static str) -> Self {
+        self.settings.push((name, value));
+        self
+    }
+
+    /// Makes the n-th call of an operation in the next event (every one for 0) meet a fault.
+    pub(crate) fn with_fault(self, operation: &'static str, nth: usize, fault: Fault) -> Self {
+        Self { world: self.world.fault(operation, nth, fault), ..self }
+    }
+
+    pub(crate) fn quietly(mut self) -> Self {
+        self.told.clear();
+        self
+    }
+
+    pub(crate) fn say(mut self, what: &str) -> Self {
+        let at = self.now().format("%H:%M");
+        writeln!(self.told, "-- {at} {what}").unwrap();
+        self
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.world.facts().now
+    }
+
+    pub(crate) fn later(self, minutes: i64) -> Self {
+        self.world.change(|facts| facts.now += TimeDelta::minutes(minutes));
+        self
+    }
+
+    pub(crate) fn world(self, what: &str, change: impl FnOnce(&mut Facts)) -> Self {
+        self.world.change(change);
+        self.say(what)
+    }
+
+    pub(crate) fn deploy(self, number: u8) -> Self {
+        self.world(&format!("somebody deploys release {number}"), |facts| {
+            let number = number.to_string();
+            *facts.stage() = live(release(&format!("d{number}"), &[("release", &number)]), START);
+            facts.stage().updated_at = Some(facts.now);
+        })
+    }
+
+    /// The alarm changes its state; its event is another matter.
+    pub(crate) fn alarm_is(self, state: State) -> Self {
+        self.world(&format!("the alarm is {state}"), |facts| {
+            let now = facts.now;
+            let alarm = &mut facts.alarms[0].alarm;
+            facts.transitions.push((alarm.name.clone(), now, alarm.state));
+            facts.transitions.push((alarm.name.clone(), now, state));
+            (alarm.state, alarm.changed_at) = (state, Some(now));
+        })
+    }
+
+    pub(crate) fn event_comes(self) -> Self {
+        let facts = self.world.facts();
+        let alarm = &facts.alarms[0].alarm;
+        let message = json!({
+            "AlarmName": alarm.name, "AlarmArn": alarm.arn, "NewStateValue": alarm.state,
+            "StateChangeTime": alarm.changed_at, "NewStateReason": "Threshold Crossed",
+            "Trigger": {"Namespace": "AWS/ApiGateway", "MetricName": "5XXError", "Dimensions":
+                [{"name": "ApiName", "value": "orders-api"}, {"name": "Stage", "value": "prod"}]},
+        });
+        self.send("the alarm's event comes", &message.to_string())
+    }
+
+    pub(crate) fn sweep(self) -> Self {
+        self.send("sweep", r#"{"command":"sweep"}"#)
+    }
+
+    pub(crate) fn command(self, verb: &str, more: &Value) -> Self {
+        let mut command = json!({"command": verb, "stage": {"api": API, "name": "prod"}, "who": "on call"});
+        for (field, value) in more.as_object().unwrap() {
+            command[field] = value.clone();
+        }
+        self.send(&format!("somebody sends `{verb}`"), &command.to_string())
+    }
+
+    pub(crate) fn send(mut self, what: &str, event: &str) -> Self {
+        self = self.say(what);
+        let shown = run(event, &self.world, &self.settings);
+        // Stories tell what was done and written; how it was read is the scenarios' matter.
+        let dull = ["call: Get", "call: Describe", "call: PutParameter /apigw-rollback/sweep"];
+        for line in shown.lines().filter(|line| !dull.iter().any(|dull| line.starts_with(dull))) {
+            self.told.push_str(line);
+            self.told.push('\n');
+        }
+        self
+    }
+
+    pub(crate) fn ends(self, story: &str) {
+        snapshot(story, &self.told);
+    }
+
+    pub(crate) fn stage(&self) -> String {
+        self.world.facts().stage().release.deployment.clone()
+    }
+}

@@ -1,0 +1,333 @@
+//! The twin's answers to each call.
+
+use apigw_rollback::cloud::{
+    AlarmNow, Api, Cache, Cloud, CloudError, Deployment, Failure, LiveAlias, LiveMapping, LiveStage, Notice,
+    Parameter, Spent, StageChange, Write, Written,
+};
+use apigw_rollback::model::alarm::{Metric, State, time};
+use apigw_rollback::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
+use apigw_rollback::model::release::{Protocol, StageRef};
+use chrono::{DateTime, Utc};
+
+use super::{Facts, NOW, World, error, live, release};
+
+fn apis(facts: &Facts, v2: bool) -> Vec<Api> {
+    facts.apis.iter().filter(|api| api.protocol.is_v2() == v2).cloned().collect()
+}
+
+/// Applies a change as API Gateway does: whole or not at all, and refused where it would be.
+fn change(facts: &mut Facts, stage: &StageRef, change: &StageChange) -> Result<LiveStage, CloudError> {
+    let mut live =
+        facts.stages.get(stage).cloned().ok_or_else(|| {
+            error(Failure::Missing, "NotFoundException", "Invalid stage identifier specified")
+        })?;
+    if live.managed {
+        return Err(error(Failure::Refused, "BadRequestException", "The stage is managed by API Gateway"));
+    }
+    let clears = change.remove_canary || change.stop_auto_deploy;
+    if clears && change.deployment.is_some() && facts.goes_alone {
+        return Err(error(Failure::Refused, "BadRequestException", "Canary or AutoDeploy is enabled"));
+    }
+    live.auto_deploy &= !change.stop_auto_deploy;
+    if change.remove_canary {
+        live.release.canary = None;
+    }
+    if let Some(deployment) = &change.deployment {
+        if !facts.deployments.contains(&(stage.api.clone(), deployment.clone())) {
+            return Err(error(Failure::Refused, "BadRequestException", "Deployment id does not exist"));
+        }
+        if live.release.canary.is_some() || live.auto_deploy {
+            return Err(error(Failure::Refused, "BadRequestException", "Canary or AutoDeploy is enabled"));
+        }
+        live.release.deployment.clone_from(deployment);
+    }
+    live.release.variables.extend(change.set.clone());
+    live.release.variables.retain(|name, _| !change.remove.contains(name));
+    live.closed |= change.close;
+    live.release.canary = change.put_canary.clone().or(live.release.canary);
+    live.updated_at = Some(facts.now);
+    if let Some(shown) = &facts.stage_shows {
+        live.release = shown.clone();
+    }
+    facts.serve(stage, live.clone());
+    Ok(live)
+}
+
+impl Cloud for World {
+    async fn stage(&self, stage: &StageRef) -> Result<Option<LiveStage>, CloudError> {
+        self.call("GetStage", stage, |facts| Ok(facts.stages.get(stage).cloned())).await
+    }
+
+    async fn stages(&self, protocol: Protocol, api: &str) -> Result<Vec<(StageRef, LiveStage)>, CloudError> {
+        self.call("GetStages", api, |facts| {
+            let all = facts.stages.iter().filter(|(stage, _)| stage.api == api && stage.protocol == protocol);
+            Ok(all.map(|(stage, live)| (stage.clone(), live.clone())).collect())
+        })
+        .await
+    }
+
+    async fn change_stage(&self, stage: &StageRef, to: &StageChange) -> Result<LiveStage, CloudError> {
+        self.call("UpdateStage", stage, |facts| change(facts, stage, to)).await
+    }
+
+    async fn create_stage(
+        &self,
+        stage: &StageRef,
+        deployment: &str,
+        description: &str,
+    ) -> Result<(), CloudError> {
+        self.call("CreateStage", stage, |facts| {
+            let mut made = live(release(deployment, &[]), NOW);
+            description.clone_into(&mut made.description);
+            facts.stages.insert(stage.clone(), made);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn deployment(&self, stage: &StageRef, deployment: &str) -> Result<Option<Deployment>, CloudError> {
+        self.call("GetDeployment", format!("{}/{deployment}", stage.api), |facts| {
+            let exists = facts.deployments.contains(&(stage.api.clone(), deployment.to_owned()));
+            let undeployed = facts.undeployed.iter().find(|(id, _)| id == deployment);
+            let undeployed = undeployed.map(|(_, status)| status.clone());
+            Ok(exists.then(|| Deployment { created: time("2026-11-01T08:00:00Z"), undeployed }))
+        })
+        .await
+    }
+
+    async fn rest_api(&self, id: &str) -> Result<Option<Api>, CloudError> {
+        self.call("GetRestApi", id, |facts| Ok(apis(facts, false).into_iter().find(|api| api.id == id))).await
+    }
+
+    async fn v2_api(&self, id: &str) -> Result<Option<Api>, CloudError> {
+        self.call("GetApi", id, |facts| Ok(apis(facts, true).into_iter().find(|api| api.id == id))).await
+    }
+
+    async fn rest_apis(&self) -> Result<Vec<Api>, CloudError> {
+        self.call("GetRestApis", "", |facts| Ok(apis(facts, false))).await
+    }
+
+    async fn v2_apis(&self) -> Result<Vec<Api>, CloudError> {
+        self.call("GetApis", "", |facts| Ok(apis(facts, true))).await
+    }
+
+    async fn alias(&self, alias: &AliasRef) -> Result<Option<LiveAlias>, CloudError> {
+        self.call("GetAlias", alias, |facts| Ok(facts.aliases.get(alias).cloned())).await
+    }
+
+    async fn move_alias(
+        &self,
+        alias: &AliasRef,
+        to: &AliasTarget,
+        revision: &str,
+    ) -> Result<LiveAlias, CloudError> {
+        self.call("UpdateAlias", format!("{alias} {to}"), |facts| {
+            let unknown = || error(Failure::Missing, "ResourceNotFoundException", "Alias not found");
+            let now = facts.aliases.get(alias).ok_or_else(unknown)?;
+            if now.revision != revision {
+                let why = "The Revision Id provided does not match the latest Revision Id";
+                return Err(error(Failure::Conflict, "PreconditionFailedException", why));
+            }
+            facts.point(alias, to);
+            let now = facts.aliases.get_mut(alias).ok_or_else(unknown)?;
+            if let Some(shown) = facts.parts_show {
+                shown.clone_into(&mut now.target.version);
+            }
+            if facts.twice {
+                let why = "The Revision Id provided does not match the latest Revision Id";
+                return Err(error(Failure::Conflict, "PreconditionFailedException", why));
+            }
+            Ok(now.clone())
+        })
+        .await
+    }
+
+    async fn has_version(&self, alias: &AliasRef, version: &str) -> Result<bool, CloudError> {
+        self.call("GetFunctionConfiguration", format!("{}:{version}", alias.function), |facts| {
+            Ok(!facts.lost_versions.contains(&(alias.function.clone(), version.to_owned())))
+        })
+        .await
+    }
+
+    async fn moving_aliases(&self) -> Result<Vec<(String, String)>, CloudError> {
+        self.call("ListDeployments", "", |facts| Ok(facts.moving.clone())).await
+    }
+
+    async fn mapping(
+        &self,
+        protocol: Protocol,
+        mapping: &MappingRef,
+    ) -> Result<Option<LiveMapping>, CloudError> {
+        let operation = if mapping.is_base_path(protocol) { "GetBasePathMapping" } else { "GetApiMappings" };
+        self.call(operation, mapping, |facts| Ok(facts.mappings.get(mapping).cloned())).await
+    }
+
+    async fn move_mapping(
+        &self,
+        mapping: &MappingRef,
+        id: Option<&str>,
+        to: &MappingTarget,
+    ) -> Result<MappingTarget, CloudError> {
+        let operation = if id.is_some() { "UpdateApiMapping" } else { "UpdateBasePathMapping" };
+        self.call(operation, format!("{mapping} {to}"), |facts| {
+            let unknown = || error(Failure::Missing, "NotFoundException", "Invalid mapping identifier");
+            facts.map(mapping, to);
+            let now = facts.mappings.get_mut(mapping).ok_or_else(unknown)?;
+            if let Some(shown) = facts.parts_show {
+                shown.clone_into(&mut now.target.stage);
+            }
+            Ok(now.target.clone())
+        })
+        .await
+    }
+
+    async fn publish(&self, _topic: &str, notice: &Notice) -> Result<(), CloudError> {
+        self.call("Publish", &notice.subject, |facts| {
+            facts.told.push(notice.clone());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn put_event(&self, bus: &str, kind: &str, _detail: &str) -> Result<(), CloudError> {
+        self.call("PutEvents", format!("{bus} {kind}"), |_| Ok(())).await
+    }
+
+    async fn invoke(&self, function: &str, _payload: &str, wait: bool) -> Result<(), CloudError> {
+        let how = if wait { "and waits" } else { "and goes on" };
+        let asked = self.call("Invoke", format!("{function} {how}"), |facts| Ok(facts.hook_takes)).await?;
+        tokio::time::sleep(asked).await;
+        Ok(())
+    }
+
+    async fn delete_parameter(&self, name: &str) -> Result<(), CloudError> {
+        self.call("DeleteParameter", name, |facts| {
+            facts.parameters.remove(name);
+            Ok(())
+        })
+        .await
+    }
+
+    fn spent(&self) -> Spent {
+        Spent { calls: self.calls_so_far(), retries: 0 }
+    }
+
+    async fn caches_decisions(&self, api: &str) -> Result<bool, CloudError> {
+        self.call("GetAuthorizers", api, |facts| Ok(facts.caches_decisions)).await
+    }
+
+    async fn flush(&self, stage: &StageRef, cache: Cache) -> Result<(), CloudError> {
+        let operation = match cache {
+            Cache::Answers => "FlushStageCache",
+            Cache::Authorizers => "FlushStageAuthorizersCache",
+        };
+        self.call(operation, stage, |_| Ok(())).await
+    }
+
+    async fn parameters(&self, names: &[String]) -> Result<Vec<Parameter>, CloudError> {
+        self.call("GetParameters", names.join(" "), |facts| {
+            let found = names.iter().filter_map(|wanted| {
+                let (name, version) = wanted.split_once(':').unwrap_or((wanted, ""));
+                let versions = facts.parameters.get(name)?;
+                let at = version.parse().unwrap_or(versions.len());
+                let value = versions.get(at.checked_sub(1)?)?;
+                Some(Parameter {
+                    name: name.to_owned(),
+                    value: value.clone(),
+                    version: i64::try_from(at).unwrap(),
+                })
+            });
+            Ok(found.collect())
+        })
+        .await
+    }
+
+    async fn parameters_under(&self, path: &str) -> Result<Vec<Parameter>, CloudError> {
+        self.call("GetParametersByPath", path, |facts| {
+            let below = facts.parameters.iter().filter(|(name, _)| name.starts_with(&format!("{path}/")));
+            let newest = below.filter_map(|(name, versions)| {
+                let version = i64::try_from(versions.len()).unwrap();
+                Some(Parameter { name: name.clone(), value: versions.last()?.clone(), version })
+            });
+            Ok(newest.collect())
+        })
+        .await
+    }
+
+    async fn history(&self, name: &str) -> Result<Vec<Parameter>, CloudError> {
+        self.call("GetParameterHistory", name, |facts| {
+            let versions = facts.parameters.get(name).into_iter().flatten().zip(1..);
+            let all = versions.map(|(value, version)| Parameter {
+                name: name.to_owned(),
+                value: value.clone(),
+                version,
+            });
+            Ok(all.collect())
+        })
+        .await
+    }
+
+    async fn put_parameter(&self, name: &str, value: &str, write: Write) -> Result<Written, CloudError> {
+        let operation = if write == Write::Create { "CreateParameter" } else { "PutParameter" };
+        let key = name;
+        self.call(operation, name, |facts| {
+            let versions = facts.parameters.entry(key.to_owned()).or_default();
+            if write == Write::Create && !versions.is_empty() {
+                return Ok(Written::Exists);
+            }
+            versions.push(value.to_owned());
+            let first = versions.len() == 1;
+            let (at, name, value) = (facts.now, name.to_owned(), value.to_owned());
+            if name.ends_with("/known-good") {
+                facts.records.push((at, facts.caller.clone(), value.clone()));
+            }
+            facts.writes.push(super::Write { at, name, value: value.clone(), first });
+            if facts.twice && write == Write::Create {
+                return Ok(Written::Exists);
+            }
+            let versions = facts.parameters.entry(key.to_owned()).or_default();
+            if facts.twice {
+                versions.push(value);
+            }
+            Ok(Written::Version(i64::try_from(versions.len()).unwrap()))
+        })
+        .await
+    }
+
+    async fn alarms(&self, names: &[String]) -> Result<Vec<AlarmNow>, CloudError> {
+        self.call("DescribeAlarms", names.join(" "), |facts| {
+            Ok(facts.alarms.iter().filter(|now| names.contains(&now.alarm.name)).cloned().collect())
+        })
+        .await
+    }
+
+    async fn alarms_acting(&self, action: &str) -> Result<Vec<AlarmNow>, CloudError> {
+        self.call("DescribeAlarms", action, |facts| {
+            let acts = |now: &&AlarmNow| now.actions.iter().any(|arn| arn.starts_with(action));
+            Ok(facts.alarms.iter().filter(acts).cloned().collect())
+        })
+        .await
+    }
+
+    async fn states_since(&self, alarm: &str, since: DateTime<Utc>) -> Result<Vec<State>, CloudError> {
+        self.call("DescribeAlarmHistory", alarm, |facts| {
+            let ours = facts.transitions.iter().filter(|(name, at, _)| name == alarm && *at >= since);
+            Ok(ours.map(|(_, _, state)| *state).collect())
+        })
+        .await
+    }
+
+    async fn samples(
+        &self,
+        metrics: &[Metric],
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<f64, CloudError> {
+        let names: Vec<_> = metrics.iter().map(|metric| metric.name.clone()).collect();
+        self.call("GetMetricData", names.join(" "), |facts| Ok(facts.samples_between(since, until))).await
+    }
+
+    async fn all_alarms(&self) -> Result<Vec<AlarmNow>, CloudError> {
+        self.call("DescribeAlarms", "", |facts| Ok(facts.alarms.clone())).await
+    }
+}

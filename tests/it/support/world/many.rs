@@ -1,0 +1,41 @@
+//! A world of many stages.
+
+use apigw_rollback::cloud::Api;
+use apigw_rollback::model::alarm::{State, time};
+use apigw_rollback::model::records::{Names, Record, print};
+use apigw_rollback::model::release::{Protocol, StageRef};
+use apigw_rollback::sweep::pin::MARK;
+
+use super::{Facts, alarm, live, record, release};
+
+impl Facts {
+    /// Fifty APIs with ten stages each, all on their known-good release, pinned and quiet since then.
+    pub(crate) fn five_hundred_stages(since: &str) -> Self {
+        let mut facts = Facts::bad_release();
+        facts.now = time(since).unwrap();
+        facts.stages.clear();
+        facts.parameters.clear();
+        facts.alarms.clear();
+        let names = Names::under("/apigw-rollback");
+        for api in 0..50 {
+            let api = format!("api{api:07}");
+            facts.apis.push(Api { protocol: Protocol::Rest, id: api.clone(), name: api.clone() });
+            facts.deployments.push((api.clone(), "d1".to_owned()));
+            for number in 0..10 {
+                let stage = StageRef::rest(&api, format!("stage{number}"));
+                let mut parked = live(release("d1", &[]), since);
+                (parked.description, parked.closed) = (MARK.to_owned(), true);
+                facts.stages.insert(stage.parked(), parked);
+                facts.stages.insert(stage.clone(), live(release("d1", &[]), since));
+                let known = Record { stage: stage.clone(), ..record(release("d1", &[])) };
+                facts.parameters.insert(names.known_good(&stage), vec![print(&known).unwrap()]);
+                facts.alarms.push(alarm(
+                    &format!("{api}-{number}"),
+                    State::Ok,
+                    &[("ApiName", &api), ("Stage", &stage.stage)],
+                ));
+            }
+        }
+        facts
+    }
+}

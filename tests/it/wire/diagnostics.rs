@@ -1,0 +1,194 @@
+//! The doctor's own reads over the wire: what is asked of AWS, and what is made of its answers.
+
+use std::time::Duration;
+
+use apigw_rollback::cloud::aws::{AwsClinic, Clients};
+use apigw_rollback::cloud::diagnostics::{Clinic, Want};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_ssm::config::{
+    AsyncSleep, Credentials, SharedAsyncSleep, SharedCredentialsProvider, SharedHttpClient, Sleep,
+};
+use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
+use aws_smithy_types::body::SdkBody;
+use tokio::time::Instant;
+
+const LAMBDA: &str = "https://lambda.eu-west-1.amazonaws.com";
+const IAM: &str = "https://iam.amazonaws.com/";
+const SNS: &str = "https://sns.eu-west-1.amazonaws.com/";
+const STAGE: &str = "arn:aws:apigateway:eu-west-1::/restapis/a1/stages/prod";
+const PARKED: &str = "arn:aws:apigateway:eu-west-1::/restapis/a1/stages/prod-known-good";
+
+#[derive(Clone, Debug)]
+struct TokioSleep;
+
+impl AsyncSleep for TokioSleep {
+    fn sleep(&self, duration: Duration) -> Sleep {
+        Sleep::new(tokio::time::sleep(duration))
+    }
+}
+
+/// What the reads make of these answers, and the requests that were sent for them.
+fn told<T>(answers: &[(u16, &str)], reads: impl AsyncFnOnce(AwsClinic) -> T) -> (T, Vec<String>) {
+    let events = answers.iter().map(|(status, body)| {
+        let request = http::Request::builder().uri("https://x.example.com").body(SdkBody::empty()).unwrap();
+        let answer = http::Response::builder().status(*status).body(SdkBody::from(*body)).unwrap();
+        ReplayEvent::new(request, answer)
+    });
+    let client = StaticReplayClient::new(events.collect());
+    let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
+    let settings = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new("eu-west-1"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .sleep_impl(SharedAsyncSleep::new(TokioSleep))
+        .http_client(SharedHttpClient::new(client.clone()))
+        .build();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let told = runtime.block_on(async {
+        let aws = Clients::new(&settings).until(Instant::now() + Duration::from_secs(20));
+        reads(AwsClinic::new(&settings, aws)).await
+    });
+    let sent = client.actual_requests().map(|request| {
+        let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
+        format!("{} {} {body}", request.method(), request.uri()).trim_end().to_owned()
+    });
+    (told, sent.collect())
+}
+
+#[test]
+fn the_function_is_read_with_its_settings() {
+    let arn = "arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback";
+    let answer = format!(
+        r#"{{"FunctionArn":"{arn}:live","Role":"arn:aws:iam::123456789012:role/r","State":"Failed",
+            "StateReason":"no image","Environment":{{"Variables":{{"MODE":"observe"}}}}}}"#
+    );
+    let (found, sent) = told(&[(200, &answer)], async |clinic| clinic.function("apigw-rollback").await);
+    assert_eq!(sent, [format!("GET {LAMBDA}/2015-03-31/functions/apigw-rollback/configuration")]);
+    let found = found.unwrap().unwrap();
+    assert_eq!((found.arn.as_str(), found.role.as_str()), (arn, "arn:aws:iam::123456789012:role/r"));
+    assert_eq!((found.state.as_deref(), found.why.as_deref()), (Some("Failed"), Some("no image")));
+    assert_eq!(found.variables.get("MODE").map(String::as_str), Some("observe"));
+    let hidden = r#"{"Environment":{"Error":{"ErrorCode":"AccessDeniedException","Message":"kms"}}}"#;
+    let (found, _) = told(&[(200, hidden)], async |clinic| clinic.function("f").await);
+    assert_eq!(found.unwrap().unwrap().hidden.as_deref(), Some("AccessDeniedException: kms"));
+    let missing = r#"{"__type":"ResourceNotFoundException","Message":"Function not found"}"#;
+    let (found, _) = told(&[(404, missing)], async |clinic| clinic.function("f").await);
+    assert_eq!(found, Ok(None));
+}
+
+#[test]
+fn who_may_call_and_how_often_is_read() {
+    let (policy, sent) =
+        told(&[(200, r#"{"Policy":"{}"}"#)], async |clinic| clinic.function_policy("f").await);
+    assert_eq!(
+        (policy, sent),
+        (Ok(Some("{}".to_owned())), vec![format!("GET {LAMBDA}/2015-03-31/functions/f/policy")])
+    );
+    let none =
+        r#"{"__type":"ResourceNotFoundException","Message":"The resource you requested does not exist."}"#;
+    let (policy, _) = told(&[(404, none)], async |clinic| clinic.function_policy("f").await);
+    assert_eq!(policy, Ok(None));
+    let zero = r#"{"ReservedConcurrentExecutions":0}"#;
+    let (reserved, sent) = told(&[(200, zero)], async |clinic| clinic.reserved_concurrency("f").await);
+    assert_eq!(
+        (reserved, sent),
+        (Ok(Some(0)), vec![format!("GET {LAMBDA}/2019-09-30/functions/f/concurrency")])
+    );
+    let (reserved, _) = told(&[(200, "{}")], async |clinic| clinic.reserved_concurrency("f").await);
+    assert_eq!(reserved, Ok(None));
+}
+
+#[test]
+fn every_page_of_subscriptions_is_read() {
+    let page = |arn: &str, next: &str| {
+        format!(
+            "<ListSubscriptionsByTopicResponse><ListSubscriptionsByTopicResult><Subscriptions><member>\
+             <Protocol>email</Protocol><Endpoint>a@example.com</Endpoint><SubscriptionArn>{arn}</SubscriptionArn>\
+             </member></Subscriptions>{next}</ListSubscriptionsByTopicResult></ListSubscriptionsByTopicResponse>"
+        )
+    };
+    let first = page("PendingConfirmation", "<NextToken>2</NextToken>");
+    let second = page("arn:aws:sns:eu-west-1:123456789012:t:1", "");
+    let (all, sent) =
+        told(&[(200, &first), (200, &second)], async |clinic| clinic.subscriptions("arn:t").await);
+    let confirmed: Vec<bool> = all.unwrap().unwrap().iter().map(|one| one.confirmed).collect();
+    assert_eq!(confirmed, [false, true]);
+    let call = "Action=ListSubscriptionsByTopic&Version=2010-03-31&TopicArn=arn%3At";
+    assert_eq!(sent, [format!("POST {SNS} {call}"), format!("POST {SNS} {call}&NextToken=2")]);
+    let missing = "<ErrorResponse><Error><Code>NotFound</Code><Message>Topic does not exist</Message></Error></ErrorResponse>";
+    let (all, _) = told(&[(404, missing)], async |clinic| clinic.subscriptions("arn:t").await);
+    assert_eq!(all, Ok(None));
+}
+
+fn want(action: &'static str, resource: &str) -> Want {
+    Want { action, resource: resource.to_owned() }
+}
+
+fn simulated(results: &str) -> String {
+    format!(
+        "<SimulatePrincipalPolicyResponse><SimulatePrincipalPolicyResult><IsTruncated>false</IsTruncated>\
+         <EvaluationResults>{results}</EvaluationResults></SimulatePrincipalPolicyResult></SimulatePrincipalPolicyResponse>"
+    )
+}
+
+fn result(action: &str, resource: &str, decision: &str, inside: &str) -> String {
+    format!(
+        "<member><EvalActionName>{action}</EvalActionName><EvalResourceName>{resource}</EvalResourceName>\
+         <EvalDecision>{decision}</EvalDecision>{inside}</member>"
+    )
+}
+
+#[test]
+fn what_the_role_is_refused_is_told_by_resource() {
+    let wants = [want("apigateway:PATCH", STAGE), want("apigateway:PATCH", PARKED)];
+    let specific = |resource: &str, decision: &str| {
+        format!(
+            "<member><EvalResourceName>{resource}</EvalResourceName>\
+             <EvalResourceDecision>{decision}</EvalResourceDecision></member>"
+        )
+    };
+    let inside = format!(
+        "<ResourceSpecificResults>{}{}</ResourceSpecificResults>",
+        specific(STAGE, "allowed"),
+        specific(PARKED, "implicitDeny")
+    );
+    // One result for an action with its resources inside, as IAM answers today.
+    let today = result("apigateway:PATCH", "arn:${Partition}:apigateway", "implicitDeny", &inside);
+    // One result for each action and resource, as it did before and emulators do.
+    let before = result("apigateway:PATCH", STAGE, "allowed", "")
+        + &result("apigateway:PATCH", PARKED, "explicitDeny", "");
+    for (what, results) in [("today", today), ("before", before)] {
+        let answer = simulated(&results);
+        let (refused, sent) =
+            told(&[(200, &answer)], async |clinic| clinic.refused("arn:role", &wants).await);
+        assert_eq!(refused, Ok(vec![want("apigateway:PATCH", PARKED)]), "{what}");
+        assert!(sent[0].starts_with(&format!("POST {IAM} Action=SimulatePrincipalPolicy")), "{sent:?}");
+        assert!(sent[0].contains("ActionNames.member.1=apigateway%3APATCH"), "{sent:?}");
+        assert!(sent[0].contains("ResourceArns.member.2="), "{sent:?}");
+        // Some of the template's statements hold for the function's region and its own events only.
+        for (nth, key, value) in
+            [(1, "aws%3ARequestedRegion", "eu-west-1"), (2, "events%3Asource", "apigw-rollback")]
+        {
+            let entry = format!(
+                "ContextEntries.member.{nth}.ContextKeyName={key}\
+                 &ContextEntries.member.{nth}.ContextKeyValues.member.1={value}"
+            );
+            assert!(sent[0].contains(&entry), "{sent:?}");
+        }
+    }
+}
+
+#[test]
+fn actions_on_the_same_resources_go_into_one_call() {
+    let wants = [want("cloudwatch:DescribeAlarms", "*"), want("cloudwatch:GetMetricData", "*")];
+    let both = result("cloudwatch:DescribeAlarms", "*", "allowed", "")
+        + &result("cloudwatch:GetMetricData", "*", "allowed", "");
+    let (refused, sent) =
+        told(&[(200, &simulated(&both))], async |clinic| clinic.refused("arn:role", &wants).await);
+    assert_eq!((refused, sent.len()), (Ok(vec![]), 1));
+    // What IAM says nothing about is not taken for allowed.
+    let (refused, _) =
+        told(&[(200, &simulated(""))], async |clinic| clinic.refused("arn:role", &wants).await);
+    assert_eq!(refused.unwrap().len(), 2);
+}

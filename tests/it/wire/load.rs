@@ -1,0 +1,351 @@
+//! Many stages whose alarms fire at once, against API Gateway's limit for the whole account: everything is healed,
+//! once, and as fast as the limit lets it.
+
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use apigw_rollback::cloud::Api;
+use apigw_rollback::cloud::pace::{API_GATEWAY, DESCRIBE_ALARMS, Limit, Pace, limit};
+use apigw_rollback::context::Run;
+use apigw_rollback::handler::handle;
+use apigw_rollback::model::alarm::State;
+use apigw_rollback::model::records::{NameIndex, Names, Record, print};
+use apigw_rollback::model::release::{Protocol, StageRef};
+use chrono::{DateTime, Utc};
+use fastrand::Rng;
+use futures_util::future::join_all;
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::simulation::sky::{Bucket, too_many};
+use crate::support::harness::config;
+use crate::support::world::prod;
+use crate::support::world::{
+    Air, Clock, FUNCTION, Facts, Fault, NOW, Sky, TOPIC, Way, World, alarm, at, record, release,
+};
+
+/// The function's time-out, as the template has it, and how long Lambda waits before it tries again.
+const TIME_OUT: Duration = Duration::from_mins(5);
+
+/// What SSM may let through. The first is what others quote from its quotas page, the second what AWS's support told
+/// somebody; its own pages have no number, and nothing is said of a burst.
+const GET_PARAMETERS: Limit = Limit { burst: 40, a_second: 40 };
+const PUT_PARAMETER: Limit = Limit { burst: 3, a_second: 3 };
+
+/// The account's limits.
+struct Limits {
+    api_gateway: Bucket,
+    describe_alarms: Bucket,
+    /// Reads and writes of parameters, where SSM has limits for them.
+    parameters: Option<(Bucket, Bucket)>,
+}
+
+impl Limits {
+    fn full(account: Account, began: Instant) -> Self {
+        let parameters = (Bucket::full(GET_PARAMETERS, began), Bucket::full(PUT_PARAMETER, began));
+        Self {
+            api_gateway: Bucket::full(API_GATEWAY, began),
+            describe_alarms: Bucket::full(DESCRIBE_ALARMS, began),
+            parameters: Some(parameters).filter(|_| account == Account::WithSlowParameters),
+        }
+    }
+
+    fn of(&self, operation: &str) -> Option<&Bucket> {
+        match (operation, limit(operation)) {
+            (_, Some(API_GATEWAY)) => Some(&self.api_gateway),
+            (_, Some(_)) => Some(&self.describe_alarms),
+            ("PutParameter" | "CreateParameter", None) => self.parameters.as_ref().map(|(_, writes)| writes),
+            (name, None) if name.starts_with("GetParameter") => {
+                self.parameters.as_ref().map(|(reads, _)| reads)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whose limits are met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Account {
+    /// Those that AWS has published.
+    AsPublished,
+    /// Also those that SSM is said to have.
+    WithSlowParameters,
+}
+
+/// A process that keeps to its own pace, on a way where only the limits are in its way.
+struct Process {
+    pace: Pace,
+    limits: Arc<Limits>,
+    clock: Clock,
+    rng: Mutex<Rng>,
+    /// When the last look at a stage got through, and how long the longest wait from a look to its change was.
+    looked: Mutex<(Option<Instant>, Duration)>,
+}
+
+impl Sky for Process {
+    fn way<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Way> + Send + 'a>> {
+        Box::pin(async move {
+            self.pace.turn(operation).await;
+            let taken = match self.limits.of(operation) {
+                Some(limit) => limit.take(operation, &self.rng, TIME_OUT).await,
+                None => true,
+            };
+            let mut looked = self.looked.lock().unwrap();
+            match operation {
+                "GetStage" if taken => looked.0 = Some(Instant::now()),
+                "UpdateStage" if taken => {
+                    looked.1 = looked.0.map_or(looked.1, |at| looked.1.max(at.elapsed()));
+                }
+                _ => {}
+            }
+            let part = Duration::from_millis(20);
+            let fault = (!taken).then(|| Fault::Before(too_many(operation)));
+            Way { there: part, fault, back: part }
+        })
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+}
+
+fn id(number: usize) -> String {
+    format!("api{number:07}")
+}
+
+/// An API's name, which its alarms know it by.
+fn name(number: usize) -> String {
+    format!("orders-{number}")
+}
+
+/// So many stages on a bad release, each with two alarms in ALARM.
+fn world(stages: usize) -> Facts {
+    let mut facts = Facts::bad_release();
+    let (names, value) =
+        (Names::under("/apigw-rollback"), |text: Result<String, String>| vec![text.unwrap()]);
+    let bad = facts.stages.remove(&prod()).unwrap();
+    facts.alarms.clear();
+    facts.parameters.clear();
+    for number in 0..stages {
+        let (id, api) = (id(number), name(number));
+        let stage = StageRef::rest(&id, "prod");
+        facts.apis.push(Api { protocol: Protocol::Rest, id: id.clone(), name: api.clone() });
+        facts.deployments.extend(["d1", "d2"].map(|one| (id.clone(), one.to_owned())));
+        facts.stages.insert(stage.clone(), bad.clone());
+        let known = Record {
+            stage: stage.clone(),
+            api_name: Some(api.clone()),
+            ..record(release("d1", &[("release", "1")]))
+        };
+        facts.parameters.insert(names.known_good(&stage), value(print(&known)));
+        let index = NameIndex { schema: 1, apis: vec![id.clone()] };
+        facts.parameters.insert(names.api_name(&api), value(print(&index)));
+        for kind in ["5xx", "latency"] {
+            facts.alarms.push(alarm(
+                &format!("{api}-{kind}"),
+                State::Alarm,
+                &[("ApiName", &api), ("Stage", "prod")],
+            ));
+        }
+    }
+    for (name, description) in hundreds(stages) {
+        let mut all = alarm(&name, State::Alarm, &[("ApiName", "any"), ("Stage", "prod")]);
+        all.alarm.description = Some(description);
+        facts.alarms.push(all);
+    }
+    facts
+}
+
+fn message(api: &str, kind: &str) -> serde_json::Value {
+    let alarm = json!({
+        "AlarmName": format!("{api}-{kind}"), "NewStateValue": "ALARM", "StateChangeTime": "2026-11-20T10:05:12.345Z",
+        "AlarmArn": format!("arn:aws:cloudwatch:eu-west-1:123456789012:alarm:{api}-{kind}"),
+        "Trigger": {"Namespace": "AWS/ApiGateway", "MetricName": "5XXError", "Dimensions":
+            [{"name": "ApiName", "value": api}, {"name": "Stage", "value": "prod"}]},
+    });
+    json!({"EventSource": "aws:sns", "Sns": {"TopicArn": TOPIC, "Message": alarm.to_string()}})
+}
+
+/// One event with alarms that name all of them, a hundred each at most.
+fn for_all(stages: usize) -> String {
+    let one = |(name, description): (String, String)| {
+        let mut event = message("any", "5xx");
+        let mut alarm: serde_json::Value =
+            serde_json::from_str(event["Sns"]["Message"].as_str().unwrap()).unwrap();
+        alarm["AlarmArn"] = json!(format!("arn:aws:cloudwatch:eu-west-1:123456789012:alarm:{name}"));
+        (alarm["AlarmName"], alarm["AlarmDescription"]) = (json!(name), json!(description));
+        event["Sns"]["Message"] = json!(alarm.to_string());
+        event
+    };
+    json!({"Records": hundreds(stages).map(one).collect::<Vec<_>>()}).to_string()
+}
+
+/// The names and descriptions of such alarms.
+fn hundreds(stages: usize) -> impl Iterator<Item = (String, String)> {
+    (0..stages).step_by(100).map(move |first| {
+        let targets = (first..stages.min(first + 100)).map(|number| format!("{}/prod", name(number)));
+        (format!("all-{first}"), format!("rollback-target: {}", targets.collect::<Vec<_>>().join(", ")))
+    })
+}
+
+/// What came of a rush.
+struct Rush {
+    /// Until the last stage was back.
+    seconds: f64,
+    /// Until the last event was answered.
+    over: f64,
+    /// How often API Gateway turned a request away.
+    refused: usize,
+}
+
+impl Rush {
+    fn told(self, what: &str, stages: usize) -> Self {
+        let Self { seconds, over, refused } = self;
+        let floor = floor(stages);
+        println!(
+            "{what}, {stages} stages: {seconds:.1} s (floor {floor:.0} s), answered after {over:.1} s, {refused} turned away"
+        );
+        self
+    }
+}
+
+/// Hands each event to a process of its own, all at once; Lambda repeats what fails.
+fn rush(account: Account, stages: usize, events: &[String]) -> Rush {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let clock = Clock { began: Instant::now(), at: at(NOW) };
+        let limits = Arc::new(Limits::full(account, clock.began));
+        let world = World::new(world(stages));
+        let config = config(&[("PROTECTED_STAGES", "[]"), ("MAX_ALARM_AGE_SECONDS", "0")]);
+        let unanswered = join_all(events.iter().enumerate().map(|(number, event)| {
+            let (rng, limits) = (Mutex::new(Rng::with_seed(number as u64)), Arc::clone(&limits));
+            let process =
+                Arc::new(Process { pace: Pace::default(), limits, clock, rng, looked: Mutex::default() });
+            let (world, config) = (&world, &config);
+            async move {
+                for attempt in 0..3_u64 {
+                    let hand =
+                        world.hand(format!("run-{number}-{attempt}"), Air::Sky(Arc::clone(&process) as _));
+                    let began = Instant::now();
+                    let run = Run {
+                        cloud: &hand,
+                        config,
+                        id: &hand.whose(),
+                        trace: None,
+                        function: Some(FUNCTION),
+                        now: clock.now(),
+                        began,
+                        deadline: began + TIME_OUT - Duration::from_millis(700),
+                    };
+                    let answer = tokio::time::timeout(TIME_OUT, handle(event, &run)).await;
+                    if answer.is_ok_and(|answer| answer.into_response().is_ok()) {
+                        // One process for all is not asked: it has many looks and changes at once.
+                        let longest = process.looked.lock().unwrap().1;
+                        let is_soon = events.len() == 1 || longest < Duration::from_secs(30);
+                        assert!(is_soon, "{longest:?} from a look at a stage to its change");
+                        return 0;
+                    }
+                    tokio::time::sleep(Duration::from_mins(attempt + 1)).await;
+                }
+                1
+            }
+        }))
+        .await;
+        assert_eq!(unanswered.into_iter().sum::<usize>(), 0, "events are lost");
+        let facts = world.facts();
+        let mut last = clock.at;
+        for stage in (0..stages).map(|number| StageRef::rest(id(number), "prod")) {
+            let back = facts.changes.iter().filter(|one| one.stage == stage && one.from != one.to);
+            let back: Vec<_> = back.map(|one| one.at).collect();
+            assert_eq!(back.len(), 1, "{stage} is put back once");
+            assert_eq!(facts.stages[&stage].release.deployment, "d1", "{stage}");
+            last = last.max(back[0]);
+        }
+        let seconds = (last - clock.at).as_seconds_f64();
+        let over = clock.began.elapsed().as_secs_f64();
+        Rush { seconds, over, refused: limits.api_gateway.refused.load(Ordering::Relaxed) }
+    })
+}
+
+/// The least time that the limit leaves for two requests a stage.
+fn floor(stages: usize) -> f64 {
+    let requests = u32::try_from(2 * stages).unwrap();
+    f64::from(requests.saturating_sub(API_GATEWAY.burst.into())) / f64::from(API_GATEWAY.a_second)
+}
+
+/// An event for each of so many stages and each of these alarms.
+fn alone(stages: usize, kinds: &[&str]) -> Vec<String> {
+    let event = |api: &str, kind: &str| json!({"Records": [message(api, kind)]}).to_string();
+    (0..stages).map(name).flat_map(|api| kinds.iter().map(move |kind| event(&api, kind))).collect()
+}
+
+#[test]
+fn a_thousand_events_for_five_hundred_stages_heal_each_once() {
+    for account in [Account::AsPublished, Account::WithSlowParameters] {
+        let what = format!("1,000 events, limits {account:?}");
+        let rush = rush(account, 500, &alone(500, &["5xx", "latency"])).told(&what, 500);
+        assert!(rush.seconds < 2.0 * floor(500), "{} s", rush.seconds);
+    }
+}
+
+#[test]
+fn many_stages_in_one_event_take_as_long_as_the_limit_says() {
+    for stages in [10, 60, 100, 500] {
+        let rush = rush(Account::AsPublished, stages, &[for_all(stages)]).told("one event", stages);
+        assert!(rush.seconds < 1.0 + 1.1 * floor(stages), "{stages} stages: {} s", rush.seconds);
+        assert!(
+            rush.refused * 20 < stages,
+            "{stages} stages: {} turned away for its own haste",
+            rush.refused
+        );
+    }
+}
+
+/// None waits for another's records.
+#[test]
+fn a_hundred_stages_of_one_alarm_are_not_held_up_by_slow_parameters() {
+    let rush =
+        rush(Account::WithSlowParameters, 100, &[for_all(100)]).told("one event, slow parameters", 100);
+    assert!(rush.seconds < 1.0 + 1.1 * floor(100), "{} s", rush.seconds);
+}
+
+#[test]
+fn many_events_at_once_share_the_limit_without_knowing_of_each_other() {
+    for account in [Account::AsPublished, Account::WithSlowParameters] {
+        for stages in [10, 60, 100, 500] {
+            let what = format!("an event for each, limits {account:?}");
+            let rush = rush(account, stages, &alone(stages, &["5xx"])).told(&what, stages);
+            assert!(rush.seconds < 3.0 + 1.3 * floor(stages), "{stages} stages: {} s", rush.seconds);
+        }
+    }
+}
+
+#[test]
+fn a_process_keeps_to_the_limit_by_itself() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let seconds: Vec<f64> = runtime.block_on(async {
+        let (pace, began) = (Pace::default(), Instant::now());
+        let turns = (0..8_u64).map(|worker| {
+            let pace = &pace;
+            async move {
+                let mut turns = Vec::new();
+                for _ in 0..20 {
+                    pace.turn("GetStage").await;
+                    turns.push(began.elapsed().as_secs_f64());
+                    tokio::time::sleep(Duration::from_millis(30 + worker)).await;
+                }
+                turns
+            }
+        });
+        let mut turns: Vec<f64> = join_all(turns).await.concat();
+        turns.sort_by(f64::total_cmp);
+        turns
+    });
+    for (before, at) in (0_u32..).zip(seconds) {
+        assert!(f64::from(before) <= 41.0 + 10.0 * at, "call {before} goes out after {at} s");
+    }
+}

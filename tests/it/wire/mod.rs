@@ -1,0 +1,494 @@
+//! The exact requests that leave the function, and what it makes of AWS's answers: the real adapter over a
+//! client that replays a conversation. A request that is not in the conversation fails the test.
+
+mod components;
+#[cfg(feature = "cli")]
+mod diagnostics;
+mod environment;
+mod limits;
+mod load;
+mod outbox;
+pub(crate) mod requests;
+
+use std::time::Duration;
+
+use apigw_rollback::cloud::aws::Clients;
+use apigw_rollback::config::Config;
+use apigw_rollback::context::Run;
+use apigw_rollback::handler::handle;
+use apigw_rollback::model::alarm::time;
+use apigw_rollback::model::records::print;
+use apigw_rollback::model::release::Release;
+use apigw_rollback::model::report::Report;
+use aws_sdk_ssm::config::{
+    AsyncSleep, BehaviorVersion, Credentials, Region, SharedAsyncSleep, SharedCredentialsProvider,
+    SharedHttpClient, Sleep,
+};
+use aws_smithy_cbor::Encoder;
+use aws_smithy_http_client::test_util::{NeverClient, ReplayEvent, StaticReplayClient};
+use aws_smithy_types::{DateTime as SdkTime, body::SdkBody};
+use aws_types::SdkConfig;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::support::world::{NOW, record, release};
+use crate::wire::requests::{Request, assert_on_the_list};
+
+const STAGE: &str = "https://apigateway.eu-west-1.amazonaws.com/restapis/a1b2c3d4e5/stages/prod";
+const SSM: &str = "https://ssm.eu-west-1.amazonaws.com/";
+const CLOUDWATCH: &str = "https://monitoring.eu-west-1.amazonaws.com/service/GraniteServiceVersion20100801/operation/DescribeAlarms";
+const KNOWN_GOOD: &str = "/apigw-rollback/stages/a1b2c3d4e5/prod/known-good";
+
+fn exchange(
+    method: &str,
+    uri: &str,
+    request: impl Into<SdkBody>,
+    status: u16,
+    answer: impl Into<SdkBody>,
+) -> ReplayEvent {
+    ReplayEvent::new(
+        http::Request::builder().method(method).uri(uri).body(request.into()).unwrap(),
+        http::Response::builder().status(status).body(answer.into()).unwrap(),
+    )
+}
+
+fn get_stage(live: &Release) -> ReplayEvent {
+    exchange("GET", STAGE, "", 200, stage(live).to_string())
+}
+
+/// A stage with settings that are none of ours.
+fn stage(live: &Release) -> Value {
+    let canary = live.canary.as_ref().map(|c| json!({"percentTraffic": 10.0, "deploymentId": c.deployment}));
+    json!({
+        "deploymentId": live.deployment, "stageName": "prod", "variables": live.variables, "canarySettings": canary,
+        "lastUpdatedDate": 1_795_168_800, "cacheClusterEnabled": true, "cacheClusterSize": "0.5", "tracingEnabled": true,
+        "methodSettings": {"*/*": {"loggingLevel": "ERROR", "throttlingBurstLimit": 100, "throttlingRateLimit": 50.0}},
+        "accessLogSettings": {"destinationArn": "arn:aws:logs:eu-west-1:123456789012:log-group:api", "format": "x"},
+        "clientCertificateId": "cert", "webAclArn": "arn:aws:wafv2:eu-west-1:123456789012:x", "tags": {"team": "orders"},
+    })
+}
+
+fn get_record(value: &str) -> ReplayEvent {
+    let beside = ["candidate", "hold", "policy", "rollbacks"];
+    let beside = beside.map(|what| KNOWN_GOOD.replace("known-good", what));
+    let names: Vec<&str> = std::iter::once(KNOWN_GOOD).chain(beside.iter().map(String::as_str)).collect();
+    let request = json!({ "Names": names }).to_string();
+    let answer =
+        json!({"Parameters": [{"Name": KNOWN_GOOD, "Type": "String", "Value": value, "Version": 3}]});
+    exchange("POST", SSM, request, 200, answer.to_string())
+}
+
+/// CloudWatch speaks CBOR with the SDK.
+fn describe_alarm(state: &str) -> ReplayEvent {
+    let mut request = Encoder::new(Vec::new());
+    request.begin_map().str("AlarmNames").array(1).str("orders-prod-5xx");
+    request.str("AlarmTypes").array(2).str("MetricAlarm").str("CompositeAlarm").end();
+    let mut answer_body = Encoder::new(Vec::new());
+    let answer = &mut answer_body;
+    answer.begin_map().str("MetricAlarms").array(1).begin_map();
+    answer
+        .str("AlarmName")
+        .str("orders-prod-5xx")
+        .str("StateValue")
+        .str(state)
+        .str("ActionsEnabled")
+        .boolean(true);
+    answer.str("StateTransitionedTimestamp").timestamp(&SdkTime::from_secs(1_795_169_112));
+    answer
+        .str("Namespace")
+        .str("AWS/ApiGateway")
+        .str("MetricName")
+        .str("5XXError")
+        .str("Dimensions")
+        .array(2);
+    answer.begin_map().str("Name").str("ApiName").str("Value").str("orders-api").end();
+    answer.begin_map().str("Name").str("Stage").str("Value").str("prod").end();
+    answer.end().end();
+    let answer = http::Response::builder().status(200).header("smithy-protocol", "rpc-v2-cbor");
+    ReplayEvent::new(
+        http::Request::builder()
+            .method("POST")
+            .uri(CLOUDWATCH)
+            .body(SdkBody::from(request.into_writer()))
+            .unwrap(),
+        answer.body(SdkBody::from(answer_body.into_writer())).unwrap(),
+    )
+}
+
+fn update_stage(operations: &Value, status: u16, answer: &Value) -> ReplayEvent {
+    let request = json!({"patchOperations": operations}).to_string();
+    exchange("PATCH", STAGE, request, status, answer.to_string())
+}
+
+/// The incident is opened beside the first step, and the list of rollbacks written after the last.
+fn put_one() -> ReplayEvent {
+    exchange("POST", SSM, "put", 200, json!({"Version": 1, "Tier": "Standard"}).to_string())
+}
+
+/// The incident, the change, the list of rollbacks. What is put holds times of the run and is not compared.
+fn done() -> Vec<ReplayEvent> {
+    vec![put_one(), update_stage(&operations(), 200, &back()), put_one()]
+}
+
+fn settings(client: SharedHttpClient) -> SdkConfig {
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new("eu-west-1"))
+        .credentials_provider(SharedCredentialsProvider::new(Credentials::for_tests()))
+        .sleep_impl(SharedAsyncSleep::new(TokioSleep))
+        .http_client(client)
+        .build()
+}
+
+/// The SDK waits on Tokio's clock, which the tests pause.
+#[derive(Debug)]
+struct TokioSleep;
+
+impl AsyncSleep for TokioSleep {
+    fn sleep(&self, duration: Duration) -> Sleep {
+        Sleep::new(tokio::time::sleep(duration))
+    }
+}
+
+const PROTECTED: (&str, &str) =
+    ("PROTECTED_STAGES", r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod"}]"#);
+
+fn run(event: &str, client: SharedHttpClient, given: &[(&str, &str)]) -> Vec<Report> {
+    let given = |name: &str| given.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+    let config =
+        Config::read(|name| if name == "AWS_REGION" { Some("eu-west-1".to_owned()) } else { given(name) });
+    let clients = Clients::new(&settings(client));
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let began = Instant::now();
+        let deadline = began + Duration::from_secs(20);
+        let run = Run {
+            cloud: &clients.until(deadline),
+            config: &config.unwrap(),
+            id: "run-1",
+            trace: None,
+            function: Some("arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback"),
+            now: time(NOW).unwrap(),
+            began,
+            deadline,
+        };
+        Box::pin(handle(event, &run)).await.reports
+    })
+}
+
+fn event(name: &str) -> String {
+    std::fs::read_to_string(format!("{}/events/{name}.json", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// Runs an event against a conversation, which must be had whole and in this order.
+fn check(name: &str, conversation: Vec<ReplayEvent>) -> (Report, Vec<Value>) {
+    check_on(&[PROTECTED], name, conversation)
+}
+
+fn check_on(settings: &[(&str, &str)], name: &str, conversation: Vec<ReplayEvent>) -> (Report, Vec<Value>) {
+    let expected: Vec<(String, String, Vec<u8>)> = conversation.iter().map(|e| seen(e.request())).collect();
+    let client = StaticReplayClient::new(conversation);
+    let mut reports = run(&event(name), SharedHttpClient::new(client.clone()), settings);
+    client.actual_requests().for_each(on_the_list);
+    let actual: Vec<_> = client.actual_requests().map(seen).collect();
+    for (nth, (wanted, got)) in expected.iter().zip(&actual).enumerate() {
+        assert_eq!((&wanted.0, &wanted.1), (&got.0, &got.1), "request {nth}");
+        if wanted.2 != b"put" {
+            assert_eq!(body(&wanted.2), body(&got.2), "request {nth}");
+        }
+    }
+    assert_eq!(expected.len(), actual.len(), "number of requests");
+    let bodies = actual.iter().filter_map(|(_, _, body)| serde_json::from_slice(body).ok());
+    (reports.remove(0), bodies.collect())
+}
+
+/// A body as a value: the order of a JSON object's fields says nothing.
+fn body(bytes: &[u8]) -> Value {
+    let text = || json!(String::from_utf8_lossy(bytes));
+    serde_json::from_slice(bytes).unwrap_or_else(|_| text())
+}
+
+fn on_the_list(request: &aws_sdk_ssm::config::http::HttpRequest) {
+    let (method, uri, body) = seen(request);
+    assert_on_the_list(&Request::read(&method, &uri, |name| request.headers().get(name), &body));
+}
+
+fn seen(request: &aws_sdk_ssm::config::http::HttpRequest) -> (String, String, Vec<u8>) {
+    let body = request.body().bytes().unwrap_or_default().to_vec();
+    (request.method().to_owned(), request.uri().to_owned(), body)
+}
+
+fn good() -> String {
+    print(&record(release("d1", &[("release", "1"), ("same", "s"), ("gone", "g")]))).unwrap()
+}
+
+fn bad() -> Release {
+    release("d2", &[("release", "2"), ("same", "s"), ("new", "n")])
+}
+
+fn back() -> Value {
+    stage(&release("d1", &[("release", "1"), ("same", "s"), ("gone", "g")]))
+}
+
+fn operations() -> Value {
+    json!([
+        {"op": "replace", "path": "/deploymentId", "value": "d1"},
+        {"op": "replace", "path": "/variables/gone", "value": "g"},
+        {"op": "replace", "path": "/variables/release", "value": "1"},
+        {"op": "remove", "path": "/variables/new"},
+    ])
+}
+
+fn reads() -> Vec<ReplayEvent> {
+    vec![get_stage(&bad()), get_record(&good()), describe_alarm("ALARM")]
+}
+
+#[test]
+fn a_rollback_is_three_reads_one_patch_and_its_record() {
+    let mut conversation = reads();
+    conversation.extend(done());
+    let (report, bodies) = check("sns-alarm", conversation);
+    assert_eq!(
+        report.message,
+        "rest/a1b2c3d4e5/prod is back: deployment `d2` -> `d1`; stage variables set: gone, release; stage variables removed: new (known-good version 3)"
+    );
+    let [.., put, _, list] = bodies.as_slice() else { panic!("two parameters are written: {bodies:?}") };
+    assert_eq!(list["Name"], json!(KNOWN_GOOD.replace("known-good", "rollbacks")));
+    assert_eq!(put["Overwrite"], json!(false));
+    assert_eq!((&put["Type"], &put["Tier"]), (&json!("String"), &json!("Intelligent-Tiering")));
+    let incident: Value = serde_json::from_str(put["Value"].as_str().unwrap()).unwrap();
+    assert_eq!((&incident["bad"]["deployment"], &incident["by"]), (&json!("d2"), &json!("orders-prod-5xx")));
+}
+
+#[test]
+fn the_canary_goes_first_in_the_same_patch() {
+    let mut with_canary = bad();
+    with_canary.canary = Some(apigw_rollback::model::release::Canary {
+        deployment: Some("d3".to_owned()),
+        percent: "10".to_owned(),
+        overrides: [].into(),
+    });
+    let mut all = vec![json!({"op": "remove", "path": "/canarySettings"})];
+    all.extend(operations().as_array().unwrap().clone());
+    let conversation = vec![
+        get_stage(&with_canary),
+        get_record(&good()),
+        describe_alarm("ALARM"),
+        put_one(),
+        update_stage(&json!(all), 200, &back()),
+        put_one(),
+    ];
+    let (report, _) = check("sns-alarm", conversation);
+    assert!(report.message.contains("canary with 10 % of the traffic removed"), "{}", report.message);
+}
+
+#[test]
+fn what_is_ignored_or_rejected_makes_no_call() {
+    for name in
+        ["sns-text", "sns-alarm-stale", "eventbridge-alarm-suppressed", "sns-alarm-wrong-account", "hello"]
+    {
+        let (report, _) = check(name, vec![]);
+        assert!(!report.outcome.is_failure(), "{}", report.message);
+    }
+}
+
+#[test]
+fn an_alarm_that_has_cleared_is_read_and_nothing_is_written() {
+    let (report, _) = check("sns-alarm", vec![get_stage(&bad()), get_record(&good()), describe_alarm("OK")]);
+    assert_eq!(report.reason, Some("alarm-cleared"));
+}
+
+#[test]
+fn a_conflict_is_followed_by_reading_again() {
+    let busy = json!({"message": "Unable to complete operation due to concurrent modification. Please try again later."});
+    let mut conflict = update_stage(&operations(), 409, &busy);
+    conflict = with_error(&conflict, "ConflictException");
+    let mut conversation = reads();
+    conversation.extend([put_one(), conflict]);
+    conversation.extend(reads());
+    conversation.extend([update_stage(&operations(), 200, &back()), put_one()]);
+    let (report, _) = check("sns-alarm", conversation);
+    assert!(report.message.contains("is back"), "{}", report.message);
+}
+
+#[test]
+fn a_refusal_is_looked_into_with_the_deployment_and_the_stage() {
+    let refused = || {
+        with_error(
+            &update_stage(&operations(), 400, &json!({"message": "Deployment id does not exist"})),
+            "BadRequestException",
+        )
+    };
+    let deployment = "https://apigateway.eu-west-1.amazonaws.com/restapis/a1b2c3d4e5/deployments/d1";
+    let missing = with_error(
+        &exchange("GET", deployment, "", 404, r#"{"message":"Invalid deployment identifier"}"#),
+        "NotFoundException",
+    );
+    let mut conversation = reads();
+    conversation.extend([put_one(), refused(), missing, get_stage(&bad()), put_one()]);
+    let history = json!({"Name": KNOWN_GOOD}).to_string();
+    let only = json!({"Parameters": [{"Name": KNOWN_GOOD, "Value": good(), "Version": 3}]}).to_string();
+    conversation.push(exchange("POST", SSM, history, 200, only));
+    let rollbacks = json!({"Names": [KNOWN_GOOD.replace("known-good", "rollbacks")]}).to_string();
+    conversation.push(exchange("POST", SSM, rollbacks, 200, r#"{"Parameters":[]}"#));
+    let (report, _) = check("sns-alarm", conversation);
+    assert_eq!(report.reason, Some("known-good-missing"));
+
+    let mut conversation = reads();
+    conversation.extend([
+        put_one(),
+        refused(),
+        exchange("GET", deployment, "", 200, r#"{"id":"d1"}"#),
+        get_stage(&bad()),
+        put_one(),
+    ]);
+    let (report, _) = check("sns-alarm", conversation);
+    assert_eq!(
+        report.message,
+        "UpdateStage on `rest/a1b2c3d4e5/prod` failed: BadRequestException: Deployment id does not exist"
+    );
+}
+
+#[test]
+fn a_denial_carries_its_code_and_message_and_what_to_do() {
+    let denied = exchange(
+        "GET",
+        STAGE,
+        "",
+        403,
+        r#"{"Message":"User: arn:aws:sts::123456789012:assumed-role/x is not authorized"}"#,
+    );
+    let conversation =
+        vec![with_error(&denied, "AccessDeniedException"), get_record(&good()), describe_alarm("ALARM")];
+    let (report, _) = check("sns-alarm", conversation);
+    assert_eq!(
+        report.message,
+        "GetStage on `rest/a1b2c3d4e5/prod` failed: AccessDeniedException: User: arn:aws:sts::123456789012:assumed-role/x is not authorized"
+    );
+    assert_eq!(
+        report.next,
+        ["let the function's role do this call: the template's policies list what it needs"]
+    );
+}
+
+#[test]
+fn silence_ends_with_the_run_and_is_named() {
+    let reports = run(&event("sns-alarm"), SharedHttpClient::new(NeverClient::new()), &[PROTECTED]);
+    assert!(reports[0].outcome.is_failure());
+    let message = &reports[0].message;
+    assert!(
+        message.ends_with(" failed: Deadline: no answer before the function's own deadline"),
+        "{message}"
+    );
+}
+
+/// CloudWatch's answer to any question; the question's bytes are looked at in the test.
+fn cloudwatch(operation: &str, answer: impl FnOnce(&mut Encoder)) -> ReplayEvent {
+    let mut body = Encoder::new(Vec::new());
+    answer(&mut body);
+    let uri = CLOUDWATCH.replace("DescribeAlarms", operation);
+    let response = http::Response::builder().status(200).header("smithy-protocol", "rpc-v2-cbor");
+    ReplayEvent::new(
+        http::Request::builder().method("POST").uri(uri).body(SdkBody::from("put")).unwrap(),
+        response.body(SdkBody::from(body.into_writer())).unwrap(),
+    )
+}
+
+/// One line of an alarm's history.
+fn history(encoder: &mut Encoder) {
+    let data = json!({"oldState": {"stateValue": "INSUFFICIENT_DATA"}, "newState": {"stateValue": "OK"}});
+    encoder.begin_map().str("AlarmHistoryItems").array(1);
+    encoder.begin_map().str("HistoryData").str(&data.to_string()).end().end();
+}
+
+/// Two samples of a metric.
+fn samples(encoder: &mut Encoder) {
+    encoder.begin_map().str("MetricDataResults").array(1).begin_map();
+    encoder.str("Id").str("q0").str("Values").array(2).double(3.0).double(4.0).end().end();
+}
+
+#[test]
+fn a_promotion_asks_for_history_and_data_and_then_records_and_pins() {
+    let quiet = |encoder: &mut Encoder| {
+        encoder.begin_map().str("MetricAlarms").array(1).begin_map();
+        encoder.str("AlarmName").str("orders-prod-5xx").str("StateValue").str("OK");
+        encoder.str("StateTransitionedTimestamp").timestamp(&SdkTime::from_secs(1_795_168_900));
+        encoder
+            .str("AlarmActions")
+            .array(1)
+            .str("arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback");
+        encoder
+            .str("Namespace")
+            .str("AWS/ApiGateway")
+            .str("MetricName")
+            .str("5XXError")
+            .str("Dimensions")
+            .array(2);
+        encoder.begin_map().str("Name").str("ApiName").str("Value").str("orders-api").end();
+        encoder.begin_map().str("Name").str("Stage").str("Value").str("prod").end();
+        encoder.end().end();
+    };
+    let candidate = json!({"schema": 1, "release": bad(), "first_seen": "2026-11-20T08:00:00Z", "label": null, "note": null});
+    let name = KNOWN_GOOD.replace("known-good", "candidate");
+    let kept =
+        json!({"Parameters": [{"Name": name, "Value": candidate.to_string(), "Version": 1}]}).to_string();
+    let by_path = json!({"Path": "/apigw-rollback/stages", "Recursive": true, "MaxResults": 10}).to_string();
+    let stages = STAGE.trim_end_matches("/prod");
+    let parked = format!("{STAGE}-known-good");
+    let none = json!({"Parameters": []}).to_string();
+    let put = || exchange("POST", SSM, "put", 200, json!({"Version": 1, "Tier": "Standard"}).to_string());
+    let deployment = "https://apigateway.eu-west-1.amazonaws.com/restapis/a1b2c3d4e5/deployments/d2";
+    let no_stage = exchange("GET", &parked, "", 404, r#"{"message":"Invalid stage identifier specified"}"#);
+    let create = json!({
+        "deploymentId": "d2",
+        "description": "Parked by apigw-rollback: keeps the known-good deployment of stage prod from being deleted. Serves nobody.",
+        "stageName": "prod-known-good",
+    });
+    let close = json!({"patchOperations": [
+        {"op": "replace", "path": "/deploymentId", "value": "d2"},
+        {"op": "replace", "path": "/*/*/throttling/rateLimit", "value": "0"},
+        {"op": "replace", "path": "/*/*/throttling/burstLimit", "value": "0"},
+    ]});
+    let mut since_seven = stage(&bad());
+    since_seven["lastUpdatedDate"] = json!(1_795_158_000);
+    let conversation = vec![
+        exchange("POST", SSM, by_path, 200, kept),
+        cloudwatch("DescribeAlarms", quiet),
+        exchange("POST", SSM, json!({"Names": ["/apigw-rollback/sweep"]}).to_string(), 200, none.clone()),
+        exchange("GET", stages, "", 200, json!({"item": [since_seven]}).to_string()),
+        cloudwatch("DescribeAlarmHistory", history),
+        cloudwatch("GetMetricData", samples),
+        get_stage(&bad()),
+        exchange("POST", SSM, "put", 200, none.clone()),
+        exchange("GET", deployment, "", 200, r#"{"id":"d2","createdDate":1795168800}"#),
+        exchange("POST", SSM, "put", 200, none.clone()),
+        put(),
+        exchange("POST", SSM, "put", 200, none),
+        put(),
+        with_error(&no_stage, "NotFoundException"),
+        exchange("POST", stages, create.to_string(), 201, "{}"),
+        exchange("PATCH", &parked, close.to_string(), 200, "{}"),
+        put(),
+    ];
+    let (report, bodies) = check("command-sweep", conversation);
+    assert_eq!(report.message, "rest/a1b2c3d4e5/prod: deployment `d2` is known-good version 1");
+    let written = bodies.iter().find(|body| body["Name"] == json!(KNOWN_GOOD)).unwrap();
+    assert_eq!(written["Overwrite"], json!(true));
+}
+
+/// The same exchange, its answer carrying API Gateway's header with the error's code.
+fn with_error(event: &ReplayEvent, code: &str) -> ReplayEvent {
+    let (request, response) = (event.request(), event.response());
+    let (method, uri, body) = seen(request);
+    let status = response.status().as_u16();
+    let answer = response.body().bytes().unwrap_or_default().to_vec();
+    ReplayEvent::new(
+        http::Request::builder().method(method.as_str()).uri(uri).body(SdkBody::from(body)).unwrap(),
+        http::Response::builder()
+            .status(status)
+            .header("x-amzn-errortype", code)
+            .body(SdkBody::from(answer))
+            .unwrap(),
+    )
+}
