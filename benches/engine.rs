@@ -12,12 +12,13 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use apigw_rollback::config::Config;
-use apigw_rollback::context::Run;
-use apigw_rollback::decide::{Call, Decision, check, decide};
+use apigw_rollback::context::Context;
+use apigw_rollback::decide::{Decision, Trigger, check, decide};
 use apigw_rollback::handler::handle;
 use apigw_rollback::model::alarm::{Origin, time};
+use apigw_rollback::model::trigger::UNKNOWN;
 use apigw_rollback::observe::observe;
-use apigw_rollback::signal::triage::{self, Bounds};
+use apigw_rollback::signal::triage::{Bounds, Triage, triage};
 use apigw_rollback::signal::{self, Signal};
 use criterion::{BatchSize, Criterion};
 use tokio::runtime::Runtime;
@@ -74,7 +75,10 @@ fn read(criterion: &mut Criterion, event: &str) {
             let Some(Signal::Alarm(alarm)) = event.deliveries.first().map(|one| &one.signal) else {
                 panic!("no alarm");
             };
-            triage::of(alarm, &bounds).expect("a stage")
+            match triage(alarm, &bounds) {
+                Triage::Targets(targets) => targets,
+                Triage::Composite(_) | Triage::Refused(_) => panic!("no stage"),
+            }
         });
     });
 }
@@ -83,12 +87,15 @@ fn decision(criterion: &mut Criterion) {
     let config = config(PROTECTED);
     let world = World::new(Facts::bad_release());
     let stage = it::support::world::prod();
-    let observed =
-        runtime().block_on(observe(&world, &config, &stage, None, None)).expect("what is observed");
+    let observed = runtime().block_on(async {
+        let context = context(&world, &config);
+        observe(&context, &stage, None, Trigger::Imagined).await.expect("what is observed")
+    });
     let now = time(NOW).expect("a time");
     criterion.bench_function("decide and check", |bencher| {
         bencher.iter(|| {
-            let Decision::Act(plan) = decide(Call::Imagined, black_box(&observed), &config.terms, now) else {
+            let Decision::Act(plan) = decide(Trigger::Imagined, black_box(&observed), &config.policy, now)
+            else {
                 panic!("no plan");
             };
             check(&plan, &observed).expect("a plan that stands");
@@ -125,22 +132,24 @@ fn sweep(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn context<'a>(world: &'a World, config: &'a Config) -> Context<'a, World> {
+    let began = Instant::now();
+    Context {
+        cloud: world,
+        config,
+        trigger: &UNKNOWN,
+        id: "run",
+        trace: None,
+        function: Some(FUNCTION),
+        now: time(NOW).expect("a time"),
+        began,
+        deadline: began + Duration::from_secs(50),
+    }
+}
+
 /// One event; a run that does not end as it should is not to be timed.
 fn go(runtime: &Runtime, world: &World, config: &Config, event: &str, ends: &str) {
-    let answer = runtime.block_on(async {
-        let began = Instant::now();
-        let run = Run {
-            cloud: world,
-            config,
-            id: "run",
-            trace: None,
-            function: Some(FUNCTION),
-            now: time(NOW).expect("a time"),
-            began,
-            deadline: began + Duration::from_secs(50),
-        };
-        handle(event, &run).await
-    });
+    let answer = runtime.block_on(async { handle(event, &context(world, config)).await });
     let message = answer.reports.last().map(|report| report.message.as_str()).unwrap_or_default();
     assert!(message.contains(ends), "{message}");
 }

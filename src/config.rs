@@ -3,13 +3,21 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::model::alarm::Origin;
-use crate::model::component::{AliasRef, Listed, MAX_PARTS, MappingRef};
-use crate::model::records::{Names, Policy};
-use crate::model::release::{Protocol, StageRef};
-use crate::signal::target::{ApiRef, is_stage_name};
+use crate::model::component::{AliasRef, ListedComponents, MAX_COMPONENTS, MappingRef};
+use crate::model::parameter_names::ParameterNames;
+use crate::model::policy::PolicyOverrides;
+use crate::model::policy::{
+    AutoDeploy, DAY, MAX_BAKE_SECONDS, MAX_COOLDOWN_SECONDS, MAX_ROLLBACKS_A_DAY, MAX_WINDOW_SECONDS,
+    MissingComponents, Mode, StagePolicy, unless_zero,
+};
+use crate::model::protocol::Protocol;
+use crate::model::records::Record;
+use crate::model::stage::StageRef;
+use crate::model::target::ApiRef;
+use crate::signal::target::is_stage_name;
 
 /// The variables, for error messages and documents.
 pub const VARIABLES: [&str; 18] = [
@@ -36,28 +44,13 @@ pub const VARIABLES: [&str; 18] = [
 /// The oldest state change that is acted on, unless set otherwise, in seconds.
 pub const MAX_ALARM_AGE_SECONDS: u32 = 900;
 
-const DAY: u32 = 86_400;
-
-/// The longest bake time of settings and policies, in seconds.
-pub const MAX_BAKE_SECONDS: u32 = 7 * DAY;
-
-/// The longest rollback window of settings and policies, in seconds.
-pub const MAX_WINDOW_SECONDS: u32 = 365 * DAY;
-
-/// The longest cooldown of settings and policies, in seconds.
-pub const MAX_COOLDOWN_SECONDS: u32 = DAY;
-
-/// The most automatic rollbacks a day that settings and policies may allow: the guards remember no more
-/// ([`crate::model::records::Rollbacks::KEPT`]).
-pub const MAX_ROLLBACKS_A_DAY: u32 = 20;
-
 /// The function's settings.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The stages the template names.
     pub stages: Vec<Protected>,
     /// Where the records are.
-    pub names: Names,
+    pub names: ParameterNames,
     /// The oldest state change that is acted on; `None` where switched off by 0.
     pub max_age: Option<TimeDelta>,
     /// Whether a recorded release is pinned by a parked stage.
@@ -69,7 +62,7 @@ pub struct Config {
     /// How long after a rollback the alarm may stay in ALARM before somebody is told.
     pub not_recovered: TimeDelta,
     /// What a stage's policy may set otherwise.
-    pub terms: Terms,
+    pub policy: StagePolicy,
     /// The topic on which people are told.
     pub notify: Option<String>,
     /// The event bus on which programs are told: its name or ARN.
@@ -87,61 +80,6 @@ pub struct Hook {
     pub patience: Duration,
 }
 
-/// On what terms a stage's release is proven, and taken off.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Terms {
-    /// Whether alarms may change the stage, or only have it said what would be done.
-    pub mode: Mode,
-    /// How long a release must be live with quiet alarms to become known-good.
-    pub bake: TimeDelta,
-    /// Whether a guarding alarm's metric must have had data meanwhile.
-    pub needs_data: bool,
-    /// How long after it went live a release may be taken off; `None` is without end.
-    pub window: Option<TimeDelta>,
-    /// The least time between two automatic rollbacks.
-    pub cooldown: TimeDelta,
-    /// The most automatic rollbacks in 24 hours.
-    pub max_rollbacks: u32,
-    /// Whether the stage's caches are flushed after a rollback.
-    pub flush_cache: bool,
-    /// Whether a rollback may switch AutoDeploy off, or holds.
-    pub auto_deploy: AutoDeploy,
-    /// Whether a rollback goes on without parts that do not exist, or holds.
-    pub missing_parts: MissingParts,
-}
-
-/// What an alarm may lead to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Rollbacks.
-    Enforce,
-    /// Reports only. Commands still act.
-    Observe,
-}
-
-/// What a rollback does about AutoDeploy, with which API Gateway takes no deployment from anybody.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AutoDeploy {
-    /// It leaves the stage alone.
-    #[default]
-    Hold,
-    /// It switches it off: later edits of the API do not go live by themselves any more.
-    SwitchOff,
-}
-
-/// What a rollback does about a listed or recorded part that does not exist.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MissingParts {
-    /// It leaves everything alone.
-    #[default]
-    Hold,
-    /// It goes on with what is there.
-    Skip,
-}
-
 /// A stage that the configuration names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protected {
@@ -150,7 +88,7 @@ pub struct Protected {
     /// Its API's name, which the alarm's `ApiName` dimension holds.
     pub api_name: String,
     /// The parts of its release beside the stage, unless its policy lists others.
-    pub listed: Listed,
+    pub listed: ListedComponents,
 }
 
 /// All that is wrong with the settings, a line each.
@@ -216,7 +154,7 @@ impl Config {
         let prefix = prefix(reader.text("PARAMETER_PREFIX"));
         let prefix = reader.or_wrong(prefix).unwrap_or_default();
         let age = reader.seconds("MAX_ALARM_AGE_SECONDS", MAX_ALARM_AGE_SECONDS, DAY);
-        let terms = Terms {
+        let policy = StagePolicy {
             mode: reader.one_of("MODE", [("enforce", Mode::Enforce), ("observe", Mode::Observe)]),
             bake: reader.seconds("BAKE_SECONDS", 1_800, MAX_BAKE_SECONDS),
             needs_data: reader.one_of("BAKE_NEEDS_DATA", [("on", true), ("off", false)]),
@@ -225,7 +163,7 @@ impl Config {
             max_rollbacks: reader.number("MAX_ROLLBACKS_A_DAY", 3, MAX_ROLLBACKS_A_DAY),
             flush_cache: reader.one_of("FLUSH_CACHE", [("off", false), ("on", true)]),
             auto_deploy: AutoDeploy::Hold,
-            missing_parts: MissingParts::Hold,
+            missing_components: MissingComponents::Hold,
         };
         let pin = reader.one_of("PIN", [("on", true), ("off", false)]);
         let topic = reader.topic("ALARM_TOPIC_ARN");
@@ -255,8 +193,8 @@ impl Config {
         if !reader.wrong.is_empty() {
             return Err(BadSettings(reader.wrong));
         }
-        let (names, max_age) = (Names::under(&prefix), unless_zero(age));
-        Ok(Self { stages, names, max_age, pin, region, topic, not_recovered, terms, notify, bus, hook })
+        let (names, max_age) = (ParameterNames::under(&prefix), unless_zero(age));
+        Ok(Self { stages, names, max_age, pin, region, topic, not_recovered, policy, notify, bus, hook })
     }
 
     /// The configured stages that a name or id and a stage's name could mean.
@@ -276,12 +214,19 @@ impl Config {
 
     /// The parts that belong to a stage's release beside the stage itself.
     #[must_use]
-    pub fn listed(&self, stage: &StageRef, policy: &Policy) -> Listed {
+    pub fn listed(&self, stage: &StageRef, policy: &PolicyOverrides) -> ListedComponents {
         let configured = self.entry(stage).map(|entry| entry.listed.clone()).unwrap_or_default();
-        Listed {
+        ListedComponents {
             aliases: policy.aliases.clone().unwrap_or(configured.aliases),
             mappings: policy.mappings.clone().unwrap_or(configured.mappings),
         }
+    }
+
+    /// The names by which an alarm may call a stage's API: the configured and the recorded one.
+    #[must_use]
+    pub fn api_names(&self, stage: &StageRef, recorded: Option<&Record>) -> Vec<String> {
+        let configured = self.entry(stage).map(|entry| entry.api_name.clone());
+        configured.into_iter().chain(recorded.and_then(|record| record.api_name.clone())).collect()
     }
 
     /// Where the function is, for what an alarm's origin is held against.
@@ -289,29 +234,6 @@ impl Config {
     pub fn home(&self, account: Option<&str>) -> Origin {
         Origin { account: account.map(str::to_owned), region: Some(self.region.clone()) }
     }
-}
-
-impl Terms {
-    /// These terms, with what a stage's policy sets otherwise.
-    #[must_use]
-    pub fn under(&self, policy: &Policy) -> Self {
-        let seconds = |seconds: u32| TimeDelta::seconds(seconds.into());
-        Self {
-            mode: policy.mode.unwrap_or(self.mode),
-            bake: policy.bake_seconds.map_or(self.bake, seconds),
-            needs_data: policy.bake_needs_data.unwrap_or(self.needs_data),
-            window: policy.rollback_window_seconds.map_or(self.window, |window| unless_zero(seconds(window))),
-            cooldown: policy.cooldown_seconds.map_or(self.cooldown, seconds),
-            max_rollbacks: policy.max_rollbacks_a_day.unwrap_or(self.max_rollbacks),
-            flush_cache: policy.flush_cache.unwrap_or(self.flush_cache),
-            auto_deploy: policy.auto_deploy.unwrap_or(self.auto_deploy),
-            missing_parts: policy.missing_parts.unwrap_or(self.missing_parts),
-        }
-    }
-}
-
-fn unless_zero(time: TimeDelta) -> Option<TimeDelta> {
-    Some(time).filter(|time| !time.is_zero())
 }
 
 fn stages(text: Option<String>) -> Result<Vec<Protected>, String> {
@@ -347,12 +269,12 @@ fn stages(text: Option<String>) -> Result<Vec<Protected>, String> {
                 let named = format!("{function}:{alias}").parse::<AliasRef>();
                 aliases.push(named.map_err(|error| format!("PROTECTED_STAGES cannot be read: {error}"))?);
             }
-            if aliases.len() > MAX_PARTS || mappings.len() > MAX_PARTS {
+            if aliases.len() > MAX_COMPONENTS || mappings.len() > MAX_COMPONENTS {
                 return Err(format!(
-                    "PROTECTED_STAGES lists more than {MAX_PARTS} aliases or mappings for `{stage}` of `{api}`"
+                    "PROTECTED_STAGES lists more than {MAX_COMPONENTS} aliases or mappings for `{stage}` of `{api}`"
                 ));
             }
-            let listed = Listed { aliases, mappings };
+            let listed = ListedComponents { aliases, mappings };
             Ok(Protected { stage: StageRef::new(protocol, api, stage), api_name: name, listed })
         })
         .collect()
@@ -396,9 +318,9 @@ mod tests {
     fn a_region_is_all_that_must_be_set() {
         let config = read(&[("AWS_REGION", "eu-west-1"), ("PROTECTED_STAGES", " ")]).unwrap();
         assert_eq!(config.max_age, Some(TimeDelta::seconds(900)));
-        assert_eq!((config.terms.mode, config.pin), (Mode::Enforce, true));
-        assert_eq!((config.terms.bake, config.terms.needs_data), (TimeDelta::minutes(30), true));
-        assert_eq!(config.names, Names::under("/apigw-rollback"));
+        assert_eq!((config.policy.mode, config.pin), (Mode::Enforce, true));
+        assert_eq!((config.policy.bake, config.policy.needs_data), (TimeDelta::minutes(30), true));
+        assert_eq!(config.names, ParameterNames::under("/apigw-rollback"));
         assert_eq!(config.stages, []);
     }
 
@@ -420,17 +342,17 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(config.max_age, None);
-        assert_eq!((config.terms.mode, config.pin), (Mode::Observe, false));
-        assert_eq!(config.terms.window, None);
-        assert_eq!(config.names, Names::under("/team/rollback"));
+        assert_eq!((config.policy.mode, config.pin), (Mode::Observe, false));
+        assert_eq!(config.policy.window, None);
+        assert_eq!(config.names, ParameterNames::under("/team/rollback"));
         let orders = ApiRef::Name("orders".into());
         assert_eq!(config.named(&orders, "prod").collect::<Vec<_>>(), [&config.stages[0]]);
         assert_eq!(config.named(&orders, "test").count(), 0);
         let web = StageRef::new(Protocol::Http, "b2", "$default");
-        let listed = config.listed(&web, &Policy::default());
+        let listed = config.listed(&web, &PolicyOverrides::default());
         assert_eq!(listed.aliases, ["orders:live".parse().unwrap()]);
         assert_eq!(listed.mappings, ["api.example.com/web".parse().unwrap()]);
-        let policy = Policy { aliases: Some(vec![]), ..Policy::default() };
+        let policy = PolicyOverrides { aliases: Some(vec![]), ..PolicyOverrides::default() };
         let listed = config.listed(&web, &policy);
         assert_eq!((listed.aliases.len(), listed.mappings.len()), (0, 1));
     }
@@ -464,17 +386,17 @@ mod tests {
 
     #[test]
     fn a_policy_sets_what_it_names_and_nothing_else() {
-        let terms = read(&[("AWS_REGION", "eu-west-1")]).unwrap().terms;
-        assert_eq!(terms.under(&Policy::default()), terms);
-        let policy = Policy {
+        let base = read(&[("AWS_REGION", "eu-west-1")]).unwrap().policy;
+        assert_eq!(base.under(&PolicyOverrides::default()), base);
+        let overrides = PolicyOverrides {
             mode: Some(Mode::Observe),
             bake_seconds: Some(60),
             rollback_window_seconds: Some(0),
-            ..Policy::default()
+            ..PolicyOverrides::default()
         };
         let expected =
-            Terms { mode: Mode::Observe, bake: TimeDelta::seconds(60), window: None, ..terms.clone() };
-        assert_eq!(terms.under(&policy), expected);
+            StagePolicy { mode: Mode::Observe, bake: TimeDelta::seconds(60), window: None, ..base.clone() };
+        assert_eq!(base.under(&overrides), expected);
     }
 
     #[test]

@@ -1,36 +1,45 @@
-//! What one run carries: the port, the settings, the time and the deadline.
+//! The context of a run: the port, the settings, the time, the deadline, and what triggered it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use crate::cloud::{Cloud, CloudError};
 use crate::config::Config;
+use crate::model::cloud_error::CloudError;
 use crate::model::reason::Reason;
-use crate::model::report::{Caller, Outcome, Report};
+use crate::model::report::{Outcome, Report};
+use crate::model::trigger::TriggeredBy;
 
 /// What every part of a run needs.
 #[derive(Clone, Copy, Debug)]
-pub struct Run<'a, C> {
+pub struct Context<'a, C> {
     /// The port.
     pub cloud: &'a C,
     /// The settings.
     pub config: &'a Config,
+    /// What triggered the run.
+    pub trigger: &'a TriggeredBy,
     /// Lambda's request id.
     pub id: &'a str,
-    /// The run's trace in X-Ray, where there is one.
+    /// The run's trace in X-Ray, if it has one.
     pub trace: Option<&'a str>,
-    /// The function's own ARN without a qualifier, where known.
+    /// The function's own ARN without a qualifier, if known.
     pub function: Option<&'a str>,
-    /// The time the run began.
+    /// The time at which the run began. Decisions use this time.
     pub now: DateTime<Utc>,
-    /// The same moment on the clock that cannot be set.
+    /// The same moment on the monotonic clock.
     pub began: Instant,
     /// When the run must have ended.
     pub deadline: Instant,
 }
 
-impl<C: Cloud> Run<'_, C> {
-    /// The account the function runs in, where known.
+impl<'a, C> Context<'a, C> {
+    /// The same context under another trigger.
+    #[must_use]
+    pub fn triggered_by(&self, trigger: &'a TriggeredBy) -> Self {
+        Self { trigger, ..*self }
+    }
+
+    /// The account the function runs in, if known.
     #[must_use]
     pub fn account(&self) -> Option<&str> {
         self.function.and_then(|arn| arn.split(':').nth(4)).filter(|account| !account.is_empty())
@@ -42,24 +51,24 @@ impl<C: Cloud> Run<'_, C> {
         self.function.and_then(|arn| arn.split(':').nth(6)).unwrap_or("apigw-rollback")
     }
 
-    /// The time now, for reports: decisions use [`Run::now`].
+    /// Reads the clock, for reports and for what `observe` found. Decisions use [`Context::now`].
     #[must_use]
     pub fn clock(&self) -> DateTime<Utc> {
         self.now + TimeDelta::from_std(self.began.elapsed()).unwrap_or_default()
     }
 
-    /// A report about nothing done.
-    pub fn no(&self, caller: &Caller, reason: &Reason) -> Report {
-        Report::no(self.id, self.clock(), caller, reason)
+    /// Reports that nothing was done, and why.
+    pub fn no(&self, reason: Reason) -> Report {
+        Report::no(self.id, self.clock(), self.trigger, reason)
     }
 
-    /// A report about a failed call.
-    pub fn failed(&self, caller: &Caller, error: &CloudError) -> Report {
-        Report::failed(self.id, self.clock(), caller, error)
+    /// Reports a failed call.
+    pub fn failed(&self, error: &CloudError) -> Report {
+        Report::failed(self.id, self.clock(), self.trigger, error)
     }
 
-    /// A report of an outcome.
-    pub fn report(&self, caller: &Caller, outcome: Outcome, message: String) -> Report {
-        Report::new(self.id, self.clock(), caller, outcome, message)
+    /// Reports an outcome.
+    pub fn report(&self, outcome: Outcome, message: String) -> Report {
+        Report::new(self.id, self.clock(), self.trigger, outcome, message)
     }
 }

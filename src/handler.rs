@@ -1,42 +1,44 @@
-//! The whole story on one screen: read the event, run every signal, answer.
+//! The whole flow on one screen: read the event, run every signal, answer.
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, CloudError};
-use crate::commands::operate;
-use crate::context::Run;
-use crate::decide::Call;
+use crate::cloud::Cloud;
+use crate::commands::execute;
+use crate::context::Context;
+use crate::decide::Trigger;
+use crate::decide::incidents::closing;
 use crate::model::alarm::{Alarm, State};
+use crate::model::cloud_error::CloudError;
+use crate::model::observed::OnRecord;
 use crate::model::reason::Reason;
-use crate::model::report::{Caller, Outcome, Report};
-use crate::notify::metrics;
-use crate::notify::tell;
-use crate::observe::OnRecord;
+use crate::model::report::{Outcome, Report};
+use crate::model::target::Target;
+use crate::model::trigger::TriggeredBy;
+use crate::notify::{metrics, notify};
 use crate::observe::resolve;
-use crate::rollback::incident;
-use crate::rollback::{Ask, rollback};
-use crate::signal::target::{self, Target};
-use crate::signal::triage::{self, Bounds};
+use crate::rollback::{RollbackRequest, incident, rollback};
+use crate::signal::target::stages_named_by;
+use crate::signal::triage::{Bounds, Triage, is_current, triage, triage_children};
 use crate::signal::{self, Signal};
 
-/// Stages of one alarm that are put back at the same time: as many as one alarm can well name. None waits for
-/// another's records; API Gateway's limit is kept behind the port.
-const AT_ONCE: usize = 100;
+/// How many stages of one alarm are rolled back at the same time: an alarm names hardly more. None waits for the records
+/// of another; the port keeps to API Gateway's limit.
+const STAGES_AT_ONCE: usize = 100;
 
-/// All that came of one event.
+/// Everything that came of one event.
 #[derive(Debug)]
 pub struct Answer {
-    /// A report for each signal and stage, in the event's order.
+    /// A report for each signal and stage, in the order of the event.
     pub reports: Vec<Report>,
-    /// The metrics' lines, for whoever writes to standard output.
+    /// The lines of metrics, to be written to standard output.
     pub metrics: Vec<Value>,
     failed_messages: Vec<String>,
     from_queue: bool,
 }
 
-/// The reports that failed, in the words of the first: what Lambda is told, so that it tries again.
+/// The first failed report: Lambda gets it as an error and tries the event again.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct RunFailed {
@@ -47,107 +49,115 @@ pub struct RunFailed {
 }
 
 /// Handles one event, given as its JSON text. Never fails: see [`Answer::into_response`].
-pub async fn handle<C: Cloud>(event: &str, run: &Run<'_, C>) -> Answer {
+pub async fn handle<C: Cloud>(event: &str, context: &Context<'_, C>) -> Answer {
     let event = signal::read(event);
     let mut answer =
         Answer { reports: vec![], metrics: vec![], failed_messages: vec![], from_queue: event.from_queue };
     for delivery in event.deliveries {
         let mut reports = match &delivery.signal {
-            Signal::Alarm(alarm) => on_alarm(run, alarm).await,
-            Signal::Command(command) => operate(run, command).await,
-            Signal::Unreadable(reason) => vec![run.no(&Caller::unknown(), reason)],
+            Signal::Alarm(alarm) => on_alarm(context, alarm).await,
+            Signal::Command(command) => execute(context, command).await,
+            Signal::Unreadable(reason) => vec![context.no(reason.clone())],
         };
         for report in &mut reports {
-            report.trace = run.trace.map(str::to_owned);
+            report.trace = context.trace.map(str::to_owned);
         }
         if reports.iter().any(|report| report.outcome.is_failure()) {
             answer.failed_messages.extend(delivery.messages);
         }
-        reports.iter().for_each(Report::log);
+        reports.iter().for_each(crate::notify::log);
         answer.reports.extend(reports);
     }
-    // Telling comes last: every stage is served before anybody reads of the first.
-    let before: usize = answer.reports.iter().map(|report| report.warnings.len()).sum();
-    tell(run, &mut answer.reports).await;
-    let after: usize = answer.reports.iter().map(|report| report.warnings.len()).sum();
-    let function = run.function_name();
+    // Notifications come last: every stage is served before anybody reads about the first.
+    let not_sent = notify(context, &mut answer.reports).await;
+    let function = context.function_name();
     answer.metrics = answer.reports.iter().map(|report| metrics::of_report(report, function)).collect();
-    let seconds = run.began.elapsed().as_secs_f64();
-    answer.metrics.push(metrics::of_run(run.clock(), function, seconds, run.cloud.spent(), after - before));
+    let seconds = context.began.elapsed().as_secs_f64();
+    let spent = context.cloud.spent();
+    answer.metrics.push(metrics::of_run(context.clock(), function, seconds, spent, not_sent));
     answer
 }
 
-async fn on_alarm<C: Cloud>(run: &Run<'_, C>, alarm: &Alarm) -> Vec<Report> {
-    let caller = Caller::alarm(alarm);
-    let bounds = Bounds { home: run.config.home(run.account()), max_age: run.config.max_age, now: run.now };
-    let targets = match triage::of(alarm, &bounds) {
-        Err(Reason::Composite(children)) => match triage::is_current(alarm, &bounds) {
-            Ok(()) => match resolve::children(run.cloud, &alarm.name, &children).await {
-                Ok(found) => {
-                    let children: Vec<Alarm> = found.into_iter().map(|now| now.alarm).collect();
-                    triage::of_children(alarm, &children, &bounds)
-                }
-                Err(error) => return vec![run.failed(&caller, &error)],
-            },
-            Err(reason) => Err(reason),
-        },
-        told => told,
-    };
-    let targets = match targets {
-        Ok(targets) => targets,
-        Err(reason) => {
-            let is_ok = reason == Reason::NotInAlarm(State::Ok);
-            let reports = if is_ok { on_ok(run, alarm, &caller).await } else { Ok(vec![]) };
-            return match reports {
-                Ok(reports) if reports.is_empty() => vec![run.no(&caller, &reason)],
-                Ok(reports) => reports,
-                Err(error) => vec![run.failed(&caller, &error)],
-            };
+async fn on_alarm<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm) -> Vec<Report> {
+    let trigger = TriggeredBy::alarm(alarm);
+    let context = &context.triggered_by(&trigger);
+    match targets(context, alarm).await {
+        Ok(Ok(targets)) => {
+            let runs = targets.iter().map(|target| on_target(context, alarm, target));
+            futures_util::stream::iter(runs).buffered(STAGES_AT_ONCE).collect().await
         }
-    };
-    let runs = targets.iter().map(|target| {
-        let ask =
-            Ask { call: Call::Alarm { name: &alarm.name, target, swept: false }, version: None, dry: false };
-        on_target(run, target, ask, &caller)
-    });
-    futures_util::stream::iter(runs).buffered(AT_ONCE).collect().await
-}
-
-async fn on_target<C: Cloud>(run: &Run<'_, C>, target: &Target, ask: Ask<'_>, caller: &Caller) -> Report {
-    match resolve::resolve(run.cloud, run.config, target).await {
-        Ok(Ok(stage)) => rollback(run, &stage, ask, caller).await,
-        Ok(Err(reason)) => run.no(caller, &reason),
-        Err(error) => run.failed(caller, &error),
+        Ok(Err(reason)) => on_refusal(context, alarm, reason).await,
+        Err(error) => vec![context.failed(&error)],
     }
 }
 
-/// An OK closes the incidents that the alarm opened. It is a hint as well: CloudWatch is asked.
-async fn on_ok<C: Cloud>(
-    run: &Run<'_, C>,
+/// The stages that the alarm is about, or the reason for doing nothing.
+async fn targets<C: Cloud>(
+    context: &Context<'_, C>,
     alarm: &Alarm,
-    caller: &Caller,
-) -> Result<Vec<Report>, CloudError> {
+) -> Result<Result<Vec<Target>, Reason>, CloudError> {
+    let home = context.config.home(context.account());
+    let bounds = Bounds { home, max_age: context.config.max_age, now: context.now };
+    let children = match triage(alarm, &bounds) {
+        Triage::Targets(targets) => return Ok(Ok(targets)),
+        Triage::Refused(reason) => return Ok(Err(reason)),
+        Triage::Composite(children) => children,
+    };
+    if let Err(reason) = is_current(alarm, &bounds) {
+        return Ok(Err(reason));
+    }
+    let children = resolve::children(context.cloud, &alarm.name, &children).await?;
+    let children: Vec<Alarm> = children.into_iter().map(|now| now.alarm).collect();
+    Ok(triage_children(alarm, &children, &bounds))
+}
+
+async fn on_target<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm, target: &Target) -> Report {
+    let trigger = Trigger::Alarm { name: &alarm.name, target, swept: false };
+    let request = RollbackRequest { trigger, version: None, dry: false };
+    match resolve::resolve(context.cloud, context.config, target).await {
+        Ok(Ok(stage)) => rollback(context, &stage, request).await,
+        Ok(Err(reason)) => context.no(reason),
+        Err(error) => context.failed(&error),
+    }
+}
+
+async fn on_refusal<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm, reason: Reason) -> Vec<Report> {
+    if reason != Reason::NotInAlarm(State::Ok) {
+        return vec![context.no(reason)];
+    }
+    match on_ok(context, alarm).await {
+        Ok(reports) if reports.is_empty() => vec![context.no(reason)],
+        Ok(reports) => reports,
+        Err(error) => vec![context.failed(&error)],
+    }
+}
+
+/// Closes the incidents that the alarm opened. Its OK is a hint as well: CloudWatch is asked.
+async fn on_ok<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm) -> Result<Vec<Report>, CloudError> {
+    let config = context.config;
     let mut reports = Vec::new();
-    for target in target::of(alarm).unwrap_or_default() {
-        let Ok(stage) = resolve::resolve(run.cloud, run.config, &target).await? else { continue };
-        let wanted = [run.config.names.rollbacks(&stage)];
+    for target in stages_named_by(alarm) {
+        let Ok(stage) = resolve::resolve(context.cloud, config, &target).await? else { continue };
+        let wanted = [config.names.rollbacks(&stage)];
         let names = [alarm.name.clone()];
-        let (found, now) = tokio::join!(run.cloud.parameters(&wanted), run.cloud.alarms(&names));
-        let mut rollbacks = OnRecord::of(run.config, &stage, &found?).rollbacks;
+        let (found, now) = tokio::join!(context.cloud.parameters(&wanted), context.cloud.alarms(&names));
+        let on_record = OnRecord::from_parameters(&config.names, &config.region, &stage, &found?);
         if let Some(ok) = now?.into_iter().find(|now| now.alarm.state == State::Ok) {
-            let at = ok.alarm.changed_at.unwrap_or(run.now);
-            reports.extend(incident::recovered(run, &stage, &mut rollbacks, &alarm.name, at, caller).await);
+            let at = ok.alarm.changed_at.unwrap_or(context.now);
+            if let Some(closing) = closing(&on_record.rollbacks, &alarm.name, at) {
+                reports.push(incident::close(context, &stage, &closing).await);
+            }
         }
     }
     Ok(reports)
 }
 
 impl Answer {
-    /// What the function returns: the report, or several; for SQS also the messages to deliver again.
+    /// What the function returns: the report, or several. For SQS also the messages to deliver again.
     ///
     /// # Errors
-    /// [`RunFailed`] where a run failed and no queue can deliver its message again: Lambda repeats the event,
-    /// and what succeeded finds nothing left to do.
+    /// [`RunFailed`] if a run failed and no queue can deliver its message again. Lambda then repeats the event, and the
+    /// runs that succeeded find nothing left to do.
     pub fn into_response(self) -> Result<Value, RunFailed> {
         if self.from_queue {
             let failed = self.failed_messages.into_iter().map(|id| {

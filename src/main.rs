@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use apigw_rollback::cloud::aws::{Clients, environment_settings};
 use apigw_rollback::config::Config;
-use apigw_rollback::context::Run;
+use apigw_rollback::context::Context;
 use apigw_rollback::handler::{RunFailed, handle};
-use apigw_rollback::model::release::Protocol;
+use apigw_rollback::model::protocol::Protocol;
+use apigw_rollback::model::trigger::UNKNOWN;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -34,9 +35,10 @@ async fn main() -> Result<(), Error> {
         let deadline = began + left.saturating_sub(TO_REPORT);
         // Without the version or alias that it was called by: alarms may name any of them.
         let function = context.invoked_function_arn.splitn(8, ':').take(7).collect::<Vec<_>>().join(":");
-        let run = Run {
+        let context = Context {
             cloud: &clients.until(deadline),
             config,
+            trigger: &UNKNOWN,
             id: &context.request_id,
             trace: context.xray_trace_id.as_deref(),
             function: Some(function.as_str()).filter(|arn| arn.starts_with("arn:")),
@@ -44,7 +46,7 @@ async fn main() -> Result<(), Error> {
             began,
             deadline,
         };
-        let answer = Box::pin(handle(event.payload.get(), &run)).await;
+        let answer = Box::pin(handle(event.payload.get(), &context)).await;
         write_lines(&answer.metrics);
         answer.into_response().map_err(|RunFailed { kind, message }| Diagnostic {
             error_type: kind.to_owned(),

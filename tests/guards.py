@@ -98,6 +98,8 @@ GUARDS = [
      "Opened::Rival(rival) if incident::is_under_way(&rival, run.clock()) =>", "Opened::Rival(rival) if rival.version < 0 =>"),
     ("only what a run undid is nobody's fix", "src/rollback/incident.rs",
      "one.undone && (changed_at - one.at).abs() < UNDOING", "(changed_at - one.at).abs() < UNDOING * 6"),
+    ("after the hook the stage is observed again", "src/rollback/mod.rs",
+     "return Pass::AfterHook;", ""),
     ("what a dead run could not say is said by the sweep", "src/sweep/reconcile.rs",
      "tended.reports.extend(see_incidents(run, facts, &live).await);", ""),
 ]

@@ -3,10 +3,9 @@
 
 #![no_main]
 
-use apigw_rollback_fuzz::model::records::{
-    Candidate, Hold, Incident, LastSweep, NameIndex, Names, Record, Rollbacks, Stored, parse, print,
-};
-use apigw_rollback_fuzz::model::release::StageRef;
+use apigw_rollback_fuzz::model::records::{Candidate, Hold, Incident, LastSweep, NameIndex, Record, Rollbacks, Stored, parse, print};
+use apigw_rollback_fuzz::model::parameter_names::ParameterNames;
+use apigw_rollback_fuzz::model::stage::StageRef;
 use libfuzzer_sys::fuzz_target;
 
 fn look<T: Stored + PartialEq + std::fmt::Debug>(text: &str) -> Option<T> {
@@ -41,7 +40,7 @@ fuzz_target!(|text: &str| {
     look::<Rollbacks>(text);
     look::<NameIndex>(text);
     look::<LastSweep>(text);
-    let names = Names::under("/apigw-rollback");
+    let names = ParameterNames::under("/apigw-rollback");
     let (api, stage) = text.split_once('/').unwrap_or((text, ""));
     let name = names.known_good(&StageRef::rest(api, stage));
     assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b)), "{name}");

@@ -6,7 +6,7 @@
 use apigw_rollback_fuzz::model::alarm::{Origin, time};
 use apigw_rollback_fuzz::signal::{self, Event, Signal};
 use apigw_rollback_fuzz::signal::target::is_stage_name;
-use apigw_rollback_fuzz::signal::triage::{self, Bounds};
+use apigw_rollback_fuzz::signal::triage::{Bounds, Triage, triage, triage_children};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 
@@ -22,9 +22,13 @@ fn look(event: &Event) {
             Signal::Alarm(alarm) => {
                 assert!(!alarm.name.is_empty() && alarm.name.chars().count() <= 255);
                 assert!(alarm.why.chars().count() <= 1_023);
-                let told = triage::of(alarm, &bounds);
-                let told = told.or_else(|_| triage::of_children(alarm, &[(**alarm).clone()], &bounds));
-                match told {
+                let verdict = match triage(alarm, &bounds) {
+                    Triage::Targets(targets) => Ok(targets),
+                    Triage::Composite(_) | Triage::Refused(_) => {
+                        triage_children(alarm, &[(**alarm).clone()], &bounds)
+                    }
+                };
+                match verdict {
                     Ok(targets) => {
                         assert!((1..=100).contains(&targets.len()));
                         let mut names = targets.iter();

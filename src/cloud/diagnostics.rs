@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::CloudError;
+use crate::model::cloud_error::CloudError;
 
 /// The function as Lambda has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct Subscription {
 
 /// A call that the function's role must be allowed to do.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Want {
+pub struct RequiredPermission {
     /// The action in IAM's spelling, such as `apigateway:PATCH`.
     pub action: &'static str,
     /// The ARN that it is done on; `*` where IAM knows none.
@@ -43,7 +43,7 @@ pub struct Want {
 }
 
 /// The reads. Each returns a [`CloudError`] where AWS says no or does not answer in time.
-pub trait Clinic: Sync {
+pub trait Diagnostics: Sync {
     /// `GetFunctionConfiguration`; `None` where there is no such function.
     fn function(&self, name: &str) -> impl Future<Output = Result<Option<FunctionNow>, CloudError>> + Send;
 
@@ -69,6 +69,6 @@ pub trait Clinic: Sync {
     fn refused(
         &self,
         role: &str,
-        wants: &[Want],
-    ) -> impl Future<Output = Result<Vec<Want>, CloudError>> + Send;
+        required_permissions: &[RequiredPermission],
+    ) -> impl Future<Output = Result<Vec<RequiredPermission>, CloudError>> + Send;
 }

@@ -1,9 +1,9 @@
 //! The second, dumber look at a plan: what must hold whatever the decision thought. Pure.
 
-use crate::cloud::StageChange;
+use crate::model::observed::{KnownGood, Observed};
+use crate::model::plan::StageChange;
 use crate::model::plan::{Plan, Step};
 use crate::model::release::Release;
-use crate::observe::{KnownGood, Observed};
 
 /// Whether a plan may be applied to what was observed.
 ///

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
-use crate::cloud::{LiveStage, StageChange};
-use crate::config::{AutoDeploy, MissingParts, Mode, Terms};
 use crate::model::alarm::time;
 use crate::model::component::{AliasTarget, MappingTarget};
+use crate::model::observed::{KnownGood, LiveComponents, Observed, OnRecord};
+use crate::model::plan::StageChange;
 use crate::model::plan::{Plan, Step};
-use crate::model::records::{Policy, Record, Rollbacks, SCHEMA};
-use crate::model::release::{Release, StageRef};
-use crate::observe::{KnownGood, Observed, OnRecord, PartsNow};
+use crate::model::policy::PolicyOverrides;
+use crate::model::policy::{AutoDeploy, MissingComponents, Mode, StagePolicy};
+use crate::model::records::{Record, Rollbacks, SCHEMA};
+use crate::model::release::Release;
+use crate::model::stage::LiveStage;
+use crate::model::stage::StageRef;
 
 /// A release with a variable, two aliases and a mapping; the second alias is the same in all of them.
 pub(super) fn release(number: &str) -> Release {
@@ -49,6 +52,7 @@ pub(super) fn good() -> (Plan, Observed) {
         irreversible: false,
     };
     let observed = Observed {
+        at: time("2026-11-20T10:06:00Z").unwrap(),
         stage: stage.clone(),
         configured: true,
         live: Some(LiveStage { release: from.clone(), ..LiveStage::default() }),
@@ -56,12 +60,12 @@ pub(super) fn good() -> (Plan, Observed) {
             known_good: KnownGood::Found { parameter: "p".into(), version: 3, record: Box::new(record) },
             candidate: None,
             hold: None,
-            policy: Policy::default(),
+            policy: PolicyOverrides::default(),
             rollbacks: Rollbacks::default(),
             unreadable: None,
         },
         alarm: None,
-        parts: PartsNow::default(),
+        components: LiveComponents::default(),
     };
     let alias = |release: &Release| release.aliases.first_key_value().unwrap().1.clone();
     let steps = vec![
@@ -94,8 +98,8 @@ pub(super) fn record(observed: &mut Observed) -> &mut Record {
 }
 
 /// The terms of a stage without a policy.
-pub(super) fn terms() -> Terms {
-    Terms {
+pub(super) fn policy() -> StagePolicy {
+    StagePolicy {
         mode: Mode::Enforce,
         bake: TimeDelta::minutes(30),
         needs_data: true,
@@ -104,6 +108,6 @@ pub(super) fn terms() -> Terms {
         max_rollbacks: 3,
         flush_cache: false,
         auto_deploy: AutoDeploy::Hold,
-        missing_parts: MissingParts::Hold,
+        missing_components: MissingComponents::Hold,
     }
 }

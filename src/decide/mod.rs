@@ -1,46 +1,70 @@
 //! The decision: from what was observed to a plan, or to the reason for having none. Pure.
 
 mod check;
+pub mod claim;
+pub mod evidence;
 #[cfg(test)]
 mod fixture;
+pub mod health;
+pub mod incidents;
 mod preconditions;
+pub mod recording;
 #[cfg(test)]
 mod tests;
+pub mod upkeep;
+#[cfg(test)]
+mod upkeep_tests;
 
 use chrono::{DateTime, Utc};
 
-use crate::cloud::{AlarmNow, LiveStage, StageChange};
-use crate::config::{AutoDeploy, MissingParts, Mode, Terms};
+use crate::model::alarm::AlarmNow;
 use crate::model::alarm::{State, Watches};
+use crate::model::observed::{Component, DeploymentNow, KnownGood, Observed};
+use crate::model::plan::StageChange;
 use crate::model::plan::{Plan, Step};
+use crate::model::policy::{AutoDeploy, MissingComponents, Mode, StagePolicy};
 use crate::model::reason::Reason;
 use crate::model::records::Record;
-use crate::model::release::{Release, StageRef};
-use crate::observe::{DeploymentNow, KnownGood, Observed, Part};
-use crate::signal::target::{self, ApiRef, Target};
+use crate::model::release::Release;
+use crate::model::stage::LiveStage;
+use crate::model::stage::StageRef;
+use crate::model::target::Target;
+use crate::model::target::naming;
+use crate::signal::target::{Named, named_by};
 
 pub use check::check;
 pub use preconditions::is_not_held;
 
-/// Who asks for the rollback.
+/// What requests the rollback.
 #[derive(Clone, Copy, Debug)]
-pub enum Call<'a> {
+pub enum Trigger<'a> {
     /// An alarm that named this target.
     Alarm {
         /// The alarm's name.
         name: &'a str,
         /// The stage as the alarm named it.
         target: &'a Target,
-        /// Whether the sweep found the alarm, and not its event.
+        /// Whether the sweep found the alarm, instead of its event.
         swept: bool,
     },
-    /// A person or a pipeline, who has looked already: what guards against alarms does not bind them.
+    /// An operator or a pipeline. The guards against alarms do not bind them.
     Operator {
-        /// Whether they go back even from a release marked as not reversible.
+        /// Whether to go back even from a release marked irreversible.
         force: bool,
     },
-    /// Nobody: what an alarm that fired now would lead to.
+    /// None: what an alarm that fired now would lead to.
     Imagined,
+}
+
+impl<'a> Trigger<'a> {
+    /// The alarm's name, if an alarm requests it.
+    #[must_use]
+    pub fn alarm(self) -> Option<&'a str> {
+        match self {
+            Self::Alarm { name, .. } => Some(name),
+            Self::Operator { .. } | Self::Imagined => None,
+        }
+    }
 }
 
 /// What to do, decided before anything is touched.
@@ -54,15 +78,20 @@ pub enum Decision {
 }
 
 /// Decides in the order of the README's table of verdicts.
-pub fn decide(call: Call<'_>, observed: &Observed, terms: &Terms, now: DateTime<Utc>) -> Decision {
-    match plan(call, observed, terms, now) {
+pub fn decide(call: Trigger<'_>, observed: &Observed, policy: &StagePolicy, now: DateTime<Utc>) -> Decision {
+    match plan(call, observed, policy, now) {
         Ok(plan) => Decision::Act(Box::new(plan)),
         Err(reason) => Decision::Hold(reason),
     }
 }
 
-fn plan(call: Call<'_>, observed: &Observed, terms: &Terms, now: DateTime<Utc>) -> Result<Plan, Reason> {
-    if let Call::Alarm { name, target, .. } = call {
+fn plan(
+    call: Trigger<'_>,
+    observed: &Observed,
+    policy: &StagePolicy,
+    now: DateTime<Utc>,
+) -> Result<Plan, Reason> {
+    if let Trigger::Alarm { name, target, .. } = call {
         alarm_stands(name, target, observed)?;
     }
     is_protected(observed)?;
@@ -72,12 +101,12 @@ fn plan(call: Call<'_>, observed: &Observed, terms: &Terms, now: DateTime<Utc>) 
             observed.stage.stage, observed.stage.api
         ))
     })?;
-    let operator = matches!(call, Call::Operator { .. });
+    let operator = matches!(call, Trigger::Operator { .. });
     if !operator {
         preconditions::is_not_held(&observed.on_record, now)?;
     }
     let (version, record) = record(observed)?;
-    let to = destination(record, &live.release, observed, terms);
+    let to = destination(record, &live.release, observed, policy);
     if live.release == to {
         let deployment = live.release.deployment.clone();
         return Err(Reason::AlreadyKnownGood { deployment, version, by: None });
@@ -88,23 +117,23 @@ fn plan(call: Call<'_>, observed: &Observed, terms: &Terms, now: DateTime<Utc>) 
         if live.release.in_stage() != to.in_stage() {
             preconditions::unchanged_since(call, live, observed.alarm.as_ref(), now)?;
         }
-        preconditions::is_in_window(preconditions::live_since(candidate, live), terms, now)?;
+        preconditions::is_in_window(preconditions::live_since(candidate, live), policy, now)?;
     }
-    if !matches!(call, Call::Operator { force: true })
+    if !matches!(call, Trigger::Operator { force: true })
         && candidate.is_some_and(|candidate| candidate.irreversible)
     {
         return Err(Reason::IrreversibleRelease { deployment: live.release.deployment.clone() });
     }
     is_no_bad_release(observed, version, record)?;
     is_there(observed, version, record)?;
-    if !observed.parts.missing.is_empty() && terms.missing_parts == MissingParts::Hold {
-        return Err(Reason::PartMissing(observed.parts.told()));
+    if !observed.components.missing.is_empty() && policy.missing_components == MissingComponents::Hold {
+        return Err(Reason::PartMissing(observed.components.told()));
     }
-    let plan = way(observed, live, to, version, terms);
-    is_possible(&plan, observed, live, terms)?;
+    let plan = way(observed, live, to, version, policy);
+    is_possible(&plan, observed, live, policy)?;
     if !operator {
-        preconditions::is_not_too_soon(&observed.on_record.rollbacks, terms, now)?;
-        if terms.mode == Mode::Observe {
+        preconditions::is_not_too_soon(&observed.on_record.rollbacks, policy, now)?;
+        if policy.mode == Mode::Observe {
             return Err(Reason::ObserveMode { deployment: record.release.deployment.clone() });
         }
     }
@@ -112,16 +141,16 @@ fn plan(call: Call<'_>, observed: &Observed, terms: &Terms, now: DateTime<Utc>) 
 }
 
 /// What the stage is to serve: the recorded release, as far as its parts are there.
-fn destination(record: &Record, live: &Release, observed: &Observed, terms: &Terms) -> Release {
+fn destination(record: &Record, live: &Release, observed: &Observed, policy: &StagePolicy) -> Release {
     let mut to = record.release.over(live);
-    if terms.missing_parts == MissingParts::Skip {
-        for missing in &observed.parts.missing {
+    if policy.missing_components == MissingComponents::Skip {
+        for missing in &observed.components.missing {
             match &missing.part {
-                Part::Alias(alias) => {
+                Component::Alias(alias) => {
                     let stays = live.aliases.get(alias).map(|target| (alias.clone(), target.clone()));
                     to.aliases.extend(stays);
                 }
-                Part::Mapping(mapping) => {
+                Component::Mapping(mapping) => {
                     let stays = live.mappings.get(mapping).map(|target| (mapping.clone(), target.clone()));
                     to.mappings.extend(stays);
                 }
@@ -132,8 +161,8 @@ fn destination(record: &Record, live: &Release, observed: &Observed, terms: &Ter
 }
 
 /// The steps from what is live to that.
-fn way(observed: &Observed, live: &LiveStage, to: Release, version: i64, terms: &Terms) -> Plan {
-    let (stage, from, parts) = (&observed.stage, &live.release, &observed.parts);
+fn way(observed: &Observed, live: &LiveStage, to: Release, version: i64, policy: &StagePolicy) -> Plan {
+    let (stage, from, parts) = (&observed.stage, &live.release, &observed.components);
     let mut steps = Vec::new();
     for (alias, now) in &parts.aliases {
         if let Some(target) = to.aliases.get(alias).filter(|target| **target != now.target) {
@@ -161,18 +190,23 @@ fn way(observed: &Observed, live: &LiveStage, to: Release, version: i64, terms: 
             });
         }
     }
-    let flush = terms.flush_cache && !stage.protocol.is_v2();
+    let flush = policy.flush_cache && !stage.protocol.is_v2();
     Plan { stage: stage.clone(), from: from.clone(), to, version, steps, flush }
 }
 
 /// Nobody else moves what the plan moves, and API Gateway lets the stage be changed.
-fn is_possible(plan: &Plan, observed: &Observed, live: &LiveStage, terms: &Terms) -> Result<(), Reason> {
+fn is_possible(
+    plan: &Plan,
+    observed: &Observed,
+    live: &LiveStage,
+    policy: &StagePolicy,
+) -> Result<(), Reason> {
     let moved = plan.steps.iter().filter_map(|step| match step {
         Step::Alias { alias, .. } => Some(alias),
         Step::Stage { .. } | Step::Mapping { .. } => None,
     });
     let fought: Vec<String> = moved
-        .filter(|alias| observed.parts.moving.contains(alias))
+        .filter(|alias| observed.components.moving.contains(alias))
         .map(|alias| format!("the alias `{alias}`"))
         .collect();
     if !fought.is_empty() {
@@ -182,7 +216,7 @@ fn is_possible(plan: &Plan, observed: &Observed, live: &LiveStage, terms: &Terms
     if live.managed && plan.change().is_some() {
         return Err(Reason::ManagedStage(plan.stage.to_string()));
     }
-    if plan.stops_auto_deploy() && terms.auto_deploy == AutoDeploy::Hold {
+    if plan.stops_auto_deploy() && policy.auto_deploy == AutoDeploy::Hold {
         return Err(Reason::AutoDeploy(plan.stage.to_string()));
     }
     Ok(())
@@ -209,17 +243,17 @@ fn alarm_stands(name: &str, target: &Target, observed: &Observed) -> Result<(), 
     Ok(())
 }
 
-/// Whether the alarm as it stands names the stage that its message named.
+/// Whether the alarm, as CloudWatch has it, names the stage that its message named.
 fn watches(now: &AlarmNow, target: &Target, stage: &StageRef) -> bool {
-    let same = |named: &Target| {
-        let same_api = named.api == target.api || named.api == ApiRef::Id(stage.api.clone());
-        same_api && named.stage == stage.stage
-    };
-    match (target::of(&now.alarm), &now.alarm.watches) {
-        (Ok(targets), _) => targets.iter().any(same),
-        // Its children were just asked; a query names no metric, so its message named none either.
-        (Err(_), Watches::Alarms(_)) => true,
-        (Err(_), Watches::Metrics(metrics)) => metrics.is_empty(),
+    match named_by(&now.alarm) {
+        Ok(Named::Stages(targets)) => {
+            let named = [target.api.text().to_owned()];
+            naming(&targets, stage, &named).is_some()
+        }
+        // Its children were just read.
+        Ok(Named::Children(_)) => true,
+        // A query names no metric, so its message named none either.
+        Err(_) => matches!(&now.alarm.watches, Watches::Metrics(metrics) if metrics.is_empty()),
     }
 }
 
@@ -262,7 +296,7 @@ fn is_no_bad_release(observed: &Observed, version: i64, record: &Record) -> Resu
 
 /// The recorded deployment can be served, as far as that was asked for.
 fn is_there(observed: &Observed, version: i64, record: &Record) -> Result<(), Reason> {
-    let why = match &observed.parts.deployment {
+    let why = match &observed.components.deployment {
         DeploymentNow::NotAsked | DeploymentNow::There => return Ok(()),
         DeploymentNow::Gone => "does not exist any more, and no older version serves".to_owned(),
         DeploymentNow::Undeployed(status) => format!("has the status {status}, and no older version serves"),

@@ -2,15 +2,14 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Call;
-use crate::cloud::{AlarmNow, LiveStage};
-use crate::config::Terms;
+use super::Trigger;
+use crate::model::alarm::AlarmNow;
+use crate::model::alarm::CLOCK_SKEW;
+use crate::model::observed::OnRecord;
+use crate::model::policy::StagePolicy;
 use crate::model::reason::{Reason, stamp};
 use crate::model::records::{Candidate, Rollbacks};
-use crate::observe::OnRecord;
-
-/// Our clock and AWS's may differ by so much; only the sweep compares the two at this scale.
-const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60);
+use crate::model::stage::LiveStage;
 
 /// No operator holds the stage, and everything that could say so can be read.
 ///
@@ -34,12 +33,12 @@ pub fn is_not_held(on_record: &OnRecord, now: DateTime<Utc>) -> Result<(), Reaso
 /// What was deployed after the alarm fired may be the fix. The sweep judges it once the alarm has had one
 /// full evaluation period with it; until then nobody undoes it. Both times are AWS's own.
 pub(super) fn unchanged_since(
-    call: Call<'_>,
+    call: Trigger<'_>,
     live: &LiveStage,
     alarm: Option<&AlarmNow>,
     now: DateTime<Utc>,
 ) -> Result<(), Reason> {
-    let (Call::Alarm { swept, .. }, Some(alarm)) = (call, alarm) else { return Ok(()) };
+    let (Trigger::Alarm { swept, .. }, Some(alarm)) = (call, alarm) else { return Ok(()) };
     let (Some(changed_at), Some(alarm_at)) = (live.updated_at, alarm.alarm.changed_at) else { return Ok(()) };
     let judged = swept && now > changed_at + alarm.window + CLOCK_SKEW;
     if changed_at <= alarm_at || judged {
@@ -62,10 +61,10 @@ pub(super) fn live_since(candidate: Option<&Candidate>, live: &LiveStage) -> Opt
 /// The release went live lately enough for the alarm to be about it.
 pub(super) fn is_in_window(
     live_since: Option<DateTime<Utc>>,
-    terms: &Terms,
+    policy: &StagePolicy,
     now: DateTime<Utc>,
 ) -> Result<(), Reason> {
-    match (live_since, terms.window) {
+    match (live_since, policy.window) {
         (Some(live_since), Some(window)) if now - live_since > window => {
             Err(Reason::OutsideWindow { live_since, window_seconds: window.num_seconds() })
         }
@@ -76,24 +75,24 @@ pub(super) fn is_in_window(
 /// The stage was not put back a moment ago, nor too often.
 pub(super) fn is_not_too_soon(
     rollbacks: &Rollbacks,
-    terms: &Terms,
+    policy: &StagePolicy,
     now: DateTime<Utc>,
 ) -> Result<(), Reason> {
     let automatic = || rollbacks.past.iter().filter(|past| past.alarm.is_some());
     if let Some(last) = automatic().map(|past| past.at).max()
-        && now - last < terms.cooldown
+        && now - last < policy.cooldown
     {
         return Err(Reason::Cooldown(format!(
             "the stage was put back at {}, and the cooldown is {} s",
             stamp(last),
-            terms.cooldown.num_seconds()
+            policy.cooldown.num_seconds()
         )));
     }
     let today = automatic().filter(|past| now - past.at < TimeDelta::days(1)).count();
-    if today >= usize::try_from(terms.max_rollbacks).unwrap_or(usize::MAX) {
+    if today >= usize::try_from(policy.max_rollbacks).unwrap_or(usize::MAX) {
         return Err(Reason::Cooldown(format!(
             "the stage was put back {today} times in 24 hours, and {} is the most",
-            terms.max_rollbacks
+            policy.max_rollbacks
         )));
     }
     Ok(())
@@ -102,13 +101,15 @@ pub(super) fn is_not_too_soon(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::fixture::terms;
+    use crate::decide::fixture::policy;
     use crate::model::alarm::{Alarm, Origin, State, Watches, time};
     use crate::model::component::{AliasTarget, MappingTarget};
-    use crate::model::records::{Hold, Past, Policy, SCHEMA};
-    use crate::model::release::{Protocol, Release};
-    use crate::observe::KnownGood;
-    use crate::signal::target::{ApiRef, Target};
+    use crate::model::observed::KnownGood;
+    use crate::model::policy::PolicyOverrides;
+    use crate::model::protocol::Protocol;
+    use crate::model::records::{Hold, RollbackEntry, SCHEMA};
+    use crate::model::release::Release;
+    use crate::model::target::{ApiRef, Target};
 
     const FIRED: &str = "2026-11-20T10:00:00Z";
 
@@ -126,7 +127,7 @@ mod tests {
             known_good: KnownGood::None { parameter: String::new() },
             candidate: None,
             hold: until.map(|until| Hold { schema: SCHEMA, until: at(until), by: None, why: None }),
-            policy: Policy::default(),
+            policy: PolicyOverrides::default(),
             rollbacks: Rollbacks::default(),
             unreadable: unreadable.map(str::to_owned),
         };
@@ -184,12 +185,12 @@ mod tests {
             (None, Some(FIRED), false, FIRED, "go on"),
             (Some(FIRED), None, false, FIRED, "go on"),
         ] {
-            let call = Call::Alarm { name: "a", target: &target, swept };
+            let call = Trigger::Alarm { name: "a", target: &target, swept };
             let answer = unchanged_since(call, &live(changed), Some(&alarm(fired)), at(now));
             assert_eq!(told(&answer), expected, "{changed:?} {fired:?} swept {swept} at {now}");
         }
         let after = live(Some("2026-11-20T10:05:00Z"));
-        for call in [Call::Operator { force: false }, Call::Imagined] {
+        for call in [Trigger::Operator { force: false }, Trigger::Imagined] {
             assert_eq!(told(&unchanged_since(call, &after, Some(&alarm(Some(FIRED))), at(FIRED))), "go on");
         }
     }
@@ -230,16 +231,16 @@ mod tests {
 
     #[test]
     fn a_release_that_is_live_for_long_is_not_a_deployment_problem() {
-        let without = Terms { window: None, ..terms() };
-        for (since, terms, expected) in [
-            (Some("2026-11-20T09:59:00Z"), &terms(), "go on"),
-            (Some("2026-11-19T10:00:00Z"), &terms(), "go on"),
-            (Some("2026-11-19T09:59:59Z"), &terms(), "outside-window"),
-            (Some("2026-11-20T10:01:00Z"), &terms(), "go on"),
+        let without = StagePolicy { window: None, ..policy() };
+        for (since, policy, expected) in [
+            (Some("2026-11-20T09:59:00Z"), &policy(), "go on"),
+            (Some("2026-11-19T10:00:00Z"), &policy(), "go on"),
+            (Some("2026-11-19T09:59:59Z"), &policy(), "outside-window"),
+            (Some("2026-11-20T10:01:00Z"), &policy(), "go on"),
             (Some("2025-11-19T09:59:59Z"), &without, "go on"),
-            (None, &terms(), "go on"),
+            (None, &policy(), "go on"),
         ] {
-            assert_eq!(told(&is_in_window(since.and_then(time), terms, at(FIRED))), expected, "{since:?}");
+            assert_eq!(told(&is_in_window(since.and_then(time), policy, at(FIRED))), expected, "{since:?}");
         }
     }
 
@@ -249,7 +250,7 @@ mod tests {
             schema: SCHEMA,
             past: times
                 .iter()
-                .map(|(when, automatic)| Past {
+                .map(|(when, automatic)| RollbackEntry {
                     at: at(when),
                     fingerprint: "f".into(),
                     alarm: automatic.then(|| "a".to_owned()),
@@ -272,7 +273,7 @@ mod tests {
             (vec![(seven, false), (eight, true), (nine, true)], "go on"),
         ] {
             assert_eq!(
-                told(&is_not_too_soon(&rollbacks(&times), &terms(), at(FIRED))),
+                told(&is_not_too_soon(&rollbacks(&times), &policy(), at(FIRED))),
                 expected,
                 "{times:?}"
             );

@@ -2,13 +2,19 @@
 
 use chrono::TimeDelta;
 
-use super::fixture::{good, record, terms};
+use super::fixture::{good, policy, record};
 use super::*;
-use crate::cloud::{LiveAlias, LiveMapping};
 use crate::model::alarm::{Alarm, Metric, Origin, time};
+use crate::model::alarm::{AlarmNow, State, Watches};
 use crate::model::component::AliasRef;
-use crate::model::records::{Candidate, Hold, Past, SCHEMA};
-use crate::observe::Missing;
+use crate::model::component::{LiveAlias, LiveMapping};
+use crate::model::observed::MissingComponent;
+use crate::model::observed::{Component, DeploymentNow, KnownGood, Observed};
+use crate::model::plan::Plan;
+use crate::model::policy::{AutoDeploy, MissingComponents, Mode, StagePolicy};
+use crate::model::records::{Candidate, Hold, RollbackEntry, SCHEMA};
+use crate::model::stage::LiveStage;
+use crate::model::target::{ApiRef, Target};
 
 const NOW: &str = "2026-11-20T10:06:00Z";
 
@@ -45,11 +51,11 @@ fn observed() -> Observed {
         target: target.clone(),
         revision: "r".into(),
     };
-    observed.parts.aliases =
+    observed.components.aliases =
         live.release.aliases.iter().map(|(name, to)| (name.clone(), alias(to))).collect();
     let mapping =
         |target: &crate::model::component::MappingTarget| LiveMapping { target: target.clone(), id: None };
-    observed.parts.mappings =
+    observed.components.mappings =
         live.release.mappings.iter().map(|(name, to)| (name.clone(), mapping(to))).collect();
     observed.alarm = Some(alarm());
     observed
@@ -87,7 +93,7 @@ fn candidate(observed: &mut Observed, seen: &str, irreversible: bool) {
 }
 
 fn past(observed: &mut Observed, when: &str, fingerprint: &str) {
-    observed.on_record.rollbacks.past.push(Past {
+    observed.on_record.rollbacks.past.push(RollbackEntry {
         at: at(when),
         fingerprint: fingerprint.into(),
         alarm: Some("5xx".into()),
@@ -104,10 +110,11 @@ fn quarantine(observed: &mut Observed) {
 
 fn missing(observed: &mut Observed) {
     let why = "does not exist".to_owned();
-    observed.parts.missing = vec![Missing { part: Part::Alias(orders()), why, recorded: true }];
+    observed.components.missing =
+        vec![MissingComponent { part: Component::Alias(orders()), why, recorded: true }];
 }
 
-fn other_protocol(observed: &mut Observed, protocol: crate::model::release::Protocol) {
+fn other_protocol(observed: &mut Observed, protocol: crate::model::protocol::Protocol) {
     (observed.stage.protocol, record(observed).stage.protocol) = (protocol, protocol);
 }
 
@@ -116,7 +123,7 @@ fn metrics(namespace: &str) -> Watches {
     Watches::Metrics(vec![metric])
 }
 
-type Twist = fn(&mut Observed, &mut Terms);
+type Twist = fn(&mut Observed, &mut StagePolicy);
 
 /// What is different, and what an alarm, a person, a person with force, and an alarm that is only imagined lead to.
 const ROWS: [(&str, Twist, [&str; 4]); 38] = {
@@ -263,20 +270,20 @@ const ROWS: [(&str, Twist, [&str; 4]); 38] = {
         ("the recorded release is in quarantine", |o, _| quarantine(o), all("known-good-missing")),
         (
             "the recorded deployment is gone",
-            |o, _| o.parts.deployment = DeploymentNow::Gone,
+            |o, _| o.components.deployment = DeploymentNow::Gone,
             all("known-good-missing"),
         ),
         (
             "the recorded deployment is not deployed",
-            |o, _| o.parts.deployment = DeploymentNow::Undeployed("FAILED".into()),
+            |o, _| o.components.deployment = DeploymentNow::Undeployed("FAILED".into()),
             all("known-good-missing"),
         ),
-        ("the recorded deployment is there", |o, _| o.parts.deployment = DeploymentNow::There, ACT),
+        ("the recorded deployment is there", |o, _| o.components.deployment = DeploymentNow::There, ACT),
         ("a part is missing", |o, _| missing(o), all("part-missing")),
-        ("CodeDeploy moves an alias", |o, _| o.parts.moving = vec![orders()], all("codedeploy-running")),
+        ("CodeDeploy moves an alias", |o, _| o.components.moving = vec![orders()], all("codedeploy-running")),
         (
             "CodeDeploy moves an alias that stays",
-            |o, _| o.parts.moving = vec!["web:live".parse().unwrap()],
+            |o, _| o.components.moving = vec!["web:live".parse().unwrap()],
             ACT,
         ),
         ("a managed stage", |o, _| live(o).managed = true, all("managed-stage")),
@@ -299,15 +306,15 @@ fn each_fact_decides_for_those_whom_it_binds() {
     let target =
         Target { api: ApiRef::Name("a".into()), stage: "prod".into(), canary: false, protocol: None };
     let calls = [
-        Call::Alarm { name: "5xx", target: &target, swept: false },
-        Call::Operator { force: false },
-        Call::Operator { force: true },
-        Call::Imagined,
+        Trigger::Alarm { name: "5xx", target: &target, swept: false },
+        Trigger::Operator { force: false },
+        Trigger::Operator { force: true },
+        Trigger::Imagined,
     ];
     for (what, twist, expected) in ROWS {
-        let (mut observed, mut terms) = (observed(), terms());
-        twist(&mut observed, &mut terms);
-        let told = calls.map(|call| match decide(call, &observed, &terms, at(NOW)) {
+        let (mut observed, mut policy) = (observed(), policy());
+        twist(&mut observed, &mut policy);
+        let told = calls.map(|call| match decide(call, &observed, &policy, at(NOW)) {
             Decision::Act(plan) => {
                 assert_eq!(check(&plan, &observed), Ok(()), "{what}");
                 "act"
@@ -323,7 +330,7 @@ fn each_fact_decides_for_those_whom_it_binds() {
 fn the_first_fact_of_the_table_decides() {
     let target =
         Target { api: ApiRef::Name("a".into()), stage: "prod".into(), canary: false, protocol: None };
-    let call = Call::Alarm { name: "5xx", target: &target, swept: false };
+    let call = Trigger::Alarm { name: "5xx", target: &target, swept: false };
     let order = [
         "alarm-unknown",
         "alarm-cleared",
@@ -345,15 +352,15 @@ fn the_first_fact_of_the_table_decides() {
         |code: &str| ROWS.iter().find(|(_, _, told)| told[0] == code).map(|(_, twist, _)| *twist).unwrap();
     for (nth, first) in order.iter().enumerate().skip(1) {
         for second in order.iter().skip(nth + 1) {
-            let (mut observed, mut terms) = (observed(), terms());
-            twist(second)(&mut observed, &mut terms);
+            let (mut observed, mut policy) = (observed(), policy());
+            twist(second)(&mut observed, &mut policy);
             if *first == "no-known-good" {
                 observed.on_record.known_good =
                     KnownGood::Unusable { parameter: "p".into(), why: "x".into() };
             } else {
-                twist(first)(&mut observed, &mut terms);
+                twist(first)(&mut observed, &mut policy);
             }
-            let Decision::Hold(reason) = decide(call, &observed, &terms, at(NOW)) else {
+            let Decision::Hold(reason) = decide(call, &observed, &policy, at(NOW)) else {
                 panic!("{first} {second}")
             };
             assert_eq!(reason.code(), *first, "with {second}");
@@ -363,9 +370,11 @@ fn the_first_fact_of_the_table_decides() {
 
 #[test]
 fn a_release_that_serves_no_more_is_named_with_its_record() {
-    let (mut observed, terms) = (observed(), terms());
-    observed.parts.deployment = DeploymentNow::Gone;
-    let Decision::Hold(reason) = decide(Call::Imagined, &observed, &terms, at(NOW)) else { panic!("acts") };
+    let (mut observed, policy) = (observed(), policy());
+    observed.components.deployment = DeploymentNow::Gone;
+    let Decision::Hold(reason) = decide(Trigger::Imagined, &observed, &policy, at(NOW)) else {
+        panic!("acts")
+    };
     let expected = Reason::KnownGoodMissing {
         deployment: "d1".into(),
         parameter: "p".into(),
@@ -376,9 +385,9 @@ fn a_release_that_serves_no_more_is_named_with_its_record() {
 }
 
 fn planned(twist: Twist) -> Plan {
-    let (mut observed, mut terms) = (observed(), terms());
-    twist(&mut observed, &mut terms);
-    match decide(Call::Imagined, &observed, &terms, at(NOW)) {
+    let (mut observed, mut policy) = (observed(), policy());
+    twist(&mut observed, &mut policy);
+    match decide(Trigger::Imagined, &observed, &policy, at(NOW)) {
         Decision::Act(plan) => *plan,
         Decision::Hold(reason) => panic!("{reason}"),
     }
@@ -393,10 +402,10 @@ fn a_plan_has_what_differs_in_its_order() {
         let good = record(o).release.clone();
         (live(o).release.aliases, live(o).release.mappings) = (good.aliases.clone(), good.mappings.clone());
         for (alias, target) in good.aliases {
-            o.parts.aliases.get_mut(&alias).unwrap().target = target;
+            o.components.aliases.get_mut(&alias).unwrap().target = target;
         }
         for (mapping, target) in good.mappings {
-            o.parts.mappings.get_mut(&mapping).unwrap().target = target;
+            o.components.mappings.get_mut(&mapping).unwrap().target = target;
         }
     });
     assert!(matches!(without_parts.steps.as_slice(), [Step::Stage { .. }]));
@@ -406,9 +415,9 @@ fn a_plan_has_what_differs_in_its_order() {
 fn a_missing_part_may_stay_where_it_is() {
     let plan = planned(|o, t| {
         missing(o);
-        let part = Part::Mapping("api.example.com".parse().unwrap());
-        o.parts.missing.push(Missing { part, why: "x".into(), recorded: true });
-        t.missing_parts = MissingParts::Skip;
+        let part = Component::Mapping("api.example.com".parse().unwrap());
+        o.components.missing.push(MissingComponent { part, why: "x".into(), recorded: true });
+        t.missing_components = MissingComponents::Skip;
     });
     assert_eq!((&plan.to.aliases, &plan.to.mappings), (&plan.from.aliases, &plan.from.mappings));
     assert!(matches!(plan.steps.as_slice(), [Step::Stage { .. }]));
@@ -416,14 +425,14 @@ fn a_missing_part_may_stay_where_it_is() {
 
 #[test]
 fn a_policy_lets_autodeploy_be_stopped_and_caches_be_flushed() {
-    let on = |o: &mut Observed, t: &mut Terms| {
+    let on = |o: &mut Observed, t: &mut StagePolicy| {
         live(o).auto_deploy = true;
         (t.auto_deploy, t.flush_cache) = (AutoDeploy::SwitchOff, true);
     };
     let rest = planned(on);
     assert!(rest.stops_auto_deploy() && rest.flush);
     let http = planned(|o, t| {
-        other_protocol(o, crate::model::release::Protocol::Http);
+        other_protocol(o, crate::model::protocol::Protocol::Http);
         (live(o).auto_deploy, t.auto_deploy, t.flush_cache) = (true, AutoDeploy::SwitchOff, true);
     });
     assert!(http.stops_auto_deploy() && !http.flush);

@@ -8,11 +8,12 @@ use serde_json::Value;
 
 use super::Finding;
 use super::facts::{Facts, Watcher};
-use crate::cloud::Parameter;
-use crate::cloud::diagnostics::{FunctionNow, Subscription};
-use crate::config::{Config, Mode};
+use crate::cloud::{FunctionNow, Subscription};
+use crate::config::Config;
 use crate::model::alarm;
+use crate::model::policy::Mode;
 use crate::model::reason::{Reason, stamp};
+use crate::model::records::Parameter;
 
 /// A sweep may be this old, however often it should run; the longest rate that the template has is an hour.
 const SWEEP_AGE: TimeDelta = TimeDelta::hours(1);
@@ -78,7 +79,7 @@ fn concurrency(facts: &Facts) -> Finding {
 }
 
 fn mode(config: &Config) -> Finding {
-    match config.terms.mode {
+    match config.policy.mode {
         Mode::Enforce => Finding::ok("mode", "alarms lead to rollbacks (enforce)"),
         Mode::Observe => Finding::warning(
             "mode",

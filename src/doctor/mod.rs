@@ -3,18 +3,20 @@
 mod facts;
 mod function_checks;
 mod permissions;
+mod read;
 mod stage_checks;
 
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::cloud::CloudError;
 use crate::config::Config;
-use crate::model::release::StageRef;
+use crate::model::cloud_error::CloudError;
+use crate::model::stage::StageRef;
 
-pub use facts::{Facts, StageFacts, Told, Watcher, read};
-pub use permissions::wants;
+pub use facts::{Facts, StageFacts, Watcher};
+pub use permissions::required_permissions;
+pub use read::read;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

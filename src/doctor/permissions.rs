@@ -1,11 +1,12 @@
 //! The calls that the function's role must be allowed to do, as IAM names them. Pure.
 
 use super::facts::StageFacts;
-use crate::cloud::diagnostics::Want;
-use crate::config::{Config, Terms};
-use crate::model::component::Listed;
-use crate::model::release::StageRef;
-use crate::observe::OnRecord;
+use crate::cloud::RequiredPermission;
+use crate::config::Config;
+use crate::model::component::ListedComponents;
+use crate::model::observed::OnRecord;
+use crate::model::policy::StagePolicy;
+use crate::model::stage::StageRef;
 
 /// Where the function is: what the ARNs of everything else are made of.
 struct Place {
@@ -39,15 +40,19 @@ impl Place {
 
 /// Every call that the function does for these stages, with what it is done on.
 #[must_use]
-pub fn wants(config: &Config, function: &str, stages: &[StageFacts]) -> Vec<Want> {
+pub fn required_permissions(
+    config: &Config,
+    function: &str,
+    stages: &[StageFacts],
+) -> Vec<RequiredPermission> {
     let place = Place::of(function);
     let mut all = Vec::new();
     for facts in stages {
         let on_record = facts.observed.as_ref().ok().map(|observed| &observed.on_record);
-        let policy = on_record.map(|on_record| on_record.policy.clone()).unwrap_or_default();
-        let terms = config.terms.under(&policy);
-        of_the_stage(&mut all, &place, config, &facts.stage, &terms, on_record);
-        of_its_parts(&mut all, &place, &facts.stage, &config.listed(&facts.stage, &policy));
+        let overrides = on_record.map(|on_record| on_record.policy.clone()).unwrap_or_default();
+        let policy = config.policy.under(&overrides);
+        of_the_stage(&mut all, &place, config, &facts.stage, &policy, on_record);
+        of_its_parts(&mut all, &place, &facts.stage, &config.listed(&facts.stage, &overrides));
         of_its_records(&mut all, &place, config, &facts.stage);
     }
     want(&mut all, &["ssm:GetParametersByPath"], &place.parameter(&config.names.stages()));
@@ -58,9 +63,9 @@ pub fn wants(config: &Config, function: &str, stages: &[StageFacts]) -> Vec<Want
     if let Some(topic) = &config.notify {
         want(&mut all, &["sns:Publish"], topic);
         // Any mark does, as any incident does.
-        let mark = place.parameter(&config.names.told("0"));
+        let mark = place.parameter(&config.names.sent_mark("0"));
         want(&mut all, &["ssm:PutParameter", "ssm:DeleteParameter"], &mark);
-        want(&mut all, &["ssm:GetParametersByPath"], &place.parameter(&config.names.all_told()));
+        want(&mut all, &["ssm:GetParametersByPath"], &place.parameter(&config.names.sent_marks()));
     }
     if let Some(bus) = &config.bus {
         let named =
@@ -75,16 +80,16 @@ pub fn wants(config: &Config, function: &str, stages: &[StageFacts]) -> Vec<Want
     all
 }
 
-fn want(all: &mut Vec<Want>, actions: &[&'static str], resource: &str) {
-    all.extend(actions.iter().map(|action| Want { action, resource: resource.to_owned() }));
+fn want(all: &mut Vec<RequiredPermission>, actions: &[&'static str], resource: &str) {
+    all.extend(actions.iter().map(|action| RequiredPermission { action, resource: resource.to_owned() }));
 }
 
 fn of_the_stage(
-    all: &mut Vec<Want>,
+    all: &mut Vec<RequiredPermission>,
     place: &Place,
     config: &Config,
     stage: &StageRef,
-    terms: &Terms,
+    policy: &StagePolicy,
     on_record: Option<&OnRecord>,
 ) {
     let apis = if stage.protocol.is_v2() { "/apis" } else { "/restapis" };
@@ -102,14 +107,19 @@ fn of_the_stage(
         want(all, &["apigateway:POST"], &at("/stages"));
         want(all, &["apigateway:PATCH"], &at(&format!("/stages/{parked}")));
     }
-    if terms.flush_cache && !stage.protocol.is_v2() {
+    if policy.flush_cache && !stage.protocol.is_v2() {
         want(all, &["apigateway:GET"], &at("/authorizers"));
         want(all, &["apigateway:DELETE"], &at(&format!("/stages/{itself}/cache/data")));
         want(all, &["apigateway:DELETE"], &at(&format!("/stages/{itself}/cache/authorizers")));
     }
 }
 
-fn of_its_parts(all: &mut Vec<Want>, place: &Place, stage: &StageRef, listed: &Listed) {
+fn of_its_parts(
+    all: &mut Vec<RequiredPermission>,
+    place: &Place,
+    stage: &StageRef,
+    listed: &ListedComponents,
+) {
     for alias in &listed.aliases {
         let function = place.function(&alias.function);
         want(all, &["lambda:GetAlias", "lambda:UpdateAlias"], &function);
@@ -129,7 +139,7 @@ fn of_its_parts(all: &mut Vec<Want>, place: &Place, stage: &StageRef, listed: &L
     }
 }
 
-fn of_its_records(all: &mut Vec<Want>, place: &Place, config: &Config, stage: &StageRef) {
+fn of_its_records(all: &mut Vec<RequiredPermission>, place: &Place, config: &Config, stage: &StageRef) {
     let names = &config.names;
     let (known_good, candidate, rollbacks) =
         (names.known_good(stage), names.candidate(stage), names.rollbacks(stage));

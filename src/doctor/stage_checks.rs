@@ -2,39 +2,56 @@
 
 use super::Finding;
 use super::facts::{Facts, SAMPLED, StageFacts, Watcher, by_stage};
-use crate::cloud::{Deployment, LiveStage};
-use crate::config::{AutoDeploy, Config, MissingParts, Mode, Terms};
-use crate::decide::{Call, Decision, decide};
+use crate::config::Config;
+use crate::decide::health::{KnownGoodRelease, Problem, StageHealth, Unpinned, problems};
+use crate::decide::{Decision, Trigger, decide};
+use crate::model::alarm::AlarmNow;
 use crate::model::alarm::State;
+use crate::model::observed::DeploymentNow;
+use crate::model::observed::Observed;
+use crate::model::policy::{AutoDeploy, MissingComponents, Mode, StagePolicy};
 use crate::model::reason::{Reason, stamp};
 use crate::model::records::{Incident, Record};
-use crate::observe::{KnownGood, Observed};
-use crate::signal::target;
-use crate::sweep::pin::Pin;
+use crate::model::stage::LiveStage;
+use crate::model::target::naming;
+use crate::signal::target::stages_named_by;
 
 pub(super) fn examine(config: &Config, facts: &Facts, stage: &StageFacts) -> Vec<Finding> {
     let observed = match &stage.observed {
         Err(error) => return vec![Finding::unknown("stage", error)],
         Ok(observed) => observed,
     };
-    let terms = config.terms.under(&observed.on_record.policy);
+    let policy = config.policy.under(&observed.on_record.policy);
     let Some(live) = &observed.live else {
         let what = format!("API Gateway has no such stage as {}", stage.stage);
         let next = "correct PROTECTED_STAGES; records of a stage that is gone for good can be deleted";
         return vec![Finding::fault("stage", what, next)];
     };
-    let mut findings = vec![is_changeable(observed, live, &terms)];
-    findings.extend(is_readable(observed));
-    findings.push(known_good(stage, observed));
+    let deployment = stage.deployment.as_ref().ok();
+    let deployment = deployment.map(|found| DeploymentNow::from_answer(found.as_ref()));
+    let health = StageHealth {
+        live,
+        on_record: &observed.on_record,
+        policy: &policy,
+        pin_wanted: config.pin,
+        components: Some(&observed.components),
+        deployment: deployment.as_ref(),
+        pin: stage.pin.as_ref().ok(),
+        now: facts.now,
+    };
+    let problems = problems(&health);
+    let mut findings = vec![is_changeable(&problems, observed, live)];
+    findings.extend(is_readable(&problems));
+    findings.push(known_good(&problems, stage, observed));
     if let Some((_, record)) = observed.on_record.good() {
-        findings.push(deployment(stage, observed, record));
-        findings.push(pin(config, stage, record));
+        findings.push(deployment_exists(&problems, stage, live, record));
+        findings.push(is_pinned(&problems, stage, record));
         findings.extend(drift(stage, record));
     }
-    findings.extend(parts(observed, &terms));
-    findings.extend(is_free(config, facts, observed, &terms));
+    findings.extend(components(&problems, observed));
+    findings.extend(is_free(&problems, config, observed, &policy));
     findings.extend(alarms(facts, stage, observed, config));
-    findings.extend(verdict(facts, observed, &terms));
+    findings.extend(verdict(facts, observed, &policy));
     findings
 }
 
@@ -43,109 +60,113 @@ fn of_reason(check: &'static str, reason: &Reason) -> Finding {
     Finding::fault(check, reason.to_string(), reason.advice())
 }
 
-fn is_changeable(observed: &Observed, live: &LiveStage, terms: &Terms) -> Finding {
+fn is_changeable(problems: &[Problem], observed: &Observed, live: &LiveStage) -> Finding {
     let stage = observed.stage.to_string();
-    if live.managed {
+    if problems.contains(&Problem::Managed) {
         return of_reason("stage", &Reason::ManagedStage(stage));
     }
-    match (live.auto_deploy, terms.auto_deploy) {
-        (true, AutoDeploy::Hold) => of_reason("stage", &Reason::AutoDeploy(stage)),
-        (true, AutoDeploy::SwitchOff) => Finding::warning(
+    if problems.contains(&Problem::AutoDeploy(AutoDeploy::Hold)) {
+        return of_reason("stage", &Reason::AutoDeploy(stage));
+    }
+    if problems.contains(&Problem::AutoDeploy(AutoDeploy::SwitchOff)) {
+        return Finding::warning(
             "stage",
             "AutoDeploy is on: a rollback switches it off",
             "switch it off yourself, so that a rollback has nothing more to change than the release",
-        ),
-        (false, _) => Finding::ok("stage", format!("it serves {}", live.release)),
+        );
     }
+    Finding::ok("stage", format!("it serves {}", live.release))
 }
 
-fn is_readable(observed: &Observed) -> Option<Finding> {
-    let unreadable = observed.on_record.unreadable.as_ref()?;
-    let next = Reason::HeldByOperator(String::new()).advice();
-    Some(Finding::fault("records", format!("{unreadable}, so the stage counts as held"), next))
+fn is_readable(problems: &[Problem]) -> Option<Finding> {
+    problems.iter().find_map(|problem| {
+        let Problem::Unreadable(unreadable) = problem else { return None };
+        let next = Reason::HeldByOperator(String::new()).advice();
+        Some(Finding::fault("records", format!("{unreadable}, so the stage counts as held"), next))
+    })
 }
 
-fn known_good(stage: &StageFacts, observed: &Observed) -> Finding {
+fn known_good(problems: &[Problem], stage: &StageFacts, observed: &Observed) -> Finding {
     let record = format!("apigw-rollback record {}/{}", stage.stage.api, stage.stage.stage);
-    match &observed.on_record.known_good {
-        KnownGood::None { .. } => Finding::fault(
+    if problems.contains(&Problem::NoKnownGood) {
+        return Finding::fault(
             "known-good",
             "no release is recorded, so there is nothing to go back to",
             format!("wait until the live release has baked, or record it: {record}"),
-        ),
-        KnownGood::Unusable { parameter, why } => Finding::fault(
-            "known-good",
-            format!("the parameter `{parameter}` {why}"),
-            format!("delete the parameter, then record a good release: {record}"),
-        ),
-        KnownGood::Found { record, version, .. }
-            if observed.on_record.rollbacks.quarantines(&record.release) =>
-        {
-            let fingerprint = record.release.fingerprint();
-            Finding::fault(
+        );
+    }
+    for problem in problems {
+        if let Problem::UnusableKnownGood { parameter, why } = problem {
+            return Finding::fault(
+                "known-good",
+                format!("the parameter `{parameter}` {why}"),
+                format!("delete the parameter, then record a good release: {record}"),
+            );
+        }
+        if let Problem::Quarantined(KnownGoodRelease { release, version }) = problem {
+            let fingerprint = release.fingerprint();
+            return Finding::fault(
                 "known-good",
                 format!(
                     "known-good version {version} is release {fingerprint}, which was taken off and is in quarantine"
                 ),
                 "record a good release, or lift the quarantine: see `apigw-rollback incidents`",
-            )
+            );
         }
-        KnownGood::Found { record, version, .. } => Finding::ok(
-            "known-good",
-            format!("version {version}, {}, recorded at {}", record.release, stamp(record.recorded_at)),
-        ),
     }
+    let described = observed.on_record.good().map(|(version, record)| {
+        format!("version {version}, {}, recorded at {}", record.release, stamp(record.recorded_at))
+    });
+    Finding::ok("known-good", described.unwrap_or_default())
 }
 
-fn deployment(stage: &StageFacts, observed: &Observed, record: &Record) -> Finding {
+fn deployment_exists(problems: &[Problem], stage: &StageFacts, live: &LiveStage, record: &Record) -> Finding {
     let name = &record.release.deployment;
     let next =
         "record a release whose deployment is there; until then older versions of the record are tried";
-    match &stage.deployment {
-        Err(error) => Finding::unknown("deployment", error),
-        Ok(None) => Finding::fault(
-            "deployment",
-            format!("the known-good deployment `{name}` does not exist any more"),
-            next,
-        ),
-        Ok(Some(Deployment { undeployed: Some(status), .. })) => Finding::fault(
-            "deployment",
-            format!("the known-good deployment `{name}` has the status {status}"),
-            next,
-        ),
-        Ok(Some(_)) => {
-            let live = observed.live.as_ref().is_some_and(|live| live.release.deployment == *name);
-            Finding::ok("deployment", format!("`{name}` is there{}", if live { ", and live" } else { "" }))
+    if let Err(error) = &stage.deployment {
+        return Finding::unknown("deployment", error);
+    }
+    for problem in problems {
+        if let Problem::DeploymentGone(_) = problem {
+            let what = format!("the known-good deployment `{name}` does not exist any more");
+            return Finding::fault("deployment", what, next);
+        }
+        if let Problem::Undeployed(_, status) = problem {
+            let what = format!("the known-good deployment `{name}` has the status {status}");
+            return Finding::fault("deployment", what, next);
         }
     }
+    let is_live = live.release.deployment == *name;
+    Finding::ok("deployment", format!("`{name}` is there{}", if is_live { ", and live" } else { "" }))
 }
 
-fn pin(config: &Config, stage: &StageFacts, record: &Record) -> Finding {
+fn is_pinned(problems: &[Problem], stage: &StageFacts, record: &Record) -> Finding {
     let wanted = &record.release.deployment;
-    let pinned = match &stage.pin {
-        Err(error) => return Finding::unknown("pin", error),
-        Ok(pinned) => pinned,
-    };
+    if let Err(error) = &stage.pin {
+        return Finding::unknown("pin", error);
+    }
     let parked = stage.stage.parked().stage;
     let next = "wait for the next sweep, or record the live release once more";
-    match pinned {
-        Pin::Holds { deployment, closed: true } if deployment == wanted => {
-            Finding::ok("pin", format!("`{parked}` keeps deployment `{wanted}` from being deleted"))
-        }
-        Pin::Holds { deployment, closed: false } if deployment == wanted => {
+    let how = problems
+        .iter()
+        .find_map(|problem| if let Problem::NotPinned { how, .. } = problem { Some(*how) } else { None });
+    match how {
+        None => Finding::ok("pin", format!("`{parked}` keeps deployment `{wanted}` from being deleted")),
+        Some(Unpinned::Open) => {
             Finding::warning("pin", format!("the parked stage `{parked}` is open to traffic"), next)
         }
-        _ if !config.pin => Finding::warning(
+        Some(Unpinned::Off) => Finding::warning(
             "pin",
             "pinning is off: a deploy may delete the known-good deployment",
             "set PIN to on, or keep deployments by other means",
         ),
-        Pin::Foreign => Finding::warning(
+        Some(Unpinned::Foreign) => Finding::warning(
             "pin",
             format!("`{parked}` is somebody else's stage, so the known-good deployment is not pinned"),
             Reason::NotPinned(String::new()).advice(),
         ),
-        Pin::Holds { .. } | Pin::None => {
+        Some(Unpinned::Missing) => {
             let what =
                 format!("the known-good deployment `{wanted}` is not pinned, so a deploy may delete it");
             Finding::warning("pin", what, next)
@@ -178,41 +199,46 @@ fn drift(stage: &StageFacts, record: &Record) -> Option<Finding> {
     ))
 }
 
-fn parts(observed: &Observed, terms: &Terms) -> Vec<Finding> {
+fn components(problems: &[Problem], observed: &Observed) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let parts = &observed.parts;
-    if !parts.missing.is_empty() {
-        let reason = of_reason("parts", &Reason::PartMissing(parts.told()));
-        findings.push(match terms.missing_parts {
-            MissingParts::Hold => reason,
-            MissingParts::Skip => Finding::warning("parts", reason.message, reason.next),
-        });
-    } else if !parts.aliases.is_empty() || !parts.mappings.is_empty() {
-        let (aliases, mappings) = (parts.aliases.len(), parts.mappings.len());
-        findings.push(Finding::ok("parts", format!("{aliases} aliases and {mappings} mappings are there")));
+    for problem in problems {
+        if let Problem::ComponentsMissing(missing, policy) = problem {
+            let reason = of_reason("parts", &Reason::PartMissing(missing.clone()));
+            findings.push(match policy {
+                MissingComponents::Hold => reason,
+                MissingComponents::Skip => Finding::warning("parts", reason.message, reason.next),
+            });
+        }
+        if let Problem::ComponentsMoving(moving) = problem {
+            let moving = moving.iter().map(|alias| format!("`{alias}`")).collect();
+            let reason = Reason::CodeDeployRunning(moving);
+            findings.push(Finding::warning("parts", reason.to_string(), reason.advice()));
+        }
     }
-    if !parts.moving.is_empty() {
-        let moving = parts.moving.iter().map(|alias| format!("`{alias}`")).collect();
-        let reason = Reason::CodeDeployRunning(moving);
-        findings.push(Finding::warning("parts", reason.to_string(), reason.advice()));
+    let (aliases, mappings) = (observed.components.aliases.len(), observed.components.mappings.len());
+    if observed.components.missing.is_empty() && aliases + mappings > 0 {
+        let all = Finding::ok("parts", format!("{aliases} aliases and {mappings} mappings are there"));
+        findings.insert(0, all);
     }
     findings
 }
 
-/// What a person has set so that alarms leave the stage alone.
-fn is_free(config: &Config, facts: &Facts, observed: &Observed, terms: &Terms) -> Vec<Finding> {
+/// What an operator has set so that alarms leave the stage alone.
+fn is_free(problems: &[Problem], config: &Config, observed: &Observed, policy: &StagePolicy) -> Vec<Finding> {
     let mut findings = Vec::new();
     let stage = &observed.stage;
-    if let Some(hold) = observed.on_record.hold.as_ref().filter(|hold| hold.until > facts.now) {
-        let by = hold.by.as_deref().unwrap_or("somebody");
-        let why = hold.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-        findings.push(Finding::warning(
-            "hold",
-            format!("`{by}` holds it until {}{why}", stamp(hold.until)),
-            format!("when the work is done: apigw-rollback release-hold {}/{}", stage.api, stage.stage),
-        ));
+    for problem in problems {
+        if let Problem::Held(hold) = problem {
+            let by = hold.by.as_deref().unwrap_or("somebody");
+            let why = hold.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            findings.push(Finding::warning(
+                "hold",
+                format!("`{by}` holds it until {}{why}", stamp(hold.until)),
+                format!("when the work is done: apigw-rollback release-hold {}/{}", stage.api, stage.stage),
+            ));
+        }
     }
-    if terms.mode == Mode::Observe && config.terms.mode == Mode::Enforce {
+    if policy.mode == Mode::Observe && config.policy.mode == Mode::Enforce {
         findings.push(Finding::warning(
             "mode",
             "its policy lets the function only report (observe)",
@@ -273,13 +299,9 @@ fn of_watcher(watcher: &Watcher) -> Vec<Finding> {
 
 /// No alarm would call; maybe there are some that only lack the action.
 fn unwatched(facts: &Facts, stage: &StageFacts, observed: &Observed, config: &Config) -> Finding {
-    let configured = config.entry(&stage.stage).map(|entry| entry.api_name.as_str());
-    let recorded = observed.on_record.good().and_then(|(_, record)| record.api_name.as_deref());
-    let is_ours = |api: &str| api == stage.stage.api || configured == Some(api) || recorded == Some(api);
-    let names_it = |alarm: &&crate::cloud::AlarmNow| {
-        let targets = target::of(&alarm.alarm).unwrap_or_default();
-        targets.iter().any(|target| target.stage == stage.stage.stage && is_ours(target.api.text()))
-    };
+    let recorded = observed.on_record.good().map(|(_, record)| record);
+    let names = config.api_names(&stage.stage, recorded);
+    let names_it = |alarm: &&AlarmNow| naming(&stages_named_by(&alarm.alarm), &stage.stage, &names).is_some();
     let idle: Vec<String> = facts
         .alarms
         .iter()
@@ -303,8 +325,8 @@ fn unwatched(facts: &Facts, stage: &StageFacts, observed: &Observed, config: &Co
 }
 
 /// What an alarm that fired now would lead to, where that is not told by another finding already.
-fn verdict(facts: &Facts, observed: &Observed, terms: &Terms) -> Option<Finding> {
-    match decide(Call::Imagined, observed, terms, facts.now) {
+fn verdict(facts: &Facts, observed: &Observed, policy: &StagePolicy) -> Option<Finding> {
+    match decide(Trigger::Imagined, observed, policy, facts.now) {
         Decision::Act(plan) => {
             Some(Finding::ok("verdict", format!("an alarm now would put it back: {plan}")))
         }
@@ -312,14 +334,15 @@ fn verdict(facts: &Facts, observed: &Observed, terms: &Terms) -> Option<Finding>
             Some(Finding::ok("verdict", format!("an alarm now would change nothing: {reason}")))
         }
         Decision::Hold(reason) => {
-            let told_only_here = [
-                "cooldown",
-                "outside-window",
-                "irreversible-release",
-                "changed-after-alarm",
-                "not-protected",
-            ];
-            told_only_here.contains(&reason.code()).then(|| {
+            let is_found_only_here = matches!(
+                reason,
+                Reason::Cooldown(_)
+                    | Reason::OutsideWindow { .. }
+                    | Reason::IrreversibleRelease { .. }
+                    | Reason::ChangedAfterAlarm { .. }
+                    | Reason::NotProtected(_)
+            );
+            is_found_only_here.then(|| {
                 let what = format!("an alarm now would change nothing ({}): {reason}", reason.code());
                 Finding::warning("verdict", what, reason.advice())
             })

@@ -5,8 +5,11 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
+
+/// How far our clock and AWS's may be apart.
+pub const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60);
 
 /// The state of an alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -98,6 +101,19 @@ pub struct Alarm {
     pub suppressed_by: Option<String>,
     /// What it watches.
     pub watches: Watches,
+}
+
+/// An alarm as CloudWatch has it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlarmNow {
+    /// The alarm.
+    pub alarm: Alarm,
+    /// Whether its actions run at all.
+    pub actions_enabled: bool,
+    /// The ARNs it notifies or invokes when it goes to ALARM.
+    pub actions: Vec<String>,
+    /// How far back one evaluation looks: period times evaluation periods. Zero for composite alarms.
+    pub window: TimeDelta,
 }
 
 /// An account and a region, each only where known.

@@ -7,10 +7,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::release::Protocol;
+use crate::model::protocol::Protocol;
 
 /// The most aliases, and the most mappings, that may be listed for one stage: each is asked for in every run.
-pub const MAX_PARTS: usize = 100;
+pub const MAX_COMPONENTS: usize = 100;
 
 /// An alias of a Lambda function, written `orders:live`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -57,14 +57,14 @@ pub struct MappingTarget {
 
 /// The parts that belong to a stage's release.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedComponents {
     /// The aliases.
     pub aliases: Vec<AliasRef>,
     /// The mappings.
     pub mappings: Vec<MappingRef>,
 }
 
-impl Listed {
+impl ListedComponents {
     /// Whether the stage alone is the release.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -155,6 +155,24 @@ impl fmt::Display for MappingTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.api, self.stage)
     }
+}
+
+/// A Lambda alias as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveAlias {
+    /// What it points at.
+    pub target: AliasTarget,
+    /// Its revision: a change that names another one is refused.
+    pub revision: String,
+}
+
+/// A mapping of a custom domain as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveMapping {
+    /// What it points at.
+    pub target: MappingTarget,
+    /// Its id; API mappings only.
+    pub id: Option<String>,
 }
 
 /// The texts in records and settings are read by `FromStr` and printed by `Display`.

@@ -1,10 +1,19 @@
 //! The data of the engine, without I/O.
 
 pub mod alarm;
+pub mod cloud_error;
 pub mod component;
+pub mod guarding_alarm;
+pub mod observed;
 pub mod parameter_names;
 pub mod plan;
+pub mod policy;
+pub mod protocol;
 pub mod reason;
 pub mod records;
 pub mod release;
 pub mod report;
+pub mod stage;
+pub mod status;
+pub mod target;
+pub mod trigger;

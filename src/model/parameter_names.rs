@@ -1,14 +1,14 @@
 //! The names of the parameters in Parameter Store, from a stage and back. No I/O.
 
-use crate::model::release::StageRef;
+use crate::model::stage::StageRef;
 
 /// The names of the parameters under one prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names {
+pub struct ParameterNames {
     prefix: String,
 }
 
-impl Names {
+impl ParameterNames {
     /// Names under a prefix such as `/apigw-rollback`.
     #[must_use]
     pub fn under(prefix: &str) -> Self {
@@ -73,13 +73,13 @@ impl Names {
 
     /// The mark that people were told something of this key.
     #[must_use]
-    pub fn told(&self, key: &str) -> String {
-        format!("{}/{key}", self.all_told())
+    pub fn sent_mark(&self, key: &str) -> String {
+        format!("{}/{key}", self.sent_marks())
     }
 
     /// The path above all such marks.
     #[must_use]
-    pub fn all_told(&self) -> String {
+    pub fn sent_marks(&self) -> String {
         format!("{}/told", self.prefix)
     }
 
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn parameter_names_keep_to_what_ssm_allows() {
-        let names = Names::under("/apigw-rollback/");
+        let names = ParameterNames::under("/apigw-rollback/");
         let stage = StageRef::rest("a1b2c3d4e5", "$default");
         assert_eq!(names.known_good(&stage), "/apigw-rollback/stages/a1b2c3d4e5/_24default/known-good");
         assert_eq!(

@@ -1,12 +1,14 @@
 //! The plan: one release's way back, as steps in their order, each with its before-value. Pure.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::cloud::StageChange;
 use crate::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
-use crate::model::release::{Release, StageRef};
+use crate::model::release::Canary;
+use crate::model::release::Release;
+use crate::model::stage::StageRef;
 
 /// One release's way back. It leaves no choice to whoever applies it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -63,6 +65,26 @@ pub enum Step {
         /// What it will point at.
         to: MappingTarget,
     },
+}
+
+/// One change of one stage, sent as one `UpdateStage`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StageChange {
+    /// Take the canary off. Sent first: API Gateway refuses another deployment while a canary is on.
+    pub remove_canary: bool,
+    /// Put this canary on. Sent last; only for undoing.
+    pub put_canary: Option<Canary>,
+    /// Switch AutoDeploy off: while it is on, API Gateway refuses every deployment.
+    pub stop_auto_deploy: bool,
+    /// Point the stage at this deployment.
+    pub deployment: Option<String>,
+    /// Stage variables to add or replace. For HTTP and WebSocket all of them, where any differs: whether the
+    /// rest would stay is not documented.
+    pub set: BTreeMap<String, String>,
+    /// Stage variables to remove.
+    pub remove: Vec<String>,
+    /// Let no request through: throttling rate and burst 0 for every method. For parked stages.
+    pub close: bool,
 }
 
 impl Plan {
@@ -201,7 +223,8 @@ impl fmt::Display for Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::release::{Canary, Protocol};
+    use crate::model::protocol::Protocol;
+    use crate::model::release::Canary;
     use std::collections::BTreeMap;
 
     /// A release as `d1 a=1 b=2 canary=10`.

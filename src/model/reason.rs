@@ -9,19 +9,15 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::model::alarm::State;
 
-/// How strong a verdict is. Of several signals in one event the strongest names the event.
+/// What a reason leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Nothing to do, and nothing wrong.
     Ignore,
     /// The signal can never lead to a rollback; somebody should know.
     Reject,
-    /// A rollback was thinkable and was not done.
+    /// A rollback was possible and was not done.
     Hold,
-    /// The stage can only be told by asking CloudWatch.
-    Lookup,
-    /// A call to act.
-    Act,
 }
 
 impl Kind {
@@ -32,10 +28,21 @@ impl Kind {
             Self::Ignore => "ignore",
             Self::Reject => "reject",
             Self::Hold => "hold",
-            Self::Lookup => "lookup",
-            Self::Act => "act",
         }
     }
+}
+
+/// What is fixed about a reason. `docs/reasons.md` is generated from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The stable code in reports and in `explain`.
+    pub code: &'static str,
+    /// What it leads to.
+    pub kind: Kind,
+    /// What it means, in sentences.
+    pub meaning: &'static str,
+    /// What an operator does about it; empty if there is nothing to do.
+    pub advice: &'static str,
 }
 
 /// Why nothing is done, with the facts. `Display` is one sentence without a full stop at its end.
@@ -66,8 +73,6 @@ pub enum Reason {
     NoDatapoints,
     /// The state change is too old, in the future, or at an unreadable time.
     Stale { changed_at: Option<DateTime<Utc>>, now: DateTime<Utc>, max_age_seconds: i64 },
-    /// A composite alarm: its triggering children must be looked up.
-    Composite(Vec<String>),
     /// By now the alarm is in this state.
     AlarmCleared { alarm: String, state: State },
     /// CloudWatch does not know the alarm, or knows it as one that does not watch this stage.
@@ -112,165 +117,230 @@ pub enum Reason {
     ObserveMode { deployment: String },
 }
 
+const fn entry(code: &'static str, kind: Kind, meaning: &'static str, advice: &'static str) -> Entry {
+    Entry { code, kind, meaning, advice }
+}
+
 impl Reason {
-    /// The stable code, as in reports, in `explain` and in the README.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Malformed(_) => "malformed",
-            Self::NotAnAlarm(_) => "not-an-alarm",
-            Self::NotAStateChange(_) => "not-a-state-change",
-            Self::Suppressed(_) => "suppressed",
-            Self::NotInAlarm(State::InsufficientData) => "insufficient-data",
-            Self::NotInAlarm(_) => "ok",
-            Self::NotApiGateway(_) => "not-api-gateway",
-            Self::NoStage(_) => "no-stage",
-            Self::AmbiguousTarget(_) => "ambiguous-target",
-            Self::WrongAccount { .. } => "wrong-account",
-            Self::WrongRegion { .. } => "wrong-region",
-            Self::NoDatapoints => "no-datapoints",
-            Self::Stale { .. } => "stale",
-            Self::Composite(_) => "composite",
-            Self::AlarmCleared { .. } => "alarm-cleared",
-            Self::AlarmUnknown { .. } => "alarm-unknown",
-            Self::AlarmActionsDisabled { .. } => "alarm-actions-disabled",
-            Self::NotProtected(_) => "not-protected",
-            Self::NoKnownGood { .. } => "no-known-good",
-            Self::AlreadyKnownGood { .. } => "already-known-good",
-            Self::ChangedAfterAlarm { .. } => "changed-after-alarm",
-            Self::OutsideWindow { .. } => "outside-window",
-            Self::IrreversibleRelease { .. } => "irreversible-release",
-            Self::HeldByOperator(_) => "held-by-operator",
-            Self::Cooldown(_) => "cooldown",
-            Self::PartMissing(_) => "part-missing",
-            Self::CodeDeployRunning(_) => "codedeploy-running",
-            Self::AutoDeploy(_) => "auto-deploy",
-            Self::ManagedStage(_) => "managed-stage",
-            Self::NotProven(_) => "not-proven",
-            Self::NotPinned(_) => "not-pinned",
-            Self::NotRecovered { .. } => "not-recovered",
-            Self::KnownGoodMissing { .. } => "known-good-missing",
-            Self::NotRecordable(_) => "not-recordable",
-            Self::ObserveMode { .. } => "observe-mode",
-        }
-    }
-
-    /// How strong this reason is among several.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Malformed(_)
-            | Self::NotAnAlarm(_)
-            | Self::NoStage(_)
-            | Self::AmbiguousTarget(_)
-            | Self::WrongAccount { .. }
-            | Self::WrongRegion { .. }
-            | Self::NotRecordable(_) => Kind::Reject,
-            Self::NotAStateChange(_) | Self::Suppressed(_) | Self::NotInAlarm(_) | Self::NotApiGateway(_) => {
-                Kind::Ignore
-            }
-            Self::NoDatapoints
-            | Self::Stale { .. }
-            | Self::AlarmCleared { .. }
-            | Self::AlarmUnknown { .. }
-            | Self::AlarmActionsDisabled { .. }
-            | Self::NotProtected(_)
-            | Self::NoKnownGood { .. }
-            | Self::AlreadyKnownGood { .. }
-            | Self::ChangedAfterAlarm { .. }
-            | Self::OutsideWindow { .. }
-            | Self::IrreversibleRelease { .. }
-            | Self::HeldByOperator(_)
-            | Self::Cooldown(_)
-            | Self::PartMissing(_)
-            | Self::CodeDeployRunning(_)
-            | Self::AutoDeploy(_)
-            | Self::ManagedStage(_)
-            | Self::NotProven(_)
-            | Self::NotPinned(_)
-            | Self::NotRecovered { .. }
-            | Self::KnownGoodMissing { .. }
-            | Self::ObserveMode { .. } => Kind::Hold,
-            Self::Composite(_) => Kind::Lookup,
-        }
-    }
-
-    /// What a person should do about it; empty where nothing is to be done.
+    /// The one table of reasons: a row for each code.
     #[must_use]
     #[expect(clippy::too_many_lines, reason = "a table with a row for each reason")]
-    pub fn advice(&self) -> &'static str {
+    pub fn entry(&self) -> Entry {
         match self {
-            Self::NotAStateChange(_)
-            | Self::Suppressed(_)
-            | Self::NotInAlarm(_)
-            | Self::NotApiGateway(_)
-            | Self::Composite(_)
-            | Self::AlarmCleared { .. }
-            | Self::NotProven(_) => "",
-            Self::Malformed(_) => "find out who sends this to the function",
-            Self::NotAnAlarm(_) => "subscribe the function to alarms only, or send a command it knows",
-            Self::NoStage(_) => {
-                "see that the alarm names a stage that exists: by the dimensions ApiName and Stage, or by `rollback-target: <api>/<stage>` in its description"
+            Self::Malformed(_) => entry(
+                "malformed",
+                Kind::Reject,
+                "The event, a record in it, or a command cannot be read.",
+                "find out who sends this to the function",
+            ),
+            Self::NotAnAlarm(_) => entry(
+                "not-an-alarm",
+                Kind::Reject,
+                "The event is readable, but it is neither an alarm nor a command.",
+                "subscribe the function to alarms only, or send a command it knows",
+            ),
+            Self::NotAStateChange(_) => entry(
+                "not-a-state-change",
+                Kind::Ignore,
+                "EventBridge reports a change of the alarm's configuration, not of its state.",
+                "",
+            ),
+            Self::Suppressed(_) => {
+                entry("suppressed", Kind::Ignore, "The actions of the composite alarm are suppressed.", "")
             }
-            Self::AmbiguousTarget(_) => {
-                "write `rollback-target: <api id>/<stage>` into the alarm's description"
+            Self::NotInAlarm(State::InsufficientData) => {
+                entry("insufficient-data", Kind::Ignore, "The alarm has too little data to have a state.", "")
             }
-            Self::WrongAccount { .. } => "deploy the function in the account of the API and of its alarm",
-            Self::WrongRegion { .. } => "deploy the function in the region of the API and of its alarm",
-            Self::NoDatapoints => "set TreatMissingData to notBreaching, and see why the metric has no data",
-            Self::Stale { .. } => {
-                "look at the alarm; if it is still in ALARM, roll back by hand with the `rollback` command"
+            Self::NotInAlarm(State::Ok | State::Alarm) => entry(
+                "ok",
+                Kind::Ignore,
+                "The alarm is OK. If it was rolled back for this alarm, the incident is closed.",
+                "",
+            ),
+            Self::NotApiGateway(_) => entry(
+                "not-api-gateway",
+                Kind::Ignore,
+                "The alarm watches no metric of API Gateway, and its description has no directive.",
+                "",
+            ),
+            Self::NoStage(_) => entry(
+                "no-stage",
+                Kind::Reject,
+                "The alarm names no stage, or the stage does not exist.",
+                "see that the alarm names a stage that exists: by the dimensions ApiName and Stage, or by `rollback-target: <api>/<stage>` in its description",
+            ),
+            Self::AmbiguousTarget(_) => entry(
+                "ambiguous-target",
+                Kind::Reject,
+                "The alarm could mean more than one stage, or two APIs have the same name.",
+                "write `rollback-target: <api id>/<stage>` into the alarm's description",
+            ),
+            Self::WrongAccount { .. } => entry(
+                "wrong-account",
+                Kind::Reject,
+                "The alarm or its metric belongs to another account.",
+                "deploy the function in the account of the API and of its alarm",
+            ),
+            Self::WrongRegion { .. } => entry(
+                "wrong-region",
+                Kind::Reject,
+                "The alarm belongs to another Region.",
+                "deploy the function in the region of the API and of its alarm",
+            ),
+            Self::NoDatapoints => entry(
+                "no-datapoints",
+                Kind::Hold,
+                "Missing data alone put the alarm into ALARM.",
+                "set TreatMissingData to notBreaching, and see why the metric has no data",
+            ),
+            Self::Stale { .. } => entry(
+                "stale",
+                Kind::Hold,
+                "The state change is older than `MaxAlarmAgeSeconds`, in the future, or has no readable time.",
+                "look at the alarm; if it is still in ALARM, roll back by hand with the `rollback` command",
+            ),
+            Self::AlarmCleared { .. } => {
+                entry("alarm-cleared", Kind::Hold, "The alarm has left ALARM since the message was sent.", "")
             }
-            Self::AlarmUnknown { .. } => "see who published this message, and that the alarm still exists",
-            Self::AlarmActionsDisabled { .. } => "enable the alarm's actions when the work on it is done",
-            Self::NotProtected(_) => {
-                "add the stage to PROTECTED_STAGES, or send a `record` command for it, if it is to be protected"
-            }
-            Self::NoKnownGood { .. } => {
-                "bring the stage to a good release and send a `record` command; a parameter that cannot be used must be deleted first"
-            }
-            Self::AlreadyKnownGood { .. } => {
-                "if the alarm stays, the release is not the cause: look at what is behind the API"
-            }
-            Self::ChangedAfterAlarm { .. } => {
-                "see whether the new release cures it; if not, send a `rollback` command"
-            }
-            Self::OutsideWindow { .. } => {
-                "look behind the API: this release has served for long; send a `rollback` command if it is the cause"
-            }
-            Self::IrreversibleRelease { .. } => {
-                "go forward with a fix; only if going back is safe, send a `rollback` command with `force`"
-            }
-            Self::HeldByOperator(_) => {
-                "send a `release-hold` command when the work is done; a parameter that cannot be read must be corrected or deleted"
-            }
-            Self::Cooldown(_) => {
-                "find out why going back did not help; a `rollback` command is not bound by this"
-            }
-            Self::PartMissing(_) => {
-                "correct the list of aliases and mappings, or let its policy say `missing_parts: skip` to go back without them"
-            }
-            Self::CodeDeployRunning(_) => {
-                "let CodeDeploy finish, or stop its deployment so that it rolls the alias back itself"
-            }
-            Self::AutoDeploy(_) => {
-                "deploy the API's last good version, or switch AutoDeploy off; with `auto_deploy: switch-off` in the stage's policy a rollback does that"
-            }
-            Self::ManagedStage(_) => {
-                "a stage made by quick create cannot be changed: make a stage of your own and map traffic to it"
-            }
-            Self::NotPinned(_) => {
-                "remove what stands in the way: until then a deploy may delete the way back"
-            }
-            Self::NotRecovered { .. } => {
-                "the release was not the cause, or not the only one: look behind the API"
-            }
-            Self::KnownGoodMissing { .. } => {
-                "deploy the last good version anew, record it, and keep pinning on so that its deployment stays"
-            }
-            Self::NotRecordable(_) => "bring the stage to a whole release, then record it",
-            Self::ObserveMode { .. } => "set MODE to enforce to let the function act",
+            Self::AlarmUnknown { .. } => entry(
+                "alarm-unknown",
+                Kind::Hold,
+                "CloudWatch does not have the alarm, or has it as an alarm that does not watch this stage.",
+                "see who published this message, and that the alarm still exists",
+            ),
+            Self::AlarmActionsDisabled { .. } => entry(
+                "alarm-actions-disabled",
+                Kind::Hold,
+                "The actions of the alarm are disabled.",
+                "enable the alarm's actions when the work on it is done",
+            ),
+            Self::NotProtected(_) => entry(
+                "not-protected",
+                Kind::Hold,
+                "The stage is neither in the settings nor recorded.",
+                "add the stage to PROTECTED_STAGES, or send a `record` command for it, if it is to be protected",
+            ),
+            Self::NoKnownGood { .. } => entry(
+                "no-known-good",
+                Kind::Hold,
+                "There is no known-good record, or it is unusable. The report names the parameter.",
+                "bring the stage to a good release and send a `record` command; a parameter that cannot be used must be deleted first",
+            ),
+            Self::AlreadyKnownGood { .. } => entry(
+                "already-known-good",
+                Kind::Hold,
+                "The stage serves its known-good release. Another run may have rolled it back a moment ago.",
+                "if the alarm stays, the release is not the cause: look at what is behind the API",
+            ),
+            Self::ChangedAfterAlarm { .. } => entry(
+                "changed-after-alarm",
+                Kind::Hold,
+                "The stage changed after the alarm fired. The change may be the fix.",
+                "see whether the new release cures it; if not, send a `rollback` command",
+            ),
+            Self::OutsideWindow { .. } => entry(
+                "outside-window",
+                Kind::Hold,
+                "The release has been live for longer than the rollback window, so a deployment is not the likely cause.",
+                "look behind the API: this release has served for long; send a `rollback` command if it is the cause",
+            ),
+            Self::IrreversibleRelease { .. } => entry(
+                "irreversible-release",
+                Kind::Hold,
+                "The live release is marked irreversible.",
+                "go forward with a fix; only if going back is safe, send a `rollback` command with `force`",
+            ),
+            Self::HeldByOperator(_) => entry(
+                "held-by-operator",
+                Kind::Hold,
+                "An operator holds the stage, or one of its parameters (`hold`, `policy`, `candidate`, `rollbacks`) cannot be read.",
+                "send a `release-hold` command when the work is done; a parameter that cannot be read must be corrected or deleted",
+            ),
+            Self::Cooldown(_) => entry(
+                "cooldown",
+                Kind::Hold,
+                "The stage was rolled back a moment ago, or too often in 24 hours.",
+                "find out why going back did not help; a `rollback` command is not bound by this",
+            ),
+            Self::PartMissing(_) => entry(
+                "part-missing",
+                Kind::Hold,
+                "A component of the release (alias, function version, domain or mapping) does not exist.",
+                "correct the list of aliases and mappings, or let its policy say `missing_parts: skip` to go back without them",
+            ),
+            Self::CodeDeployRunning(_) => entry(
+                "codedeploy-running",
+                Kind::Hold,
+                "A running CodeDeploy deployment moves an alias of the release.",
+                "let CodeDeploy finish, or stop its deployment so that it rolls the alias back itself",
+            ),
+            Self::AutoDeploy(_) => entry(
+                "auto-deploy",
+                Kind::Hold,
+                "AutoDeploy is on, so API Gateway accepts no other deployment.",
+                "deploy the API's last good version, or switch AutoDeploy off; with `auto_deploy: switch-off` in the stage's policy a rollback does that",
+            ),
+            Self::ManagedStage(_) => entry(
+                "managed-stage",
+                Kind::Hold,
+                "API Gateway manages the stage (quick create), so nobody can change it.",
+                "a stage made by quick create cannot be changed: make a stage of your own and map traffic to it",
+            ),
+            Self::NotProven(_) => entry(
+                "not-proven",
+                Kind::Hold,
+                "`promote` and the sweep: the live release is not proven yet. The report says what is missing.",
+                "",
+            ),
+            Self::NotPinned(_) => entry(
+                "not-pinned",
+                Kind::Hold,
+                "The sweep cannot pin the known-good deployment.",
+                "remove what stands in the way: until then a deploy may delete the way back",
+            ),
+            Self::NotRecovered { .. } => entry(
+                "not-recovered",
+                Kind::Hold,
+                "The alarm is still in ALARM long after the rollback.",
+                "the release was not the cause, or not the only one: look behind the API",
+            ),
+            Self::KnownGoodMissing { .. } => entry(
+                "known-good-missing",
+                Kind::Hold,
+                "The known-good deployment does not exist or is in quarantine, and no older version can serve.",
+                "deploy the last good version anew, record it, and keep pinning on so that its deployment stays",
+            ),
+            Self::NotRecordable(_) => entry(
+                "not-recordable",
+                Kind::Reject,
+                "`record`: the live release has a canary, its deployment does not exist, or the record does not fit a parameter.",
+                "bring the stage to a whole release, then record it",
+            ),
+            Self::ObserveMode { .. } => entry(
+                "observe-mode",
+                Kind::Hold,
+                "`MODE` is `observe`: the function reports what it would do.",
+                "set MODE to enforce to let the function act",
+            ),
         }
+    }
+
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.entry().code
+    }
+
+    /// What it leads to.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.entry().kind
+    }
+
+    /// What an operator does about it; empty if there is nothing to do.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        self.entry().advice
     }
 }
 
@@ -314,12 +384,6 @@ impl fmt::Display for Reason {
             Self::NoDatapoints => f.write_str("the alarm has no datapoints: missing data alone made it fire"),
             Self::Stale { changed_at, now, max_age_seconds } => {
                 f.write_str(&stale(*changed_at, *now, *max_age_seconds))
-            }
-            Self::Composite(children) if children.is_empty() => {
-                f.write_str("a composite alarm, whose triggering alarms must be looked up")
-            }
-            Self::Composite(children) => {
-                write!(f, "a composite alarm, triggered by {}, which must be looked up", children.join(", "))
             }
             Self::AlarmCleared { alarm, state } => write!(f, "the alarm `{alarm}` is {state} by now"),
             Self::AlarmUnknown { alarm, why } => write!(f, "the alarm `{alarm}` {why}"),

@@ -3,11 +3,11 @@
 use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{self, AutoDeploy, MissingParts, Mode};
-use crate::model::component::{AliasRef, MAX_PARTS, MappingRef};
-use crate::model::release::{Protocol, Release, StageRef};
+use crate::model::protocol::Protocol;
+use crate::model::release::Release;
+use crate::model::stage::StageRef;
 
-pub use super::parameter_names::Names;
+pub use super::parameter_names::ParameterNames;
 
 /// The newest schema this build writes and reads.
 pub const SCHEMA: u32 = 1;
@@ -15,6 +15,17 @@ pub const SCHEMA: u32 = 1;
 /// The most bytes of a parameter's value: the advanced tier's limit (`PutParameter`); Intelligent-Tiering picks
 /// that tier above 4 KB.
 const MAX_BYTES: usize = 8 * 1024;
+
+/// A parameter of SSM Parameter Store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name, without a version.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// This value's version, counted from 1.
+    pub version: i64,
+}
 
 /// The known-good record of a stage: the value of one version of its parameter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +120,20 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// A release that is seen live for the first time.
+    #[must_use]
+    pub fn new(protocol: Protocol, release: &Release, now: DateTime<Utc>) -> Self {
+        Self {
+            schema: SCHEMA,
+            protocol,
+            release: release.clone(),
+            first_seen: now,
+            irreversible: false,
+            label: None,
+            note: None,
+        }
+    }
+
     /// The same, proven since the stage's last change at the earliest: between two sweeps another release may have
     /// been live, and this one brought back.
     #[must_use]
@@ -131,37 +156,6 @@ pub struct Hold {
     pub why: Option<String>,
 }
 
-/// A stage's own settings, each in the place of the function's. Written by hand, so a misspelt field is
-/// refused and the stage counts as held.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Policy {
-    /// The record's schema.
-    pub schema: u32,
-    /// `enforce` or `observe`.
-    pub mode: Option<Mode>,
-    /// Seconds that a release must be live with quiet alarms.
-    pub bake_seconds: Option<u32>,
-    /// Whether a guarding alarm's metric must have had data meanwhile.
-    pub bake_needs_data: Option<bool>,
-    /// Seconds after which a live release is no deployment problem any more; 0 is never.
-    pub rollback_window_seconds: Option<u32>,
-    /// Seconds between two automatic rollbacks.
-    pub cooldown_seconds: Option<u32>,
-    /// Automatic rollbacks in 24 hours.
-    pub max_rollbacks_a_day: Option<u32>,
-    /// Whether the stage's caches are flushed after a rollback, which raises the load behind the API.
-    pub flush_cache: Option<bool>,
-    /// `hold`, or `switch-off` to let a rollback switch AutoDeploy off.
-    pub auto_deploy: Option<AutoDeploy>,
-    /// `hold`, or `skip` to let a rollback go on without parts that do not exist.
-    pub missing_parts: Option<MissingParts>,
-    /// The Lambda aliases that belong to the release, such as `orders:live`.
-    pub aliases: Option<Vec<AliasRef>>,
-    /// The custom domains' mappings that belong to the release, such as `api.example.com/orders`.
-    pub mappings: Option<Vec<MappingRef>>,
-}
-
 /// The latest rollbacks of a stage, oldest first: what the guards need in the one read of a run. The
 /// incidents themselves are the lasting record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,12 +163,12 @@ pub struct Rollbacks {
     /// The record's schema.
     pub schema: u32,
     /// At most [`Rollbacks::KEPT`].
-    pub past: Vec<Past>,
+    pub past: Vec<RollbackEntry>,
 }
 
 /// One rollback.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Past {
+pub struct RollbackEntry {
     /// When the stage was put back.
     pub at: DateTime<Utc>,
     /// The fingerprint of the release that was taken off: the incident's last name.
@@ -197,7 +191,7 @@ impl Rollbacks {
 
     /// The same with one more.
     #[must_use]
-    pub fn with(mut self, past: Past) -> Self {
+    pub fn with(mut self, past: RollbackEntry) -> Self {
         self.schema = SCHEMA;
         self.past.push(past);
         let surplus = self.past.len().saturating_sub(Self::KEPT);
@@ -276,32 +270,6 @@ impl Stored for Hold {
     const WHAT: &'static str = "hold";
 }
 
-impl Stored for Policy {
-    const WHAT: &'static str = "policy";
-
-    /// The numbers keep to the limits of the settings whose place they take.
-    fn check(&self) -> Result<(), String> {
-        for (field, number, most) in [
-            ("bake_seconds", self.bake_seconds, config::MAX_BAKE_SECONDS),
-            ("rollback_window_seconds", self.rollback_window_seconds, config::MAX_WINDOW_SECONDS),
-            ("cooldown_seconds", self.cooldown_seconds, config::MAX_COOLDOWN_SECONDS),
-            ("max_rollbacks_a_day", self.max_rollbacks_a_day, config::MAX_ROLLBACKS_A_DAY),
-        ] {
-            if let Some(number) = number.filter(|number| *number > most) {
-                return Err(format!("`{field}` is {number}; it is a number from 0 to {most}"));
-            }
-        }
-        let parts = [
-            ("aliases", self.aliases.as_ref().map(Vec::len)),
-            ("mappings", self.mappings.as_ref().map(Vec::len)),
-        ];
-        match parts.into_iter().find(|(_, number)| number.is_some_and(|number| number > MAX_PARTS)) {
-            Some((field, _)) => Err(format!("`{field}` lists more than {MAX_PARTS}")),
-            None => Ok(()),
-        }
-    }
-}
-
 impl Stored for LastSweep {
     const WHAT: &'static str = "time of a sweep";
 }
@@ -361,6 +329,7 @@ pub fn print<T: Stored>(value: &T) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::policy::PolicyOverrides;
 
     #[test]
     fn a_value_that_cannot_be_trusted_is_refused_with_its_reason() {
@@ -413,7 +382,7 @@ mod tests {
             (mappings(100), "fine"),
             (mappings(101), "`mappings` lists more than 100"),
         ] {
-            let read = parse::<Policy>(&format!(r#"{{"schema":1,{settings}}}"#));
+            let read = parse::<PolicyOverrides>(&format!(r#"{{"schema":1,{settings}}}"#));
             let told = read.map_or_else(|why| why, |_| "fine".to_owned());
             let told = told.strip_prefix("does not hold a policy that can be meant: ").unwrap_or(&told);
             assert_eq!(told, expected);

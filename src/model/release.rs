@@ -8,79 +8,6 @@ use sha2::{Digest, Sha256};
 
 use crate::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
 
-/// How a parked stage's name ends: it holds the known-good deployment and serves nobody.
-pub const PARKED_SUFFIX: &str = "-known-good";
-
-/// What kind of API a stage belongs to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-pub enum Protocol {
-    /// A REST API (`apigateway`).
-    #[default]
-    Rest,
-    /// An HTTP API (`apigatewayv2`).
-    Http,
-    /// A WebSocket API (`apigatewayv2`).
-    WebSocket,
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Rest => "rest",
-            Self::Http => "http",
-            Self::WebSocket => "websocket",
-        })
-    }
-}
-
-/// A stage.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-pub struct StageRef {
-    /// The kind of its API.
-    pub protocol: Protocol,
-    /// The API's id.
-    pub api: String,
-    /// The stage's name.
-    pub stage: String,
-}
-
-impl StageRef {
-    /// A stage of an API of this kind.
-    #[must_use]
-    pub fn new(protocol: Protocol, api: impl Into<String>, stage: impl Into<String>) -> Self {
-        Self { protocol, api: api.into(), stage: stage.into() }
-    }
-
-    /// A stage of a REST API.
-    #[must_use]
-    pub fn rest(api: impl Into<String>, stage: impl Into<String>) -> Self {
-        Self::new(Protocol::Rest, api, stage)
-    }
-
-    /// The parked stage that pins this stage's known-good deployment.
-    #[must_use]
-    pub fn parked(&self) -> Self {
-        // `$` is allowed in the name `$default` alone.
-        let stage = format!("{}{PARKED_SUFFIX}", self.stage.replace('$', "_"));
-        Self { stage, ..self.clone() }
-    }
-
-    /// Whether this is itself a parked stage.
-    #[must_use]
-    pub fn is_parked(&self) -> bool {
-        self.stage.ends_with(PARKED_SUFFIX)
-    }
-}
-
-impl fmt::Display for StageRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.protocol, self.api, self.stage)
-    }
-}
-
 /// All that decides what a stage serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
@@ -112,14 +39,6 @@ pub struct Canary {
     /// Stage variables that the canary overrides.
     #[serde(default)]
     pub overrides: BTreeMap<String, String>,
-}
-
-impl Protocol {
-    /// Whether API Gateway has it in its second API (`apigatewayv2`).
-    #[must_use]
-    pub fn is_v2(self) -> bool {
-        self != Self::Rest
-    }
 }
 
 impl Release {

@@ -1,14 +1,16 @@
 //! The one value that every run ends in. The log line and the JSON answer are both made from it.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::cloud::CloudError;
-use crate::model::alarm::Alarm;
+use crate::model::cloud_error::CloudError;
 use crate::model::plan::Plan;
 use crate::model::reason::{Kind, Reason};
-use crate::model::release::{Release, StageRef};
+use crate::model::release::Release;
+use crate::model::stage::StageRef;
+use crate::model::status::{HistoryEntry, StageStatus};
+use crate::model::trigger::TriggeredBy;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -46,6 +48,27 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The word for it in reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::RolledBack => "rolled-back",
+            Self::WouldRollBack => "would-roll-back",
+            Self::Recorded => "recorded",
+            Self::Status => "status",
+            Self::Promoted => "promoted",
+            Self::Recovered => "recovered",
+            Self::Swept => "swept",
+            Self::Done => "done",
+            Self::Attention => "attention",
+            Self::Held => "held",
+            Self::Rejected => "rejected",
+            Self::Ignored => "ignored",
+            Self::Failed => "failed",
+            Self::NeedsHuman => "needs-human",
+        }
+    }
+
     /// Whether the run is handed back to Lambda, for its retries and the dead-letter queue.
     #[must_use]
     pub fn is_failure(self) -> bool {
@@ -68,14 +91,16 @@ pub struct Report {
     pub at: DateTime<Utc>,
     /// How it ended.
     pub outcome: Outcome,
-    /// The code of the verdict, where nothing was done.
-    pub reason: Option<&'static str>,
+    /// Why nothing was done, as a stable code.
+    #[serde(serialize_with = "as_code")]
+    #[cfg_attr(feature = "cli", schemars(with = "Option<String>"))]
+    pub reason: Option<Reason>,
     /// What happened, in one sentence.
     pub message: String,
     /// What a person does next.
     pub next: Vec<String>,
     /// What called.
-    pub signal: Caller,
+    pub signal: TriggeredBy,
     /// The stage, once it is known.
     pub stage: Option<StageRef>,
     /// The release before the run.
@@ -99,50 +124,35 @@ pub struct Report {
     pub news: Option<String>,
     /// What went wrong beside the main thing.
     pub warnings: Vec<String>,
-    /// `status`: the facts.
-    pub details: Option<Value>,
+    /// `status`, `history` and the sweep: the facts.
+    #[cfg_attr(feature = "cli", schemars(with = "Option<Value>"))]
+    pub details: Option<Details>,
 }
 
-/// What called.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-pub struct Caller {
-    /// `alarm`, the command's word, or `unknown`.
-    pub kind: String,
-    /// The alarm's name, or who sent the command.
-    pub name: Option<String>,
-    /// The alarm's ARN.
-    pub arn: Option<String>,
-    /// When the alarm changed its state.
-    pub changed_at: Option<DateTime<Utc>>,
-    /// CloudWatch's or the person's reason.
-    pub why: Option<String>,
+/// The facts that a report carries.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Details {
+    /// `status`.
+    Status(Box<StageStatus>),
+    /// `history`, newest first.
+    History(Vec<HistoryEntry>),
+    /// The sweep: how each stage stands.
+    Sweep(Vec<SweptStage>),
 }
 
-impl Caller {
-    /// An alarm.
-    #[must_use]
-    pub fn alarm(alarm: &Alarm) -> Self {
-        Self {
-            kind: "alarm".to_owned(),
-            name: Some(alarm.name.clone()),
-            arn: alarm.arn.clone(),
-            changed_at: alarm.changed_at,
-            why: Some(alarm.why.clone()).filter(|why| !why.is_empty()),
-        }
-    }
+/// How a stage stands after a sweep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SweptStage {
+    /// The stage.
+    pub stage: String,
+    /// In a few words, how it stands.
+    pub state: String,
+}
 
-    /// Whether an alarm led here, by its event or found by the sweep; else a person did.
-    #[must_use]
-    pub fn is_alarm(&self) -> bool {
-        self.kind == "alarm" || self.kind == "sweep"
-    }
-
-    /// Something unreadable.
-    #[must_use]
-    pub fn unknown() -> Self {
-        Self { kind: "unknown".to_owned(), ..Self::default() }
-    }
+#[expect(clippy::ref_option, reason = "serde calls it so")]
+fn as_code<S: Serializer>(reason: &Option<Reason>, serializer: S) -> Result<S::Ok, S::Error> {
+    reason.as_ref().map(Reason::code).serialize(serializer)
 }
 
 /// The longest message, in characters: what AWS and events say goes into it, and people and programs are to get it
@@ -159,7 +169,13 @@ fn cut(mut text: String) -> String {
 
 impl Report {
     /// A report of this outcome, to be filled in.
-    pub fn new(run: &str, at: DateTime<Utc>, signal: &Caller, outcome: Outcome, message: String) -> Self {
+    pub fn new(
+        run: &str,
+        at: DateTime<Utc>,
+        signal: &TriggeredBy,
+        outcome: Outcome,
+        message: String,
+    ) -> Self {
         let since = signal.changed_at.map(|changed| at.signed_duration_since(changed));
         Self {
             schema: 1,
@@ -187,25 +203,35 @@ impl Report {
     }
 
     /// The report of doing nothing, for a reason.
-    pub fn no(run: &str, at: DateTime<Utc>, signal: &Caller, reason: &Reason) -> Self {
+    pub fn no(run: &str, at: DateTime<Utc>, signal: &TriggeredBy, reason: Reason) -> Self {
         let outcome = match reason.kind() {
             Kind::Ignore => Outcome::Ignored,
             Kind::Reject => Outcome::Rejected,
-            Kind::Hold | Kind::Lookup | Kind::Act => Outcome::Held,
+            Kind::Hold => Outcome::Held,
         };
         Self {
-            reason: Some(reason.code()),
             next: Some(reason.advice().to_owned()).filter(|advice| !advice.is_empty()).into_iter().collect(),
             ..Self::new(run, at, signal, outcome, reason.to_string())
         }
+        .because(reason)
     }
 
     /// The report of a call that failed.
-    pub fn failed(run: &str, at: DateTime<Utc>, signal: &Caller, error: &CloudError) -> Self {
+    pub fn failed(run: &str, at: DateTime<Utc>, signal: &TriggeredBy, error: &CloudError) -> Self {
         Self {
             next: Some(error.advice().to_owned()).filter(|advice| !advice.is_empty()).into_iter().collect(),
             ..Self::new(run, at, signal, Outcome::Failed, error.to_string())
         }
+    }
+
+    fn because(self, reason: Reason) -> Self {
+        Self { reason: Some(reason), ..self }
+    }
+
+    /// The code of the reason, where nothing was done.
+    #[must_use]
+    pub fn code(&self) -> Option<&'static str> {
+        self.reason.as_ref().map(Reason::code)
     }
 
     /// The same, about this stage.
@@ -228,48 +254,5 @@ impl Report {
     #[must_use]
     pub fn schema() -> Value {
         schemars::schema_for!(Self).to_value()
-    }
-
-    /// Writes the run's one log line: the few fields to search by, and the whole as JSON.
-    pub fn log(&self) {
-        // The command-line tool prints its reports itself.
-        if !tracing::enabled!(tracing::Level::ERROR) {
-            return;
-        }
-        let whole = serde_json::to_string(self).unwrap_or_else(|error| error.to_string());
-        let outcome = serde_json::to_value(self.outcome).unwrap_or_default();
-        let outcome = outcome.as_str().unwrap_or_default();
-        let stage = self.stage.as_ref().map(ToString::to_string).unwrap_or_default();
-        let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        let (alarm, trace, incident) = (text(&self.signal.name), text(&self.trace), text(&self.incident));
-        let reason = self.reason.unwrap_or_default();
-        let Self { run, message: what, .. } = self;
-        if self.outcome.is_failure() {
-            tracing::error!(
-                outcome,
-                reason,
-                stage,
-                alarm,
-                incident,
-                run,
-                trace,
-                what,
-                report = whole,
-                "report"
-            );
-        } else {
-            tracing::info!(
-                outcome,
-                reason,
-                stage,
-                alarm,
-                incident,
-                run,
-                trace,
-                what,
-                report = whole,
-                "report"
-            );
-        }
     }
 }

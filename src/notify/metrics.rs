@@ -43,7 +43,7 @@ pub fn of_report(report: &Report, function: &str) -> Value {
         | Outcome::NeedsHuman => {}
     }
     let mut dimensions = vec![("Function", Some(function)), ("Outcome", outcome.as_str())];
-    dimensions.extend([("Stage", stage.as_deref()), ("Reason", report.reason)]);
+    dimensions.extend([("Stage", stage.as_deref()), ("Reason", report.code())]);
     let sets = [
         vec!["Function", "Outcome"],
         vec!["Function", "Outcome", "Stage"],

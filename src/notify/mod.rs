@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::cloud::{Cloud, CloudError, Failure, Write, Written};
-use crate::context::Run;
+use crate::cloud::{Outbox, Parameters, Write, Written};
+use crate::context::Context;
+use crate::model::cloud_error::{CloudError, Failure};
+use crate::model::reason::Reason;
 use crate::model::reason::stamp;
 use crate::model::records::{self, SCHEMA, Stored};
 use crate::model::report::{Outcome, Report};
@@ -26,7 +28,7 @@ const EVENT: &str = "API Gateway Rollback Report";
 
 /// The mark that people were told something: created once, so that nobody is told twice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct SentMark {
     /// The record's schema.
     pub schema: u32,
     /// When.
@@ -35,86 +37,95 @@ pub struct Told {
     pub run: String,
 }
 
-impl Stored for Told {
+impl Stored for SentMark {
     const WHAT: &'static str = "mark of a notification";
 }
 
-/// Tells of every report, several at a time. What cannot be sent is added to its report's warnings.
-pub async fn tell<C: Cloud>(run: &Run<'_, C>, reports: &mut [Report]) {
-    const AT_ONCE: usize = 8;
-    // Several reports of one run can be the same news: people hear of the first.
-    let mut heard = BTreeSet::new();
-    let news: Vec<_> =
-        reports.iter().map(|report| news(report).filter(|n| heard.insert(n.clone()))).collect();
-    let told = stream::iter(reports.iter_mut().zip(news)).map(|(report, news)| async move {
-        let (people, programs) = tokio::join!(tell_people(run, report, news), tell_programs(run, report));
-        for error in [people.err(), programs.err()].into_iter().flatten() {
+/// Reports that are sent at the same time.
+const SENT_AT_ONCE: usize = 8;
+
+/// Notifies people and programs of every report, several at a time. What cannot be sent is added to its report's
+/// warnings. Returns how many messages were not sent.
+pub async fn notify<C: Parameters + Outbox>(context: &Context<'_, C>, reports: &mut [Report]) -> usize {
+    // Several reports of one run can be about the same thing: people are notified of the first.
+    let mut seen = BTreeSet::new();
+    let keys: Vec<_> =
+        reports.iter().map(|report| key(report).filter(|key| seen.insert(key.clone()))).collect();
+    let sent = stream::iter(reports.iter_mut().zip(keys)).map(|(report, key)| async move {
+        let (people, programs) =
+            tokio::join!(notify_people(context, report, key), notify_programs(context, report));
+        let failed: Vec<CloudError> = [people.err(), programs.err()].into_iter().flatten().collect();
+        for error in &failed {
             tracing::error!(run = report.run, what = %error, "not told");
             report.warnings.push(format!("not told: {error}"));
         }
+        failed.len()
     });
-    told.buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+    sent.buffer_unordered(SENT_AT_ONCE).collect::<Vec<usize>>().await.into_iter().sum()
 }
 
-async fn tell_people<C: Cloud>(
-    run: &Run<'_, C>,
+async fn notify_people<C: Parameters + Outbox>(
+    context: &Context<'_, C>,
     report: &Report,
-    news: Option<String>,
+    key: Option<String>,
 ) -> Result<(), CloudError> {
-    let (Some(topic), Some(news)) = (&run.config.notify, news) else { return Ok(()) };
-    let mark = run.config.names.told(&news);
-    let ours = Told { schema: SCHEMA, at: run.now, run: run.id.to_owned() };
-    if run.cloud.put_parameter(&mark, &json!(ours).to_string(), Write::Create).await? == Written::Exists {
-        // The SDK sends a call again whose answer was lost, so whoever was first may be this run.
-        let found = run.cloud.parameters(std::slice::from_ref(&mark)).await?;
-        let first = found.first().and_then(|found| records::parse::<Told>(&found.value).ok());
+    let (Some(topic), Some(key)) = (&context.config.notify, key) else { return Ok(()) };
+    let mark = context.config.names.sent_mark(&key);
+    let ours = SentMark { schema: SCHEMA, at: context.now, run: context.id.to_owned() };
+    let put = context.cloud.put_parameter(&mark, &json!(ours).to_string(), Write::Create).await?;
+    if put == Written::Exists {
+        // The SDK repeats a call whose answer was lost, so the first writer may be this run.
+        let found = context.cloud.parameters(std::slice::from_ref(&mark)).await?;
+        let first = found.first().and_then(|found| records::parse::<SentMark>(&found.value).ok());
         if first != Some(ours) {
             return Ok(());
         }
     }
-    let notice = notification::of(report, run.function_name());
-    let sent = run.cloud.publish(topic, &notice).await;
+    let notification = notification::of(report, context.function_name());
+    let sent = context.cloud.publish(topic, &notification).await;
     if sent.as_ref().is_err_and(|error| error.failure != Failure::NoAnswer) {
-        // It was refused, so whoever comes next tells. Without an answer it may have been sent, and people are not
-        // told twice; the report and the metric `NotTold` say so.
-        run.cloud.delete_parameter(&mark).await.ok();
+        // SNS refused it, so the next run may send it. Without an answer it may have been sent, and people are not
+        // notified twice; the report and the metric `NotTold` say so.
+        context.cloud.delete_parameter(&mark).await.ok();
     }
     sent
 }
 
-async fn tell_programs<C: Cloud>(run: &Run<'_, C>, report: &Report) -> Result<(), CloudError> {
-    let Some(bus) = &run.config.bus else { return Ok(()) };
+async fn notify_programs<C: Parameters + Outbox>(
+    context: &Context<'_, C>,
+    report: &Report,
+) -> Result<(), CloudError> {
+    let Some(bus) = &context.config.bus else { return Ok(()) };
     if matches!(report.outcome, Outcome::Ignored | Outcome::Swept | Outcome::Status | Outcome::WouldRollBack)
     {
         return Ok(());
     }
-    run.cloud.put_event(bus, EVENT, &json!(report).to_string()).await
+    context.cloud.put_event(bus, EVENT, &json!(report).to_string()).await
 }
 
-/// The news of a report, as a short name: the same for every report of the same news, of which people hear once.
-/// `None` where nothing happened that anybody must hear of. What an alarm's call led to is told once for that
-/// call, and what lasts (a hole in the net that every sweep finds again) once a day.
-fn news(report: &Report) -> Option<String> {
-    let signal = &report.signal;
-    let name = |parts: &[&str]| Some(digest(parts));
+/// The key of a report's notification: the same for every report of the same thing, of which people are notified once.
+/// `None` if nobody must hear of it. The result of one change of an alarm is sent once; what lasts, which every sweep
+/// finds again, once a day.
+fn key(report: &Report) -> Option<String> {
+    let trigger = &report.signal;
     let stage = report.stage.as_ref().map(ToString::to_string).unwrap_or_default();
-    let outcome = notification::headline(report.outcome);
-    // What failed calls say differs from call to call, and the first one is news enough.
-    let reason = report.reason.unwrap_or_default();
-    let alarm = signal.name.as_deref().unwrap_or_default();
+    let outcome = report.outcome.word();
+    // Failed calls say something else each time, and the first one is enough.
+    let reason = report.code().unwrap_or_default();
+    let alarm = trigger.name.as_deref().unwrap_or_default();
     match report.outcome {
         Outcome::RolledBack | Outcome::Recovered => {
-            name(&[outcome, &stage, report.news.as_deref().unwrap_or(&report.run)])
+            Some(digest(&[outcome, &stage, report.news.as_deref().unwrap_or(&report.run)]))
         }
         Outcome::Held | Outcome::Rejected if passes(report) => None,
         Outcome::Held | Outcome::Rejected | Outcome::Failed | Outcome::NeedsHuman | Outcome::Attention => {
-            match signal.changed_at {
+            match trigger.changed_at {
                 Some(changed_at) if report.outcome != Outcome::Attention => {
-                    name(&[outcome, reason, &stage, alarm, &stamp(changed_at)])
+                    Some(digest(&[outcome, reason, &stage, alarm, &stamp(changed_at)]))
                 }
-                // Commands are answered to whoever sent them.
-                None if is_a_persons(report) => None,
-                _ => name(&[outcome, reason, &stage, &report.at.date_naive().to_string()]),
+                // The sender of a command reads its answer.
+                None if trigger.is_operator() => None,
+                _ => Some(digest(&[outcome, reason, &stage, &report.at.date_naive().to_string()])),
             }
         }
         Outcome::WouldRollBack
@@ -127,14 +138,11 @@ fn news(report: &Report) -> Option<String> {
     }
 }
 
-/// What needs nobody: the alarm is over, somebody switched it off, or another run just put the stage back.
+/// Whether nobody is needed: the alarm is over, its actions are disabled, or another run just rolled the stage back.
 fn passes(report: &Report) -> bool {
-    ["alarm-cleared", "alarm-actions-disabled"].iter().any(|code| report.reason == Some(code))
-        || report.handled
-}
-
-fn is_a_persons(report: &Report) -> bool {
-    !["alarm", "sweep", "unknown"].contains(&report.signal.kind.as_str())
+    let is_over =
+        matches!(report.reason, Some(Reason::AlarmCleared { .. } | Reason::AlarmActionsDisabled { .. }));
+    is_over || report.handled
 }
 
 fn digest(parts: &[&str]) -> String {
@@ -150,19 +158,39 @@ fn digest(parts: &[&str]) -> String {
 ///
 /// # Errors
 /// The first call that failed.
-pub async fn forget<C: Cloud>(run: &Run<'_, C>) -> Result<(), CloudError> {
+pub async fn remove_old_marks<C: Parameters + Outbox>(context: &Context<'_, C>) -> Result<(), CloudError> {
     const AT_MOST: usize = 50;
-    if run.config.notify.is_none() {
+    if context.config.notify.is_none() {
         return Ok(());
     }
-    let marks = run.cloud.parameters_under(&run.config.names.all_told()).await?;
-    let old = marks.iter().filter(|mark| match records::parse::<Told>(&mark.value) {
-        Ok(told) => run.now - told.at > REMEMBERED,
+    let marks = context.cloud.parameters_under(&context.config.names.sent_marks()).await?;
+    let old = marks.iter().filter(|mark| match records::parse::<SentMark>(&mark.value) {
+        Ok(told) => context.now - told.at > REMEMBERED,
         // Not ours, so not to be deleted.
         Err(_) => false,
     });
     for mark in old.take(AT_MOST) {
-        run.cloud.delete_parameter(&mark.name).await?;
+        context.cloud.delete_parameter(&mark.name).await?;
     }
     Ok(())
+}
+
+/// Writes a report's one log line: the few fields to search by, and the whole as JSON.
+pub fn log(report: &Report) {
+    // The command-line tool prints its reports itreport.
+    if !tracing::enabled!(tracing::Level::ERROR) {
+        return;
+    }
+    let whole = serde_json::to_string(report).unwrap_or_else(|error| error.to_string());
+    let outcome = report.outcome.word();
+    let stage = report.stage.as_ref().map(ToString::to_string).unwrap_or_default();
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let (alarm, trace, incident) = (text(&report.signal.name), text(&report.trace), text(&report.incident));
+    let reason = report.code().unwrap_or_default();
+    let Report { run, message: what, .. } = report;
+    if report.outcome.is_failure() {
+        tracing::error!(outcome, reason, stage, alarm, incident, run, trace, what, report = whole, "report");
+    } else {
+        tracing::info!(outcome, reason, stage, alarm, incident, run, trace, what, report = whole, "report");
+    }
 }

@@ -3,10 +3,11 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use crate::cloud::Notice;
+use crate::cloud::Notification;
 use crate::model::reason::stamp;
-use crate::model::release::{Release, StageRef};
+use crate::model::release::Release;
 use crate::model::report::{Outcome, Report};
+use crate::model::stage::StageRef;
 
 /// What a person can do next, as a command to paste.
 struct Step {
@@ -16,9 +17,9 @@ struct Step {
 
 /// The notice of a report. Commands in it call `function`.
 #[must_use]
-pub fn of(report: &Report, function: &str) -> Notice {
+pub fn of(report: &Report, function: &str) -> Notification {
     let steps = steps(report, function);
-    Notice {
+    Notification {
         subject: subject(report),
         text: text(report, &steps),
         chat: chat(report, &steps).to_string(),
@@ -54,7 +55,7 @@ fn about(report: &Report) -> String {
 
 /// SNS takes printable ASCII and at most 100 characters.
 fn subject(report: &Report) -> String {
-    let reason = report.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let reason = report.code().map(|code| format!(" ({code})")).unwrap_or_default();
     let line = format!("{}: {}{reason}", headline(report.outcome), about(report));
     line.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(100).collect()
 }
@@ -71,7 +72,7 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
     } else {
         let who = signal.name.as_deref().unwrap_or("nobody named");
         let why = signal.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-        facts.push(("Asked for", format!("`{}` by {who}{why}", signal.kind)));
+        facts.push(("Asked for", format!("`{}` by {who}{why}", signal.kind.word())));
     }
     let changed = report.before != report.after;
     if let (true, Some(before)) = (changed, &report.before) {
@@ -86,7 +87,7 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
     if let (Outcome::RolledBack, Some(seconds)) = (report.outcome, report.seconds_since_alarm) {
         facts.push(("Back after", format!("{seconds:.1} s from the alarm's change of state")));
     }
-    if report.signal.kind == "sweep" && report.signal.changed_at.is_some() {
+    if report.signal.is_sweep() && report.signal.changed_at.is_some() {
         facts.push(("Found by", "the sweep: the alarm's own event had not done it".to_owned()));
     }
     facts.extend(report.warnings.iter().map(|warning| ("Warning", warning.clone())));
@@ -143,7 +144,7 @@ fn chat(report: &Report, steps: &[Step]) -> Value {
             "summary": subject(report),
             "eventType": report.outcome,
             "relatedResources": report.signal.arn.iter().collect::<Vec<_>>(),
-            "additionalContext": {"reason": report.reason.unwrap_or_default(), "stage": stage},
+            "additionalContext": {"reason": report.code().unwrap_or_default(), "stage": stage},
         },
     })
 }

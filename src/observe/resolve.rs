@@ -1,12 +1,16 @@
 //! From what a signal names to what there is: the stage of a target, and the alarms behind a composite alarm.
 
-use crate::cloud::{AlarmNow, Api, Cloud, CloudError};
+use crate::cloud::{Alarms, Gateway, Parameters};
 use crate::config::Config;
+use crate::model::alarm::AlarmNow;
 use crate::model::alarm::{Watches, name_of};
+use crate::model::cloud_error::CloudError;
+use crate::model::protocol::Protocol;
 use crate::model::reason::Reason;
 use crate::model::records::{self, NameIndex, Record};
-use crate::model::release::{Protocol, StageRef};
-use crate::signal::target::{ApiRef, Target};
+use crate::model::stage::Api;
+use crate::model::stage::StageRef;
+use crate::model::target::{ApiRef, Target};
 
 /// How deep composite alarms may be stacked; CloudWatch itself advises against more than a few levels.
 const MAX_COMPOSITE_DEPTH: usize = 5;
@@ -19,7 +23,7 @@ const MAX_NAME: usize = 255;
 ///
 /// # Errors
 /// Outer: a failed call. Inner: why the API cannot be told.
-pub async fn resolve<C: Cloud>(
+pub async fn resolve<C: Gateway + Parameters>(
     cloud: &C,
     config: &Config,
     target: &Target,
@@ -76,7 +80,7 @@ fn could_be(target: &Target, protocol: Protocol) -> bool {
 
 /// The stage of an API of this id. Where the signal does not tell its kind, the stage's record does, and last API
 /// Gateway, whose requests are scarce.
-async fn by_id<C: Cloud>(
+async fn by_id<C: Gateway + Parameters>(
     cloud: &C,
     config: &Config,
     target: &Target,
@@ -109,7 +113,7 @@ async fn by_id<C: Cloud>(
     }
 }
 
-async fn ask<C: Cloud>(cloud: &C, target: &Target, id: &str) -> Result<Option<Api>, CloudError> {
+async fn ask<C: Gateway>(cloud: &C, target: &Target, id: &str) -> Result<Option<Api>, CloudError> {
     let rest = if could_be(target, Protocol::Rest) { cloud.rest_api(id).await? } else { None };
     if rest.is_some() { Ok(rest) } else { cloud.v2_api(id).await }
 }
@@ -138,7 +142,7 @@ fn only(target: &Target, mut stages: Vec<StageRef>) -> Result<StageRef, Reason> 
 ///
 /// # Errors
 /// A failed call.
-pub async fn children<C: Cloud>(
+pub async fn children<C: Alarms>(
     cloud: &C,
     parent: &str,
     triggering: &[String],

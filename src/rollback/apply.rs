@@ -1,10 +1,14 @@
 //! Does what a plan says, step by step, looks at each answer, and undoes in reverse where a step is refused.
 //! Decides nothing.
 
-use crate::cloud::{Cloud, CloudError, Failure, LiveStage, StageChange};
+use crate::cloud::{Components, Gateway};
+use crate::model::cloud_error::{CloudError, Failure};
 use crate::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
+use crate::model::plan::StageChange;
 use crate::model::plan::{Plan, Step};
-use crate::model::release::{Release, StageRef};
+use crate::model::release::Release;
+use crate::model::stage::LiveStage;
+use crate::model::stage::StageRef;
 
 /// What came of applying a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +48,7 @@ enum Stepped {
 }
 
 /// Applies a plan.
-pub async fn apply<C: Cloud>(cloud: &C, plan: &Plan) -> Applied {
+pub async fn apply<C: Gateway + Components>(cloud: &C, plan: &Plan) -> Applied {
     let mut done: Vec<(&Step, Option<String>)> = Vec::new();
     for step in &plan.steps {
         let stepped = match step {
@@ -70,7 +74,7 @@ fn and_done(what: String, done: &[(&Step, Option<String>)]) -> String {
 }
 
 /// Undoes what was done, the last step first. What cannot be undone is left for a person, who is told of all.
-async fn undo<C: Cloud>(
+async fn undo<C: Gateway + Components>(
     cloud: &C,
     plan: &Plan,
     mut done: Vec<(&Step, Option<String>)>,
@@ -117,7 +121,12 @@ fn unapplied(error: CloudError) -> Stepped {
     }
 }
 
-async fn move_alias<C: Cloud>(cloud: &C, alias: &AliasRef, to: &AliasTarget, revision: &str) -> Stepped {
+async fn move_alias<C: Gateway + Components>(
+    cloud: &C,
+    alias: &AliasRef,
+    to: &AliasTarget,
+    revision: &str,
+) -> Stepped {
     match cloud.move_alias(alias, to, revision).await {
         Ok(now) if now.target == *to => Stepped::Done(Some(now.revision)),
         Ok(now) => Stepped::Broken(format!("the alias `{alias}` shows {}, not {to}", now.target)),
@@ -125,7 +134,7 @@ async fn move_alias<C: Cloud>(cloud: &C, alias: &AliasRef, to: &AliasTarget, rev
     }
 }
 
-async fn move_mapping<C: Cloud>(
+async fn move_mapping<C: Gateway + Components>(
     cloud: &C,
     mapping: &MappingRef,
     id: Option<&str>,
@@ -152,7 +161,7 @@ struct Switch<'a> {
 
 impl Switch<'_> {
     /// Makes it with one `UpdateStage`.
-    async fn make<C: Cloud>(self, cloud: &C) -> Stepped {
+    async fn make<C: Gateway + Components>(self, cloud: &C) -> Stepped {
         match cloud.change_stage(self.stage, self.change).await {
             Ok(live) if self.shows(&live) => Stepped::Done(None),
             Ok(_) => self.seen(cloud, None).await,
@@ -167,7 +176,7 @@ impl Switch<'_> {
 
     /// Why API Gateway refused. Its words are only trusted where the deployment cannot be asked for; and
     /// whether a refused patch leaves nothing behind is not documented, so the stage is looked at.
-    async fn refused<C: Cloud>(self, cloud: &C, error: CloudError) -> Stepped {
+    async fn refused<C: Gateway + Components>(self, cloud: &C, error: CloudError) -> Stepped {
         let deployment = cloud.deployment(self.stage, &self.to.deployment).await;
         let exists = deployment.map_or_else(
             |_| if error.message.contains(NO_DEPLOYMENT) { Some(false) } else { None },
@@ -183,7 +192,7 @@ impl Switch<'_> {
 
     /// What stands in the way first, then the rest. If the rest fails, what stood in the way stays off: that
     /// is nearer to the plan than before, and the next look at the stage goes on from there.
-    async fn one_by_one<C: Cloud>(self, cloud: &C, calls: [StageChange; 2]) -> Stepped {
+    async fn one_by_one<C: Gateway + Components>(self, cloud: &C, calls: [StageChange; 2]) -> Stepped {
         let [first, rest] = calls;
         if let Err(error) = cloud.change_stage(self.stage, &first).await {
             return unapplied(error);
@@ -202,7 +211,7 @@ impl Switch<'_> {
         }
     }
 
-    async fn seen<C: Cloud>(self, cloud: &C, error: Option<CloudError>) -> Stepped {
+    async fn seen<C: Gateway + Components>(self, cloud: &C, error: Option<CloudError>) -> Stepped {
         match (cloud.stage(self.stage).await, error) {
             (Ok(Some(live)), _) if self.shows(&live) => Stepped::Done(None),
             (Ok(Some(live)), Some(error)) if live.release == *self.from => {

@@ -1,18 +1,17 @@
-//! The hook: a function of the user's that is called before and after a rollback, to capture data or to repair.
-//! It never decides anything, and a rollback waits for it only as long as the settings say.
+//! The hook: a function of the user's that is called before and after a rollback, to capture data or to repair. It
+//! decides nothing, and a rollback waits for it no longer than the settings say.
 
 use serde_json::json;
 
-use crate::cloud::Cloud;
-use crate::context::Run;
+use crate::cloud::Outbox;
+use crate::config::Hook;
+use crate::context::Context;
 use crate::model::plan::Plan;
-use crate::model::report::Caller;
 
-/// Calls the hook before anything is touched, and waits for its answer. Returns what went wrong.
-pub async fn before<C: Cloud>(run: &Run<'_, C>, plan: &Plan, caller: &Caller) -> Option<String> {
-    let hook = run.config.hook.as_ref()?;
-    let payload = payload(run, "before", plan, caller);
-    let call = run.cloud.invoke(&hook.function, &payload, true);
+/// Calls the hook before the rollback and waits for its answer (`Invoke`). Returns what went wrong.
+pub async fn before<C: Outbox>(context: &Context<'_, C>, hook: &Hook, plan: &Plan) -> Option<String> {
+    let payload = payload(context, "before", plan);
+    let call = context.cloud.invoke(&hook.function, &payload, true);
     match tokio::time::timeout(hook.patience, call).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(format!("the hook failed before the rollback: {error}")),
@@ -24,14 +23,15 @@ pub async fn before<C: Cloud>(run: &Run<'_, C>, plan: &Plan, caller: &Caller) ->
     }
 }
 
-/// Calls the hook after the stage is back, without waiting for it. Returns what went wrong.
-pub async fn after<C: Cloud>(run: &Run<'_, C>, plan: &Plan, caller: &Caller) -> Option<String> {
-    let hook = run.config.hook.as_ref()?;
-    let payload = payload(run, "after", plan, caller);
-    let answer = run.cloud.invoke(&hook.function, &payload, false).await;
+/// Calls the hook after the rollback, without waiting for it (`Invoke`, asynchronously). Returns what went wrong.
+pub async fn after<C: Outbox>(context: &Context<'_, C>, plan: &Plan) -> Option<String> {
+    let hook = context.config.hook.as_ref()?;
+    let payload = payload(context, "after", plan);
+    let answer = context.cloud.invoke(&hook.function, &payload, false).await;
     answer.err().map(|error| format!("the hook was not called after the rollback: {error}"))
 }
 
-fn payload<C: Cloud>(run: &Run<'_, C>, phase: &str, plan: &Plan, caller: &Caller) -> String {
-    json!({"schema": 1, "phase": phase, "run": run.id, "plan": plan, "signal": caller}).to_string()
+fn payload<C>(context: &Context<'_, C>, phase: &str, plan: &Plan) -> String {
+    json!({"schema": 1, "phase": phase, "run": context.id, "plan": plan, "signal": context.trigger})
+        .to_string()
 }

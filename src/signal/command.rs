@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::model::reason::Reason;
+use crate::model::trigger::Verb;
 use crate::signal::target::is_stage_name;
 
 /// The longest text of a command, in bytes.
@@ -39,62 +40,14 @@ pub struct Command {
     pub who: Option<String>,
 }
 
-/// What a command does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verb {
-    /// Store the live release as known-good, and pin it.
-    Record,
-    /// Do what the sweep would do when the bake time is over, now.
-    Promote,
-    /// Mark the live release: its label and note, and whether it is reversible.
-    Announce,
-    /// Put the stage back.
-    Rollback,
-    /// Say what `rollback` would do; write nothing.
-    Plan,
-    /// Say what is live, what is known-good, and what an alarm would do right now; write nothing.
-    Status,
-    /// Say what was known-good when, with the rollbacks in between; write nothing.
-    History,
-    /// Keep alarms and the sweep from changing the stage, for a time.
-    Hold,
-    /// End a hold.
-    ReleaseHold,
-    /// Take a release out of quarantine.
-    Lift,
-    /// Look after every protected stage; the schedule sends it.
-    Sweep,
-}
-
-impl Verb {
-    /// The word for it.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Record => "record",
-            Self::Promote => "promote",
-            Self::Announce => "announce",
-            Self::Rollback => "rollback",
-            Self::Plan => "plan",
-            Self::Status => "status",
-            Self::History => "history",
-            Self::Hold => "hold",
-            Self::ReleaseHold => "release-hold",
-            Self::Lift => "lift",
-            Self::Sweep => "sweep",
-        }
-    }
-
-    /// The fields that go with it, beside `stage` and `who`; those it cannot do without come first.
-    fn fields(self) -> (&'static [&'static str], &'static [&'static str]) {
-        match self {
-            Self::Record | Self::Announce => (&[], &["label", "note", "reversible"]),
-            Self::Rollback | Self::Plan => (&[], &["to", "force", "reason"]),
-            Self::Hold => (&["until"], &["reason"]),
-            Self::Lift => (&["incident"], &["reason"]),
-            Self::Promote | Self::Status | Self::History | Self::ReleaseHold | Self::Sweep => (&[], &[]),
-        }
+/// The fields that go with it, beside `stage` and `who`; those it cannot do without come first.
+fn fields_of(verb: Verb) -> (&'static [&'static str], &'static [&'static str]) {
+    match verb {
+        Verb::Record | Verb::Announce => (&[], &["label", "note", "reversible"]),
+        Verb::Rollback | Verb::Plan => (&[], &["to", "force", "reason"]),
+        Verb::Hold => (&["until"], &["reason"]),
+        Verb::Lift => (&["incident"], &["reason"]),
+        Verb::Promote | Verb::Status | Verb::History | Verb::ReleaseHold | Verb::Sweep => (&[], &[]),
     }
 }
 
@@ -117,7 +70,7 @@ pub(super) fn read(event: &Value) -> Result<Command, Reason> {
     })?;
     let refuse = |why: String| Err(Reason::Malformed(why));
     let word = command.verb.word();
-    let (needed, allowed) = command.verb.fields();
+    let (needed, allowed) = fields_of(command.verb);
     let given = |field: &str| event.get(field).is_some_and(|value| !value.is_null());
     for field in ["to", "force", "reason", "label", "note", "reversible", "until", "incident"] {
         if given(field) && !needed.contains(&field) && !allowed.contains(&field) {

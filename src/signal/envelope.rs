@@ -8,7 +8,7 @@ use aws_lambda_events::sqs::SqsMessage;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Delivery, Event, Signal, command, payload, text};
+use super::{Delivery, Event, Signal, command, malformed, not_an_alarm, payload, text};
 use crate::model::reason::Reason;
 
 /// SQS around SNS around EventBridge is the deepest nesting that AWS makes; one more is allowed.
@@ -119,12 +119,4 @@ fn of_eventbridge(event: &Value) -> Signal {
         }
         other => not_an_alarm(format!("the EventBridge event is a `{other}`")),
     }
-}
-
-pub(super) fn malformed(why: impl Into<String>) -> Signal {
-    Signal::Unreadable(Reason::Malformed(why.into()))
-}
-
-pub(super) fn not_an_alarm(why: impl Into<String>) -> Signal {
-    Signal::Unreadable(Reason::NotAnAlarm(why.into()))
 }

@@ -13,7 +13,7 @@ use crate::model::reason::Reason;
 
 pub(crate) use payload::says_no_datapoints;
 
-pub use command::{Command, StageArg, Verb};
+pub use command::{Command, StageArg};
 
 /// What came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,11 +53,11 @@ const MAX_BYTES: usize = 6 * 1024 * 1024;
 pub fn read(text: &str) -> Event {
     if text.len() > MAX_BYTES {
         let why = format!("the event has {} bytes, and at most {MAX_BYTES} are read", text.len());
-        return envelope::only(envelope::malformed(why));
+        return envelope::only(malformed(why));
     }
     let read = match serde_json::from_str::<Value>(text) {
         Ok(event) => envelope::read(&event),
-        Err(error) => envelope::only(envelope::malformed(format!("the event is not readable JSON: {error}"))),
+        Err(error) => envelope::only(malformed(format!("the event is not readable JSON: {error}"))),
     };
     Event { deliveries: merged(read.deliveries), ..read }
 }
@@ -72,6 +72,14 @@ fn merged(deliveries: Vec<Delivery>) -> Vec<Delivery> {
         }
     }
     merged
+}
+
+fn malformed(why: impl Into<String>) -> Signal {
+    Signal::Unreadable(Reason::Malformed(why.into()))
+}
+
+fn not_an_alarm(why: impl Into<String>) -> Signal {
+    Signal::Unreadable(Reason::NotAnAlarm(why.into()))
 }
 
 /// The text at a key, where it is a non-empty text.

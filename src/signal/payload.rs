@@ -4,8 +4,7 @@
 
 use serde_json::Value;
 
-use super::envelope::{malformed, not_an_alarm};
-use super::{Signal, owned, text};
+use super::{Signal, malformed, not_an_alarm, owned, text};
 use crate::model::alarm::{Alarm, Metric, Origin, State, Watches, time};
 
 /// The longest name of an alarm, in characters (`PutMetricAlarm`).

@@ -1,8 +1,9 @@
 //! Alarm to stages: which stages an alarm is about, told from the alarm alone. No I/O, never a guess.
 
 use crate::model::alarm::{Alarm, Metric, Watches};
+use crate::model::protocol::Protocol;
 use crate::model::reason::Reason;
-use crate::model::release::Protocol;
+use crate::model::target::{ApiRef, Target};
 
 /// The namespace of API Gateway's own metrics.
 pub const NAMESPACE: &str = "AWS/ApiGateway";
@@ -17,57 +18,35 @@ const CANARY: &str = "Canary";
 const WEBSOCKET_METRICS: [&str; 5] =
     ["ConnectCount", "MessageCount", "IntegrationError", "ClientError", "ExecutionError"];
 
-/// An API as an alarm, a directive or a command names it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ApiRef {
-    /// By its id.
-    Id(String),
-    /// By its name, which need not be unique.
-    Name(String),
+/// What an alarm names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// These stages, by its directive or its metrics.
+    Stages(Vec<Target>),
+    /// The alarms below a composite alarm, which must be looked up. Empty if the payload does not list them.
+    Children(Vec<String>),
 }
 
-impl ApiRef {
-    /// Reads what a person wrote. Ten lower-case letters and digits are an id, as API Gateway makes them.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        let id = text.len() == 10 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        if id { Self::Id(text.to_owned()) } else { Self::Name(text.to_owned()) }
-    }
-
-    /// The id or name.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        match self {
-            Self::Id(text) | Self::Name(text) => text,
-        }
-    }
-}
-
-/// A stage as a signal names it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Target {
-    /// The API.
-    pub api: ApiRef,
-    /// The stage's own name, without `/Canary`.
-    pub stage: String,
-    /// Whether the signal is about the stage's canary alone.
-    pub canary: bool,
-    /// The kind of API, where the signal tells it.
-    pub protocol: Option<Protocol>,
-}
-
-/// Which stages the alarm is about.
+/// The stages that an alarm names, or the alarms below it.
 ///
 /// # Errors
-/// [`Reason::Composite`] where its children must be looked up, [`Reason::NotApiGateway`],
-/// [`Reason::NoStage`] or [`Reason::AmbiguousTarget`] where no stage can be told.
-pub fn of(alarm: &Alarm) -> Result<Vec<Target>, Reason> {
+/// [`Reason::NotApiGateway`], [`Reason::NoStage`] or [`Reason::AmbiguousTarget`] if it names no stage.
+pub fn named_by(alarm: &Alarm) -> Result<Named, Reason> {
     if let Some(targets) = alarm.description.as_deref().and_then(directives) {
-        return targets;
+        return targets.map(Named::Stages);
     }
     match &alarm.watches {
-        Watches::Alarms(children) => Err(Reason::Composite(children.clone())),
-        Watches::Metrics(metrics) => of_metrics(metrics).map(|target| vec![target]),
+        Watches::Alarms(children) => Ok(Named::Children(children.clone())),
+        Watches::Metrics(metrics) => of_metrics(metrics).map(|target| Named::Stages(vec![target])),
+    }
+}
+
+/// The stages that an alarm itself names; empty if it names none.
+#[must_use]
+pub fn stages_named_by(alarm: &Alarm) -> Vec<Target> {
+    match named_by(alarm) {
+        Ok(Named::Stages(targets)) => targets,
+        Ok(Named::Children(_)) | Err(_) => vec![],
     }
 }
 

@@ -2,12 +2,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::model::alarm::CLOCK_SKEW;
 use crate::model::alarm::{Alarm, Origin, State, Watches};
 use crate::model::reason::Reason;
-use crate::signal::target::{self, NAMESPACE, Target};
-
-/// How far ahead of our clock an alarm's time may be; clocks differ.
-const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60);
+use crate::model::target::Target;
+use crate::signal::target::{self, NAMESPACE, Named};
 
 /// What an alarm is held against.
 #[derive(Clone, Debug)]
@@ -20,31 +19,51 @@ pub struct Bounds {
     pub now: DateTime<Utc>,
 }
 
-/// The stages to act on, or why not.
-///
-/// # Errors
-/// The first [`Reason`] that applies, in the order of the table of verdicts in the README.
-/// [`Reason::Composite`] is no refusal: the children decide, through [`of_children`].
-pub fn of(alarm: &Alarm, bounds: &Bounds) -> Result<Vec<Target>, Reason> {
-    is_in_alarm(alarm)?;
-    let targets = target::of(alarm)?;
-    is_current(alarm, bounds)?;
-    Ok(targets)
+/// What an alarm's message leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Triage {
+    /// A run on each of these stages.
+    Targets(Vec<Target>),
+    /// A look at the alarms below the composite alarm, given by name or ARN. They decide through
+    /// [`triage_children`].
+    Composite(Vec<String>),
+    /// Nothing, for the first [`Reason`] that applies.
+    Refused(Reason),
 }
 
-/// The same for a composite alarm, once its triggering children are known: the stages of those in ALARM.
+/// Judges an alarm's message by itself.
+#[must_use]
+pub fn triage(alarm: &Alarm, bounds: &Bounds) -> Triage {
+    match is_in_alarm(alarm).and_then(|()| target::named_by(alarm)) {
+        Ok(Named::Stages(targets)) => match is_current(alarm, bounds) {
+            Ok(()) => Triage::Targets(targets),
+            Err(reason) => Triage::Refused(reason),
+        },
+        Ok(Named::Children(children)) => Triage::Composite(children),
+        Err(reason) => Triage::Refused(reason),
+    }
+}
+
+/// The stages that the alarms below a composite alarm name, as far as these are in ALARM.
 ///
 /// # Errors
-/// As [`of`]; a child that names no stage refuses the whole, unless it has nothing to do with API Gateway.
-pub fn of_children(parent: &Alarm, children: &[Alarm], bounds: &Bounds) -> Result<Vec<Target>, Reason> {
+/// The first [`Reason`] that applies to the parent or to a child. A child that has nothing to do with API Gateway
+/// refuses nothing.
+pub fn triage_children(parent: &Alarm, children: &[Alarm], bounds: &Bounds) -> Result<Vec<Target>, Reason> {
     is_current(parent, bounds)?;
     let mut targets = Vec::new();
     let mut refusal = None;
     for child in children.iter().filter(|child| child.state == State::Alarm) {
-        match of(child, &Bounds { max_age: None, ..bounds.clone() }) {
-            Ok(more) => targets.extend(more.into_iter().filter(|t| !targets.contains(t)).collect::<Vec<_>>()),
-            Err(reason @ Reason::NotApiGateway(_)) => refusal = refusal.or(Some(reason)),
-            Err(reason) => return Err(reason),
+        match triage(child, &Bounds { max_age: None, ..bounds.clone() }) {
+            Triage::Targets(more) => {
+                targets.extend(more.into_iter().filter(|t| !targets.contains(t)).collect::<Vec<_>>());
+            }
+            Triage::Refused(reason @ Reason::NotApiGateway(_)) => refusal = refusal.or(Some(reason)),
+            Triage::Refused(reason) => return Err(reason),
+            Triage::Composite(_) => {
+                let why = format!("`{}` is a composite alarm too deep below `{}`", child.name, parent.name);
+                return Err(Reason::NoStage(why));
+            }
         }
     }
     if !targets.is_empty() {
@@ -137,6 +156,14 @@ mod tests {
         Watches::Metrics(metrics)
     }
 
+    fn described(triage: &Triage) -> &'static str {
+        match triage {
+            Triage::Targets(_) => "act",
+            Triage::Composite(_) => "composite",
+            Triage::Refused(reason) => reason.code(),
+        }
+    }
+
     #[test]
     fn the_first_reason_of_the_table_is_given() {
         let bounds = Bounds {
@@ -203,7 +230,7 @@ mod tests {
                 "act",
             ),
         ] {
-            assert_eq!(of(&alarm, &bounds).map_or_else(|r| r.code(), |_| "act"), expected, "{what}");
+            assert_eq!(described(&triage(&alarm, &bounds)), expected, "{what}");
         }
     }
 
@@ -236,7 +263,7 @@ mod tests {
             ("no child is about an API", vec![elsewhere], "not-api-gateway"),
             ("a child without a stage", vec![alarm(), stageless], "no-stage"),
         ] {
-            let told = of_children(&alarm(), &children, &bounds);
+            let told = triage_children(&alarm(), &children, &bounds);
             assert_eq!(
                 told.as_ref().map_or_else(Reason::code, |t| if t.len() == 1 { "act" } else { "many" }),
                 expected,

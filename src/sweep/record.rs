@@ -1,15 +1,21 @@
 //! Recording: the live release becomes the known-good one, for the `record` command and for promotions.
 
-use crate::cloud::{Cloud, CloudError, Deployment, LiveStage, Write, Written};
-use crate::config::AutoDeploy;
-use crate::context::Run;
+use crate::cloud::{Cloud, Write, Written};
+use crate::context::Context;
+use crate::decide::Trigger;
+use crate::decide::recording::{Known, recordable};
+use crate::model::cloud_error::CloudError;
+use crate::model::observed::KnownGood;
+use crate::model::policy::AutoDeploy;
 use crate::model::reason::Reason;
 use crate::model::records::{self, NameIndex, Record, SCHEMA};
-use crate::model::release::{Release, StageRef};
-use crate::model::report::{Caller, Outcome, Report};
-use crate::observe::{KnownGood, Observed, observe, strayed};
+use crate::model::release::Release;
+use crate::model::report::{Outcome, Report};
+use crate::model::stage::StageRef;
+use crate::observe::components::stray_mappings;
+use crate::observe::observe;
 use crate::rollback::incident;
-use crate::sweep::pin;
+use crate::rollback::pin;
 
 /// What is written with the release.
 #[derive(Clone, Debug)]
@@ -30,74 +36,72 @@ pub struct Recording<'a> {
 
 /// Records the live release of a stage, indexes its API's name, and pins its deployment.
 pub async fn record<C: Cloud>(
-    run: &Run<'_, C>,
+    context: &Context<'_, C>,
     stage: &StageRef,
     recording: Recording<'_>,
-    caller: &Caller,
 ) -> Report {
-    match try_record(run, stage, recording, caller).await {
+    match try_record(context, stage, recording).await {
         Ok(report) => report.on(stage),
-        Err(error) => run.failed(caller, &error).on(stage),
+        Err(error) => context.failed(&error).on(stage),
     }
 }
 
 async fn try_record<C: Cloud>(
-    run: &Run<'_, C>,
+    context: &Context<'_, C>,
     stage: &StageRef,
     recording: Recording<'_>,
-    caller: &Caller,
 ) -> Result<Report, CloudError> {
-    let observed = observe(run.cloud, run.config, stage, None, None).await?;
-    let (deployment, quarantine, strayed, api_name) = tokio::join!(
+    let observed = observe(context, stage, None, Trigger::Imagined).await?;
+    let (deployment, quarantine, stray_mappings, api_name) = tokio::join!(
         async {
             match &observed.live {
-                Some(live) => run.cloud.deployment(stage, &live.release.deployment).await,
+                Some(live) => context.cloud.deployment(stage, &live.release.deployment).await,
                 None => Ok(None),
             }
         },
         async {
             match &observed.live {
-                Some(live) => incident::quarantine(run, stage, &live.release.fingerprint()).await,
+                Some(live) => incident::quarantine(context, stage, &live.release.fingerprint()).await,
                 None => Ok(None),
             }
         },
-        strayed(run.cloud, stage, &observed.parts),
-        api_name(run, stage),
+        stray_mappings(context.cloud, stage, &observed.components),
+        api_name(context, stage),
     );
-    let known = Known { deployment: deployment?, quarantine: quarantine?, strayed: strayed? };
+    let known = Known { deployment: deployment?, quarantine: quarantine?, stray_mappings: stray_mappings? };
     let (live, deployment) = match recordable(&observed, known, recording.expected) {
         Ok(good) => good,
-        Err(reason) => return Ok(run.no(caller, &reason)),
+        Err(reason) => return Ok(context.no(reason)),
     };
     let record = Record {
         schema: SCHEMA,
         stage: stage.clone(),
-        region: run.config.region.clone(),
+        region: context.config.region.clone(),
         api_name: api_name?,
         release: live.release.clone(),
         created: deployment.created,
-        recorded_at: run.now,
-        pinned: run.config.pin,
+        recorded_at: context.now,
+        pinned: context.config.pin,
         label: recording.label,
         note: recording.note,
         who: recording.who,
         irreversible: recording.irreversible,
     };
-    let (version, is_new) = match store(run, &record, &observed.on_record.known_good).await? {
+    let (version, is_new) = match store(context, &record, &observed.on_record.known_good).await? {
         Ok(stored) => stored,
-        Err(why) => return Ok(run.no(caller, &Reason::NotRecordable(why))),
+        Err(why) => return Ok(context.no(Reason::NotRecordable(why))),
     };
     let mut warnings = Vec::new();
     if let Some(name) = &record.api_name {
-        warnings.extend(index(run, name, &stage.api).await.err());
+        warnings.extend(index(context, name, &stage.api).await.err());
     }
-    if run.config.pin {
-        warnings.extend(pin::move_to(run.cloud, stage, &record.release.deployment).await.err());
+    if context.config.pin {
+        warnings.extend(pin::move_to(context.cloud, stage, &record.release.deployment).await.err());
     } else {
         warnings.push("pinning is off: a deploy may delete the known-good deployment".to_owned());
     }
-    let terms = run.config.terms.under(&observed.on_record.policy);
-    if live.auto_deploy && terms.auto_deploy == AutoDeploy::Hold {
+    let policy = context.config.policy.under(&observed.on_record.policy);
+    if live.auto_deploy && policy.auto_deploy == AutoDeploy::Hold {
         warnings.push(format!("an alarm will not go back to it: {}", Reason::AutoDeploy(stage.to_string())));
     }
     let message = format!(
@@ -105,83 +109,14 @@ async fn try_record<C: Cloud>(
         record.release,
         if is_new { "" } else { ", as it was already" }
     );
-    let report = run.report(caller, recording.outcome, message);
+    let report = context.report(recording.outcome, message);
     let release = Some(record.release);
     Ok(Report { before: release.clone(), after: release, version: Some(version), warnings, ..report })
 }
 
-/// What only recording asks for.
-struct Known {
-    deployment: Option<Deployment>,
-    quarantine: Option<String>,
-    strayed: Vec<String>,
-}
-
-/// Whether the live release can be a known-good one; tells all that is wrong with it. Pure.
-fn recordable<'a>(
-    observed: &'a Observed,
-    known: Known,
-    expected: Option<&Release>,
-) -> Result<(&'a LiveStage, Deployment), Reason> {
-    let stage = &observed.stage;
-    if stage.is_parked() {
-        return Err(Reason::NotRecordable(format!(
-            "{stage} is a parked stage: record the stage it is parked for"
-        )));
-    }
-    let Some(live) = &observed.live else {
-        return Err(Reason::NoStage(format!(
-            "API Gateway has no stage `{}` on API `{}`",
-            stage.stage, stage.api
-        )));
-    };
-    if expected.is_some_and(|expected| *expected != live.release) {
-        return Err(Reason::NotProven(
-            "the stage was changed before the release could be recorded".to_owned(),
-        ));
-    }
-    let mut wrong: Vec<String> = Vec::new();
-    if let Some(canary) = &live.release.canary {
-        wrong.push(format!(
-            "{stage} has a canary with {} % of the traffic: promote or remove it first",
-            canary.percent
-        ));
-    }
-    if let Some(why) = known.quarantine {
-        wrong.push(format!(
-            "{stage} serves a release in quarantine: {why}; if it is good after all, send a `lift` command with the \
-             incident `{}` first",
-            live.release.fingerprint()
-        ));
-    }
-    let pointed_at =
-        |what: &str| format!("{stage} points at deployment `{}`, {what}", live.release.deployment);
-    match &known.deployment {
-        None => wrong.push(pointed_at("which API Gateway does not find")),
-        Some(Deployment { undeployed: Some(status), .. }) => {
-            wrong.push(pointed_at(&format!("which has the status {status}")));
-        }
-        Some(_) => {}
-    }
-    let missing = observed.parts.missing.iter().filter(|missing| !missing.recorded);
-    wrong.extend(missing.map(ToString::to_string).chain(known.strayed));
-    for (alias, target) in live.release.aliases.iter().filter(|(_, target)| !target.weights.is_empty()) {
-        wrong.push(format!("the alias `{alias}` shares its traffic: version {target}"));
-    }
-    let moving = observed.parts.moving.iter();
-    wrong.extend(moving.map(|alias| format!("a running CodeDeploy deployment moves the alias `{alias}`")));
-    let Some(deployment) = known.deployment.filter(|_| wrong.is_empty()) else {
-        return Err(Reason::NotRecordable(wrong.join("; ")));
-    };
-    if let KnownGood::Unusable { parameter, why } = &observed.on_record.known_good {
-        return Err(Reason::NoKnownGood { parameter: parameter.clone(), why: why.clone() });
-    }
-    Ok((live, deployment))
-}
-
 /// Writes the record, unless it says the same already. The inner error says why it cannot be stored.
 async fn store<C: Cloud>(
-    run: &Run<'_, C>,
+    context: &Context<'_, C>,
     record: &Record,
     known_good: &KnownGood,
 ) -> Result<Result<(i64, bool), String>, CloudError> {
@@ -195,26 +130,29 @@ async fn store<C: Cloud>(
         Ok(value) => value,
         Err(why) => return Ok(Err(why)),
     };
-    let name = run.config.names.known_good(&record.stage);
-    match run.cloud.put_parameter(&name, &value, Write::Overwrite).await? {
+    let name = context.config.names.known_good(&record.stage);
+    match context.cloud.put_parameter(&name, &value, Write::Overwrite).await? {
         Written::Version(version) => Ok(Ok((version, true))),
         Written::Exists => Ok(Err(format!("the parameter `{name}` was taken while it was written"))),
     }
 }
 
-async fn api_name<C: Cloud>(run: &Run<'_, C>, stage: &StageRef) -> Result<Option<String>, CloudError> {
-    match run.config.entry(stage) {
+async fn api_name<C: Cloud>(
+    context: &Context<'_, C>,
+    stage: &StageRef,
+) -> Result<Option<String>, CloudError> {
+    match context.config.entry(stage) {
         Some(entry) => Ok(Some(entry.api_name.clone())),
-        None if stage.protocol.is_v2() => Ok(run.cloud.v2_api(&stage.api).await?.map(|api| api.name)),
-        None => Ok(run.cloud.rest_api(&stage.api).await?.map(|api| api.name)),
+        None if stage.protocol.is_v2() => Ok(context.cloud.v2_api(&stage.api).await?.map(|api| api.name)),
+        None => Ok(context.cloud.rest_api(&stage.api).await?.map(|api| api.name)),
     }
 }
 
 /// Adds the API to the index of its name, so that an alarm's `ApiName` is understood with one read.
-async fn index<C: Cloud>(run: &Run<'_, C>, name: &str, api: &str) -> Result<(), String> {
-    let parameter = run.config.names.api_name(name);
+async fn index<C: Cloud>(context: &Context<'_, C>, name: &str, api: &str) -> Result<(), String> {
+    let parameter = context.config.names.api_name(name);
     let told = |error: CloudError| format!("the API's name is not indexed: {error}");
-    let found = run.cloud.parameters(std::slice::from_ref(&parameter)).await.map_err(told)?;
+    let found = context.cloud.parameters(std::slice::from_ref(&parameter)).await.map_err(told)?;
     let known = found.iter().find(|found| found.name == parameter);
     let mut index = match known {
         Some(found) => records::parse::<NameIndex>(&found.value)
@@ -226,5 +164,5 @@ async fn index<C: Cloud>(run: &Run<'_, C>, name: &str, api: &str) -> Result<(), 
     }
     index.apis.push(api.to_owned());
     let value = records::print(&index)?;
-    run.cloud.put_parameter(&parameter, &value, Write::Overwrite).await.map_err(told).map(|_| ())
+    context.cloud.put_parameter(&parameter, &value, Write::Overwrite).await.map_err(told).map(|_| ())
 }

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::io::{IsTerminal, Write};
 
-use apigw_rollback::commands::operate;
+use apigw_rollback::commands::execute;
 use apigw_rollback::config::Config;
-use apigw_rollback::model::release::StageRef;
+use apigw_rollback::model::reason::Reason;
 use apigw_rollback::model::report::{Outcome, Report};
-use apigw_rollback::notify::tell;
-use apigw_rollback::observe::lists;
+use apigw_rollback::model::stage::StageRef;
+use apigw_rollback::model::trigger::{TriggerKind, Verb};
+use apigw_rollback::notify::notify;
+use apigw_rollback::observe::{incidents, protected_stages};
 use apigw_rollback::signal::target::is_stage_name;
 use apigw_rollback::signal::{self, Command, Signal};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,12 +18,12 @@ use clap::Args;
 use futures_util::StreamExt;
 use serde_json::{Map, Value, json};
 
-use super::error::{Exit, Trouble, YOURS, is_denied};
-use super::session::{Format, Place, Session, now, variable};
+use super::error::{CliError, Exit, YOURS, is_denied};
+use super::session::{Connection, Format, Session, now, variable};
 use super::views;
 
 /// Stages whose status is asked for at the same time: API Gateway's quota is the whole account's.
-const AT_ONCE: usize = 4;
+const STAGES_AT_ONCE: usize = 4;
 
 /// A stage as it is written: `API/STAGE`.
 #[derive(Clone, Debug)]
@@ -76,7 +78,7 @@ pub(crate) fn length(text: &str) -> Result<TimeDelta, String> {
 }
 
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Sure {
+pub(crate) struct Confirm {
     /// Do not ask before writing
     #[arg(short, long)]
     yes: bool,
@@ -87,12 +89,12 @@ pub(crate) struct Sure {
 
 /// A command for one stage, ready to be sent.
 #[derive(Clone, Debug)]
-pub(crate) struct Order {
+pub(crate) struct CommandJson {
     fields: Map<String, Value>,
     what: String,
 }
 
-impl Order {
+impl CommandJson {
     pub(crate) fn new(verb: &str, stage: &StageName) -> Self {
         let mut fields = Map::new();
         fields.insert("command".to_owned(), json!(verb));
@@ -122,62 +124,70 @@ impl Order {
     }
 
     /// Reads it as the function would, so that both refuse the same.
-    fn command(&self) -> Result<Command, Trouble> {
+    fn command(&self) -> Result<Command, CliError> {
         let event = signal::read(&Value::Object(self.fields.clone()).to_string());
         match event.deliveries.into_iter().next().map(|delivery| delivery.signal) {
             Some(Signal::Command(command)) => Ok(command),
-            Some(Signal::Unreadable(reason)) => Err(Trouble::Usage(reason.to_string())),
-            Some(Signal::Alarm(_)) | None => Err(Trouble::Usage(format!("`{}` is no command", self.what))),
+            Some(Signal::Unreadable(reason)) => Err(CliError::Usage(reason.to_string())),
+            Some(Signal::Alarm(_)) | None => Err(CliError::Usage(format!("`{}` is no command", self.what))),
         }
     }
 }
 
 /// A command that only reads.
-pub(crate) async fn read(place: &Place, order: &Order) -> Result<Exit, Trouble> {
+pub(crate) async fn read(connection: &Connection, order: &CommandJson) -> Result<Exit, CliError> {
     let command = order.command()?;
-    let session = Session::open(place).await?;
+    let session = Session::open(connection).await?;
     let reports = send(&session, &command).await;
-    Ok(told(&reports, place.format, false))
+    Ok(told(&reports, connection.format, false))
 }
 
 /// A command that writes: it is shown and asked about first.
-pub(crate) async fn write(place: &Place, sure: &Sure, order: Order) -> Result<Exit, Trouble> {
+pub(crate) async fn write(
+    connection: &Connection,
+    sure: &Confirm,
+    order: CommandJson,
+) -> Result<Exit, CliError> {
     let who = sure.who.clone().or_else(|| variable("USER")).or_else(|| variable("USERNAME"));
     let order = order.with("who", who);
     let command = order.command()?;
     let may_ask = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     if !sure.yes && !may_ask {
-        return Err(Trouble::Usage(format!(
+        return Err(CliError::Usage(format!(
             "`{}` writes, and there is no terminal to ask on: give --yes to do it without asking",
             order.what
         )));
     }
-    let session = Session::open(place).await?;
+    let session = Session::open(connection).await?;
     if !sure.yes {
-        if let Some(over) = preview(&session, place, &order).await? {
+        if let Some(over) = preview(&session, connection, &order).await? {
             return Ok(over);
         }
         if !is_agreed(&order)? {
-            return Err(Trouble::Declined("nothing was done".to_owned()));
+            return Err(CliError::Declined("nothing was done".to_owned()));
         }
     }
     let cloud = session.cloud();
     let run = session.run(&cloud);
-    let mut reports = Box::pin(operate(&run, &command)).await;
+    let mut reports = Box::pin(execute(&run, &command)).await;
     // Whoever is told of the function's rollbacks hears of a person's as well.
-    tell(&run, &mut reports).await;
+    notify(&run, &mut reports).await;
     let reports: Vec<Report> = reports.into_iter().map(for_a_person).collect();
-    Ok(told(&reports, place.format, false))
+    Ok(told(&reports, connection.format, false))
 }
 
 /// Shows what would be done, or where the stage stands. Some exit code where there is nothing to ask about.
-async fn preview(session: &Session, place: &Place, order: &Order) -> Result<Option<Exit>, Trouble> {
+async fn preview(
+    session: &Session,
+    connection: &Connection,
+    order: &CommandJson,
+) -> Result<Option<Exit>, CliError> {
     let is_rollback = order.fields.get("command") == Some(&json!("rollback"));
     let first = if is_rollback { order.verb("plan") } else { order.bare("status") };
     let reports = send(session, &first.command()?).await;
     let goes_on = reports.iter().all(|one| matches!(one.outcome, Outcome::WouldRollBack | Outcome::Status));
     if !goes_on {
-        return Ok(Some(told(&reports, place.format, false)));
+        return Ok(Some(told(&reports, connection.format, false)));
     }
     // Standard output is for what was done.
     for report in &reports {
@@ -186,10 +196,10 @@ async fn preview(session: &Session, place: &Place, order: &Order) -> Result<Opti
     Ok(None)
 }
 
-fn is_agreed(order: &Order) -> Result<bool, Trouble> {
+fn is_agreed(order: &CommandJson) -> Result<bool, CliError> {
     let mut line = String::new();
     let _ = write!(anstream::stderr(), "\n{}? [y/N] ", order.what).and_then(|()| std::io::stderr().flush());
-    std::io::stdin().read_line(&mut line).map_err(|error| Trouble::Usage(error.to_string()))?;
+    std::io::stdin().read_line(&mut line).map_err(|error| CliError::Usage(error.to_string()))?;
     Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
@@ -197,43 +207,43 @@ fn is_agreed(order: &Order) -> Result<bool, Trouble> {
 pub(crate) async fn status(
     session: &Session,
     stage: Option<&StageName>,
-) -> Result<(Vec<Report>, bool), Trouble> {
+) -> Result<(Vec<Report>, bool), CliError> {
     if let Some(stage) = stage {
-        return Ok((send(session, &Order::new("status", stage).command()?).await, false));
+        return Ok((send(session, &CommandJson::new("status", stage).command()?).await, false));
     }
     let cloud = session.cloud();
-    let listed = lists::protected(&session.run(&cloud)).await;
+    let listed = protected_stages::read(&session.run(&cloud)).await;
     let listed = match listed {
         // Who may not list the records may still look at the stages that the settings name.
         Err(error) if error.is_denial() && !session.config().stages.is_empty() => {
             let _ = writeln!(anstream::stderr(), "only the configured stages are shown: {error}");
             session.config().stages.iter().map(|one| one.stage.clone()).collect()
         }
-        listed => listed.map_err(|error| Trouble::of(&error, &session.config().region))?,
+        listed => listed.map_err(|error| CliError::of(&error, &session.config().region))?,
     };
     let mut commands = Vec::new();
     for one in listed {
         let name = StageName { api: one.api, name: one.stage };
-        commands.push(Order::new("status", &name).command()?);
+        commands.push(CommandJson::new("status", &name).command()?);
     }
     let sent = commands.iter().map(|command| send(session, command));
-    let reports: Vec<Vec<Report>> = futures_util::stream::iter(sent).buffered(AT_ONCE).collect().await;
+    let reports: Vec<Vec<Report>> = futures_util::stream::iter(sent).buffered(STAGES_AT_ONCE).collect().await;
     Ok((reports.into_iter().flatten().collect(), true))
 }
 
 /// The incidents of a stage.
-pub(crate) async fn incidents(place: &Place, stage: &StageName) -> Result<Exit, Trouble> {
-    let session = Session::open(place).await?;
+pub(crate) async fn incidents(connection: &Connection, stage: &StageName) -> Result<Exit, CliError> {
+    let session = Session::open(connection).await?;
     // Its status tells which stage it is: an API may be given by its name.
-    let found = send(&session, &Order::new("history", stage).command()?).await;
+    let found = send(&session, &CommandJson::new("history", stage).command()?).await;
     let Some(stage) = found.first().and_then(|report| report.stage.as_ref()).filter(|_| is_told(&found))
     else {
-        return Ok(told(&found, place.format, false));
+        return Ok(told(&found, connection.format, false));
     };
     let cloud = session.cloud();
-    let all = lists::incidents(&session.run(&cloud), stage).await;
-    let all = all.map_err(|error| Trouble::of(&error, &session.config().region))?;
-    if place.format == Format::Json {
+    let all = incidents::read(&session.run(&cloud), stage).await;
+    let all = all.map_err(|error| CliError::of(&error, &session.config().region))?;
+    if connection.format == Format::Json {
         let all: Vec<Value> = all
             .iter()
             .map(|one| match &one.incident {
@@ -255,7 +265,7 @@ fn is_told(reports: &[Report]) -> bool {
 async fn send(session: &Session, command: &Command) -> Vec<Report> {
     let cloud = session.cloud();
     let run = session.run(&cloud);
-    let reports = Box::pin(operate(&run, command)).await;
+    let reports = Box::pin(execute(&run, command)).await;
     reports.into_iter().map(for_a_person).collect()
 }
 
@@ -265,14 +275,15 @@ fn for_a_person(report: Report) -> Report {
     if is_denied(&report) {
         return Report { next: vec![YOURS.to_owned()], ..report };
     }
-    let is_missing =
-        report.signal.kind == "status" && report.outcome == Outcome::Status && report.before.is_none();
+    let is_missing = report.signal.kind == TriggerKind::Command(Verb::Status)
+        && report.outcome == Outcome::Status
+        && report.before.is_none();
     if is_missing {
         let stage = report.stage.as_ref().map(ToString::to_string).unwrap_or_default();
         return Report {
             outcome: Outcome::Rejected,
-            reason: Some("no-stage"),
             message: format!("API Gateway has no such stage as {stage}"),
+            reason: Some(Reason::NoStage(stage)),
             next: vec![PROTECTED.to_owned()],
             details: None,
             warnings: vec![],
@@ -280,9 +291,9 @@ fn for_a_person(report: Report) -> Report {
         };
     }
     // The engine's advice is on alarms; here a person has named the stage.
-    let next = match report.reason {
-        Some("no-stage") => PROTECTED,
-        Some("ambiguous-target") => "give the API's id in the place of its name",
+    let next = match &report.reason {
+        Some(Reason::NoStage(_)) => PROTECTED,
+        Some(Reason::AmbiguousTarget(_)) => "give the API's id in the place of its name",
         _ => return report,
     };
     Report { next: vec![next.to_owned()], ..report }

@@ -4,9 +4,9 @@ use apigw_rollback::model::reason::stamp;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use super::actions::{self, Order, StageName, Sure, length, stage, time};
-use super::error::{EXIT_CODES, Exit, Trouble};
-use super::session::{Place, Session, now};
+use super::actions::{self, CommandJson, Confirm, StageName, length, stage, time};
+use super::error::{CliError, EXIT_CODES, Exit};
+use super::session::{Connection, Session, now};
 use super::{doctor, explain, schema, watch};
 
 /// Puts API Gateway stages back on their last-known-good release.
@@ -25,11 +25,11 @@ pub(crate) struct OneStage {
     #[arg(value_name = "API/STAGE", value_parser = stage)]
     stage: StageName,
     #[command(flatten)]
-    place: Place,
+    connection: Connection,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Release {
+pub(crate) struct ReleaseArgs {
     /// The release's name for people
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
@@ -42,7 +42,7 @@ pub(crate) struct Release {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Way {
+pub(crate) struct RollbackArgs {
     /// To this version of the record instead of the newest
     #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(i64).range(1..))]
     to: Option<i64>,
@@ -56,7 +56,7 @@ pub(crate) struct Way {
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-pub(crate) struct Until {
+pub(crate) struct HoldUntil {
     /// Until this time (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<DateTime<Utc>>,
@@ -80,7 +80,7 @@ Examples:
         #[arg(value_name = "API/STAGE", value_parser = stage)]
         stage: Option<StageName>,
         #[command(flatten)]
-        place: Place,
+        connection: Connection,
     },
     /// Say what `rollback` would do; write nothing
     #[command(after_help = "\
@@ -93,7 +93,7 @@ Examples:
         #[command(flatten)]
         one: OneStage,
         #[command(flatten)]
-        way: Way,
+        way: RollbackArgs,
     },
     /// Put a stage back on its known-good release
     #[command(after_help = "\
@@ -107,9 +107,9 @@ Examples:
         #[command(flatten)]
         one: OneStage,
         #[command(flatten)]
-        way: Way,
+        way: RollbackArgs,
         #[command(flatten)]
-        sure: Sure,
+        sure: Confirm,
     },
     /// Store the live release as known-good, and pin its deployment
     #[command(after_help = "\
@@ -119,9 +119,9 @@ Example:
         #[command(flatten)]
         one: OneStage,
         #[command(flatten)]
-        release: Release,
+        release: ReleaseArgs,
         #[command(flatten)]
-        sure: Sure,
+        sure: Confirm,
     },
     /// Record the live release if its alarms are quiet and had data, without waiting for the bake time
     #[command(after_help = "\
@@ -131,7 +131,7 @@ Example:
         #[command(flatten)]
         one: OneStage,
         #[command(flatten)]
-        sure: Sure,
+        sure: Confirm,
     },
     /// Mark the live release: its label and note, and whether it is reversible
     #[command(after_help = "\
@@ -141,12 +141,12 @@ Example:
         #[command(flatten)]
         one: OneStage,
         #[command(flatten)]
-        release: Release,
+        release: ReleaseArgs,
         /// It can be left by going back after all
         #[arg(long, conflicts_with = "irreversible")]
         reversible: bool,
         #[command(flatten)]
-        sure: Sure,
+        sure: Confirm,
     },
     /// Say what was known-good when, with the rollbacks in between
     #[command(after_help = "\
@@ -169,12 +169,12 @@ Examples:
         #[command(flatten)]
         one: OneStage,
         #[command(flatten)]
-        until: Until,
+        until: HoldUntil,
         /// Why, for whoever finds the stage held
         #[arg(long, value_name = "TEXT")]
         why: String,
         #[command(flatten)]
-        sure: Sure,
+        sure: Confirm,
     },
     /// End a hold
     #[command(after_help = "\
@@ -184,7 +184,7 @@ Example:
         #[command(flatten)]
         one: OneStage,
         #[command(flatten)]
-        sure: Sure,
+        sure: Confirm,
     },
     /// Take a release that was rolled back from out of quarantine
     #[command(after_help = "\
@@ -200,7 +200,7 @@ Example:
         #[arg(long, value_name = "TEXT")]
         why: Option<String>,
         #[command(flatten)]
-        sure: Sure,
+        sure: Confirm,
     },
     /// Say what the function would make of event files, without asking AWS
     Explain(explain::Args),
@@ -219,7 +219,7 @@ Examples:
         #[arg(long, value_name = "LENGTH", default_value = "10s", value_parser = length)]
         every: TimeDelta,
         #[command(flatten)]
-        place: Place,
+        connection: Connection,
     },
     /// Print the JSON schema of reports
     #[command(after_help = "\
@@ -240,7 +240,7 @@ Examples:
 
 impl Verb {
     /// Carries it out.
-    pub(crate) async fn run(self) -> Result<Exit, Trouble> {
+    pub(crate) async fn run(self) -> Result<Exit, CliError> {
         match self {
             Self::Explain(args) => Ok(explain::run(&args)),
             Self::Schema => Ok(schema::run()),
@@ -250,56 +250,61 @@ impl Verb {
                 actions::print(&String::from_utf8_lossy(&text));
                 Ok(Exit::DONE)
             }
-            Self::Status { stage, place } => {
-                let session = Session::open(&place).await?;
+            Self::Status { stage, connection } => {
+                let session = Session::open(&connection).await?;
                 let (reports, is_list) = actions::status(&session, stage.as_ref()).await?;
-                Ok(actions::told(&reports, place.format, is_list))
+                Ok(actions::told(&reports, connection.format, is_list))
             }
-            Self::Watch { stage, every, place } => watch::watch(&place, stage.as_ref(), every).await,
+            Self::Watch { stage, every, connection } => {
+                watch::watch(&connection, stage.as_ref(), every).await
+            }
             Self::Doctor(args) => doctor::run(&args).await,
-            Self::History(one) => actions::read(&one.place, &Order::new("history", &one.stage)).await,
-            Self::Incidents(one) => actions::incidents(&one.place, &one.stage).await,
-            Self::Plan { one, way } => actions::read(&one.place, &way.of("plan", &one.stage)).await,
+            Self::History(one) => {
+                actions::read(&one.connection, &CommandJson::new("history", &one.stage)).await
+            }
+            Self::Incidents(one) => actions::incidents(&one.connection, &one.stage).await,
+            Self::Plan { one, way } => actions::read(&one.connection, &way.of("plan", &one.stage)).await,
             Self::Rollback { one, way, sure } => {
-                actions::write(&one.place, &sure, way.of("rollback", &one.stage)).await
+                actions::write(&one.connection, &sure, way.of("rollback", &one.stage)).await
             }
             Self::Record { one, release, sure } => {
-                actions::write(&one.place, &sure, release.of("record", &one.stage, false)).await
+                actions::write(&one.connection, &sure, release.of("record", &one.stage, false)).await
             }
             Self::Announce { one, release, reversible, sure } => {
-                actions::write(&one.place, &sure, release.of("announce", &one.stage, reversible)).await
+                actions::write(&one.connection, &sure, release.of("announce", &one.stage, reversible)).await
             }
             Self::Promote { one, sure } => {
-                actions::write(&one.place, &sure, Order::new("promote", &one.stage)).await
+                actions::write(&one.connection, &sure, CommandJson::new("promote", &one.stage)).await
             }
             Self::ReleaseHold { one, sure } => {
-                actions::write(&one.place, &sure, Order::new("release-hold", &one.stage)).await
+                actions::write(&one.connection, &sure, CommandJson::new("release-hold", &one.stage)).await
             }
             Self::Hold { one, until, why, sure } => {
                 let until = until.until.or_else(|| until.r#for.map(|length| now() + length)).map(stamp);
-                let order = Order::new("hold", &one.stage).with("until", until).with("reason", Some(why));
-                actions::write(&one.place, &sure, order).await
+                let order =
+                    CommandJson::new("hold", &one.stage).with("until", until).with("reason", Some(why));
+                actions::write(&one.connection, &sure, order).await
             }
             Self::Lift { one, incident, why, sure } => {
                 let order =
-                    Order::new("lift", &one.stage).with("incident", Some(incident)).with("reason", why);
-                actions::write(&one.place, &sure, order).await
+                    CommandJson::new("lift", &one.stage).with("incident", Some(incident)).with("reason", why);
+                actions::write(&one.connection, &sure, order).await
             }
         }
     }
 }
 
-impl Way {
-    fn of(self, verb: &str, stage: &StageName) -> Order {
+impl RollbackArgs {
+    fn of(self, verb: &str, stage: &StageName) -> CommandJson {
         let force = self.force.then_some(true);
-        Order::new(verb, stage).with("to", self.to).with("force", force).with("reason", self.why)
+        CommandJson::new(verb, stage).with("to", self.to).with("force", force).with("reason", self.why)
     }
 }
 
-impl Release {
-    fn of(self, verb: &str, stage: &StageName, reversible: bool) -> Order {
+impl ReleaseArgs {
+    fn of(self, verb: &str, stage: &StageName, reversible: bool) -> CommandJson {
         let reversible = if self.irreversible { Some(false) } else { reversible.then_some(true) };
-        let order = Order::new(verb, stage).with("label", self.label).with("note", self.note);
+        let order = CommandJson::new(verb, stage).with("label", self.label).with("note", self.note);
         order.with("reversible", reversible)
     }
 }

@@ -1,13 +1,13 @@
 //! `doctor`: reads everything, prints what it finds, and exits by the worst.
 
 use apigw_rollback::doctor::{self, Finding, worst};
-use apigw_rollback::model::release::StageRef;
+use apigw_rollback::model::stage::StageRef;
 use clap::Args;
 use serde_json::json;
 
 use super::actions::{StageName, print, stage};
-use super::error::{Exit, Trouble};
-use super::session::{Format, Place, Session};
+use super::error::{CliError, Exit};
+use super::session::{Connection, Format, Session};
 use super::views;
 
 #[derive(Debug, Args)]
@@ -27,11 +27,11 @@ pub(crate) struct Doctor {
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
-    place: Place,
+    connection: Connection,
 }
 
-pub(crate) async fn run(args: &Doctor) -> Result<Exit, Trouble> {
-    let session = Session::open(&args.place).await?;
+pub(crate) async fn run(args: &Doctor) -> Result<Exit, CliError> {
+    let session = Session::open(&args.connection).await?;
     let cloud = session.cloud();
     let run = session.run(&cloud);
     let facts = Box::pin(doctor::read(&run, &session.clinic(), session.name())).await;
@@ -39,7 +39,7 @@ pub(crate) async fn run(args: &Doctor) -> Result<Exit, Trouble> {
         |about: &StageRef| args.stage.as_ref().is_none_or(|asked| asked.is(about, session.config()));
     if let Some(stage) = args.stage.as_ref().filter(|_| !facts.stages.iter().any(|one| is_asked(&one.stage)))
     {
-        return Err(Trouble::Stage(format!(
+        return Err(CliError::Stage(format!(
             "{stage} is not protected: see `apigw-rollback status` for the stages that are"
         )));
     }
@@ -48,7 +48,7 @@ pub(crate) async fn run(args: &Doctor) -> Result<Exit, Trouble> {
     let shown: Vec<Finding> =
         findings.iter().filter(|one| !args.quiet || one.level != doctor::Level::Ok).cloned().collect();
     let worst = worst(&findings);
-    if args.place.format == Format::Json {
+    if args.connection.format == Format::Json {
         print(&format!("{}\n", json!({"schema": 1, "at": run.now, "worst": worst, "findings": shown})));
     } else {
         print(&views::lists::findings(&shown));

@@ -1,7 +1,7 @@
 //! What keeps the tool from starting at all, as one sentence that says what to do, and the exit codes.
 
-use apigw_rollback::cloud::{CloudError, Failure};
 use apigw_rollback::doctor::Level;
+use apigw_rollback::model::cloud_error::{CloudError, Failure};
 use apigw_rollback::model::report::{Outcome, Report};
 
 /// The exit codes, as `--help` tells them.
@@ -67,7 +67,7 @@ impl Exit {
 
 /// What keeps the tool from starting.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Trouble {
+pub(crate) enum CliError {
     /// The command line or the environment.
     #[error("{0}")]
     Usage(String),
@@ -88,7 +88,7 @@ pub(crate) enum Trouble {
     Failed(String),
 }
 
-impl Trouble {
+impl CliError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::USAGE,

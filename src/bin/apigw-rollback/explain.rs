@@ -7,9 +7,10 @@ use std::time::SystemTime;
 use apigw_rollback::config::MAX_ALARM_AGE_SECONDS;
 use apigw_rollback::model::alarm::Origin;
 use apigw_rollback::model::reason::{Kind, Reason};
-use apigw_rollback::signal::target::{ApiRef, Target, is_stage_name};
-use apigw_rollback::signal::triage::{self, Bounds};
-use apigw_rollback::signal::{self, Signal};
+use apigw_rollback::model::target::{ApiRef, Target};
+use apigw_rollback::signal::target::is_stage_name;
+use apigw_rollback::signal::triage::{Bounds, Triage, triage};
+use apigw_rollback::signal::{self, Command, Signal};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args as ClapArgs;
 use serde::Serialize;
@@ -65,7 +66,7 @@ struct ExplainedSignal {
     state: Option<String>,
     targets: Vec<ExplainedTarget>,
     #[serde(skip)]
-    kind: Kind,
+    strength: Strength,
 }
 
 #[derive(Debug, Serialize)]
@@ -119,7 +120,7 @@ fn explain(file: &Path, event: &str, bounds: &Bounds) -> Explained {
         deliveries.iter().map(|delivery| explain_signal(&delivery.signal, bounds)).collect();
     let mut strongest: Option<&ExplainedSignal> = None;
     for signal in &signals {
-        if strongest.is_none_or(|best| signal.kind > best.kind) {
+        if strongest.is_none_or(|best| signal.strength > best.strength) {
             strongest = Some(signal);
         }
     }
@@ -131,37 +132,71 @@ fn explain(file: &Path, event: &str, bounds: &Bounds) -> Explained {
     }
 }
 
+/// How strong a verdict is. Of several signals in one event the strongest names the event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Strength {
+    Refused(Kind),
+    Lookup,
+    Act,
+}
+
+impl Strength {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Refused(kind) => kind.word(),
+            Self::Lookup => "lookup",
+            Self::Act => "act",
+        }
+    }
+}
+
 fn explain_signal(signal: &Signal, bounds: &Bounds) -> ExplainedSignal {
-    let (told, alarm, state) = match signal {
+    let (verdict, alarm, state) = match signal {
         Signal::Alarm(alarm) => {
-            (triage::of(alarm, bounds), Some(alarm.name.clone()), Some(alarm.state.to_string()))
+            (triage(alarm, bounds), Some(alarm.name.clone()), Some(alarm.state.to_string()))
         }
-        Signal::Command(command) => {
-            let targets = command.stage.iter().map(|stage| Target {
-                api: ApiRef::parse(&stage.api),
-                stage: stage.name.clone(),
-                canary: false,
-                protocol: None,
-            });
-            let targets: Vec<_> = targets.collect();
-            let told = match targets.iter().find(|target| !is_stage_name(&target.stage)) {
-                Some(odd) => Err(Reason::NoStage(format!("`{}` cannot be the name of a stage", odd.stage))),
-                None => Ok(targets),
-            };
-            (told, None, None)
-        }
-        Signal::Unreadable(reason) => (Err(reason.clone()), None, None),
+        Signal::Command(command) => (command_target(command), None, None),
+        Signal::Unreadable(reason) => (Triage::Refused(reason.clone()), None, None),
     };
-    let kind = told.as_ref().map_or_else(Reason::kind, |_| Kind::Act);
+    let (strength, reason, why, targets) = match verdict {
+        Triage::Targets(targets) => (Strength::Act, None, None, targets),
+        Triage::Composite(children) => (Strength::Lookup, Some("composite"), Some(lookup(&children)), vec![]),
+        Triage::Refused(reason) => {
+            (Strength::Refused(reason.kind()), Some(reason.code()), Some(reason.to_string()), vec![])
+        }
+    };
     ExplainedSignal {
-        verdict: kind.word(),
-        reason: told.as_ref().err().map(Reason::code),
-        why: told.as_ref().err().map(ToString::to_string),
+        verdict: strength.word(),
+        reason,
+        why,
         alarm,
         state,
-        targets: told.unwrap_or_default().into_iter().map(explain_target).collect(),
-        kind,
+        targets: targets.into_iter().map(explain_target).collect(),
+        strength,
     }
+}
+
+fn command_target(command: &Command) -> Triage {
+    let targets = command.stage.iter().map(|stage| Target {
+        api: ApiRef::parse(&stage.api),
+        stage: stage.name.clone(),
+        canary: false,
+        protocol: None,
+    });
+    let targets: Vec<_> = targets.collect();
+    match targets.iter().find(|target| !is_stage_name(&target.stage)) {
+        Some(odd) => {
+            Triage::Refused(Reason::NoStage(format!("`{}` cannot be the name of a stage", odd.stage)))
+        }
+        None => Triage::Targets(targets),
+    }
+}
+
+fn lookup(children: &[String]) -> String {
+    if children.is_empty() {
+        return "a composite alarm, whose triggering alarms must be looked up".to_owned();
+    }
+    format!("a composite alarm, triggered by {}, which must be looked up", children.join(", "))
 }
 
 fn explain_target(target: Target) -> ExplainedTarget {
@@ -180,7 +215,7 @@ fn print(out: &mut impl Write, explained: &Explained, format: Format) -> std::io
     let Explained { file, verdict, reason, signals } = explained;
     writeln!(out, "{file}: {verdict}{}", reason.map(|reason| format!(" ({reason})")).unwrap_or_default())?;
     for signal in signals {
-        let ExplainedSignal { verdict, reason: _, why, alarm, state, targets, kind: _ } = signal;
+        let ExplainedSignal { verdict, reason: _, why, alarm, state, targets, strength: _ } = signal;
         let alarm = alarm.as_ref().map(|alarm| format!("alarm `{alarm}` ")).unwrap_or_default();
         let state = state.as_ref().map(|state| format!("is {state}: ")).unwrap_or_default();
         writeln!(

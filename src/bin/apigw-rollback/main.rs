@@ -17,20 +17,20 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cli::Tool;
-use error::{Exit, Trouble};
+use error::{CliError, Exit};
 
 fn main() -> ExitCode {
-    let exit = run(Tool::parse()).unwrap_or_else(|trouble| {
-        let error = style::painted("error: ", style::Tone::Bad);
-        let error = if matches!(trouble, Trouble::Declined(_)) { "" } else { &error };
-        let _ = writeln!(anstream::stderr(), "{error}{trouble}");
-        trouble.exit()
+    let exit = run(Tool::parse()).unwrap_or_else(|error| {
+        let label = style::painted("error: ", style::Tone::Bad);
+        let label = if matches!(error, CliError::Declined(_)) { "" } else { &label };
+        let _ = writeln!(anstream::stderr(), "{label}{error}");
+        error.exit()
     });
     ExitCode::from(exit.0)
 }
 
-fn run(tool: Tool) -> Result<Exit, Trouble> {
+fn run(tool: Tool) -> Result<Exit, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Trouble::Failed(error.to_string()))?;
+    let runtime = runtime.map_err(|error| CliError::Failed(error.to_string()))?;
     runtime.block_on(tool.verb.run())
 }

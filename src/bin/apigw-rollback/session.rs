@@ -2,15 +2,16 @@
 
 use std::time::{Duration, SystemTime};
 
-use apigw_rollback::cloud::aws::{Aws, AwsClinic, Clients, find_credentials, personal_settings};
+use apigw_rollback::cloud::aws::{Aws, AwsDiagnostics, Clients, find_credentials, personal_settings};
 use apigw_rollback::config::Config;
-use apigw_rollback::context::Run;
+use apigw_rollback::context::Context;
+use apigw_rollback::model::trigger::UNKNOWN;
 use aws_config::SdkConfig;
 use chrono::{DateTime, SubsecRound, Utc};
 use clap::{Args, ValueEnum};
 use tokio::time::Instant;
 
-use super::error::Trouble;
+use super::error::CliError;
 
 /// What the deployed function is called, unless said otherwise.
 const FUNCTION: &str = "apigw-rollback";
@@ -20,7 +21,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Debug, Args)]
 #[expect(clippy::doc_markdown, reason = "the comments are the help text, which is no Markdown")]
-pub(crate) struct Place {
+pub(crate) struct Connection {
     /// The deployed function, whose settings are taken [default: $APIGW_ROLLBACK_FUNCTION or apigw-rollback]
     #[arg(long, value_name = "NAME")]
     function: Option<String>,
@@ -73,40 +74,41 @@ pub(crate) fn now() -> DateTime<Utc> {
 
 impl Session {
     /// Finds credentials, region and settings, or says what to do.
-    pub(crate) async fn open(place: &Place) -> Result<Self, Trouble> {
+    pub(crate) async fn open(connection: &Connection) -> Result<Self, CliError> {
         let system_roots = variable("SSL_CERT_FILE").is_some();
         let settings =
-            personal_settings(place.profile.as_deref(), place.region.as_deref(), system_roots).await;
+            personal_settings(connection.profile.as_deref(), connection.region.as_deref(), system_roots)
+                .await;
         let settings = settings
-            .map_err(|error| Trouble::Usage(format!("connections to AWS cannot be set up: {error}")))?;
+            .map_err(|error| CliError::Usage(format!("connections to AWS cannot be set up: {error}")))?;
         let Some(region) = settings.region().map(|region| region.as_ref().to_owned()) else {
-            return Err(Trouble::Usage("no region is set: give --region, or set AWS_REGION".to_owned()));
+            return Err(CliError::Usage("no region is set: give --region, or set AWS_REGION".to_owned()));
         };
-        find_credentials(&settings).await.map_err(|error| Trouble::of(&error, &region))?;
+        find_credentials(&settings).await.map_err(|error| CliError::of(&error, &region))?;
         let clients = Clients::new(&settings);
-        let name = place.function.clone().or_else(|| variable("APIGW_ROLLBACK_FUNCTION"));
+        let name = connection.function.clone().or_else(|| variable("APIGW_ROLLBACK_FUNCTION"));
         let name = name.unwrap_or_else(|| FUNCTION.to_owned());
         let id = format!("tool-{}-{}", now().timestamp_millis(), std::process::id());
-        if place.local {
+        if connection.local {
             let get = |name: &str| if name == "AWS_REGION" { Some(region.clone()) } else { variable(name) };
-            let config = Config::read(get).map_err(|error| Trouble::Usage(error.to_string()))?;
+            let config = Config::read(get).map_err(|error| CliError::Usage(error.to_string()))?;
             return Ok(Self { clients, settings, config, function: None, name, id });
         }
         let deadline = Instant::now() + PATIENCE;
-        let found = clients.function(&name, deadline).await.map_err(|error| Trouble::of(&error, &region))?;
+        let found = clients.function(&name, deadline).await.map_err(|error| CliError::of(&error, &region))?;
         let Some(found) = found else {
-            return Err(Trouble::Function(format!(
+            return Err(CliError::Function(format!(
                 "there is no function `{name}` in the region `{region}`: give its name with --function or its region \
                  with --region"
             )));
         };
         if let Some(why) = &found.hidden {
-            return Err(Trouble::Access(format!("Lambda does not show the settings of `{name}`: {why}")));
+            return Err(CliError::Access(format!("Lambda does not show the settings of `{name}`: {why}")));
         }
         if !found.variables.contains_key("PROTECTED_STAGES")
             && !found.variables.contains_key("PARAMETER_PREFIX")
         {
-            return Err(Trouble::Function(format!(
+            return Err(CliError::Function(format!(
                 "the function `{name}` has neither PROTECTED_STAGES nor PARAMETER_PREFIX, so it is another one: give \
                  the right name with --function"
             )));
@@ -116,7 +118,7 @@ impl Session {
             if name == "AWS_REGION" { Some(home.clone()) } else { found.variables.get(name).cloned() }
         };
         let config = Config::read(get)
-            .map_err(|error| Trouble::Usage(format!("the function `{name}` has {error}: deploy it anew")))?;
+            .map_err(|error| CliError::Usage(format!("the function `{name}` has {error}: deploy it anew")))?;
         Ok(Self { clients, settings, config, function: Some(found.arn), name, id })
     }
 
@@ -126,8 +128,8 @@ impl Session {
     }
 
     /// The doctor's reads.
-    pub(crate) fn clinic(&self) -> AwsClinic {
-        AwsClinic::new(&self.settings, self.cloud())
+    pub(crate) fn clinic(&self) -> AwsDiagnostics {
+        AwsDiagnostics::new(&self.settings, self.cloud())
     }
 
     /// The function's name, as it was given.
@@ -136,11 +138,12 @@ impl Session {
     }
 
     /// A run that begins now.
-    pub(crate) fn run<'a>(&'a self, cloud: &'a Aws) -> Run<'a, Aws> {
+    pub(crate) fn run<'a>(&'a self, cloud: &'a Aws) -> Context<'a, Aws> {
         let began = Instant::now();
-        Run {
+        Context {
             cloud,
             config: &self.config,
+            trigger: &UNKNOWN,
             id: &self.id,
             trace: None,
             function: self.function.as_deref(),

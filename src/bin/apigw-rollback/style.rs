@@ -3,7 +3,6 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
-use serde_json::Value;
 
 /// How a word is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,23 +82,4 @@ pub(crate) fn second(at: DateTime<Utc>) -> String {
 /// A time in the past, with how long ago it was.
 pub(crate) fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     format!("{} ({} ago)", second(at), lasting(now - at))
-}
-
-/// A text inside a report's details; empty where there is none.
-pub(crate) fn text(details: &Value, pointer: &str) -> String {
-    match details.pointer(pointer) {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    }
-}
-
-/// A time inside a report's details, to the second; empty where there is none.
-pub(crate) fn second_in(details: &Value, pointer: &str) -> String {
-    time(details, pointer).map(second).unwrap_or_default()
-}
-
-/// A time inside a report's details.
-pub(crate) fn time(details: &Value, pointer: &str) -> Option<DateTime<Utc>> {
-    apigw_rollback::model::alarm::time(details.pointer(pointer)?.as_str()?)
 }

@@ -7,27 +7,27 @@ use apigw_rollback::model::reason::stamp;
 use chrono::TimeDelta;
 
 use super::actions::{StageName, print, status, told};
-use super::error::{Exit, Trouble};
-use super::session::{Format, Place, Session, now};
+use super::error::{CliError, Exit};
+use super::session::{Connection, Format, Session, now};
 
 /// From the top of an empty screen.
 const FRESH: &str = "\u{1b}[2J\u{1b}[H";
 
 pub(crate) async fn watch(
-    place: &Place,
+    connection: &Connection,
     stage: Option<&StageName>,
     every: TimeDelta,
-) -> Result<Exit, Trouble> {
-    let session = Session::open(place).await?;
+) -> Result<Exit, CliError> {
+    let session = Session::open(connection).await?;
     let every = every.to_std().unwrap_or_default().max(Duration::from_secs(2));
     loop {
         let looked = async {
             let (reports, is_list) = status(&session, stage).await?;
-            if place.format == Format::Text && std::io::stdout().is_terminal() {
+            if connection.format == Format::Text && std::io::stdout().is_terminal() {
                 print(FRESH);
             }
-            told(&reports, place.format, is_list);
-            if place.format == Format::Text {
+            told(&reports, connection.format, is_list);
+            if connection.format == Format::Text {
                 print(&format!("{}; again in {} s, Ctrl-C ends\n", stamp(now()), every.as_secs()));
             }
             Ok(())

@@ -1,16 +1,111 @@
 //! Alarms in the SDK's types and in ours.
 
 use aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsOutput;
+use aws_sdk_cloudwatch::operation::describe_alarms::builders::DescribeAlarmsFluentBuilder;
 use aws_sdk_cloudwatch::types::{
-    self as sdk, CompositeAlarm, Dimension, MetricAlarm, MetricDataQuery, MetricStat, StateValue,
+    self as sdk, AlarmType, CompositeAlarm, Dimension, HistoryItemType, MetricAlarm, MetricDataQuery,
+    MetricDataResult, MetricStat, StateValue,
 };
-use chrono::TimeDelta;
+use aws_smithy_types::DateTime as SdkTime;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
+use super::Aws;
+use super::call::pages;
 use super::stages::time;
-use crate::cloud::AlarmNow;
+use crate::cloud::Alarms;
+use crate::model::alarm::AlarmNow;
 use crate::model::alarm::{Alarm, Metric, Origin, State, Watches, names_in_rule};
+use crate::model::cloud_error::CloudError;
 use crate::signal;
+
+impl Alarms for Aws {
+    async fn alarms(&self, names: &[String]) -> Result<Vec<AlarmNow>, CloudError> {
+        let call = self.describe_alarms().set_alarm_names(Some(names.to_vec()));
+        let answer = self.call("DescribeAlarms", &names.join(", "), || call.clone().send()).await?;
+        Ok(of_page(answer).0)
+    }
+
+    async fn alarms_acting(&self, action: &str) -> Result<Vec<AlarmNow>, CloudError> {
+        let all = self.all_pages_of_alarms(action, self.describe_alarms().action_prefix(action)).await?;
+        // Emulators tell of every alarm.
+        let acts = |now: &AlarmNow| now.actions.iter().any(|arn| arn.starts_with(action));
+        Ok(all.into_iter().filter(acts).collect())
+    }
+
+    async fn all_alarms(&self) -> Result<Vec<AlarmNow>, CloudError> {
+        self.all_pages_of_alarms("all", self.describe_alarms()).await
+    }
+
+    async fn states_since(&self, alarm: &str, since: DateTime<Utc>) -> Result<Vec<State>, CloudError> {
+        let page = self
+            .clients
+            .cloudwatch
+            .describe_alarm_history()
+            .alarm_name(alarm)
+            .set_alarm_types(Some(vec![AlarmType::MetricAlarm, AlarmType::CompositeAlarm]))
+            .history_item_type(HistoryItemType::StateUpdate)
+            .start_date(SdkTime::from_secs(since.timestamp()));
+        let items = pages(|next| {
+            let page = page.clone().set_next_token(next);
+            async move {
+                let answer = self.call("DescribeAlarmHistory", alarm, || page.clone().send()).await?;
+                Ok((answer.alarm_history_items.unwrap_or_default(), answer.next_token))
+            }
+        })
+        .await?;
+        Ok(items.iter().filter_map(|item| item.history_data()).flat_map(of_history).collect())
+    }
+
+    async fn samples(
+        &self,
+        metrics: &[Metric],
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<f64, CloudError> {
+        let names: Vec<&str> = metrics.iter().map(|metric| metric.name.as_str()).collect();
+        let names = &names.join(", ");
+        let page = self
+            .clients
+            .cloudwatch
+            .get_metric_data()
+            .set_metric_data_queries(Some(metrics.iter().enumerate().map(sample_count).collect()))
+            .start_time(SdkTime::from_secs(since.timestamp()))
+            .end_time(SdkTime::from_secs(until.timestamp()));
+        let results = pages(|next| {
+            let page = page.clone().set_next_token(next);
+            async move {
+                let answer = self.call("GetMetricData", names, || page.clone().send()).await?;
+                Ok((answer.metric_data_results.unwrap_or_default(), answer.next_token))
+            }
+        })
+        .await?;
+        Ok(results.iter().flat_map(MetricDataResult::values).sum())
+    }
+}
+
+impl Aws {
+    async fn all_pages_of_alarms(
+        &self,
+        subject: &str,
+        page: DescribeAlarmsFluentBuilder,
+    ) -> Result<Vec<AlarmNow>, CloudError> {
+        pages(|next| {
+            let page = page.clone().set_next_token(next);
+            async move {
+                let answer = self.call("DescribeAlarms", subject, || page.clone().send()).await?;
+                Ok(of_page(answer))
+            }
+        })
+        .await
+    }
+
+    fn describe_alarms(&self) -> DescribeAlarmsFluentBuilder {
+        // Without the types only metric alarms are told.
+        let types = vec![AlarmType::MetricAlarm, AlarmType::CompositeAlarm];
+        self.clients.cloudwatch.describe_alarms().set_alarm_types(Some(types))
+    }
+}
 
 /// The alarms of one page; one without a name or with an unknown state is left out, as if unknown.
 /// The alarms of a page, and the token of the next one.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::Aws;
 use crate::cloud::pace::{self, Again};
-use crate::cloud::{CloudError, Failure};
+use crate::model::cloud_error::{CloudError, Failure};
 
 impl Aws {
     /// Makes a call, and says which call on what failed. What AWS turns away as one request too many is sent again

@@ -6,10 +6,13 @@ use aws_sdk_apigateway::types::{Op, PatchOperation};
 use aws_sdk_codedeploy::types::{ComputePlatform, DeploymentStatus};
 use aws_sdk_lambda::types::AliasRoutingConfiguration;
 
-use super::{Aws, found, pages};
-use crate::cloud::{CloudError, LiveAlias, LiveMapping};
+use super::Aws;
+use super::call::{found, pages};
+use crate::cloud::Components;
+use crate::model::cloud_error::CloudError;
 use crate::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
-use crate::model::release::Protocol;
+use crate::model::component::{LiveAlias, LiveMapping};
+use crate::model::protocol::Protocol;
 
 /// How `apigateway` spells the root of a domain.
 const ROOT: &str = "(none)";
@@ -41,14 +44,14 @@ fn routing(weights: &BTreeMap<String, String>) -> AliasRoutingConfiguration {
     AliasRoutingConfiguration::builder().set_additional_version_weights(Some(weights)).build()
 }
 
-impl Aws {
-    pub(super) async fn get_alias(&self, alias: &AliasRef) -> Result<Option<LiveAlias>, CloudError> {
+impl Components for Aws {
+    async fn alias(&self, alias: &AliasRef) -> Result<Option<LiveAlias>, CloudError> {
         let call = self.clients.lambda.get_alias().function_name(&alias.function).name(&alias.alias);
         Ok(found(self.call("GetAlias", &alias.to_string(), || call.clone().send()).await)?
             .map(|answer| live_alias!(answer)))
     }
 
-    pub(super) async fn update_alias(
+    async fn move_alias(
         &self,
         alias: &AliasRef,
         to: &AliasTarget,
@@ -68,7 +71,7 @@ impl Aws {
             .map(|answer| live_alias!(answer))
     }
 
-    pub(super) async fn get_version(&self, alias: &AliasRef, version: &str) -> Result<bool, CloudError> {
+    async fn has_version(&self, alias: &AliasRef, version: &str) -> Result<bool, CloudError> {
         let call = self
             .clients
             .lambda
@@ -80,7 +83,7 @@ impl Aws {
     }
 
     /// Without an application, CodeDeploy tells of the deployments of all of them.
-    pub(super) async fn running_deployments(&self) -> Result<Vec<(String, String)>, CloudError> {
+    async fn moving_aliases(&self) -> Result<Vec<(String, String)>, CloudError> {
         use DeploymentStatus::{Baking, Created, InProgress, Queued, Ready};
         let codedeploy = &self.clients.codedeploy;
         let running = vec![Created, Queued, InProgress, Baking, Ready];
@@ -109,25 +112,7 @@ impl Aws {
         Ok(aliases)
     }
 
-    /// Those of these deployments that move aliases. Others can have hundreds of targets, which nobody here asks
-    /// for.
-    async fn lambda_deployments(&self, ids: &[String]) -> Result<Vec<String>, CloudError> {
-        let mut lambda = Vec::new();
-        // A call takes at most 25.
-        for ids in ids.chunks(25) {
-            let call = self.clients.codedeploy.batch_get_deployments();
-            let call = call.set_deployment_ids(Some(ids.to_vec()));
-            let answer = self.call("BatchGetDeployments", &ids.join(", "), || call.clone().send()).await?;
-            let ours = answer
-                .deployments_info()
-                .iter()
-                .filter(|info| info.compute_platform() == Some(&ComputePlatform::Lambda));
-            lambda.extend(ours.filter_map(|info| info.deployment_id().map(str::to_owned)));
-        }
-        Ok(lambda)
-    }
-
-    pub(super) async fn get_mapping(
+    async fn mapping(
         &self,
         protocol: Protocol,
         mapping: &MappingRef,
@@ -152,31 +137,7 @@ impl Aws {
         }))
     }
 
-    async fn get_api_mapping(&self, mapping: &MappingRef) -> Result<Option<LiveMapping>, CloudError> {
-        let page = self.clients.apigatewayv2.get_api_mappings().domain_name(&mapping.domain);
-        let mappings = pages(|next| {
-            let page = page.clone().set_next_token(next);
-            async move {
-                let answer = self.call("GetApiMappings", &mapping.domain, || page.clone().send()).await?;
-                Ok((answer.items.unwrap_or_default(), answer.next_token))
-            }
-        });
-        // The root has no key, an empty one, or base path mappings' word for it.
-        let is_it = |key: Option<&str>| match key {
-            None | Some(ROOT) => mapping.path.is_empty(),
-            Some(key) => key == mapping.path,
-        };
-        let mut mappings = found(mappings.await)?.unwrap_or_default().into_iter();
-        Ok(mappings.find(|one| is_it(one.api_mapping_key())).map(|one| LiveMapping {
-            target: MappingTarget {
-                api: one.api_id.unwrap_or_default(),
-                stage: one.stage.unwrap_or_default(),
-            },
-            id: one.api_mapping_id,
-        }))
-    }
-
-    pub(super) async fn update_mapping(
+    async fn move_mapping(
         &self,
         mapping: &MappingRef,
         id: Option<&str>,
@@ -215,6 +176,50 @@ impl Aws {
             api: answer.rest_api_id.unwrap_or_default(),
             stage: answer.stage.unwrap_or_default(),
         })
+    }
+}
+
+impl Aws {
+    /// Those of these deployments that move aliases. Others can have hundreds of targets, which nobody here asks
+    /// for.
+    async fn lambda_deployments(&self, ids: &[String]) -> Result<Vec<String>, CloudError> {
+        let mut lambda = Vec::new();
+        // A call takes at most 25.
+        for ids in ids.chunks(25) {
+            let call = self.clients.codedeploy.batch_get_deployments();
+            let call = call.set_deployment_ids(Some(ids.to_vec()));
+            let answer = self.call("BatchGetDeployments", &ids.join(", "), || call.clone().send()).await?;
+            let ours = answer
+                .deployments_info()
+                .iter()
+                .filter(|info| info.compute_platform() == Some(&ComputePlatform::Lambda));
+            lambda.extend(ours.filter_map(|info| info.deployment_id().map(str::to_owned)));
+        }
+        Ok(lambda)
+    }
+
+    async fn get_api_mapping(&self, mapping: &MappingRef) -> Result<Option<LiveMapping>, CloudError> {
+        let page = self.clients.apigatewayv2.get_api_mappings().domain_name(&mapping.domain);
+        let mappings = pages(|next| {
+            let page = page.clone().set_next_token(next);
+            async move {
+                let answer = self.call("GetApiMappings", &mapping.domain, || page.clone().send()).await?;
+                Ok((answer.items.unwrap_or_default(), answer.next_token))
+            }
+        });
+        // The root has no key, an empty one, or base path mappings' word for it.
+        let is_it = |key: Option<&str>| match key {
+            None | Some(ROOT) => mapping.path.is_empty(),
+            Some(key) => key == mapping.path,
+        };
+        let mut mappings = found(mappings.await)?.unwrap_or_default().into_iter();
+        Ok(mappings.find(|one| is_it(one.api_mapping_key())).map(|one| LiveMapping {
+            target: MappingTarget {
+                api: one.api_id.unwrap_or_default(),
+                stage: one.stage.unwrap_or_default(),
+            },
+            id: one.api_mapping_id,
+        }))
     }
 }
 

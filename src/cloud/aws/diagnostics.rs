@@ -5,20 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_config::SdkConfig;
 use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, EvaluationResult, PolicyEvaluationDecisionType};
 
+use super::Aws;
+use super::call::found;
 use super::outbox::SOURCE;
-use super::{Aws, found};
-use crate::cloud::CloudError;
-use crate::cloud::diagnostics::{Clinic, FunctionNow, Subscription, Want};
+use crate::cloud::{Diagnostics, FunctionNow, RequiredPermission, Subscription};
+use crate::model::cloud_error::CloudError;
 
 /// The doctor's clients, beside those of the port.
 #[derive(Clone, Debug)]
-pub struct AwsClinic {
+pub struct AwsDiagnostics {
     aws: Aws,
     iam: aws_sdk_iam::Client,
     sns: aws_sdk_sns::Client,
 }
 
-impl AwsClinic {
+impl AwsDiagnostics {
     /// The reads for these settings, which end when the port's calls do.
     #[must_use]
     pub fn new(settings: &SdkConfig, aws: Aws) -> Self {
@@ -26,7 +27,7 @@ impl AwsClinic {
     }
 }
 
-impl Clinic for AwsClinic {
+impl Diagnostics for AwsDiagnostics {
     async fn function(&self, name: &str) -> Result<Option<FunctionNow>, CloudError> {
         self.aws.clients.function(name, self.aws.deadline).await
     }
@@ -57,9 +58,13 @@ impl Clinic for AwsClinic {
         Ok(Some(all.collect()))
     }
 
-    async fn refused(&self, role: &str, wants: &[Want]) -> Result<Vec<Want>, CloudError> {
+    async fn refused(
+        &self,
+        role: &str,
+        required_permissions: &[RequiredPermission],
+    ) -> Result<Vec<RequiredPermission>, CloudError> {
         let mut by_action: BTreeMap<&'static str, BTreeSet<&str>> = BTreeMap::new();
-        for want in wants {
+        for want in required_permissions {
             by_action.entry(want.action).or_default().insert(&want.resource);
         }
         // Actions on the same resources go into one call.
@@ -85,8 +90,9 @@ impl Clinic for AwsClinic {
                 allowed.extend(allows(result, &resources));
             }
         }
-        let is_refused = |want: &&Want| !allowed.contains(&(want.action.to_owned(), want.resource.clone()));
-        Ok(wants.iter().filter(is_refused).cloned().collect())
+        let is_refused =
+            |want: &&RequiredPermission| !allowed.contains(&(want.action.to_owned(), want.resource.clone()));
+        Ok(required_permissions.iter().filter(is_refused).cloned().collect())
     }
 }
 

@@ -149,7 +149,7 @@ impl HttpConnector for Trusting {
 
 fn is_unknown_issuer(error: &ConnectorError) -> bool {
     // The type is the TLS library's, which is the SDK's affair. `make bench-smoke` would notice another text.
-    super::causes(error).contains("UnknownIssuer")
+    super::call::causes(error).contains("UnknownIssuer")
 }
 
 #[derive(Clone, Debug)]

@@ -11,15 +11,17 @@ use aws_smithy_types::Blob;
 use serde_json::json;
 
 use super::Aws;
-use crate::cloud::{CloudError, Failure, Notice};
+use crate::cloud::Notification;
+use crate::cloud::Outbox;
+use crate::model::cloud_error::{CloudError, Failure};
 
 /// Who events come from.
 pub(super) const SOURCE: &str = "apigw-rollback";
 
-impl Aws {
-    pub(super) async fn send_notice(&self, topic: &str, notice: &Notice) -> Result<(), CloudError> {
+impl Outbox for Aws {
+    async fn publish(&self, topic: &str, notice: &Notification) -> Result<(), CloudError> {
         // SNS picks the text by the subscription's protocol. Chat applications subscribe by HTTPS.
-        let Notice { subject, text, chat, report } = notice;
+        let Notification { subject, text, chat, report } = notice;
         let texts = json!({
             "default": text, "email": text, "https": chat,
             "email-json": report, "http": report, "lambda": report, "sqs": report,
@@ -35,7 +37,7 @@ impl Aws {
         self.call("Publish", topic, || call.clone().send()).await.map(|_| ())
     }
 
-    pub(super) async fn send_event(&self, bus: &str, kind: &str, detail: &str) -> Result<(), CloudError> {
+    async fn put_event(&self, bus: &str, kind: &str, detail: &str) -> Result<(), CloudError> {
         let entry = PutEventsRequestEntry::builder()
             .source(SOURCE)
             .detail_type(kind)
@@ -54,12 +56,7 @@ impl Aws {
         }
     }
 
-    pub(super) async fn call_function(
-        &self,
-        function: &str,
-        payload: &str,
-        wait: bool,
-    ) -> Result<(), CloudError> {
+    async fn invoke(&self, function: &str, payload: &str, wait: bool) -> Result<(), CloudError> {
         let kind = if wait { InvocationType::RequestResponse } else { InvocationType::Event };
         let call = self.clients.lambda.invoke();
         let call = call.function_name(function).invocation_type(kind).payload(Blob::new(payload));

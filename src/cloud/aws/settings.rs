@@ -7,9 +7,10 @@ use aws_sdk_lambda::error::BoxError;
 use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
 use tokio::time::Instant;
 
-use super::{Clients, causes, found, http};
-use crate::cloud::diagnostics::FunctionNow;
-use crate::cloud::{CloudError, Failure};
+use super::call::{causes, found};
+use super::{Clients, http};
+use crate::cloud::FunctionNow;
+use crate::model::cloud_error::{CloudError, Failure};
 
 /// The credentials and the region of a profile, each found where the AWS CLI finds them. With `system_roots` only the
 /// system's roots are trusted, as where `SSL_CERT_FILE` names them.

@@ -8,8 +8,10 @@ use aws_sdk_apigateway::types::{CanarySettings, MethodSetting, Op, PatchOperatio
 use aws_smithy_types::DateTime as SdkTime;
 use chrono::{DateTime, Utc};
 
-use crate::cloud::{LiveStage, StageChange};
-use crate::model::release::{Canary, Release, StageRef};
+use crate::model::plan::StageChange;
+use crate::model::release::{Canary, Release};
+use crate::model::stage::LiveStage;
+use crate::model::stage::StageRef;
 
 /// The SDK gives the same stage as a type of its own for each operation.
 macro_rules! live_stage {

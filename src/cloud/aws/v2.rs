@@ -6,9 +6,14 @@ use aws_sdk_apigatewayv2::operation::get_stage::GetStageOutput;
 use aws_sdk_apigatewayv2::operation::update_stage::UpdateStageOutput;
 use aws_sdk_apigatewayv2::types::{DeploymentStatus, ProtocolType, RouteSettings, Stage};
 
-use super::{Aws, found, pages, stages};
-use crate::cloud::{Api, CloudError, Deployment, LiveStage, StageChange};
-use crate::model::release::{Protocol, Release, StageRef};
+use super::call::{found, pages};
+use super::{Aws, stages};
+use crate::model::cloud_error::CloudError;
+use crate::model::plan::StageChange;
+use crate::model::protocol::Protocol;
+use crate::model::release::Release;
+use crate::model::stage::StageRef;
+use crate::model::stage::{Deployment, LiveStage};
 
 /// The SDK gives the same stage as a type of its own for each operation.
 macro_rules! live_stage {
@@ -55,7 +60,7 @@ fn of_list(protocol: Protocol, api: &str, stage: Stage) -> Option<(StageRef, Liv
 }
 
 /// The kind of an API; `None` where it is one that did not exist when this was written.
-fn protocol(kind: Option<&ProtocolType>) -> Option<Protocol> {
+pub(super) fn protocol(kind: Option<&ProtocolType>) -> Option<Protocol> {
     let kinds = [(ProtocolType::Http, Protocol::Http), (ProtocolType::Websocket, Protocol::WebSocket)];
     kinds.into_iter().find(|(theirs, _)| Some(theirs) == kind).map(|(_, ours)| ours)
 }
@@ -138,30 +143,5 @@ impl Aws {
                 .filter(|status| **status != DeploymentStatus::Deployed)
                 .map(|status| status.as_str().to_owned()),
         }))
-    }
-
-    pub(super) async fn v2_get_api(&self, id: &str) -> Result<Option<Api>, CloudError> {
-        let call = self.clients.apigatewayv2.get_api().api_id(id);
-        let answer = found(self.call("GetApi", id, || call.clone().send()).await)?;
-        Ok(answer.and_then(|api| {
-            let protocol = protocol(api.protocol_type())?;
-            Some(Api { protocol, id: id.to_owned(), name: api.name().unwrap_or_default().to_owned() })
-        }))
-    }
-
-    pub(super) async fn v2_get_apis(&self) -> Result<Vec<Api>, CloudError> {
-        let page = self.clients.apigatewayv2.get_apis();
-        let apis = pages(|next| {
-            let page = page.clone().set_next_token(next);
-            async move {
-                let answer = self.call("GetApis", "all", || page.clone().send()).await?;
-                Ok((answer.items.unwrap_or_default(), answer.next_token))
-            }
-        });
-        let named = apis.await?.into_iter().filter_map(|api| {
-            let protocol = protocol(api.protocol_type())?;
-            Some(Api { protocol, id: api.api_id?, name: api.name? })
-        });
-        Ok(named.collect())
     }
 }

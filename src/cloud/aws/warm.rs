@@ -10,7 +10,7 @@ use aws_smithy_types::body::SdkBody;
 
 use super::Clients;
 use super::http::HandshakeOnly;
-use crate::model::release::Protocol;
+use crate::model::protocol::Protocol;
 
 /// Where an endpoint is slow or away, the first event is not kept waiting.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -174,11 +174,12 @@ fn explain_needs_no_aws() {
 mod tables {
     use std::time::Duration;
 
-    use apigw_rollback::context::Run;
+    use apigw_rollback::context::Context;
     use apigw_rollback::handler::handle;
     use apigw_rollback::model::alarm::State;
     use apigw_rollback::model::report::Report;
-    use apigw_rollback::observe::lists::incidents;
+    use apigw_rollback::model::trigger::UNKNOWN;
+    use apigw_rollback::observe::incidents::{self, OnFile};
     use tokio::time::Instant;
 
     use super::views::{self, lists};
@@ -187,15 +188,16 @@ mod tables {
     use crate::support::world::{FUNCTION, Facts, World, prod};
 
     /// Does something with a run in this world.
-    fn with<T>(world: &World, does: impl AsyncFnOnce(&Run<'_, World>) -> T) -> T {
+    fn with<T>(world: &World, does: impl AsyncFnOnce(&Context<'_, World>) -> T) -> T {
         let config = config(&[]);
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let began = Instant::now();
-            let run = Run {
+            let run = Context {
                 cloud: world,
                 config: &config,
+                trigger: &UNKNOWN,
                 id: "run",
                 trace: None,
                 function: Some(FUNCTION),
@@ -226,9 +228,10 @@ mod tables {
         snapshot("table rollback", &shown(&world, &["command-rollback"]));
         snapshot("table rollback again", &shown(&world, &["command-rollback"]));
         snapshot("table history", &shown(&world, &["command-history"]));
-        let listed = with(&world, async |run| incidents(run, &prod()).await.unwrap());
-        let shown_list =
-            |list: &[_]| anstream::adapter::strip_str(&lists::incidents(list, world.facts().now)).to_string();
+        let listed = with(&world, async |run| incidents::read(run, &prod()).await.unwrap());
+        let shown_list = |list: &[OnFile]| {
+            anstream::adapter::strip_str(&lists::incidents(list, world.facts().now)).to_string()
+        };
         snapshot("table incidents", &shown_list(&listed));
         assert_eq!(shown_list(&[]), "no incident is on record\n");
         let (facts, _) = healthy();

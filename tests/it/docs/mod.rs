@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use apigw_rollback::config::Config;
-use apigw_rollback::model::records::{self, Policy};
+use apigw_rollback::model::policy::PolicyOverrides;
+use apigw_rollback::model::records;
 use apigw_rollback::signal::{self, Signal};
 use serde_json::Value;
 
@@ -146,7 +147,8 @@ fn every_json_block_is_what_it_says() {
             } else if has("command") {
                 assert!(is_understood(text), "{at}: {:?}: {text}", signal::read(text).deliveries);
             } else if has("schema") && !has("phase") {
-                records::parse::<Policy>(text).unwrap_or_else(|error| panic!("{at}: {error}: {text}"));
+                records::parse::<PolicyOverrides>(text)
+                    .unwrap_or_else(|error| panic!("{at}: {error}: {text}"));
             } else {
                 // The hook's payload, a pattern of EventBridge, a policy of IAM.
                 let known = ["phase", "detail-type", "Statement"].into_iter().any(has);

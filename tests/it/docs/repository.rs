@@ -30,6 +30,74 @@ fn the_aws_sdk_is_used_in_one_folder_only() {
     }
 }
 
+/// What is pure takes time as an argument and imports nothing that reads or writes.
+#[test]
+fn the_pure_folders_neither_wait_nor_read_a_clock_nor_touch_the_outside() {
+    let src = root().join("src");
+    let forbidden = [
+        "async ",
+        ".await",
+        "Instant::now",
+        "SystemTime",
+        "Utc::now",
+        "std::env",
+        "std::fs",
+        "crate::cloud",
+        "crate::commands",
+        "crate::context",
+        "crate::doctor",
+        "crate::handler",
+        "crate::notify",
+        "crate::observe",
+        "crate::rollback",
+        "crate::sweep",
+    ];
+    let mut read = 0;
+    for folder in ["model", "signal", "decide"] {
+        for (path, text) in sources(&src.join(folder)) {
+            // The tests of a pure file may read the example events.
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+            for word in forbidden {
+                let line =
+                    code.lines().find(|line| !line.trim_start().starts_with("//") && line.contains(word));
+                assert_eq!(line, None, "{} has `{word}`", path.display());
+            }
+            read += 1;
+        }
+    }
+    assert!(read > 20, "{read} files");
+}
+
+/// The folders of `src` in the order in which they build on each other: each imports only those before it.
+#[test]
+fn no_two_folders_import_each_other() {
+    let order = [
+        "model", "signal", "config", "decide", "cloud", "context", "observe", "rollback", "notify", "sweep",
+        "commands", "doctor", "handler", "main", "bin",
+    ];
+    let src = root().join("src");
+    let place = |room: &str| order.iter().position(|one| *one == room);
+    let mut imports = 0;
+    for (path, text) in sources(&src) {
+        let first = path.strip_prefix(&src).unwrap().iter().next().unwrap().to_str().unwrap();
+        let room = first.trim_end_matches(".rs");
+        if room == "lib" {
+            continue;
+        }
+        let ours = place(room).unwrap_or_else(|| panic!("{room} has no place in the order"));
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            for rest in line.split("crate::").skip(1) {
+                let other: String =
+                    rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+                let Some(theirs) = place(&other) else { continue };
+                assert!(theirs <= ours || room == "bin", "{}: {}", path.display(), line.trim());
+                imports += usize::from(theirs < ours);
+            }
+        }
+    }
+    assert!(imports > 200, "{imports} imports");
+}
+
 #[test]
 fn no_file_is_longer_than_500_lines() {
     for (path, text) in sources(&root().join("src")).into_iter().chain(sources(&root().join("tests"))) {

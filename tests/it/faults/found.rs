@@ -4,13 +4,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apigw_rollback::cloud::LiveStage;
 use apigw_rollback::config::Config;
-use apigw_rollback::context::Run;
+use apigw_rollback::context::Context;
 use apigw_rollback::handler::handle;
 use apigw_rollback::model::alarm::State;
-use apigw_rollback::model::records::{Incident, Names, SCHEMA, print};
+use apigw_rollback::model::parameter_names::ParameterNames;
+use apigw_rollback::model::records::{Incident, SCHEMA, print};
 use apigw_rollback::model::report::Report;
+use apigw_rollback::model::stage::LiveStage;
+use apigw_rollback::model::trigger::UNKNOWN;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tokio::time::Instant;
@@ -18,7 +20,7 @@ use tokio::time::Instant;
 use crate::scenarios::components::{WHOLE, bad_everywhere};
 use crate::simulation::invariants::healed;
 use crate::support::harness::{config, event, run, run_together};
-use crate::support::story::Story;
+use crate::support::story::{START, Story};
 use crate::support::world::{
     Air, Clock, FUNCTION, Facts, Fault, Sky, Way, World, denied, live, prod, release,
 };
@@ -120,7 +122,7 @@ fn again_and_off_again(facts: &mut Facts) {
         recovered_at: None,
         lifted_by: None,
     };
-    let name = Names::under("/apigw-rollback").incident(&prod(), &incident.bad.fingerprint());
+    let name = ParameterNames::under("/apigw-rollback").incident(&prod(), &incident.bad.fingerprint());
     facts.parameters.insert(name, vec!["{}".to_owned(), print(&incident).unwrap()]);
     facts.serve(&prod(), live(good, "2026-11-20T10:06:00Z"));
 }
@@ -167,7 +169,8 @@ async fn later_with(
         &faults(world.hand(id.clone(), Air::Sky(Arc::new(Slow(clock, Duration::from_millis(claims))))));
     let (began, now, function) = (Instant::now(), clock.now(), Some(FUNCTION));
     let deadline = began + Duration::from_secs(20);
-    let run = Run { cloud, config, id: &id, trace: None, function, now, began, deadline };
+    let run =
+        Context { cloud, config, trigger: &UNKNOWN, id: &id, trace: None, function, now, began, deadline };
     Box::pin(handle(text, &run)).await.reports
 }
 
@@ -297,4 +300,30 @@ fn a_release_of_several_parts_does_not_wait_for_a_claim_that_takes_long() {
     healed(&facts, &prod(), true).unwrap();
     let back = facts.changes.iter().find(|one| one.stage == prod()).unwrap().at - began;
     assert!(back < TimeDelta::seconds(3), "the stage is back after {back}");
+}
+
+/// While the hook works, somebody deploys a fix, or the hook repairs the stage itself.
+#[test]
+fn what_changes_while_the_hook_is_waited_for_is_not_overwritten() {
+    for (number, expected) in [("3", "held (changed-after-alarm)"), ("1", "held (already-known-good)")] {
+        let change: fn(&mut Facts) = match number {
+            "3" => |facts| deploy(facts, "3"),
+            _ => |facts| deploy(facts, "1"),
+        };
+        let story = Story::with_known_good()
+            .set("HOOK_FUNCTION", "capture")
+            .deploy(2)
+            .later(3)
+            .alarm_is(State::Alarm)
+            .later(1)
+            .with_fault("Invoke", 1, Fault::World(change))
+            .event_comes();
+        assert_eq!(story.stage(), format!("d{number}"), "{}", story.told);
+        assert!(story.told.contains(&format!("report: {expected}")), "{}", story.told);
+    }
+}
+
+fn deploy(facts: &mut Facts, number: &str) {
+    *facts.stage() = live(release(&format!("d{number}"), &[("release", number)]), START);
+    facts.stage().updated_at = Some(facts.now);
 }

@@ -5,9 +5,12 @@ use std::fs;
 use std::path::PathBuf;
 
 use apigw_rollback::model::alarm::State;
-use apigw_rollback::model::records::{Candidate, Hold, Names, Policy, Rollbacks, SCHEMA, Stored, print};
+use apigw_rollback::model::parameter_names::ParameterNames;
+use apigw_rollback::model::policy::PolicyOverrides;
+use apigw_rollback::model::records::{Candidate, Hold, Rollbacks, SCHEMA, Stored, print};
 use apigw_rollback::model::report::{Outcome, Report};
-use apigw_rollback::signal::{self, Signal, Verb};
+use apigw_rollback::model::trigger::Verb;
+use apigw_rollback::signal::{self, Signal};
 use chrono::TimeDelta;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -254,7 +257,7 @@ proptest! {
         let world = World::new(Facts::bad_release());
         let reports = attempt(&cut, &world, &[], 1).unwrap();
         prop_assert_eq!(reports.len(), 1);
-        prop_assert_eq!(reports[0].reason, Some("malformed"));
+        prop_assert_eq!(reports[0].code(), Some("malformed"));
         prop_assert_eq!(world.take_calls(), Vec::<String>::new());
     }
 
@@ -268,7 +271,7 @@ proptest! {
         event["Records"][0]["Sns"]["Message"] = json!(cut);
         let world = World::new(Facts::bad_release());
         let reports = attempt(&event.to_string(), &world, &[], 1).unwrap();
-        prop_assert!(["malformed", "not-an-alarm"].map(Some).contains(&reports[0].reason), "{:?}", reports);
+        prop_assert!(["malformed", "not-an-alarm"].map(Some).contains(&reports[0].code()), "{:?}", reports);
         prop_assert_eq!(world.take_calls(), Vec::<String>::new());
     }
 }
@@ -287,7 +290,7 @@ fn parameters() -> Vec<(&'static str, Value)> {
     let ended = Hold { schema: SCHEMA, until: seen, by: None, why: None };
     let policy =
         json!({"schema": 1, "mode": "enforce", "bake_seconds": 60, "cooldown_seconds": 0, "aliases": []});
-    let policy: Policy = serde_json::from_value(policy).unwrap();
+    let policy: PolicyOverrides = serde_json::from_value(policy).unwrap();
     let past =
         json!({"schema": 1, "past": [{"at": "2026-11-01T00:00:00Z", "fingerprint": "0", "alarm": "a"}]});
     let past: Rollbacks = serde_json::from_value(past).unwrap();
@@ -333,7 +336,7 @@ fn unreadable() -> impl Strategy<Value = (&'static str, String)> {
 
 fn with(what: &str, value: &str) -> Facts {
     let mut facts = Facts::bad_release();
-    let name = Names::under("/apigw-rollback").known_good(&prod()).replace("known-good", what);
+    let name = ParameterNames::under("/apigw-rollback").known_good(&prod()).replace("known-good", what);
     facts.parameters.insert(name, vec![value.to_owned()]);
     facts
 }
@@ -347,7 +350,7 @@ fn is_left_alone(event: &str, what: &str, value: &str) {
         now.stages.get(&prod()).map(|live| &live.release),
         facts.stages.get(&prod()).map(|l| &l.release)
     );
-    let name = Names::under("/apigw-rollback").known_good(&prod()).replace("known-good", what);
+    let name = ParameterNames::under("/apigw-rollback").known_good(&prod()).replace("known-good", what);
     assert_eq!(now.parameters.get(&name), facts.parameters.get(&name), "{what}: {value}");
     let is_pin = |call: &str| call.ends_with("/prod-known-good");
     assert!(
@@ -370,7 +373,7 @@ proptest! {
     /// A policy is written by hand: one misspelt word, and the stage is held.
     #[test]
     fn a_policy_with_a_field_that_nobody_knows_holds_the_stage(field in "[a-z_]{1,12}", value in values()) {
-        let known = json!(serde_json::from_value::<Policy>(json!({"schema": 1})).unwrap());
+        let known = json!(serde_json::from_value::<PolicyOverrides>(json!({"schema": 1})).unwrap());
         prop_assume!(known.get(&field).is_none());
         let policy = json!({"schema": 1, field: value}).to_string();
         is_left_alone(&event("sns-alarm"), "policy", &policy);

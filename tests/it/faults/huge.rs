@@ -15,7 +15,7 @@ fn what_is_deep_is_refused_and_not_a_crash() {
         for depth in [127, 128, 1_000, 1_000_000] {
             let deep = open.repeat(depth) + "1" + &close.repeat(depth);
             let (reports, _, calls) = run(&deep, &Facts::bad_release());
-            assert!(["malformed", "not-an-alarm"].map(Some).contains(&reports[0].reason), "{reports:?}");
+            assert!(["malformed", "not-an-alarm"].map(Some).contains(&reports[0].code()), "{reports:?}");
             assert_eq!(writes(&calls), Vec::<&String>::new());
         }
     }
@@ -85,7 +85,7 @@ fn what_is_huge_is_refused_or_cut_short() {
     ] {
         let (told, _, made) = run(&event, &Facts::bad_release());
         let about = made.iter().filter(|call| !call.contains("/told") && !call.starts_with("Pu")).count();
-        assert_eq!((told.len(), told[0].reason), (reports, Some(reason)), "{what}: {:.300}", told[0].message);
+        assert_eq!((told.len(), told[0].code()), (reports, Some(reason)), "{what}: {:.300}", told[0].message);
         assert!(about <= calls, "{what}: {about} calls");
         assert_eq!(writes(&made), Vec::<&String>::new(), "{what}");
     }

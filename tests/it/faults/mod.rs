@@ -6,8 +6,8 @@ pub(crate) mod garbage;
 mod huge;
 pub(crate) mod properties;
 
-use apigw_rollback::cloud::{CloudError, Failure};
-use apigw_rollback::model::release::StageRef;
+use apigw_rollback::model::cloud_error::{CloudError, Failure};
+use apigw_rollback::model::stage::StageRef;
 use chrono::TimeDelta;
 
 use crate::scenarios::components::{WHOLE, bad_everywhere};

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use apigw_rollback::config::{AutoDeploy, MissingParts, Mode};
 use apigw_rollback::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
+use apigw_rollback::model::parameter_names::ParameterNames;
+use apigw_rollback::model::policy::PolicyOverrides;
+use apigw_rollback::model::policy::{AutoDeploy, MissingComponents, Mode};
+use apigw_rollback::model::protocol::Protocol;
 use apigw_rollback::model::records::{
-    Candidate, Hold, Incident, LastSweep, NameIndex, Names, Past, Policy, Record, Rollbacks, SCHEMA, Stored,
-    parse, print,
+    Candidate, Hold, Incident, LastSweep, NameIndex, Record, RollbackEntry, Rollbacks, SCHEMA, Stored, parse,
+    print,
 };
-use apigw_rollback::model::release::{Canary, Protocol, Release, StageRef};
+use apigw_rollback::model::release::{Canary, Release};
+use apigw_rollback::model::stage::StageRef;
 use chrono::{DateTime, Datelike, Utc};
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -158,7 +162,7 @@ fn candidates() -> impl Strategy<Value = Candidate> {
 
 fn lists() -> impl Strategy<Value = Rollbacks> {
     let one = (times(), words(), of(words()), of(times()), of(times()), any::<bool>()).prop_map(
-        |(at, fingerprint, alarm, alarm_at, recovered_at, lifted)| Past {
+        |(at, fingerprint, alarm, alarm_at, recovered_at, lifted)| RollbackEntry {
             at,
             fingerprint,
             alarm,
@@ -171,12 +175,12 @@ fn lists() -> impl Strategy<Value = Rollbacks> {
 }
 
 /// Policies whose numbers are within their limits.
-fn policies() -> impl Strategy<Value = Policy> {
+fn policies() -> impl Strategy<Value = PolicyOverrides> {
     let numbers = (of(0..=604_800_u32), of(0..=31_536_000_u32), of(0..=86_400_u32), of(0..=20_u32));
     let ways = (
         of(prop_oneof![Just(Mode::Enforce), Just(Mode::Observe)]),
         of(prop_oneof![Just(AutoDeploy::Hold), Just(AutoDeploy::SwitchOff)]),
-        of(prop_oneof![Just(MissingParts::Hold), Just(MissingParts::Skip)]),
+        of(prop_oneof![Just(MissingComponents::Hold), Just(MissingComponents::Skip)]),
     );
     let parts = (of(vec(aliases(), 0..4)), of(vec(mappings(), 0..4)));
     (numbers, ways, any::<(Option<bool>, Option<bool>)>(), parts).prop_map(
@@ -185,7 +189,7 @@ fn policies() -> impl Strategy<Value = Policy> {
             (mode, auto_deploy, missing_parts),
             (bake_needs_data, flush_cache),
             (aliases, mappings),
-        )| Policy {
+        )| PolicyOverrides {
             schema: SCHEMA,
             mode,
             bake_seconds,
@@ -279,7 +283,7 @@ proptest! {
                 .prop_map(|(one, other)| (StageRef::rest(one.0, one.1), StageRef::rest(other.0, other.1))),
         ],
     ) {
-        let names = Names::under("/apigw-rollback");
+        let names = ParameterNames::under("/apigw-rollback");
         let all = |stage: &StageRef| {
             [names.known_good(stage), names.candidate(stage), names.hold(stage), names.policy(stage),
              names.rollbacks(stage), names.incident(stage, "known-good")]
@@ -299,7 +303,7 @@ proptest! {
     /// A name that this program did not make belongs to no stage.
     #[test]
     fn a_strangers_parameter_belongs_to_no_stage(api in "[ab_2fF5é]{0,5}", stage in "[ab_2fF5é]{0,5}") {
-        let names = Names::under("/apigw-rollback");
+        let names = ParameterNames::under("/apigw-rollback");
         let name = format!("/apigw-rollback/stages/{api}/{stage}/known-good");
         if let Some((api, stage)) = names.stage_of(&name) {
             prop_assert_eq!(names.known_good(&StageRef::rest(api, stage)), name);

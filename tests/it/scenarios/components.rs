@@ -1,11 +1,18 @@
 //! The whole release: what comes back beside a REST stage's deployment and variables, in which order, and what
 //! happens where a part of it does not.
 
-use apigw_rollback::cloud::{Api, Failure, LiveAlias, LiveMapping, StageChange};
 use apigw_rollback::model::alarm::Watches;
+use apigw_rollback::model::cloud_error::Failure;
 use apigw_rollback::model::component::{AliasTarget, MappingTarget};
-use apigw_rollback::model::records::{Names, Policy, SCHEMA, print};
-use apigw_rollback::model::release::{Canary, Protocol, Release, StageRef};
+use apigw_rollback::model::component::{LiveAlias, LiveMapping};
+use apigw_rollback::model::parameter_names::ParameterNames;
+use apigw_rollback::model::plan::StageChange;
+use apigw_rollback::model::policy::PolicyOverrides;
+use apigw_rollback::model::protocol::Protocol;
+use apigw_rollback::model::records::{SCHEMA, print};
+use apigw_rollback::model::release::{Canary, Release};
+use apigw_rollback::model::stage::Api;
+use apigw_rollback::model::stage::StageRef;
 use serde_json::json;
 
 use crate::scenarios::check_with;
@@ -46,13 +53,15 @@ fn whole(version: &str) -> Release {
     }
 }
 
-fn policy(facts: &mut Facts, policy: Policy) {
+fn policy(facts: &mut Facts, policy: PolicyOverrides) {
     policy_of(&prod(), facts, policy);
 }
 
-fn policy_of(stage: &StageRef, facts: &mut Facts, policy: Policy) {
-    let policy = Policy { schema: SCHEMA, ..policy };
-    facts.parameters.insert(Names::under("/apigw-rollback").policy(stage), vec![print(&policy).unwrap()]);
+fn policy_of(stage: &StageRef, facts: &mut Facts, policy: PolicyOverrides) {
+    let policy = PolicyOverrides { schema: SCHEMA, ..policy };
+    facts
+        .parameters
+        .insert(ParameterNames::under("/apigw-rollback").policy(stage), vec![print(&policy).unwrap()]);
 }
 
 fn check(story: &str, twist: impl FnOnce(&mut Facts), faults: impl FnOnce(World) -> World) {
@@ -63,7 +72,7 @@ fn check(story: &str, twist: impl FnOnce(&mut Facts), faults: impl FnOnce(World)
     check_with(story, "sns-alarm", twist, &[("PROTECTED_STAGES", WHOLE)], faults);
 }
 
-fn refused() -> apigw_rollback::cloud::CloudError {
+fn refused() -> apigw_rollback::model::cloud_error::CloudError {
     error(Failure::Refused, "BadRequestException", "Invalid stage identifier specified")
 }
 
@@ -95,7 +104,7 @@ fn aliases_come_back_first_then_the_stage_then_mappings() {
     );
     check(
         "what is not listed any more stays as it is",
-        |facts| policy(facts, Policy { aliases: Some(vec![]), ..Policy::default() }),
+        |facts| policy(facts, PolicyOverrides { aliases: Some(vec![]), ..PolicyOverrides::default() }),
         |world| world,
     );
 }
@@ -196,7 +205,10 @@ fn what_is_missing_or_fought_over_holds_before_anything_is_touched() {
     let skip = |facts: &mut Facts| {
         policy(
             facts,
-            Policy { missing_parts: Some(apigw_rollback::config::MissingParts::Skip), ..Policy::default() },
+            PolicyOverrides {
+                missing_parts: Some(apigw_rollback::model::policy::MissingComponents::Skip),
+                ..PolicyOverrides::default()
+            },
         );
     };
     let lose = |facts: &mut Facts| facts.lost_versions.push(("orders".to_owned(), "1".to_owned()));
@@ -269,7 +281,7 @@ fn a_release_is_recorded_whole_or_refused_with_all_that_is_wrong() {
     });
     check_record("an alias of another region is refused", |facts| {
         let alias = "arn:aws:lambda:us-east-1:123456789012:function:orders:live".parse().unwrap();
-        policy(facts, Policy { aliases: Some(vec![alias]), ..Policy::default() });
+        policy(facts, PolicyOverrides { aliases: Some(vec![alias]), ..PolicyOverrides::default() });
     });
     check_with(
         "a record with an alias of another region",
@@ -297,7 +309,7 @@ fn http(facts: &mut Facts) {
     facts.apis = vec![Api { protocol: Protocol::Http, id: web().api, name: "web".to_owned() }];
     let mut recorded = record(release("d1", &[("release", "1"), ("same", "s")]));
     recorded.stage = web();
-    let names = Names::under("/apigw-rollback");
+    let names = ParameterNames::under("/apigw-rollback");
     facts.parameters = [(names.known_good(&web()), vec![print(&recorded).unwrap()])].into();
     let Watches::Metrics(metrics) = &mut facts.alarms[0].alarm.watches else { unreachable!() };
     metrics[0].dimensions =
@@ -305,7 +317,7 @@ fn http(facts: &mut Facts) {
     facts.alarms[0].alarm.name = "web-5xx".to_owned();
 }
 
-fn stage_of(facts: &mut Facts) -> &mut apigw_rollback::cloud::LiveStage {
+fn stage_of(facts: &mut Facts) -> &mut apigw_rollback::model::stage::LiveStage {
     facts.stages.values_mut().next().unwrap()
 }
 
@@ -326,8 +338,8 @@ fn an_http_stage_comes_back_with_its_variables() {
     });
     check_http("a stage with autodeploy is held", |facts| stage_of(facts).auto_deploy = true);
     let switch_off = |facts: &mut Facts| {
-        let auto_deploy = Some(apigw_rollback::config::AutoDeploy::SwitchOff);
-        policy_of(&web(), facts, Policy { auto_deploy, ..Policy::default() });
+        let auto_deploy = Some(apigw_rollback::model::policy::AutoDeploy::SwitchOff);
+        policy_of(&web(), facts, PolicyOverrides { auto_deploy, ..PolicyOverrides::default() });
         stage_of(facts).auto_deploy = true;
     };
     check_http("autodeploy is switched off if the policy says so", switch_off);

@@ -3,14 +3,17 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use apigw_rollback::cloud::CloudError;
-use apigw_rollback::cloud::diagnostics::{Clinic, FunctionNow, Subscription, Want};
+use apigw_rollback::cloud::{Diagnostics, FunctionNow, RequiredPermission, Subscription};
 use apigw_rollback::config::Config;
-use apigw_rollback::context::Run;
+use apigw_rollback::context::Context;
 use apigw_rollback::doctor::{Finding, examine, read, worst};
 use apigw_rollback::model::alarm::{State, time};
-use apigw_rollback::model::records::{Hold, Incident, Names, Past, Policy, Rollbacks, SCHEMA, print};
-use apigw_rollback::sweep::pin::MARK;
+use apigw_rollback::model::cloud_error::CloudError;
+use apigw_rollback::model::observed::MARK;
+use apigw_rollback::model::parameter_names::ParameterNames;
+use apigw_rollback::model::policy::PolicyOverrides;
+use apigw_rollback::model::records::{Hold, Incident, RollbackEntry, Rollbacks, SCHEMA, print};
+use apigw_rollback::model::trigger::UNKNOWN;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -38,7 +41,7 @@ impl Bedside {
     }
 }
 
-impl Clinic for Bedside {
+impl Diagnostics for Bedside {
     async fn function(&self, _name: &str) -> Result<Option<FunctionNow>, CloudError> {
         Ok(self.function.clone())
     }
@@ -56,12 +59,16 @@ impl Clinic for Bedside {
         self.look(Some(ours.map(|(_, one)| one.clone()).collect()))
     }
 
-    async fn refused(&self, _role: &str, wants: &[Want]) -> Result<Vec<Want>, CloudError> {
-        let is_refused = |want: &&Want| {
+    async fn refused(
+        &self,
+        _role: &str,
+        required_permissions: &[RequiredPermission],
+    ) -> Result<Vec<RequiredPermission>, CloudError> {
+        let is_refused = |want: &&RequiredPermission| {
             let call = format!("{} {}", want.action, want.resource);
             self.refuses.iter().any(|start| call.starts_with(start))
         };
-        self.look(wants.iter().filter(is_refused).cloned().collect())
+        self.look(required_permissions.iter().filter(is_refused).cloned().collect())
     }
 }
 
@@ -76,7 +83,7 @@ fn statement(service: &str, source: &str) -> serde_json::Value {
 
 /// As it should be: the known-good release is live and pinned, and all of the chain holds.
 pub(crate) fn healthy() -> (Facts, Bedside) {
-    let names = Names::under("/apigw-rollback");
+    let names = ParameterNames::under("/apigw-rollback");
     let mut facts = Facts::bad_release();
     facts.stage().release = release("d1", &[("release", "1")]);
     let mut parked = facts.stage().clone();
@@ -132,9 +139,10 @@ pub(crate) fn found(world: &World, bedside: &Bedside, settings: &[(&str, &str)])
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let began = Instant::now();
-        let run = Run {
+        let run = Context {
             cloud: world,
             config: &config,
+            trigger: &UNKNOWN,
             id: "run",
             trace: None,
             function: None,
@@ -263,7 +271,7 @@ fn alarms_are_looked_at() {
 #[test]
 fn the_way_back_is_looked_at() {
     let mut shown = String::new();
-    let names = Names::under("/apigw-rollback");
+    let names = ParameterNames::under("/apigw-rollback");
     check(&mut shown, "no record", &[], |facts, _| {
         facts.parameters.remove(&names.known_good(&prod()));
     });
@@ -289,7 +297,7 @@ fn the_way_back_is_looked_at() {
 #[test]
 fn what_people_have_set_is_told() {
     let mut shown = String::new();
-    let names = Names::under("/apigw-rollback");
+    let names = ParameterNames::under("/apigw-rollback");
     check(&mut shown, "observe mode", &[("MODE", "observe")], |_, _| {});
     check(&mut shown, "a stage in observe mode", &[], |facts, _| {
         let policy = json!({"schema": 1, "mode": "observe"}).to_string();
@@ -307,7 +315,7 @@ fn what_people_have_set_is_told() {
         };
         facts.parameters.insert(names.hold(&prod()), vec![print(&hold).unwrap()]);
     });
-    let policy = Policy { schema: SCHEMA, ..Policy::default() };
+    let policy = PolicyOverrides { schema: SCHEMA, ..PolicyOverrides::default() };
     check(&mut shown, "a policy that says nothing", &[], |facts, _| {
         facts.parameters.insert(names.policy(&prod()), vec![print(&policy).unwrap()]);
     });
@@ -339,7 +347,7 @@ fn the_sweep_must_be_alive() {
 }
 
 fn after_a_rollback(facts: &mut Facts, lifted: bool) {
-    let names = Names::under("/apigw-rollback");
+    let names = ParameterNames::under("/apigw-rollback");
     let (bad, good) = (release("d2", &[]), release("d1", &[("release", "1")]));
     let at = time("2026-11-20T09:00:00Z").unwrap();
     let incident = Incident {
@@ -360,7 +368,7 @@ fn after_a_rollback(facts: &mut Facts, lifted: bool) {
         lifted_by: lifted.then(|| "eve".to_owned()),
     };
     facts.parameters.insert(names.incident(&prod(), &bad.fingerprint()), vec![print(&incident).unwrap()]);
-    let past = Past {
+    let past = RollbackEntry {
         at,
         fingerprint: bad.fingerprint(),
         alarm: Some("orders-prod-5xx".to_owned()),

@@ -13,15 +13,19 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use apigw_rollback::cloud::Api;
 use apigw_rollback::config::Config;
-use apigw_rollback::context::Run;
+use apigw_rollback::context::Context;
 use apigw_rollback::handler::handle;
 use apigw_rollback::model::alarm::{State, Watches, time};
+use apigw_rollback::model::observed::MARK;
+use apigw_rollback::model::parameter_names::ParameterNames;
+use apigw_rollback::model::protocol::Protocol;
 use apigw_rollback::model::reason::stamp;
-use apigw_rollback::model::records::{Incident, NameIndex, Names, SCHEMA, print};
-use apigw_rollback::model::release::{Canary, Protocol, StageRef};
-use apigw_rollback::sweep::pin::MARK;
+use apigw_rollback::model::records::{Incident, NameIndex, SCHEMA, print};
+use apigw_rollback::model::release::Canary;
+use apigw_rollback::model::stage::Api;
+use apigw_rollback::model::stage::StageRef;
+use apigw_rollback::model::trigger::UNKNOWN;
 use tokio::time::Instant;
 
 use crate::support::harness::{event, run, snapshot};
@@ -186,7 +190,7 @@ fn an_api_is_found_by_its_name_or_not_at_all() {
         print(&NameIndex { schema: SCHEMA, apis }).unwrap()
     };
     let set = |facts: &mut Facts, value: String| {
-        facts.parameters.insert(Names::under("/apigw-rollback").api_name("orders-api"), vec![value]);
+        facts.parameters.insert(ParameterNames::under("/apigw-rollback").api_name("orders-api"), vec![value]);
     };
     check_with("found by the name index", "sns-alarm", |f| set(f, index(&[API])), &elsewhere, |world| world);
     check_with("found among all apis", "sns-alarm", nothing, &elsewhere, |world| world);
@@ -262,8 +266,13 @@ fn an_answer_that_is_lost_or_odd_is_looked_into() {
     check_with("no effect and no answer", "sns-alarm", nothing, &[], |world| {
         world.fault("UpdateStage", 1, Fault::Before(lost()))
     });
-    let refusal =
-        || error(apigw_rollback::cloud::Failure::Refused, "BadRequestException", "Invalid patch path");
+    let refusal = || {
+        error(
+            apigw_rollback::model::cloud_error::Failure::Refused,
+            "BadRequestException",
+            "Invalid patch path",
+        )
+    };
     check_with("refused although the deployment is there", "sns-alarm", nothing, &[], |world| {
         world.fault("UpdateStage", 1, Fault::Before(refusal()))
     });
@@ -329,7 +338,8 @@ fn one_incident_is_put_right_once() {
         lifted_by: None,
     };
     let put = |facts: &mut Facts, at: &str| {
-        let name = Names::under("/apigw-rollback").incident(&prod(), &facts.stage().release.fingerprint());
+        let name =
+            ParameterNames::under("/apigw-rollback").incident(&prod(), &facts.stage().release.fingerprint());
         facts.parameters.insert(name, vec![print(&incident(at)).unwrap()]);
     };
     check("a rival was first", "sns-alarm", |facts| put(facts, "2026-11-20T10:05:58Z"));
@@ -357,7 +367,7 @@ fn several_stages_of_one_alarm_are_each_reported() {
 fn recording_stores_indexes_and_pins_the_live_release() {
     let parked = |description: &str, closed| {
         let stage = live(release("d1", &[]), NOW);
-        apigw_rollback::cloud::LiveStage { description: description.to_owned(), closed, ..stage }
+        apigw_rollback::model::stage::LiveStage { description: description.to_owned(), closed, ..stage }
     };
     check("recorded for the first time", "command-record", |facts| facts.parameters.clear());
     check("recorded and the pin moves", "command-record", |facts| {
@@ -441,9 +451,10 @@ fn a_report_tells_how_long_after_the_alarm_it_came() {
     let reports = runtime.block_on(async {
         let began = Instant::now();
         let now = time(NOW).unwrap();
-        let run = Run {
+        let run = Context {
             cloud: &world,
             config: &config,
+            trigger: &UNKNOWN,
             id: "r",
             trace: None,
             function: None,

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use apigw_rollback::cloud::Failure;
 use apigw_rollback::model::alarm::State;
+use apigw_rollback::model::cloud_error::Failure;
 use apigw_rollback::model::report::Report;
 use apigw_rollback::notify::metrics;
 use chrono::TimeDelta;

@@ -1,9 +1,10 @@
 //! Stories over time: the tests own the clock, the world changes by other hands, events come or do not come.
 
-use apigw_rollback::cloud::{CloudError, Failure};
 use apigw_rollback::model::alarm::State;
-use apigw_rollback::model::records::{Names, Record, print};
-use apigw_rollback::model::release::StageRef;
+use apigw_rollback::model::cloud_error::{CloudError, Failure};
+use apigw_rollback::model::parameter_names::ParameterNames;
+use apigw_rollback::model::records::{Record, print};
+use apigw_rollback::model::stage::StageRef;
 use serde_json::json;
 
 use crate::support::story::{START, Story};
@@ -164,7 +165,7 @@ fn a_promotion_that_races_a_rollback_does_no_lasting_harm() {
     let story = Story::with_known_good().deploy(2).later(1).alarm_is(State::Alarm).event_comes();
     story
         .world("a promotion that was under way records the bad release", |facts| {
-            let name = Names::under("/apigw-rollback").known_good(&prod());
+            let name = ParameterNames::under("/apigw-rollback").known_good(&prod());
             let bad = print(&record(release("d2", &[("release", "2")]))).unwrap();
             facts.parameters.get_mut(&name).unwrap().push(bad);
         })
@@ -209,7 +210,7 @@ fn a_hold_keeps_everything_off_until_it_ends() {
         .command("rollback", &json!({"reason": "a person is not held"}))
         .ends("a hold does not bind a person");
     let unreadable = |what: &str, value: &str| {
-        let name = Names::under("/apigw-rollback").known_good(&prod()).replace("known-good", what);
+        let name = ParameterNames::under("/apigw-rollback").known_good(&prod()).replace("known-good", what);
         let value = value.to_owned();
         Story::with_known_good()
             .world(&format!("the parameter `{what}` is {value}"), move |facts| {
@@ -444,7 +445,7 @@ fn two_sweeps_at_once_or_a_sweep_that_fails_half_way_do_no_harm() {
     let beside = |fault| {
         Story::with_known_good()
             .world("another API has a record under the same prefix", |facts| {
-                let name = Names::under("/apigw-rollback").known_good(&other);
+                let name = ParameterNames::under("/apigw-rollback").known_good(&other);
                 facts.parameters.insert(name, vec![print(&known).unwrap()]);
             })
             .deploy(2)

@@ -1,7 +1,7 @@
 //! What cannot be read is neither written over nor taken for absent.
 
 use apigw_rollback::model::alarm::State;
-use apigw_rollback::model::records::Names;
+use apigw_rollback::model::parameter_names::ParameterNames;
 use serde_json::json;
 
 use crate::support::story::Story;
@@ -9,7 +9,7 @@ use crate::support::world::{prod, release};
 
 /// Release 2 is live; one of the stage's parameters is of a newer schema.
 fn with_newer(what: &str) -> Story {
-    let name = Names::under("/apigw-rollback").known_good(&prod()).replace("known-good", what);
+    let name = ParameterNames::under("/apigw-rollback").known_good(&prod()).replace("known-good", what);
     Story::with_known_good().deploy(2).world(
         &format!("the parameter `{what}` is of a newer schema"),
         |facts| {

@@ -4,13 +4,17 @@
 
 use std::collections::BTreeSet;
 
-use apigw_rollback::cloud::AlarmNow;
-use apigw_rollback::config::{AutoDeploy, Config, Mode};
+use apigw_rollback::config::Config;
+use apigw_rollback::model::alarm::AlarmNow;
 use apigw_rollback::model::alarm::State;
-use apigw_rollback::model::records::{Candidate, Hold, Incident, Names, Policy, Record, parse};
-use apigw_rollback::model::release::{Release, StageRef};
+use apigw_rollback::model::parameter_names::ParameterNames;
+use apigw_rollback::model::policy::PolicyOverrides;
+use apigw_rollback::model::policy::{AutoDeploy, Mode};
+use apigw_rollback::model::records::{Candidate, Hold, Incident, Record, parse};
+use apigw_rollback::model::release::Release;
 use apigw_rollback::model::report::{Outcome, Report};
-use apigw_rollback::signal::target;
+use apigw_rollback::model::stage::StageRef;
+use apigw_rollback::signal::target::stages_named_by;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::support::world::{Change, Facts};
@@ -127,9 +131,9 @@ impl Case<'_> {
         let raced = self.on_stage().any(|one| one.at >= self.since());
         let moved = self.after.moves.iter().any(|one| one.by != self.change.by && self.is_meanwhile(one.at));
         rule(!self.change.recorded || self.change.whole || undoes || moved, "its aliases are elsewhere")?;
-        let policy = self.after.parameters.get(&Names::under("/apigw-rollback").policy(stage));
-        let policy = policy.and_then(|all| parse::<Policy>(all.last()?).ok()).unwrap_or_default();
-        let may_stop = self.config.terms.under(&policy).auto_deploy == AutoDeploy::SwitchOff;
+        let policy = self.after.parameters.get(&ParameterNames::under("/apigw-rollback").policy(stage));
+        let policy = policy.and_then(|all| parse::<PolicyOverrides>(all.last()?).ok()).unwrap_or_default();
+        let may_stop = self.config.policy.under(&policy).auto_deploy == AutoDeploy::SwitchOff;
         rule(!self.change.stopped || may_stop, "AutoDeploy was to stay on")?;
         rule(from != to || raced, "nothing changes, and everybody could know")
     }
@@ -140,7 +144,7 @@ impl Case<'_> {
         if self.change.from == self.change.to {
             return Ok(());
         }
-        let terms = &self.config.terms;
+        let policy = &self.config.policy;
         let at = self.change.at;
         let swept = match &self.run.signal {
             Signal::Person => return Ok(()),
@@ -153,7 +157,7 @@ impl Case<'_> {
                 false
             }
         };
-        rule(terms.mode == Mode::Enforce, "it is to observe only")?;
+        rule(policy.mode == Mode::Enforce, "it is to observe only")?;
         rule(!self.is_held(), "an operator holds the stage")?;
         let fired = alarms_since(self.after, self.stage(), self.since(), at);
         rule(!fired.is_empty(), "no alarm is in ALARM")?;
@@ -162,7 +166,7 @@ impl Case<'_> {
             let judged = swept && at - live_since >= window;
             let is_about = fired.iter().any(|fired| *fired >= live_since) || judged;
             rule(is_about || live_since >= self.since(), "the release is newer than the alarm's evidence")?;
-            let old = terms.window.is_some_and(|window| at - live_since > window + BLUR * 10);
+            let old = policy.window.is_some_and(|window| at - live_since > window + BLUR * 10);
             rule(!old, "the release is live for too long")?;
         }
         self.is_not_too_soon()?;
@@ -174,7 +178,7 @@ impl Case<'_> {
     }
 
     fn is_held(&self) -> bool {
-        let name = Names::under("/apigw-rollback").hold(self.stage());
+        let name = ParameterNames::under("/apigw-rollback").hold(self.stage());
         let holds = self.after.writes.iter().filter(|write| write.name == name);
         let mut now: Option<DateTime<Utc>> = None;
         let mut free = false;
@@ -191,7 +195,7 @@ impl Case<'_> {
 
     /// Rollbacks by alarms before this one, each once: who comes second in the same moment changes nothing.
     fn is_not_too_soon(&self) -> Result<(), String> {
-        let terms = &self.config.terms;
+        let policy = &self.config.policy;
         let incidents = self.after.writes.iter().filter(|write| {
             write.name.contains("/incidents/") && write.first && write.at < self.run.began - BLUR
         });
@@ -201,11 +205,11 @@ impl Case<'_> {
             .map(|incident| incident.at)
             .filter(|at| self.is_listed(*at))
             .collect();
-        if automatic.iter().any(|at| self.change.at - *at < terms.cooldown - BLUR) {
+        if automatic.iter().any(|at| self.change.at - *at < policy.cooldown - BLUR) {
             return Err("the last rollback is too near".to_owned());
         }
         let today = automatic.iter().filter(|at| self.change.at - **at < TimeDelta::hours(23)).count();
-        if today >= usize::try_from(terms.max_rollbacks).unwrap() {
+        if today >= usize::try_from(policy.max_rollbacks).unwrap() {
             return Err(format!("there were {today} rollbacks today"));
         }
         Ok(())
@@ -214,13 +218,13 @@ impl Case<'_> {
     /// Whether the rollback of that moment was on the stage's list before this run began: a run that died before it
     /// could say so is listed by the next sweep only.
     fn is_listed(&self, at: DateTime<Utc>) -> bool {
-        let name = Names::under("/apigw-rollback").rollbacks(self.stage());
+        let name = ParameterNames::under("/apigw-rollback").rollbacks(self.stage());
         let mark = format!("\"at\":{}", serde_json::json!(at));
         self.after.written(&name, self.since()).is_some_and(|list| list.value.contains(&mark))
     }
 
     fn is_irreversible(&self) -> bool {
-        let name = Names::under("/apigw-rollback").candidate(self.stage());
+        let name = ParameterNames::under("/apigw-rollback").candidate(self.stage());
         let was = |at| {
             let written = self.after.written(&name, at);
             let candidate = written.and_then(|write| parse::<Candidate>(&write.value).ok());
@@ -238,7 +242,8 @@ fn alarms_since(
     to: DateTime<Utc>,
 ) -> Vec<DateTime<Utc>> {
     let mut fired = Vec::new();
-    let names = |now: &&AlarmNow| target::of(&now.alarm).is_ok_and(|all| all[0].stage == stage.stage);
+    let names =
+        |now: &&AlarmNow| stages_named_by(&now.alarm).first().is_some_and(|one| one.stage == stage.stage);
     // One whose actions were off all the time says nothing.
     let is_off = |now: &&AlarmNow| {
         let mut ours = facts.switched.iter().filter(|(name, ..)| *name == now.alarm.name);
@@ -270,7 +275,7 @@ fn alarms_since(
 
 /// Whether a release was taken off by then, as everybody could know, and nobody lifted its quarantine.
 fn quarantined(facts: &Facts, stage: &StageRef, release: &Release, at: DateTime<Utc>) -> bool {
-    let name = Names::under("/apigw-rollback").incident(stage, &release.fingerprint());
+    let name = ParameterNames::under("/apigw-rollback").incident(stage, &release.fingerprint());
     let written = facts.written(&name, at - BLUR);
     let incident = written.and_then(|write| parse::<Incident>(&write.value).ok());
     incident.is_some_and(|incident| incident.lifted_by.is_none() && !incident.undone)
@@ -294,7 +299,7 @@ fn is_earned(
     {
         return Ok(());
     }
-    let (from, to) = (at - config.terms.bake + BLUR, run.began - BLUR);
+    let (from, to) = (at - config.policy.bake + BLUR, run.began - BLUR);
     let on_stage = after.changes.iter().filter(|one| one.stage == record.stage && one.from != one.to);
     if on_stage.clone().any(|one| from < one.at && one.at < to && one.to != record.release.in_stage()) {
         return no("it was not live all the time");
@@ -307,7 +312,7 @@ fn is_earned(
         return no("an alarm was in ALARM meanwhile");
     }
     let live_since = on_stage.clone().rfind(|one| one.at < to).map_or(before.now, |one| one.at);
-    if config.terms.needs_data && after.samples_between(live_since, at) <= 0.0 {
+    if config.policy.needs_data && after.samples_between(live_since, at) <= 0.0 {
         return no("there was no traffic");
     }
     if quarantined(after, &record.stage, &record.release, at) {
@@ -411,7 +416,7 @@ pub(crate) fn healed(facts: &Facts, stage: &StageRef, traced: bool) -> Result<()
             return Err(format!("the mapping {mapping} is not at {target}"));
         }
     }
-    let names = Names::under("/apigw-rollback");
+    let names = ParameterNames::under("/apigw-rollback");
     let listed = facts.parameters.get(&names.rollbacks(stage)).and_then(|versions| versions.last());
     if traced && !listed.is_some_and(|listed| listed.contains("\"fingerprint\"")) {
         return Err(format!("the rollback of {stage} is not on its list"));

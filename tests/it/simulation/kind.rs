@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use apigw_rollback::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
-use apigw_rollback::model::release::{Protocol, Release, StageRef};
+use apigw_rollback::model::protocol::Protocol;
+use apigw_rollback::model::release::Release;
+use apigw_rollback::model::stage::StageRef;
 use fastrand::Rng;
 
 use crate::support::world::{API, Facts, release};

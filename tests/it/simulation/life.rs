@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apigw_rollback::config::Config;
-use apigw_rollback::context::Run;
+use apigw_rollback::context::Context;
 use apigw_rollback::handler::handle;
 use apigw_rollback::model::report::{Outcome, Report};
+use apigw_rollback::model::trigger::UNKNOWN;
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 use futures_util::StreamExt;
@@ -240,9 +241,10 @@ impl Life {
         self.under_way.push(Box::pin(async move {
             let began = Instant::now();
             let at = clock.now();
-            let run = Run {
+            let run = Context {
                 cloud: &world,
                 config: &config,
+                trigger: &UNKNOWN,
                 id: &hand,
                 trace: None,
                 function: Some(FUNCTION),
@@ -277,10 +279,10 @@ impl Life {
 fn said(reports: Option<&[Report]>) -> String {
     let Some(reports) = reports else { return "it died".to_owned() };
     let one = |report: &Report| {
-        let reason = report.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let reason = report.code().map(|reason| format!(" ({reason})")).unwrap_or_default();
         let warnings = report.warnings.join("; ");
         let details = match (&report.details, report.outcome) {
-            (Some(details), Outcome::Swept) => format!(" {details}"),
+            (Some(details), Outcome::Swept) => format!(" {}", serde_json::json!(details)),
             _ => String::new(),
         };
         format!("{:?}{reason}: {} {warnings}{details}", report.outcome, report.message)

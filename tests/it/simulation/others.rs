@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use apigw_rollback::cloud::{LiveAlias, LiveMapping, LiveStage};
 use apigw_rollback::model::alarm::{State, Watches};
 use apigw_rollback::model::component::{AliasTarget, MappingTarget};
-use apigw_rollback::model::records::{Incident, Names, Record, parse, print};
-use apigw_rollback::model::release::{Canary, Release, StageRef};
+use apigw_rollback::model::component::{LiveAlias, LiveMapping};
+use apigw_rollback::model::parameter_names::ParameterNames;
+use apigw_rollback::model::records::{Incident, Record, parse, print};
+use apigw_rollback::model::release::{Canary, Release};
+use apigw_rollback::model::stage::LiveStage;
+use apigw_rollback::model::stage::StageRef;
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -148,7 +151,7 @@ impl Others {
         }
         if kind == Kind::AutoDeploy && rng.bool() {
             let policy = r#"{"schema":1,"auto_deploy":"switch-off"}"#.to_owned();
-            facts.parameters.insert(Names::under("/apigw-rollback").policy(&stage), vec![policy]);
+            facts.parameters.insert(ParameterNames::under("/apigw-rollback").policy(&stage), vec![policy]);
         }
         let named = |name, of| alarm(name, State::Ok, &kind.dimensions(of));
         let alarms =
@@ -433,7 +436,7 @@ fn command(life: &mut Life, verb: &'static str) {
 
 /// The last release that was taken off.
 fn taken_off(facts: &Facts, stage: &StageRef) -> Option<Incident> {
-    let incidents = Names::under("/apigw-rollback").all_incidents(stage);
+    let incidents = ParameterNames::under("/apigw-rollback").all_incidents(stage);
     let written = facts.writes.iter().rfind(|write| write.name.starts_with(&incidents))?;
     parse(&written.value).ok()
 }

@@ -1,10 +1,12 @@
 //! What must be true at the end of a life, when nothing has gone wrong for a while and nobody else has done anything:
 //! the stage is healed, or there is a reason in the world for leaving it alone.
 
-use apigw_rollback::config::{AutoDeploy, Mode};
 use apigw_rollback::model::alarm::State;
-use apigw_rollback::model::records::{Candidate, Hold, Incident, Names, Policy, Rollbacks, parse};
-use apigw_rollback::model::release::StageRef;
+use apigw_rollback::model::parameter_names::ParameterNames;
+use apigw_rollback::model::policy::PolicyOverrides;
+use apigw_rollback::model::policy::{AutoDeploy, Mode};
+use apigw_rollback::model::records::{Candidate, Hold, Incident, Rollbacks, parse};
+use apigw_rollback::model::stage::StageRef;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::kind::served;
@@ -28,7 +30,7 @@ fn newest<T: apigw_rollback::model::records::Stored>(facts: &Facts, name: &str) 
 /// If an alarm is still in ALARM, there is no way back, or somebody wanted it so.
 fn is_healed(life: &Life, facts: &Facts) -> Result<(), String> {
     let stage = life.others.stage();
-    let alarmed = |now: &&apigw_rollback::cloud::AlarmNow| {
+    let alarmed = |now: &&apigw_rollback::model::alarm::AlarmNow| {
         now.alarm.state == State::Alarm && now.actions_enabled && now.alarm.name.contains("prod")
     };
     let Some(alarm) = facts.alarms.iter().find(alarmed) else { return Ok(()) };
@@ -47,11 +49,11 @@ fn is_healed(life: &Life, facts: &Facts) -> Result<(), String> {
 
 /// Why a stage may be left as it is.
 fn excuse(life: &Life, facts: &Facts, stage: &StageRef) -> Option<&'static str> {
-    let names = Names::under("/apigw-rollback");
-    let (now, terms) = (&facts.stages[stage], &life.config.terms);
+    let names = ParameterNames::under("/apigw-rollback");
+    let now = &facts.stages[stage];
     let whole = served(facts, stage);
-    let policy: Policy = newest(facts, &names.policy(stage)).unwrap_or_default();
-    let terms = &terms.under(&policy);
+    let overrides: PolicyOverrides = newest(facts, &names.policy(stage)).unwrap_or_default();
+    let policy = &life.config.policy.under(&overrides);
     let rollbacks: Rollbacks = newest(facts, &names.rollbacks(stage)).unwrap_or_default();
     let serves = |release: &apigw_rollback::model::release::Release| {
         facts.deployments.contains(&(stage.api.clone(), release.deployment.clone()))
@@ -69,20 +71,20 @@ fn excuse(life: &Life, facts: &Facts, stage: &StageRef) -> Option<&'static str> 
     };
     let automatic = rollbacks.past.iter().filter(|past| past.alarm.is_some()).count();
     let reasons = [
-        (terms.mode == Mode::Observe, "it is to observe only"),
+        (policy.mode == Mode::Observe, "it is to observe only"),
         (recorded.last().is_none_or(|record| record.release.over(&whole) == whole), "it serves the record"),
         (
             !recorded.iter().any(|one| serves(&one.release) && !rollbacks.quarantines(&one.release)),
             "no recorded release serves",
         ),
-        (now.auto_deploy && terms.auto_deploy == AutoDeploy::Hold, "AutoDeploy is on, and is to stay so"),
+        (now.auto_deploy && policy.auto_deploy == AutoDeploy::Hold, "AutoDeploy is on, and is to stay so"),
         (held_until.is_some_and(|until| sweeps_since(until) < 2), "it is held, or was until two sweeps ago"),
         (
             candidate.is_some_and(|one| one.irreversible && one.release.in_stage() == now.release),
             "it must not be gone back from",
         ),
-        (terms.window.is_some_and(|window| facts.now - live_since > window), "it is live for long"),
-        (automatic >= usize::try_from(terms.max_rollbacks).unwrap(), "it was put back often enough"),
+        (policy.window.is_some_and(|window| facts.now - live_since > window), "it is live for long"),
+        (automatic >= usize::try_from(policy.max_rollbacks).unwrap(), "it was put back often enough"),
     ];
     reasons.into_iter().find(|(holds, _)| *holds).map(|(_, why)| why)
 }
@@ -130,7 +132,7 @@ fn is_told(life: &Life, facts: &Facts) -> Result<(), String> {
 /// after the run's longest time.
 fn is_seen_to_the_end(life: &Life, facts: &Facts) -> Result<(), String> {
     let stage = life.others.stage();
-    let names = Names::under("/apigw-rollback");
+    let names = ParameterNames::under("/apigw-rollback");
     let listed: Rollbacks = newest(facts, &names.rollbacks(&stage)).unwrap_or_default();
     let incidents = facts.parameters.keys().filter(|name| name.starts_with(&names.all_incidents(&stage)));
     let open = incidents.filter_map(|name| newest::<Incident>(facts, name)).filter(|one| {

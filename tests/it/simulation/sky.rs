@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use apigw_rollback::cloud::pace::{API_GATEWAY, Limit, again, limit};
-use apigw_rollback::cloud::{CloudError, Failure};
+use apigw_rollback::model::cloud_error::{CloudError, Failure};
 use backon::BackoffBuilder;
 use chrono::{DateTime, Utc};
 use fastrand::Rng;

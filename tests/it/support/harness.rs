@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use apigw_rollback::config::Config;
-use apigw_rollback::context::Run;
+use apigw_rollback::context::Context;
 use apigw_rollback::handler::handle;
 use apigw_rollback::model::report::Report;
+use apigw_rollback::model::trigger::UNKNOWN;
 use chrono::TimeDelta;
 use tokio::time::Instant;
 
@@ -40,9 +41,10 @@ pub(crate) fn attempt(
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let began = Instant::now();
-        let run = Run {
+        let run = Context {
             cloud: world,
             config: &config,
+            trigger: &UNKNOWN,
             id: &format!("run-{nth}"),
             trace: None,
             function: Some(FUNCTION),
@@ -80,9 +82,10 @@ pub(crate) fn run_together(events: &[&str], world: &World, settings: &[(&str, &s
         let began = Instant::now();
         let ids: Vec<String> = (1..=events.len()).map(|nth| format!("run-{nth}")).collect();
         let runs = events.iter().zip(&ids).zip(0..).map(|((event, id), nth)| {
-            let run = Run {
+            let run = Context {
                 cloud: world,
                 config: &config,
+                trigger: &UNKNOWN,
                 id,
                 trace: None,
                 function: Some(FUNCTION),
@@ -133,12 +136,12 @@ pub(crate) fn run_together(events: &[&str], world: &World, settings: &[(&str, &s
 fn show(shown: &mut String, report: &Report) {
     let outcome = serde_json::to_value(report.outcome).unwrap();
     let outcome = outcome.as_str().unwrap();
-    let reason = report.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let reason = report.code().map(|reason| format!(" ({reason})")).unwrap_or_default();
     writeln!(shown, "report: {outcome}{reason}: {}", report.message).unwrap();
     report.next.iter().for_each(|next| writeln!(shown, "  next: {next}").unwrap());
     report.warnings.iter().for_each(|warning| writeln!(shown, "  warning: {warning}").unwrap());
     if let Some(details) = &report.details {
-        writeln!(shown, "{}", serde_json::to_string_pretty(details).unwrap()).unwrap();
+        writeln!(shown, "{}", serde_json::to_string_pretty(&serde_json::json!(details)).unwrap()).unwrap();
     }
 }
 

@@ -6,8 +6,10 @@ use aws_smithy_types::DateTime as SdkTime;
 use serde_json::{Value, json};
 
 use apigw_rollback::model::component::{AliasTarget, MappingTarget};
+use apigw_rollback::model::protocol::Protocol;
 use apigw_rollback::model::records::print;
-use apigw_rollback::model::release::{Protocol, Release, StageRef};
+use apigw_rollback::model::release::Release;
+use apigw_rollback::model::stage::StageRef;
 
 use super::{
     KNOWN_GOOD, SSM, STAGE, back, bad, check_on, cloudwatch, describe_alarm, exchange, get_record, get_stage,
@@ -130,7 +132,7 @@ fn codedeploy_is_asked_which_aliases_its_running_deployments_move() {
         deployment,
     ]);
     let (report, _) = check_on(WHOLE, "sns-alarm", conversation);
-    assert_eq!(report.reason, Some("codedeploy-running"));
+    assert_eq!(report.code(), Some("codedeploy-running"));
     assert_eq!(report.message, "a running CodeDeploy deployment moves the alias `orders:live`");
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use apigw_rollback::cloud::aws::{AwsClinic, Clients};
-use apigw_rollback::cloud::diagnostics::{Clinic, Want};
+use apigw_rollback::cloud::aws::{AwsDiagnostics, Clients};
+use apigw_rollback::cloud::{Diagnostics, RequiredPermission};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ssm::config::{
     AsyncSleep, Credentials, SharedAsyncSleep, SharedCredentialsProvider, SharedHttpClient, Sleep,
@@ -28,7 +28,7 @@ impl AsyncSleep for TokioSleep {
 }
 
 /// What the reads make of these answers, and the requests that were sent for them.
-fn told<T>(answers: &[(u16, &str)], reads: impl AsyncFnOnce(AwsClinic) -> T) -> (T, Vec<String>) {
+fn told<T>(answers: &[(u16, &str)], reads: impl AsyncFnOnce(AwsDiagnostics) -> T) -> (T, Vec<String>) {
     let events = answers.iter().map(|(status, body)| {
         let request = http::Request::builder().uri("https://x.example.com").body(SdkBody::empty()).unwrap();
         let answer = http::Response::builder().status(*status).body(SdkBody::from(*body)).unwrap();
@@ -47,7 +47,7 @@ fn told<T>(answers: &[(u16, &str)], reads: impl AsyncFnOnce(AwsClinic) -> T) -> 
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let told = runtime.block_on(async {
         let aws = Clients::new(&settings).until(Instant::now() + Duration::from_secs(20));
-        reads(AwsClinic::new(&settings, aws)).await
+        reads(AwsDiagnostics::new(&settings, aws)).await
     });
     let sent = client.actual_requests().map(|request| {
         let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
@@ -121,8 +121,8 @@ fn every_page_of_subscriptions_is_read() {
     assert_eq!(all, Ok(None));
 }
 
-fn want(action: &'static str, resource: &str) -> Want {
-    Want { action, resource: resource.to_owned() }
+fn want(action: &'static str, resource: &str) -> RequiredPermission {
+    RequiredPermission { action, resource: resource.to_owned() }
 }
 
 fn simulated(results: &str) -> String {
@@ -141,7 +141,7 @@ fn result(action: &str, resource: &str, decision: &str, inside: &str) -> String 
 
 #[test]
 fn what_the_role_is_refused_is_told_by_resource() {
-    let wants = [want("apigateway:PATCH", STAGE), want("apigateway:PATCH", PARKED)];
+    let required_permissions = [want("apigateway:PATCH", STAGE), want("apigateway:PATCH", PARKED)];
     let specific = |resource: &str, decision: &str| {
         format!(
             "<member><EvalResourceName>{resource}</EvalResourceName>\
@@ -161,7 +161,7 @@ fn what_the_role_is_refused_is_told_by_resource() {
     for (what, results) in [("today", today), ("before", before)] {
         let answer = simulated(&results);
         let (refused, sent) =
-            told(&[(200, &answer)], async |clinic| clinic.refused("arn:role", &wants).await);
+            told(&[(200, &answer)], async |clinic| clinic.refused("arn:role", &required_permissions).await);
         assert_eq!(refused, Ok(vec![want("apigateway:PATCH", PARKED)]), "{what}");
         assert!(sent[0].starts_with(&format!("POST {IAM} Action=SimulatePrincipalPolicy")), "{sent:?}");
         assert!(sent[0].contains("ActionNames.member.1=apigateway%3APATCH"), "{sent:?}");
@@ -181,14 +181,17 @@ fn what_the_role_is_refused_is_told_by_resource() {
 
 #[test]
 fn actions_on_the_same_resources_go_into_one_call() {
-    let wants = [want("cloudwatch:DescribeAlarms", "*"), want("cloudwatch:GetMetricData", "*")];
+    let required_permissions =
+        [want("cloudwatch:DescribeAlarms", "*"), want("cloudwatch:GetMetricData", "*")];
     let both = result("cloudwatch:DescribeAlarms", "*", "allowed", "")
         + &result("cloudwatch:GetMetricData", "*", "allowed", "");
-    let (refused, sent) =
-        told(&[(200, &simulated(&both))], async |clinic| clinic.refused("arn:role", &wants).await);
+    let (refused, sent) = told(&[(200, &simulated(&both))], async |clinic| {
+        clinic.refused("arn:role", &required_permissions).await
+    });
     assert_eq!((refused, sent.len()), (Ok(vec![]), 1));
     // What IAM says nothing about is not taken for allowed.
-    let (refused, _) =
-        told(&[(200, &simulated(""))], async |clinic| clinic.refused("arn:role", &wants).await);
+    let (refused, _) = told(&[(200, &simulated(""))], async |clinic| {
+        clinic.refused("arn:role", &required_permissions).await
+    });
     assert_eq!(refused.unwrap().len(), 2);
 }

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use apigw_rollback::cloud::aws::{Aws, Clients};
-use apigw_rollback::cloud::{Cloud, CloudError, Failure, StageChange};
+use apigw_rollback::cloud::{Cloud, Gateway};
+use apigw_rollback::model::cloud_error::{CloudError, Failure};
+use apigw_rollback::model::plan::StageChange;
 use aws_sdk_ssm::config::SharedHttpClient;
 use aws_smithy_http_client::test_util::infallible_client_fn;
 use serde_json::json;

@@ -6,13 +6,16 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use apigw_rollback::cloud::Api;
 use apigw_rollback::cloud::pace::{API_GATEWAY, DESCRIBE_ALARMS, Limit, Pace, limit};
-use apigw_rollback::context::Run;
+use apigw_rollback::context::Context;
 use apigw_rollback::handler::handle;
 use apigw_rollback::model::alarm::State;
-use apigw_rollback::model::records::{NameIndex, Names, Record, print};
-use apigw_rollback::model::release::{Protocol, StageRef};
+use apigw_rollback::model::parameter_names::ParameterNames;
+use apigw_rollback::model::protocol::Protocol;
+use apigw_rollback::model::records::{NameIndex, Record, print};
+use apigw_rollback::model::stage::Api;
+use apigw_rollback::model::stage::StageRef;
+use apigw_rollback::model::trigger::UNKNOWN;
 use chrono::{DateTime, Utc};
 use fastrand::Rng;
 use futures_util::future::join_all;
@@ -124,7 +127,7 @@ fn name(number: usize) -> String {
 fn world(stages: usize) -> Facts {
     let mut facts = Facts::bad_release();
     let (names, value) =
-        (Names::under("/apigw-rollback"), |text: Result<String, String>| vec![text.unwrap()]);
+        (ParameterNames::under("/apigw-rollback"), |text: Result<String, String>| vec![text.unwrap()]);
     let bad = facts.stages.remove(&prod()).unwrap();
     facts.alarms.clear();
     facts.parameters.clear();
@@ -230,9 +233,10 @@ fn rush(account: Account, stages: usize, events: &[String]) -> Rush {
                     let hand =
                         world.hand(format!("run-{number}-{attempt}"), Air::Sky(Arc::clone(&process) as _));
                     let began = Instant::now();
-                    let run = Run {
+                    let run = Context {
                         cloud: &hand,
                         config,
+                        trigger: &UNKNOWN,
                         id: &hand.whose(),
                         trace: None,
                         function: Some(FUNCTION),

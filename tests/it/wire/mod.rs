@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use apigw_rollback::cloud::aws::Clients;
 use apigw_rollback::config::Config;
-use apigw_rollback::context::Run;
+use apigw_rollback::context::Context;
 use apigw_rollback::handler::handle;
 use apigw_rollback::model::alarm::time;
 use apigw_rollback::model::records::print;
 use apigw_rollback::model::release::Release;
 use apigw_rollback::model::report::Report;
+use apigw_rollback::model::trigger::UNKNOWN;
 use aws_sdk_ssm::config::{
     AsyncSleep, BehaviorVersion, Credentials, Region, SharedAsyncSleep, SharedCredentialsProvider,
     SharedHttpClient, Sleep,
@@ -163,9 +164,10 @@ fn run(event: &str, client: SharedHttpClient, given: &[(&str, &str)]) -> Vec<Rep
     runtime.block_on(async {
         let began = Instant::now();
         let deadline = began + Duration::from_secs(20);
-        let run = Run {
+        let run = Context {
             cloud: &clients.until(deadline),
             config: &config.unwrap(),
+            trigger: &UNKNOWN,
             id: "run-1",
             trace: None,
             function: Some("arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback"),
@@ -296,7 +298,7 @@ fn what_is_ignored_or_rejected_makes_no_call() {
 #[test]
 fn an_alarm_that_has_cleared_is_read_and_nothing_is_written() {
     let (report, _) = check("sns-alarm", vec![get_stage(&bad()), get_record(&good()), describe_alarm("OK")]);
-    assert_eq!(report.reason, Some("alarm-cleared"));
+    assert_eq!(report.code(), Some("alarm-cleared"));
 }
 
 #[test]
@@ -333,7 +335,7 @@ fn a_refusal_is_looked_into_with_the_deployment_and_the_stage() {
     let rollbacks = json!({"Names": [KNOWN_GOOD.replace("known-good", "rollbacks")]}).to_string();
     conversation.push(exchange("POST", SSM, rollbacks, 200, r#"{"Parameters":[]}"#));
     let (report, _) = check("sns-alarm", conversation);
-    assert_eq!(report.reason, Some("known-good-missing"));
+    assert_eq!(report.code(), Some("known-good-missing"));
 
     let mut conversation = reads();
     conversation.extend([

@@ -24,6 +24,7 @@ fn published() -> ReplayEvent {
 fn a_rollback_is_told_to_the_hook_the_topic_and_the_bus() {
     let mut conversation = reads();
     conversation.push(exchange("POST", HOOK, "put", 200, "null"));
+    conversation.extend(reads());
     conversation.extend(done());
     conversation.push(exchange("POST", HOOK, "put", 202, ""));
     let accepted = json!({"FailedEntryCount": 0, "Entries": [{"EventId": "e"}]}).to_string();
@@ -47,6 +48,7 @@ fn an_event_that_the_bus_refuses_and_a_hook_that_fails_are_told() {
     let mut conversation = reads();
     let failed = exchange("POST", HOOK, "put", 200, r#"{"errorMessage":"no disk"}"#);
     conversation.push(with_header(&failed, "x-amz-function-error", "Unhandled"));
+    conversation.extend(reads());
     conversation.extend(done());
     conversation.push(exchange("POST", HOOK, "put", 202, ""));
     let refused =
@@ -68,7 +70,7 @@ fn a_hold_is_told_by_whoever_creates_its_mark() {
     let first = exchange("POST", SSM, "put", 200, json!({"Version": 1, "Tier": "Standard"}).to_string());
     let settings = &[PROTECTED, TOLD[1]];
     let (report, bodies) = check_on(settings, "sns-alarm-stale", vec![first, published()]);
-    assert_eq!(report.reason, Some("stale"));
+    assert_eq!(report.code(), Some("stale"));
     assert_eq!(bodies[0]["Overwrite"], json!(false));
     assert!(bodies[0]["Name"].as_str().unwrap().starts_with("/apigw-rollback/told/"));
 

@@ -8,14 +8,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use apigw_rollback::cloud::aws::{Aws, Clients};
-use apigw_rollback::cloud::{Cache, Cloud, Notice, StageChange, Write};
+use apigw_rollback::cloud::{Alarms, Cache, Components, Gateway, Notification, Outbox, Parameters, Write};
 use apigw_rollback::config::Config;
-use apigw_rollback::doctor::{StageFacts, wants};
+use apigw_rollback::doctor::{StageFacts, required_permissions};
 use apigw_rollback::model::alarm::time;
 use apigw_rollback::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
-use apigw_rollback::model::records::Names;
-use apigw_rollback::model::release::{Protocol, StageRef};
-use apigw_rollback::sweep::pin::Pin;
+use apigw_rollback::model::observed::Pin;
+use apigw_rollback::model::parameter_names::ParameterNames;
+use apigw_rollback::model::plan::StageChange;
+use apigw_rollback::model::protocol::Protocol;
+use apigw_rollback::model::stage::StageRef;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ssm::config::{Credentials, SharedCredentialsProvider};
 use aws_smithy_http_client::test_util::infallible_client_fn;
@@ -150,7 +152,7 @@ macro_rules! drive {
 
 /// What every run may do on its stage.
 async fn always(tap: &mut Tap, stage: &StageRef, name: &str) {
-    let names = Names::under("/apigw-rollback");
+    let names = ParameterNames::under("/apigw-rollback");
     let (change, parked) = (StageChange::default(), stage.parked());
     let incident = names.incident(stage, "000000000000");
     let (good, hold, rollbacks) = (names.known_good(stage), names.hold(stage), names.rollbacks(stage));
@@ -213,15 +215,15 @@ async fn caches(tap: &mut Tap, stage: &StageRef) {
 
 /// Where people, programs or a hook hear of it.
 async fn telling(tap: &mut Tap, who: &str) {
-    let names = Names::under("/apigw-rollback");
-    let mark = names.told("0000000000000000");
+    let names = ParameterNames::under("/apigw-rollback");
+    let mark = names.sent_mark("0000000000000000");
     let [subject, text, chat, report] = [(); 4].map(|()| "x".to_owned());
-    let notice = Notice { subject, text, chat, report };
+    let notice = Notification { subject, text, chat, report };
     match who {
         "people" => drive!(tap,
             publish("arn:aws:sns:eu-west-1:123456789012:people", &notice);
             put_parameter(&mark, "{}", Write::Create); parameters(std::slice::from_ref(&mark));
-            delete_parameter(&mark); parameters_under(&names.all_told());
+            delete_parameter(&mark); parameters_under(&names.sent_marks());
         ),
         "programs" => drive!(tap, put_event("default", "x", "{}");),
         _ => drive!(tap,
@@ -310,7 +312,7 @@ fn doctors(stage: &StageRef, name: &str) -> Vec<Value> {
         pin: Ok(Pin::None),
         incidents: Ok(vec![]),
     };
-    let all = wants(&Config::read(setting).unwrap(), FUNCTION, &[facts]);
+    let all = required_permissions(&Config::read(setting).unwrap(), FUNCTION, &[facts]);
     all.into_iter().map(|want| json!({ "action": want.action, "on": want.resource })).collect()
 }
 
@@ -338,11 +340,10 @@ fn every_request_of_the_port_is_on_the_list_that_the_policies_are_held_against()
 /// The verbs are counted in the port's own source, so that a new one cannot be forgotten here.
 #[test]
 fn every_verb_of_the_port_is_on_the_list() {
-    let port = fs::read_to_string(root().join("src/cloud/mod.rs")).unwrap();
-    let (_, rest) = port.split_once("pub trait Cloud: Sync {").unwrap();
-    let verbs = rest.split_once("\n}").unwrap().0.lines().filter_map(|line| line.strip_prefix("    fn "));
-    // This one asks nobody.
-    let verbs = verbs.map(|line| line.split_once('(').unwrap().0).filter(|verb| *verb != "spent");
+    let rooms = ["gateway", "components", "parameters", "alarms", "outbox"];
+    let port = rooms.map(|room| fs::read_to_string(root().join(format!("src/cloud/{room}.rs"))).unwrap());
+    let verbs = port.iter().flat_map(|port| port.lines()).filter_map(|line| line.strip_prefix("    fn "));
+    let verbs = verbs.map(|line| line.split_once('(').unwrap().0);
     let requests = entries(&recorded());
     let listed: BTreeSet<String> = requests.iter().map(|(verb, _)| verb.clone()).collect();
     assert_eq!(verbs.map(str::to_owned).collect::<BTreeSet<_>>(), listed);

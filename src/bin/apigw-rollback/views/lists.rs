@@ -4,42 +4,48 @@ use std::fmt::Write as _;
 
 use apigw_rollback::doctor::{Finding, Level};
 use apigw_rollback::model::report::Report;
-use apigw_rollback::observe::lists::OnFile;
+use apigw_rollback::model::status::{HistoryEntry, Version};
+use apigw_rollback::observe::incidents::OnFile;
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
-use super::style::{Tone, ago, cell, drawn, painted, second, second_in, table, text};
+use super::style::{Tone, ago, cell, drawn, painted, second, table};
 
-/// What was known-good when, with the rollbacks in between.
-pub(crate) fn history(report: &Report, details: &Value) -> String {
-    if details.as_array().is_none_or(Vec::is_empty) {
+/// The known-good releases with the rollbacks between them.
+pub(crate) fn history(report: &Report, entries: &[HistoryEntry]) -> String {
+    if entries.is_empty() {
         return format!("{}\n", report.message);
     }
     let mut rows = table(&["WHEN", "WHAT", "DEPLOYMENT", "LABEL", "BY", "NOTE"]);
-    for entry in details.as_array().into_iter().flatten() {
-        if entry.get("rollback").is_some() {
-            let by = text(entry, "/rollback/alarm");
-            let lifted = if text(entry, "/rollback/lifted") == "true" { "lifted" } else { "" };
-            rows.add_row([
-                cell(second_in(entry, "/rollback/at"), None),
+    for entry in entries {
+        let text = |text: &Option<String>| cell(text.as_deref().unwrap_or_default(), None);
+        rows.add_row(match entry {
+            HistoryEntry::Rollback { rollback } => [
+                cell(second(rollback.at), None),
                 cell("rollback", Some(Tone::Careful)),
-                cell(format!("off {}", text(entry, "/rollback/fingerprint")), None),
+                cell(format!("off {}", rollback.fingerprint), None),
                 cell("", None),
-                cell(if by.is_empty() { "a person" } else { &by }, None),
-                cell(lifted, None),
-            ]);
-            continue;
-        }
-        let unusable = text(entry, "/unusable");
-        let note = if unusable.is_empty() { text(entry, "/note") } else { unusable };
-        rows.add_row([
-            cell(second_in(entry, "/recorded_at"), None),
-            cell(format!("version {}", text(entry, "/version")), None),
-            cell(text(entry, "/deployment"), None),
-            cell(text(entry, "/label"), None),
-            cell(text(entry, "/who"), None),
-            cell(note, None),
-        ]);
+                cell(rollback.alarm.as_deref().unwrap_or("a person"), None),
+                cell(if rollback.lifted { "lifted" } else { "" }, None),
+            ],
+            HistoryEntry::Version(Version::Usable { version, deployment, recorded_at, label, note, who }) => {
+                [
+                    cell(second(*recorded_at), None),
+                    cell(format!("version {version}"), None),
+                    cell(deployment, None),
+                    text(label),
+                    text(who),
+                    text(note),
+                ]
+            }
+            HistoryEntry::Version(Version::Unusable { version, unusable }) => [
+                cell("", None),
+                cell(format!("version {version}"), None),
+                cell("", None),
+                cell("", None),
+                cell("", None),
+                cell(unusable, None),
+            ],
+        });
     }
     format!("{}\n{}\n", report.message, drawn(rows))
 }

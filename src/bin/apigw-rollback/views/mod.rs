@@ -5,18 +5,28 @@ mod status;
 
 use std::fmt::Write as _;
 
-use apigw_rollback::model::report::{Outcome, Report};
+use apigw_rollback::model::reason::Reason;
+use apigw_rollback::model::report::{Details, Outcome, Report};
+use apigw_rollback::model::status::StageStatus;
 
 use super::style::{self, Tone, painted};
 
 /// The reports as text. The status of several stages is one table.
 pub(crate) fn reports(reports: &[Report]) -> String {
-    let is_status = |report: &Report| report.signal.kind == "status" && report.details.is_some();
     match reports {
         [] => "no stage is protected\n".to_owned(),
         [one] => report(one),
-        several if several.iter().all(is_status) => status::overview(several),
-        several => several.iter().map(report).collect::<Vec<_>>().join("\n"),
+        several => match several.iter().map(status_of).collect::<Option<Vec<_>>>() {
+            Some(all) => status::overview(&all),
+            None => several.iter().map(report).collect::<Vec<_>>().join("\n"),
+        },
+    }
+}
+
+fn status_of(report: &Report) -> Option<(&Report, &StageStatus)> {
+    match &report.details {
+        Some(Details::Status(status)) => Some((report, status)),
+        Some(Details::History(_) | Details::Sweep(_)) | None => None,
     }
 }
 
@@ -30,10 +40,10 @@ fn report(report: &Report) -> String {
 
 /// The report without what to do next: that is what is asked then.
 pub(crate) fn before_asking(report: &Report) -> String {
-    let mut shown = match (&report.details, report.signal.kind.as_str()) {
-        (Some(details), "status") => status::card(report, details),
-        (Some(details), "history") => lists::history(report, details),
-        _ => headline(report),
+    let mut shown = match &report.details {
+        Some(Details::Status(status)) => status::card(report, status),
+        Some(Details::History(entries)) => lists::history(report, entries),
+        Some(Details::Sweep(_)) | None => headline(report),
     };
     for warning in &report.warnings {
         let _ = writeln!(shown, "  {} {warning}", painted("warning:", Tone::Careful));
@@ -42,20 +52,14 @@ pub(crate) fn before_asking(report: &Report) -> String {
 }
 
 fn headline(report: &Report) -> String {
-    let outcome = word(report.outcome);
-    let reason = report.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let outcome = report.outcome.word();
+    let reason = report.code().map(|code| format!(" ({code})")).unwrap_or_default();
     let mut shown =
         format!("{}: {}\n", painted(&format!("{outcome}{reason}"), tone(report.outcome)), report.message);
     if let Some(incident) = &report.incident {
         let _ = writeln!(shown, "  {} {incident}", painted("incident:", Tone::Quiet));
     }
     shown
-}
-
-/// The outcome's word, as in the JSON report.
-fn word(outcome: Outcome) -> String {
-    let word = serde_json::to_value(outcome).unwrap_or_default();
-    word.as_str().unwrap_or_default().to_owned()
 }
 
 fn tone(outcome: Outcome) -> Tone {
@@ -77,13 +81,15 @@ fn tone(outcome: Outcome) -> Tone {
 fn command(report: &Report) -> Option<String> {
     let stage = report.stage.as_ref()?;
     let stage = format!("{}/{}", stage.api, stage.stage);
-    let line = match (report.outcome, report.reason) {
+    let line = match (report.outcome, &report.reason) {
         (Outcome::RolledBack | Outcome::NeedsHuman, _) => format!("apigw-rollback status {stage}"),
         (Outcome::WouldRollBack, _) => format!("apigw-rollback rollback {stage}"),
-        (_, Some("no-known-good")) => format!("apigw-rollback record {stage}"),
-        (_, Some("held-by-operator")) => format!("apigw-rollback release-hold {stage}"),
-        (_, Some("irreversible-release")) => format!("apigw-rollback rollback {stage} --force"),
-        (_, Some("known-good-missing" | "part-missing" | "not-pinned")) => "apigw-rollback doctor".to_owned(),
+        (_, Some(Reason::NoKnownGood { .. })) => format!("apigw-rollback record {stage}"),
+        (_, Some(Reason::HeldByOperator(_))) => format!("apigw-rollback release-hold {stage}"),
+        (_, Some(Reason::IrreversibleRelease { .. })) => format!("apigw-rollback rollback {stage} --force"),
+        (_, Some(Reason::KnownGoodMissing { .. } | Reason::PartMissing(_) | Reason::NotPinned(_))) => {
+            "apigw-rollback doctor".to_owned()
+        }
         _ => return None,
     };
     Some(line)

@@ -7,9 +7,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use apigw_rollback::config::Config;
-use apigw_rollback::context::Run;
+use apigw_rollback::context::Context;
 use apigw_rollback::handler::handle;
 use apigw_rollback::model::alarm::State;
+use apigw_rollback::model::trigger::UNKNOWN;
 use chrono::TimeDelta;
 use futures_util::stream::{FuturesUnordered, Stream};
 use tokio::time::Instant;
@@ -101,9 +102,10 @@ async fn run(scene: &Scene, number: usize, hand: World, gate: Arc<Gate>) -> Seen
     // No two clocks agree to the millisecond.
     let now = hand.now() + TimeDelta::milliseconds(i64::try_from(number).unwrap());
     let (began, id) = (Instant::now(), hand.whose());
-    let run = Run {
+    let run = Context {
         cloud: &hand,
         config: &scene.config,
+        trigger: &UNKNOWN,
         id: &id,
         trace: None,
         function: Some(FUNCTION),

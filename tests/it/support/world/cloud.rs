@@ -1,12 +1,17 @@
 //! The twin's answers to each call.
 
-use apigw_rollback::cloud::{
-    AlarmNow, Api, Cache, Cloud, CloudError, Deployment, Failure, LiveAlias, LiveMapping, LiveStage, Notice,
-    Parameter, Spent, StageChange, Write, Written,
-};
+use apigw_rollback::cloud::{Alarms, Components, Gateway, Outbox, Parameters};
+use apigw_rollback::cloud::{Cache, Cloud, Notification, Spent, Write, Written};
+use apigw_rollback::model::alarm::AlarmNow;
 use apigw_rollback::model::alarm::{Metric, State, time};
+use apigw_rollback::model::cloud_error::{CloudError, Failure};
 use apigw_rollback::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
-use apigw_rollback::model::release::{Protocol, StageRef};
+use apigw_rollback::model::component::{LiveAlias, LiveMapping};
+use apigw_rollback::model::plan::StageChange;
+use apigw_rollback::model::protocol::Protocol;
+use apigw_rollback::model::records::Parameter;
+use apigw_rollback::model::stage::StageRef;
+use apigw_rollback::model::stage::{Api, Deployment, LiveStage};
 use chrono::{DateTime, Utc};
 
 use super::{Facts, NOW, World, error, live, release};
@@ -53,7 +58,7 @@ fn change(facts: &mut Facts, stage: &StageRef, change: &StageChange) -> Result<L
     Ok(live)
 }
 
-impl Cloud for World {
+impl Gateway for World {
     async fn stage(&self, stage: &StageRef) -> Result<Option<LiveStage>, CloudError> {
         self.call("GetStage", stage, |facts| Ok(facts.stages.get(stage).cloned())).await
     }
@@ -111,6 +116,20 @@ impl Cloud for World {
         self.call("GetApis", "", |facts| Ok(apis(facts, true))).await
     }
 
+    async fn caches_decisions(&self, api: &str) -> Result<bool, CloudError> {
+        self.call("GetAuthorizers", api, |facts| Ok(facts.caches_decisions)).await
+    }
+
+    async fn flush(&self, stage: &StageRef, cache: Cache) -> Result<(), CloudError> {
+        let operation = match cache {
+            Cache::Answers => "FlushStageCache",
+            Cache::Authorizers => "FlushStageAuthorizersCache",
+        };
+        self.call(operation, stage, |_| Ok(())).await
+    }
+}
+
+impl Components for World {
     async fn alias(&self, alias: &AliasRef) -> Result<Option<LiveAlias>, CloudError> {
         self.call("GetAlias", alias, |facts| Ok(facts.aliases.get(alias).cloned())).await
     }
@@ -180,50 +199,9 @@ impl Cloud for World {
         })
         .await
     }
+}
 
-    async fn publish(&self, _topic: &str, notice: &Notice) -> Result<(), CloudError> {
-        self.call("Publish", &notice.subject, |facts| {
-            facts.told.push(notice.clone());
-            Ok(())
-        })
-        .await
-    }
-
-    async fn put_event(&self, bus: &str, kind: &str, _detail: &str) -> Result<(), CloudError> {
-        self.call("PutEvents", format!("{bus} {kind}"), |_| Ok(())).await
-    }
-
-    async fn invoke(&self, function: &str, _payload: &str, wait: bool) -> Result<(), CloudError> {
-        let how = if wait { "and waits" } else { "and goes on" };
-        let asked = self.call("Invoke", format!("{function} {how}"), |facts| Ok(facts.hook_takes)).await?;
-        tokio::time::sleep(asked).await;
-        Ok(())
-    }
-
-    async fn delete_parameter(&self, name: &str) -> Result<(), CloudError> {
-        self.call("DeleteParameter", name, |facts| {
-            facts.parameters.remove(name);
-            Ok(())
-        })
-        .await
-    }
-
-    fn spent(&self) -> Spent {
-        Spent { calls: self.calls_so_far(), retries: 0 }
-    }
-
-    async fn caches_decisions(&self, api: &str) -> Result<bool, CloudError> {
-        self.call("GetAuthorizers", api, |facts| Ok(facts.caches_decisions)).await
-    }
-
-    async fn flush(&self, stage: &StageRef, cache: Cache) -> Result<(), CloudError> {
-        let operation = match cache {
-            Cache::Answers => "FlushStageCache",
-            Cache::Authorizers => "FlushStageAuthorizersCache",
-        };
-        self.call(operation, stage, |_| Ok(())).await
-    }
-
+impl Parameters for World {
     async fn parameters(&self, names: &[String]) -> Result<Vec<Parameter>, CloudError> {
         self.call("GetParameters", names.join(" "), |facts| {
             let found = names.iter().filter_map(|wanted| {
@@ -294,6 +272,16 @@ impl Cloud for World {
         .await
     }
 
+    async fn delete_parameter(&self, name: &str) -> Result<(), CloudError> {
+        self.call("DeleteParameter", name, |facts| {
+            facts.parameters.remove(name);
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Alarms for World {
     async fn alarms(&self, names: &[String]) -> Result<Vec<AlarmNow>, CloudError> {
         self.call("DescribeAlarms", names.join(" "), |facts| {
             Ok(facts.alarms.iter().filter(|now| names.contains(&now.alarm.name)).cloned().collect())
@@ -307,6 +295,10 @@ impl Cloud for World {
             Ok(facts.alarms.iter().filter(acts).cloned().collect())
         })
         .await
+    }
+
+    async fn all_alarms(&self) -> Result<Vec<AlarmNow>, CloudError> {
+        self.call("DescribeAlarms", "", |facts| Ok(facts.alarms.clone())).await
     }
 
     async fn states_since(&self, alarm: &str, since: DateTime<Utc>) -> Result<Vec<State>, CloudError> {
@@ -326,8 +318,31 @@ impl Cloud for World {
         let names: Vec<_> = metrics.iter().map(|metric| metric.name.clone()).collect();
         self.call("GetMetricData", names.join(" "), |facts| Ok(facts.samples_between(since, until))).await
     }
+}
 
-    async fn all_alarms(&self) -> Result<Vec<AlarmNow>, CloudError> {
-        self.call("DescribeAlarms", "", |facts| Ok(facts.alarms.clone())).await
+impl Outbox for World {
+    async fn publish(&self, _topic: &str, notice: &Notification) -> Result<(), CloudError> {
+        self.call("Publish", &notice.subject, |facts| {
+            facts.told.push(notice.clone());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn put_event(&self, bus: &str, kind: &str, _detail: &str) -> Result<(), CloudError> {
+        self.call("PutEvents", format!("{bus} {kind}"), |_| Ok(())).await
+    }
+
+    async fn invoke(&self, function: &str, _payload: &str, wait: bool) -> Result<(), CloudError> {
+        let how = if wait { "and waits" } else { "and goes on" };
+        let asked = self.call("Invoke", format!("{function} {how}"), |facts| Ok(facts.hook_takes)).await?;
+        tokio::time::sleep(asked).await;
+        Ok(())
+    }
+}
+
+impl Cloud for World {
+    fn spent(&self) -> Spent {
+        Spent { calls: self.calls_so_far(), retries: 0 }
     }
 }

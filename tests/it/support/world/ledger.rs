@@ -1,8 +1,9 @@
 //! The ledger: every change of a stage, move of an alias or a mapping and write to Parameter Store, with its time and who made it.
 
-use apigw_rollback::cloud::LiveStage;
 use apigw_rollback::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
-use apigw_rollback::model::release::{Release, StageRef};
+use apigw_rollback::model::release::Release;
+use apigw_rollback::model::stage::LiveStage;
+use apigw_rollback::model::stage::StageRef;
 use chrono::{DateTime, Utc};
 
 use super::Facts;

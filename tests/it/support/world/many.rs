@@ -1,10 +1,12 @@
 //! A world of many stages.
 
-use apigw_rollback::cloud::Api;
 use apigw_rollback::model::alarm::{State, time};
-use apigw_rollback::model::records::{Names, Record, print};
-use apigw_rollback::model::release::{Protocol, StageRef};
-use apigw_rollback::sweep::pin::MARK;
+use apigw_rollback::model::observed::MARK;
+use apigw_rollback::model::parameter_names::ParameterNames;
+use apigw_rollback::model::protocol::Protocol;
+use apigw_rollback::model::records::{Record, print};
+use apigw_rollback::model::stage::Api;
+use apigw_rollback::model::stage::StageRef;
 
 use super::{Facts, alarm, live, record, release};
 
@@ -16,7 +18,7 @@ impl Facts {
         facts.stages.clear();
         facts.parameters.clear();
         facts.alarms.clear();
-        let names = Names::under("/apigw-rollback");
+        let names = ParameterNames::under("/apigw-rollback");
         for api in 0..50 {
             let api = format!("api{api:07}");
             facts.apis.push(Api { protocol: Protocol::Rest, id: api.clone(), name: api.clone() });

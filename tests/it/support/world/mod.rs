@@ -11,12 +11,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use apigw_rollback::cloud::{AlarmNow, Api, CloudError, Failure, LiveAlias, LiveMapping, LiveStage, Notice};
+use apigw_rollback::cloud::Notification;
+use apigw_rollback::model::alarm::AlarmNow;
 use apigw_rollback::model::alarm::{Alarm, Metric, Origin, State, Watches, time};
+use apigw_rollback::model::cloud_error::{CloudError, Failure};
 use apigw_rollback::model::component::{AliasRef, MappingRef};
-use apigw_rollback::model::records::{Names, Record, SCHEMA, print};
-use apigw_rollback::model::release::{Protocol, Release, StageRef};
-use apigw_rollback::observe::usable;
+use apigw_rollback::model::component::{LiveAlias, LiveMapping};
+use apigw_rollback::model::observed::usable;
+use apigw_rollback::model::parameter_names::ParameterNames;
+use apigw_rollback::model::protocol::Protocol;
+use apigw_rollback::model::records::{Record, SCHEMA, print};
+use apigw_rollback::model::release::Release;
+use apigw_rollback::model::stage::StageRef;
+use apigw_rollback::model::stage::{Api, LiveStage};
 use chrono::{DateTime, TimeDelta, Utc};
 
 pub(crate) use air::{Air, Clock, Gate, Sky, Way, hash};
@@ -79,7 +86,7 @@ pub(crate) struct Facts {
     /// Whether an authorizer keeps its decisions.
     pub(crate) caches_decisions: bool,
     /// What people were told.
-    pub(crate) told: Vec<Notice>,
+    pub(crate) told: Vec<Notification>,
     /// How long the user's hook takes.
     pub(crate) hook_takes: Duration,
     /// Whether the call that is going on reaches AWS twice.
@@ -207,7 +214,7 @@ pub(crate) fn denied() -> CloudError {
 impl Facts {
     /// Release 2 is live and bad, release 1 is known-good, and the alarm has fired.
     pub(crate) fn bad_release() -> Self {
-        let names = Names::under("/apigw-rollback");
+        let names = ParameterNames::under("/apigw-rollback");
         let known_good = print(&record(release("d1", &[("release", "1")]))).unwrap();
         let dimensions = [("ApiName", "orders-api"), ("Stage", "prod")];
         Self {
@@ -258,7 +265,7 @@ impl Facts {
 
     /// The recorded releases of a stage, every version that can be read.
     pub(crate) fn recorded(&self, stage: &StageRef) -> Vec<Record> {
-        let versions = self.parameters.get(&Names::under("/apigw-rollback").known_good(stage));
+        let versions = self.parameters.get(&ParameterNames::under("/apigw-rollback").known_good(stage));
         let usable = |value: &String| usable(value, stage, "eu-west-1").ok();
         versions.into_iter().flatten().filter_map(usable).collect()
     }
@@ -268,7 +275,8 @@ impl Facts {
     }
 
     pub(crate) fn known_good(&mut self, value: &str) {
-        self.parameters.insert(Names::under("/apigw-rollback").known_good(&prod()), vec![value.to_owned()]);
+        self.parameters
+            .insert(ParameterNames::under("/apigw-rollback").known_good(&prod()), vec![value.to_owned()]);
     }
 }
 

@@ -1,0 +1,159 @@
+//! API Gateway over the SDK: REST calls here, those of HTTP and WebSocket APIs in `v2`.
+
+use aws_sdk_apigateway::operation::get_deployment::GetDeploymentOutput;
+use aws_sdk_apigateway::types::Authorizer;
+
+use super::call::{found, pages};
+use super::v2::protocol;
+use super::{Aws, stages};
+use crate::cloud::{Cache, Gateway};
+use crate::model::cloud_error::CloudError;
+use crate::model::plan::StageChange;
+use crate::model::protocol::Protocol;
+use crate::model::stage::{Api, Deployment, LiveStage, StageRef};
+
+impl Gateway for Aws {
+    async fn stage(&self, stage: &StageRef) -> Result<Option<LiveStage>, CloudError> {
+        if stage.protocol.is_v2() {
+            return self.v2_get_stage(stage).await;
+        }
+        let call = self.clients.apigateway.get_stage().rest_api_id(&stage.api).stage_name(&stage.stage);
+        Ok(found(self.call("GetStage", &stage.to_string(), || call.clone().send()).await)?
+            .map(stages::of_get))
+    }
+
+    async fn stages(&self, protocol: Protocol, api: &str) -> Result<Vec<(StageRef, LiveStage)>, CloudError> {
+        if protocol.is_v2() {
+            return self.v2_get_stages(protocol, api).await;
+        }
+        let call = self.clients.apigateway.get_stages().rest_api_id(api);
+        let answer = found(self.call("GetStages", api, || call.clone().send()).await)?;
+        let stages = answer.and_then(|answer| answer.item).unwrap_or_default();
+        Ok(stages.into_iter().filter_map(|stage| stages::of_list(api, stage)).collect())
+    }
+
+    async fn change_stage(&self, stage: &StageRef, change: &StageChange) -> Result<LiveStage, CloudError> {
+        // Where the time is up before it is our turn, the call itself says so.
+        let _alone = tokio::time::timeout_at(self.deadline, self.clients.pace.alone(&stage.api)).await.ok();
+        if stage.protocol.is_v2() {
+            return self.v2_update_stage(stage, change).await;
+        }
+        let call = self
+            .clients
+            .apigateway
+            .update_stage()
+            .rest_api_id(&stage.api)
+            .stage_name(&stage.stage)
+            .set_patch_operations(Some(stages::patch(change)));
+        self.call("UpdateStage", &stage.to_string(), || call.clone().send()).await.map(stages::of_update)
+    }
+
+    async fn create_stage(
+        &self,
+        stage: &StageRef,
+        deployment: &str,
+        description: &str,
+    ) -> Result<(), CloudError> {
+        if stage.protocol.is_v2() {
+            return self.v2_create_stage(stage, deployment, description).await;
+        }
+        let call = self
+            .clients
+            .apigateway
+            .create_stage()
+            .rest_api_id(&stage.api)
+            .stage_name(&stage.stage)
+            .deployment_id(deployment)
+            .description(description);
+        self.call("CreateStage", &stage.to_string(), || call.clone().send()).await.map(|_| ())
+    }
+
+    async fn deployment(&self, stage: &StageRef, deployment: &str) -> Result<Option<Deployment>, CloudError> {
+        let api = &stage.api;
+        if stage.protocol.is_v2() {
+            return self.v2_get_deployment(api, deployment).await;
+        }
+        let call = self.clients.apigateway.get_deployment().rest_api_id(api).deployment_id(deployment);
+        let answer =
+            found(self.call("GetDeployment", &format!("{api}/{deployment}"), || call.clone().send()).await)?;
+        let created = |found: GetDeploymentOutput| found.created_date().and_then(stages::time);
+        Ok(answer.map(|found| Deployment { created: created(found), undeployed: None }))
+    }
+
+    async fn rest_api(&self, id: &str) -> Result<Option<Api>, CloudError> {
+        let call = self.clients.apigateway.get_rest_api().rest_api_id(id);
+        let answer = found(self.call("GetRestApi", id, || call.clone().send()).await)?;
+        let api = |name: Option<&str>| Api {
+            protocol: Protocol::Rest,
+            id: id.to_owned(),
+            name: name.unwrap_or_default().to_owned(),
+        };
+        Ok(answer.map(|answer| api(answer.name())))
+    }
+
+    async fn v2_api(&self, id: &str) -> Result<Option<Api>, CloudError> {
+        let call = self.clients.apigatewayv2.get_api().api_id(id);
+        let answer = found(self.call("GetApi", id, || call.clone().send()).await)?;
+        Ok(answer.and_then(|api| {
+            let protocol = protocol(api.protocol_type())?;
+            Some(Api { protocol, id: id.to_owned(), name: api.name().unwrap_or_default().to_owned() })
+        }))
+    }
+
+    async fn rest_apis(&self) -> Result<Vec<Api>, CloudError> {
+        // 500 is the largest page.
+        let page = self.clients.apigateway.get_rest_apis().limit(500);
+        let apis = pages(|next| {
+            let page = page.clone().set_position(next);
+            async move {
+                let answer = self.call("GetRestApis", "all", || page.clone().send()).await?;
+                Ok((answer.items.unwrap_or_default(), answer.position))
+            }
+        })
+        .await?;
+        let named = apis
+            .into_iter()
+            .filter_map(|api| Some(Api { protocol: Protocol::Rest, id: api.id?, name: api.name? }));
+        Ok(named.collect())
+    }
+
+    async fn v2_apis(&self) -> Result<Vec<Api>, CloudError> {
+        let page = self.clients.apigatewayv2.get_apis();
+        let apis = pages(|next| {
+            let page = page.clone().set_next_token(next);
+            async move {
+                let answer = self.call("GetApis", "all", || page.clone().send()).await?;
+                Ok((answer.items.unwrap_or_default(), answer.next_token))
+            }
+        });
+        let named = apis.await?.into_iter().filter_map(|api| {
+            let protocol = protocol(api.protocol_type())?;
+            Some(Api { protocol, id: api.api_id?, name: api.name? })
+        });
+        Ok(named.collect())
+    }
+
+    async fn caches_decisions(&self, api: &str) -> Result<bool, CloudError> {
+        let call = self.clients.apigateway.get_authorizers().rest_api_id(api).limit(500);
+        let answer = self.call("GetAuthorizers", api, || call.clone().send()).await?;
+        // Authorizers of the kind TOKEN and REQUEST keep a decision for 300 s unless told otherwise.
+        let keeps = |one: &Authorizer| one.authorizer_result_ttl_in_seconds().is_none_or(|ttl| ttl > 0);
+        Ok(answer.items().iter().any(keeps))
+    }
+
+    async fn flush(&self, stage: &StageRef, cache: Cache) -> Result<(), CloudError> {
+        let (apigateway, subject) = (&self.clients.apigateway, stage.to_string());
+        match cache {
+            Cache::Answers => {
+                let call = apigateway.flush_stage_cache();
+                let call = call.rest_api_id(&stage.api).stage_name(&stage.stage);
+                self.call("FlushStageCache", &subject, || call.clone().send()).await.map(|_| ())
+            }
+            Cache::Authorizers => {
+                let call = apigateway.flush_stage_authorizers_cache();
+                let call = call.rest_api_id(&stage.api).stage_name(&stage.stage);
+                self.call("FlushStageAuthorizersCache", &subject, || call.clone().send()).await.map(|_| ())
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What the guarding alarms say about a release that may have proven itself. Pure.
+
+use chrono::{DateTime, Utc};
+
+use crate::model::alarm::State;
+use crate::model::guarding_alarm::GuardingAlarm;
+use crate::model::observed::OnRecord;
+use crate::model::policy::StagePolicy;
+use crate::model::reason::{Reason, stamp};
+use crate::model::records::Candidate;
+
+/// What the guarding alarms say about a candidate's time.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// A guarding alarm that was in ALARM since the candidate was first seen.
+    pub fired: Option<String>,
+    /// Samples of the guarding alarms' metrics since then; `None` where there is no metric to ask.
+    pub samples: Option<f64>,
+}
+
+/// Whether a promotion is due, as far as can be judged without asking CloudWatch.
+///
+/// # Errors
+/// [`Reason::NotProven`].
+pub fn is_due(
+    on_record: &OnRecord,
+    candidate: &Candidate,
+    guards: &[&GuardingAlarm],
+    policy: &StagePolicy,
+    now: DateTime<Utc>,
+    by_person: bool,
+) -> Result<(), Reason> {
+    let no = |why: String| Err(Reason::NotProven(why));
+    if on_record.rollbacks.quarantines(&candidate.release) {
+        return no(format!("release {} is in quarantine", candidate.release.fingerprint()));
+    }
+    let ends = candidate.first_seen + policy.bake;
+    if !by_person && now < ends {
+        return no(format!("bakes since {} until {}", stamp(candidate.first_seen), stamp(ends)));
+    }
+    if policy.needs_data && guards.is_empty() {
+        return no("no guarding alarm names the stage, so nothing could prove the release".to_owned());
+    }
+    match guards.iter().find(|guard| guard.alarm.state == State::Alarm) {
+        Some(guard) => no(format!("the alarm `{}` is in ALARM", guard.alarm.name)),
+        None => Ok(()),
+    }
+}
+
+/// Whether the evidence proves the release.
+///
+/// # Errors
+/// [`Reason::NotProven`].
+pub fn is_proven(evidence: &Evidence, policy: &StagePolicy) -> Result<(), Reason> {
+    if let Some(alarm) = &evidence.fired {
+        return Err(Reason::NotProven(format!(
+            "the alarm `{alarm}` was in ALARM since the release was first seen"
+        )));
+    }
+    if policy.needs_data && evidence.samples.is_none_or(|samples| samples <= 0.0) {
+        return Err(Reason::NotProven(
+            "no guarding alarm's metric has had data: no traffic is no evidence".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::model::alarm::{Alarm, Origin, Watches, time};
+    use crate::model::observed::KnownGood;
+    use crate::model::policy::PolicyOverrides;
+    use crate::model::policy::{AutoDeploy, MissingComponents, Mode};
+    use crate::model::protocol::Protocol;
+    use crate::model::records::{RollbackEntry, Rollbacks, SCHEMA};
+    use crate::model::release::Release;
+
+    const SEEN: &str = "2026-11-20T10:00:00Z";
+
+    fn at(text: &str) -> DateTime<Utc> {
+        time(text).unwrap()
+    }
+
+    fn policy(needs_data: bool) -> StagePolicy {
+        StagePolicy {
+            mode: Mode::Enforce,
+            bake: TimeDelta::minutes(30),
+            needs_data,
+            window: None,
+            cooldown: TimeDelta::zero(),
+            max_rollbacks: 3,
+            flush_cache: false,
+            auto_deploy: AutoDeploy::Hold,
+            missing_components: MissingComponents::Hold,
+        }
+    }
+
+    fn guard(state: State, changed: Option<&str>) -> GuardingAlarm {
+        GuardingAlarm {
+            alarm: Alarm {
+                name: "5xx".into(),
+                arn: None,
+                claimed: Origin::default(),
+                description: None,
+                state,
+                changed_at: changed.and_then(time),
+                why: String::new(),
+                only_missing_data: false,
+                suppressed_by: None,
+                watches: Watches::Metrics(vec![]),
+            },
+            actions_enabled: true,
+            window: TimeDelta::minutes(2),
+            targets: vec![],
+            metrics: vec![],
+        }
+    }
+
+    #[test]
+    fn a_candidate_is_asked_about_once_it_has_baked_with_quiet_alarms() {
+        let release = Release { deployment: "d".into(), ..Release::default() };
+        let candidate = Candidate {
+            schema: SCHEMA,
+            protocol: Protocol::Rest,
+            release: release.clone(),
+            first_seen: at(SEEN),
+            irreversible: false,
+            label: None,
+            note: None,
+        };
+        let past = |lifted| RollbackEntry {
+            at: at(SEEN),
+            fingerprint: release.fingerprint(),
+            alarm: None,
+            alarm_at: None,
+            recovered_at: None,
+            lifted,
+        };
+        let (quiet, loud) = (guard(State::Ok, None), guard(State::Alarm, None));
+        let (early, late) = ("2026-11-20T10:29:59Z", "2026-11-20T10:30:00Z");
+        for (what, now, guards, needs_data, by_person, past, expected) in [
+            ("in time", late, vec![&quiet], true, false, vec![], "ask"),
+            ("too early", early, vec![&quiet], true, false, vec![], "bakes since"),
+            ("a person may be early", early, vec![&quiet], true, true, vec![], "ask"),
+            ("in ALARM", late, vec![&quiet, &loud], true, false, vec![], "the alarm `5xx` is in ALARM"),
+            (
+                "a person is bound by that",
+                late,
+                vec![&loud],
+                true,
+                true,
+                vec![],
+                "the alarm `5xx` is in ALARM",
+            ),
+            ("no guard", late, vec![], true, false, vec![], "no guarding alarm"),
+            ("no guard, and none asked for", late, vec![], false, false, vec![], "ask"),
+            ("quarantined", late, vec![&quiet], true, false, vec![past(false)], "release "),
+            ("lifted", late, vec![&quiet], true, false, vec![past(true)], "ask"),
+            ("taken off again", late, vec![&quiet], true, false, vec![past(true), past(false)], "release "),
+        ] {
+            let on_record = OnRecord {
+                known_good: KnownGood::None { parameter: String::new() },
+                candidate: None,
+                hold: None,
+                policy: PolicyOverrides::default(),
+                rollbacks: Rollbacks { schema: SCHEMA, past },
+                unreadable: None,
+            };
+            let answer = is_due(&on_record, &candidate, &guards, &policy(needs_data), at(now), by_person);
+            let told = answer.map_or_else(|reason| reason.to_string(), |()| "ask".to_owned());
+            assert!(told.starts_with(expected), "{what}: {told}");
+        }
+    }
+
+    #[test]
+    fn an_alarms_state_tells_whether_its_history_must_be_asked() {
+        for (state, changed, expected) in [
+            (State::Ok, Some("2026-11-20T09:59:59Z"), Some(true)),
+            (State::Ok, Some(SEEN), None),
+            (State::Ok, Some("2026-11-20T10:20:00Z"), None),
+            (State::Ok, None, None),
+            (State::InsufficientData, Some("2026-11-20T09:00:00Z"), Some(true)),
+            (State::InsufficientData, Some("2026-11-20T10:20:00Z"), None),
+            (State::Alarm, Some("2026-11-20T09:00:00Z"), Some(false)),
+        ] {
+            assert_eq!(guard(state, changed).quiet_since(at(SEEN)), expected, "{state} since {changed:?}");
+        }
+    }
+
+    #[test]
+    fn only_quiet_alarms_with_data_are_proof() {
+        let evidence = |fired: Option<&str>, samples| Evidence { fired: fired.map(str::to_owned), samples };
+        for (evidence, needs_data, proven) in [
+            (evidence(None, Some(1.0)), true, true),
+            (evidence(None, Some(0.0)), true, false),
+            (evidence(None, None), true, false),
+            (evidence(None, None), false, true),
+            (evidence(Some("5xx"), Some(1.0)), true, false),
+            (evidence(Some("5xx"), None), false, false),
+        ] {
+            assert_eq!(
+                is_proven(&evidence, &policy(needs_data)).is_ok(),
+                proven,
+                "{evidence:?} {needs_data}"
+            );
+        }
+    }
+}

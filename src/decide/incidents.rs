@@ -1,0 +1,83 @@
+//! Which incidents are open, which one an OK closes, and which ones nobody reported. Pure.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::claim::LONGEST_RUN;
+use crate::model::observed::OnRecord;
+use crate::model::records::{Incident, RollbackEntry, Rollbacks};
+use crate::model::release::Release;
+
+/// What the OK of an alarm closes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closing {
+    /// The alarm's name.
+    pub alarm: String,
+    /// Since when it is OK.
+    pub at: DateTime<Utc>,
+    /// The last rollback for this alarm.
+    pub entry: RollbackEntry,
+    /// The list of rollbacks with all rollbacks for this alarm closed.
+    pub rollbacks: Rollbacks,
+}
+
+/// What the OK of an alarm since `at` closes; `None` if it closes nothing.
+#[must_use]
+pub fn closing(rollbacks: &Rollbacks, alarm: &str, at: DateTime<Utc>) -> Option<Closing> {
+    let is_open =
+        |entry: &RollbackEntry| entry.recovered_at.is_none() && entry.alarm.as_deref() == Some(alarm);
+    let entry = rollbacks.past.iter().rev().find(|entry| is_open(entry))?.clone();
+    // CloudWatch's times may be cut to whole seconds.
+    let at = at.max(entry.at);
+    let mut rollbacks = rollbacks.clone();
+    rollbacks.past.iter_mut().filter(|entry| is_open(entry)).for_each(|entry| entry.recovered_at = Some(at));
+    Some(Closing { alarm: alarm.to_owned(), at, entry, rollbacks })
+}
+
+/// The last rollback for this alarm that is not closed yet.
+#[must_use]
+pub fn last_open<'a>(rollbacks: &'a Rollbacks, alarm: &str) -> Option<&'a RollbackEntry> {
+    let is_open =
+        |entry: &&RollbackEntry| entry.recovered_at.is_none() && entry.alarm.as_deref() == Some(alarm);
+    rollbacks.past.iter().rev().find(is_open)
+}
+
+/// The incidents that are not on the stage's list although the stage was rolled back: their runs died before that, or
+/// another run overwrote their entry. The list keeps only the latest rollbacks, so older incidents are not expected on it.
+#[must_use]
+pub fn unlisted<'a>(
+    on_record: &OnRecord,
+    incidents: &'a [Incident],
+    live: &Release,
+    now: DateTime<Utc>,
+) -> Vec<&'a Incident> {
+    let past = &on_record.rollbacks.past;
+    let oldest = past.first().filter(|_| past.len() >= Rollbacks::KEPT).map(|oldest| oldest.at);
+    let is_unlisted = |incident: &&Incident| {
+        let age = now.signed_duration_since(incident.at);
+        let fingerprint = incident.bad.fingerprint();
+        // The run that lost the claim may have written its entry last, with its own time.
+        let is_near = |entry: &RollbackEntry| (entry.at - incident.at).abs() < LONGEST_RUN;
+        let is_listed = past.iter().any(|entry| entry.fingerprint == fingerprint && is_near(entry));
+        // A younger run may still be acting.
+        age > LONGEST_RUN
+            && age < TimeDelta::days(1)
+            && oldest.is_none_or(|oldest| incident.at > oldest)
+            && !is_listed
+            && !incident.undone
+            && incident.good == *live
+    };
+    incidents.iter().filter(is_unlisted).collect()
+}
+
+/// An incident's entry on the list of rollbacks.
+#[must_use]
+pub fn entry_of(incident: &Incident) -> RollbackEntry {
+    RollbackEntry {
+        at: incident.at,
+        fingerprint: incident.bad.fingerprint(),
+        alarm: Some(incident.by.clone()).filter(|_| incident.by_alarm),
+        alarm_at: incident.alarm_at,
+        recovered_at: incident.recovered_at,
+        lifted: incident.lifted_by.is_some(),
+    }
+}

@@ -1,0 +1,353 @@
+//! What the sweep does for one stage: an ordered list of actions, decided from everything that was read about it. Pure.
+
+use chrono::{DateTime, Utc};
+
+use super::evidence::{Evidence, is_due, is_proven};
+use super::health::{KnownGoodRelease, Problem, StageHealth, Unpinned, problems};
+use super::incidents::{Closing, closing, entry_of, last_open, unlisted};
+use super::{claim, is_not_held};
+use crate::config::Config;
+use crate::model::alarm::State;
+use crate::model::cloud_error::Fetched;
+use crate::model::guarding_alarm::GuardingAlarm;
+use crate::model::observed::{DeploymentNow, LiveComponents, OnRecord, Pin};
+use crate::model::policy::AutoDeploy;
+use crate::model::reason::Reason;
+use crate::model::records::{self, Candidate, Incident};
+use crate::model::stage::{LiveStage, StageRef};
+use crate::model::target::Target;
+
+/// Everything that the sweep has read about one stage.
+#[derive(Clone, Debug)]
+pub struct StageFacts<'a> {
+    /// The stage.
+    pub stage: &'a StageRef,
+    /// The stage as it is now, with its components; `None` if API Gateway has no such stage.
+    pub live: Option<LiveStage>,
+    /// What Parameter Store has about it.
+    pub on_record: &'a OnRecord,
+    /// Its incidents.
+    pub incidents: &'a [Incident],
+    /// Every guarding alarm.
+    pub alarms: &'a [GuardingAlarm],
+    /// The guarding alarms that name this stage, each with the target by which it does.
+    pub guarding: Vec<(&'a GuardingAlarm, &'a Target)>,
+    /// The components of its release.
+    pub components: Fetched<LiveComponents>,
+    /// The known-good deployment.
+    pub deployment: Fetched<DeploymentNow>,
+    /// The pin.
+    pub pin: Pin,
+    /// What the guarding alarms say about the live release; `None` unless its promotion is due.
+    pub evidence: Option<Fetched<Evidence>>,
+}
+
+/// One thing to do for a stage.
+#[derive(Clone, Debug)]
+pub enum Action<'a> {
+    /// Report a finding that somebody must look at.
+    Report(Reason),
+    /// Report a read that failed.
+    Fail(crate::model::cloud_error::CloudError),
+    /// Close the incidents of an alarm that is OK.
+    Close(Closing),
+    /// Put an incident on the stage's list, as it is in `on_record`. `report` says whether people must hear of it.
+    List {
+        /// The incident.
+        incident: &'a Incident,
+        /// The records as the actions before this one leave them.
+        on_record: Box<OnRecord>,
+        /// Whether nobody has reported it.
+        report: bool,
+    },
+    /// Move the pin to this deployment.
+    MovePin(String),
+    /// Write the candidate.
+    Note(Candidate),
+    /// Roll the stage back for this alarm, whose own event did not.
+    RollBack {
+        /// The alarm.
+        alarm: &'a GuardingAlarm,
+        /// How it names the stage.
+        target: &'a Target,
+    },
+    /// Record the proven candidate as known-good.
+    Promote(Candidate),
+}
+
+/// The actions for a stage in their order, and how the stage stands without them.
+#[derive(Clone, Debug, Default)]
+pub struct Upkeep<'a> {
+    /// The actions.
+    pub actions: Vec<Action<'a>>,
+    /// In a few words, how the stage stands.
+    pub state: String,
+}
+
+/// Decides what the sweep does for one stage.
+#[must_use]
+pub fn upkeep<'a>(facts: &StageFacts<'a>, config: &Config, now: DateTime<Utc>) -> Upkeep<'a> {
+    let Some(live) = &facts.live else {
+        let reason =
+            Reason::NoStage(format!("{} is protected, and API Gateway has no such stage", facts.stage));
+        let state = reason.to_string();
+        // Records outlive their stage. Only a stage that the settings name is missed.
+        let missed = config.entry(facts.stage).map(|_| Action::Report(reason));
+        return Upkeep { actions: missed.into_iter().collect(), state };
+    };
+    let policy = config.policy.under(&facts.on_record.policy);
+    let health = StageHealth {
+        live,
+        on_record: facts.on_record,
+        policy: &policy,
+        pin_wanted: config.pin,
+        components: facts.components.as_ref().ok(),
+        deployment: facts.deployment.as_ref().ok(),
+        pin: Some(&facts.pin),
+        now,
+    };
+    let problems = problems(&health);
+    let mut on_record = facts.on_record.clone();
+    let mut actions = Vec::new();
+    actions.extend(problems.iter().filter_map(unreadable));
+    recoveries(facts, config, now, &mut on_record, &mut actions);
+    // The way back comes first: the pin must not move by what was read before the release is judged.
+    actions.extend(facts.deployment.as_ref().err().cloned().map(Action::Fail));
+    actions.extend(way_back(facts, config, &problems));
+    actions.extend(problems.iter().filter_map(|problem| cannot_change(facts.stage, problem)));
+    if let Err(error) = &facts.components {
+        actions.push(Action::Fail(error.clone()));
+        return Upkeep { actions, state: error.to_string() };
+    }
+    unreported(facts, live, now, &mut on_record, &mut actions);
+    let state = judge_release(facts, config, now, &mut actions);
+    Upkeep { actions, state }
+}
+
+fn unreadable<'a>(problem: &Problem) -> Option<Action<'a>> {
+    let Problem::Unreadable(unreadable) = problem else { return None };
+    let reason = Reason::HeldByOperator(format!("{unreadable}, so the stage counts as held"));
+    Some(Action::Report(reason))
+}
+
+/// Closes the incidents whose alarm is OK, and reports those whose alarm stays in ALARM.
+fn recoveries<'a>(
+    facts: &StageFacts<'a>,
+    config: &Config,
+    now: DateTime<Utc>,
+    on_record: &mut OnRecord,
+    actions: &mut Vec<Action<'a>>,
+) {
+    for GuardingAlarm { alarm, .. } in facts.alarms {
+        let Some(last) = last_open(&on_record.rollbacks, &alarm.name).map(|entry| entry.at) else { continue };
+        match alarm.state {
+            State::Ok => {
+                let at = alarm.changed_at.unwrap_or(now);
+                let Some(closing) = closing(&on_record.rollbacks, &alarm.name, at) else { continue };
+                on_record.rollbacks = closing.rollbacks.clone();
+                actions.push(Action::Close(closing));
+            }
+            State::Alarm if now - last > config.not_recovered => {
+                let (alarm, rolled_back_at) = (alarm.name.clone(), last);
+                actions.push(Action::Report(Reason::NotRecovered { alarm, rolled_back_at }));
+            }
+            State::Alarm | State::InsufficientData => {}
+        }
+    }
+}
+
+/// Sees that the known-good deployment exists and is pinned, before it is needed.
+fn way_back<'a>(facts: &StageFacts<'a>, config: &Config, problems: &[Problem]) -> Option<Action<'a>> {
+    let missing = |good: &KnownGoodRelease, why: String| {
+        Some(Action::Report(Reason::KnownGoodMissing {
+            deployment: good.release.deployment.clone(),
+            parameter: config.names.known_good(facts.stage),
+            version: good.version,
+            why,
+        }))
+    };
+    if facts.deployment.is_err() {
+        return None;
+    }
+    for problem in problems {
+        match problem {
+            Problem::Quarantined(good) => {
+                return missing(good, "is in quarantine: it was taken off before".to_owned());
+            }
+            Problem::DeploymentGone(good) => return missing(good, "does not exist any more".to_owned()),
+            Problem::Undeployed(good, status) => return missing(good, format!("has the status {status}")),
+            Problem::NotPinned { deployment, how } if *how != Unpinned::Off && config.pin => {
+                return Some(Action::MovePin(deployment.clone()));
+            }
+            Problem::NotPinned { .. }
+            | Problem::Managed
+            | Problem::AutoDeploy(_)
+            | Problem::Unreadable(_)
+            | Problem::NoKnownGood
+            | Problem::UnusableKnownGood { .. }
+            | Problem::ComponentsMissing(..)
+            | Problem::ComponentsMoving(_)
+            | Problem::Held(_) => {}
+        }
+    }
+    None
+}
+
+/// What would keep API Gateway from taking the known-good release back.
+fn cannot_change<'a>(stage: &StageRef, problem: &Problem) -> Option<Action<'a>> {
+    let reason = match problem {
+        Problem::Managed => Reason::ManagedStage(stage.to_string()),
+        Problem::AutoDeploy(AutoDeploy::Hold) => Reason::AutoDeploy(stage.to_string()),
+        Problem::ComponentsMissing(missing, _) => Reason::PartMissing(missing.clone()),
+        Problem::AutoDeploy(AutoDeploy::SwitchOff)
+        | Problem::Unreadable(_)
+        | Problem::NoKnownGood
+        | Problem::UnusableKnownGood { .. }
+        | Problem::Quarantined(_)
+        | Problem::DeploymentGone(_)
+        | Problem::Undeployed(..)
+        | Problem::NotPinned { .. }
+        | Problem::ComponentsMoving(_)
+        | Problem::Held(_) => return None,
+    };
+    Some(Action::Report(reason))
+}
+
+/// Puts the rollbacks on the list whose runs died before they could, and reports those that nobody reported.
+fn unreported<'a>(
+    facts: &StageFacts<'a>,
+    live: &LiveStage,
+    now: DateTime<Utc>,
+    on_record: &mut OnRecord,
+    actions: &mut Vec<Action<'a>>,
+) {
+    for incident in unlisted(facts.on_record, facts.incidents, &live.release, now) {
+        // A run that continued a half-done rollback has reported it under the fingerprint of what it found.
+        let report = !claim::is_followed(&on_record.rollbacks, incident);
+        actions.push(Action::List { incident, on_record: Box::new(on_record.clone()), report });
+        on_record.rollbacks = on_record.rollbacks.clone().with(entry_of(incident));
+    }
+}
+
+/// How the live release stands, as far as that can be judged without the alarms' history and metrics.
+enum Standing<'a> {
+    /// It is the known-good release.
+    KnownGood,
+    /// It does not fit a parameter, so it could never be recorded.
+    TooLarge(String),
+    /// A guarding alarm accuses it.
+    Accused(&'a GuardingAlarm, &'a Target),
+    /// The stage is held.
+    Held,
+    /// It was seen for the first time.
+    New,
+    /// It is not due for promotion yet.
+    NotDue(Reason),
+    /// Its evidence decides.
+    Due,
+}
+
+struct Judged<'a> {
+    candidate: Candidate,
+    is_new: bool,
+    standing: Standing<'a>,
+}
+
+/// Whether the evidence on the live release must be read: its promotion is due.
+#[must_use]
+pub fn promotion_due(facts: &StageFacts<'_>, config: &Config, now: DateTime<Utc>) -> Option<Candidate> {
+    let live = facts.live.as_ref().filter(|_| facts.components.is_ok())?;
+    let judged = stand(facts, live, config, now);
+    matches!(judged.standing, Standing::Due).then_some(judged.candidate)
+}
+
+fn stand<'a>(facts: &StageFacts<'a>, live: &LiveStage, config: &Config, now: DateTime<Utc>) -> Judged<'a> {
+    let on_record = facts.on_record;
+    let noted = on_record.candidate_for(&live.release);
+    let is_new = noted.is_none() && on_record.unreadable.is_none();
+    let candidate = noted.map_or_else(
+        || Candidate::new(facts.stage.protocol, &live.release, now),
+        |noted| noted.clone().unchanged_since(live.updated_at),
+    );
+    // An alarm whose actions are off must not hide one that may act.
+    let alarmed = facts.guarding.iter().filter(|(alarm, _)| alarm.alarm.state == State::Alarm);
+    let accusing = alarmed.min_by_key(|(alarm, _)| !alarm.actions_enabled);
+    let policy = config.policy.under(&on_record.policy);
+    let guarding: Vec<&GuardingAlarm> = facts.guarding.iter().map(|(alarm, _)| *alarm).collect();
+    let standing = if on_record.good().is_some_and(|(_, record)| record.release == live.release) {
+        Standing::KnownGood
+    } else if let Err(why) = records::print(&candidate) {
+        Standing::TooLarge(why)
+    } else if let Some((alarm, target)) = accusing {
+        Standing::Accused(alarm, target)
+    } else if is_not_held(on_record, now).is_err() {
+        Standing::Held
+    } else if is_new {
+        Standing::New
+    } else if let Err(reason) = is_due(on_record, &candidate, &guarding, &policy, now, false) {
+        Standing::NotDue(reason)
+    } else {
+        Standing::Due
+    };
+    Judged { candidate, is_new, standing }
+}
+
+/// Judges the live release: known-good, bad, new, or on its way to be proven. Returns how it stands.
+fn judge_release<'a>(
+    facts: &StageFacts<'a>,
+    config: &Config,
+    now: DateTime<Utc>,
+    actions: &mut Vec<Action<'a>>,
+) -> String {
+    let Some(live) = &facts.live else { return String::new() };
+    let Judged { candidate, is_new, standing } = stand(facts, live, config, now);
+    let is_recordable = !matches!(standing, Standing::KnownGood | Standing::TooLarge(_));
+    if is_new && is_recordable {
+        actions.push(Action::Note(candidate.clone()));
+    }
+    match standing {
+        Standing::KnownGood => "serves its known-good release".to_owned(),
+        Standing::TooLarge(why) => {
+            actions.push(Action::Report(Reason::NotRecordable(why.clone())));
+            why
+        }
+        Standing::Accused(alarm, target) => {
+            actions.push(Action::RollBack { alarm, target });
+            String::new()
+        }
+        Standing::Held => "is held".to_owned(),
+        Standing::New => "a new release was noted".to_owned(),
+        Standing::NotDue(reason) => reason.to_string(),
+        Standing::Due => judge_evidence(facts, config, now, candidate, actions),
+    }
+}
+
+fn judge_evidence<'a>(
+    facts: &StageFacts<'a>,
+    config: &Config,
+    now: DateTime<Utc>,
+    candidate: Candidate,
+    actions: &mut Vec<Action<'a>>,
+) -> String {
+    let policy = config.policy.under(&facts.on_record.policy);
+    let evidence = match &facts.evidence {
+        Some(Ok(evidence)) => evidence,
+        Some(Err(error)) => {
+            actions.push(Action::Fail(error.clone()));
+            return error.to_string();
+        }
+        None => return Reason::NotProven("its evidence was not read".to_owned()).to_string(),
+    };
+    match is_proven(evidence, &policy) {
+        Ok(()) => {
+            actions.push(Action::Promote(candidate));
+            String::new()
+        }
+        Err(_) if evidence.fired.is_some() && facts.on_record.good().is_none() => {
+            // There is nothing to go back to, so the release stays and gets another chance to prove itself.
+            actions.push(Action::Note(Candidate { first_seen: now, ..candidate }));
+            "an alarm fired meanwhile, and there is no way back: bakes anew".to_owned()
+        }
+        Err(reason) => reason.to_string(),
+    }
+}

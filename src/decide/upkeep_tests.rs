@@ -1,0 +1,449 @@
+//! The table of the sweep: what is different about a stage, and the ordered actions that it leads to.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::evidence::Evidence;
+use super::fixture::{good, record, release};
+use super::upkeep::{Action, StageFacts, promotion_due, upkeep};
+use crate::config::Config;
+use crate::model::alarm::{Alarm, Origin, State, Watches, time};
+use crate::model::cloud_error::{CloudError, Failure};
+use crate::model::component::AliasRef;
+use crate::model::guarding_alarm::GuardingAlarm;
+use crate::model::observed::{
+    Component, DeploymentNow, KnownGood, LiveComponents, MissingComponent, OnRecord, Pin,
+};
+use crate::model::policy::PolicyOverrides;
+use crate::model::records::{Candidate, Hold, Incident, RollbackEntry, SCHEMA};
+use crate::model::stage::{LiveStage, StageRef};
+use crate::model::target::{ApiRef, Target};
+
+const NOW: &str = "2026-11-20T12:00:00Z";
+
+fn at(text: &str) -> DateTime<Utc> {
+    time(text).unwrap()
+}
+
+fn target() -> Target {
+    Target { api: ApiRef::Id("a".into()), stage: "prod".into(), canary: false, protocol: None }
+}
+
+fn alarm(name: &str, state: State) -> GuardingAlarm {
+    GuardingAlarm {
+        alarm: Alarm {
+            name: name.into(),
+            arn: None,
+            claimed: Origin::default(),
+            description: None,
+            state,
+            changed_at: time("2026-11-20T11:00:00Z"),
+            why: String::new(),
+            only_missing_data: false,
+            suppressed_by: None,
+            watches: Watches::Metrics(vec![]),
+        },
+        actions_enabled: true,
+        window: TimeDelta::minutes(2),
+        targets: vec![target()],
+        metrics: vec![],
+    }
+}
+
+fn incident(when: &str) -> Incident {
+    Incident {
+        schema: SCHEMA,
+        stage: StageRef::rest("a", "prod"),
+        bad: release("9"),
+        good: release("2"),
+        version: 3,
+        at: at(when),
+        since: None,
+        undone: false,
+        by: "5xx".into(),
+        by_alarm: true,
+        alarm_at: None,
+        why: String::new(),
+        run: "r".into(),
+        recovered_at: None,
+        lifted_by: None,
+    }
+}
+
+/// The world of a row: release 2 is live and has baked, release 1 is known-good and pinned, and the alarm is quiet.
+struct Scene {
+    live: Option<LiveStage>,
+    on_record: OnRecord,
+    incidents: Vec<Incident>,
+    alarms: Vec<GuardingAlarm>,
+    components: Result<LiveComponents, CloudError>,
+    deployment: Result<DeploymentNow, CloudError>,
+    pin: Pin,
+    evidence: Result<Evidence, CloudError>,
+    protected: &'static str,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let (_, mut observed) = good();
+        record(&mut observed);
+        let live = observed.live.as_ref().unwrap().release.clone();
+        let mut on_record = observed.on_record;
+        on_record.candidate =
+            Some(Candidate::new(observed.stage.protocol, &live, at("2026-11-20T11:00:00Z")));
+        Self {
+            live: observed.live,
+            on_record,
+            incidents: vec![],
+            alarms: vec![alarm("5xx", State::Ok)],
+            components: Ok(LiveComponents::default()),
+            deployment: Ok(DeploymentNow::There),
+            pin: Pin::Holds { deployment: "d1".into(), closed: true },
+            evidence: Ok(Evidence { fired: None, samples: Some(7.0) }),
+            protected: r#"[{"api":"a","name":"orders","stage":"prod"}]"#,
+        }
+    }
+
+    /// The actions in their order, then how the stage stands.
+    fn outcome(&self) -> (Vec<String>, String) {
+        let stage = StageRef::rest("a", "prod");
+        let config = Config::read(|name| match name {
+            "AWS_REGION" => Some("eu-west-1".to_owned()),
+            "PROTECTED_STAGES" => Some(self.protected.to_owned()),
+            _ => None,
+        });
+        let config = config.unwrap();
+        let mut facts = StageFacts {
+            stage: &stage,
+            live: self.live.clone(),
+            on_record: &self.on_record,
+            incidents: &self.incidents,
+            alarms: &self.alarms,
+            guarding: self.alarms.iter().map(|alarm| (alarm, &alarm.targets[0])).collect(),
+            components: self.components.clone(),
+            deployment: self.deployment.clone(),
+            pin: self.pin.clone(),
+            evidence: None,
+        };
+        // The evidence is read if, and only if, the promotion is due.
+        if promotion_due(&facts, &config, at(NOW)).is_some() {
+            facts.evidence = Some(self.evidence.clone());
+        }
+        let upkeep = upkeep(&facts, &config, at(NOW));
+        (upkeep.actions.iter().map(described).collect(), upkeep.state)
+    }
+}
+
+fn described(action: &Action<'_>) -> String {
+    match action {
+        Action::Report(reason) => format!("report {}", reason.code()),
+        Action::Fail(error) => format!("fail {}", error.operation),
+        Action::Close(closing) => format!("close {}", closing.alarm),
+        Action::List { incident, report, on_record } => format!(
+            "list {}{} after {}",
+            incident.run,
+            if *report { " and report" } else { "" },
+            on_record.rollbacks.past.len()
+        ),
+        Action::MovePin(deployment) => format!("pin {deployment}"),
+        Action::Note(candidate) => {
+            format!("note {} seen {}", candidate.release.deployment, candidate.first_seen.format("%H:%M"))
+        }
+        Action::RollBack { alarm, .. } => format!("roll back for {}", alarm.alarm.name),
+        Action::Promote(candidate) => format!("promote {}", candidate.release.deployment),
+    }
+}
+
+fn failed(operation: &'static str) -> CloudError {
+    CloudError {
+        failure: Failure::Other,
+        operation,
+        subject: "x".into(),
+        code: "c".into(),
+        message: "m".into(),
+    }
+}
+
+fn entry(when: &str, alarm: Option<&str>, fingerprint: &str) -> RollbackEntry {
+    RollbackEntry {
+        at: at(when),
+        fingerprint: fingerprint.into(),
+        alarm: alarm.map(str::to_owned),
+        alarm_at: None,
+        recovered_at: None,
+        lifted: false,
+    }
+}
+
+fn past(scene: &mut Scene, when: &str, fingerprint: &str) {
+    scene.on_record.rollbacks.past.push(entry(when, Some("5xx"), fingerprint));
+}
+
+fn live(scene: &mut Scene) -> &mut LiveStage {
+    scene.live.as_mut().unwrap()
+}
+
+fn no_record(scene: &mut Scene) {
+    scene.on_record.known_good = KnownGood::None { parameter: "p".into() };
+}
+
+fn hold(scene: &mut Scene) {
+    scene.on_record.hold =
+        Some(Hold { schema: SCHEMA, until: at("2026-11-20T13:00:00Z"), by: None, why: None });
+}
+
+fn unseen(scene: &mut Scene) {
+    scene.on_record.candidate = None;
+}
+
+fn missing_alias() -> MissingComponent {
+    let alias: AliasRef = "orders:live".parse().unwrap();
+    MissingComponent { part: Component::Alias(alias), why: "does not exist".into(), recorded: true }
+}
+
+type Twist = fn(&mut Scene);
+
+/// What is different; the actions; how the stage stands begins so.
+const ROWS: [(&str, Twist, &[&str], &str); 34] = [
+    ("nothing", |_| (), &["promote d2"], ""),
+    (
+        "no stage, and the settings name it",
+        |s| s.live = None,
+        &["report no-stage"],
+        "rest/a/prod is protected",
+    ),
+    (
+        "no stage, and only a record names it",
+        |s| (s.live, s.protected) = (None, "[]"),
+        &[],
+        "rest/a/prod is protected",
+    ),
+    (
+        "a parameter cannot be read",
+        |s| s.on_record.unreadable = Some("the parameter x".into()),
+        &["report held-by-operator"],
+        "is held",
+    ),
+    (
+        "the known-good release is live",
+        |s| live(s).release = release("1"),
+        &[],
+        "serves its known-good release",
+    ),
+    ("a new release", unseen, &["note d2 seen 12:00"], "a new release was noted"),
+    (
+        "a new release, and an alarm",
+        |s| {
+            unseen(s);
+            s.alarms[0].alarm.state = State::Alarm;
+        },
+        &["note d2 seen 12:00", "roll back for 5xx"],
+        "",
+    ),
+    (
+        "a new release, and a hold",
+        |s| {
+            unseen(s);
+            hold(s);
+        },
+        &["note d2 seen 12:00"],
+        "is held",
+    ),
+    (
+        "it bakes",
+        |s| s.on_record.candidate.as_mut().unwrap().first_seen = at("2026-11-20T11:31:00Z"),
+        &[],
+        "bakes since",
+    ),
+    ("the stage changed lately", |s| live(s).updated_at = time("2026-11-20T11:45:00Z"), &[], "bakes since"),
+    ("a hold", hold, &[], "is held"),
+    ("an alarm", |s| s.alarms[0].alarm.state = State::Alarm, &["roll back for 5xx"], ""),
+    (
+        "an alarm, and a hold: the rollback's own decision holds",
+        |s| {
+            hold(s);
+            s.alarms[0].alarm.state = State::Alarm;
+        },
+        &["roll back for 5xx"],
+        "",
+    ),
+    (
+        "an alarm whose actions are off hides no other",
+        |s| {
+            s.alarms = vec![alarm("off", State::Alarm), alarm("on", State::Alarm)];
+            s.alarms[0].actions_enabled = false;
+        },
+        &["roll back for on"],
+        "",
+    ),
+    ("no guarding alarm", |s| s.alarms.clear(), &[], "no guarding alarm names the stage"),
+    (
+        "no guarding alarm, and the policy asks for none",
+        |s| {
+            s.alarms.clear();
+            s.on_record.policy =
+                PolicyOverrides { bake_needs_data: Some(false), ..s.on_record.policy.clone() };
+        },
+        &["promote d2"],
+        "",
+    ),
+    (
+        "no traffic",
+        |s| s.evidence = Ok(Evidence { fired: None, samples: Some(0.0) }),
+        &[],
+        "no guarding alarm's metric has had data",
+    ),
+    (
+        "an alarm fired meanwhile",
+        |s| s.evidence = Ok(Evidence { fired: Some("5xx".into()), samples: None }),
+        &[],
+        "the alarm `5xx` was in ALARM",
+    ),
+    (
+        "an alarm fired meanwhile, and nothing is recorded",
+        |s| {
+            no_record(s);
+            s.evidence = Ok(Evidence { fired: Some("5xx".into()), samples: None });
+        },
+        &["note d2 seen 12:00"],
+        "an alarm fired meanwhile, and there is no way back",
+    ),
+    (
+        "the evidence cannot be read",
+        |s| s.evidence = Err(failed("GetMetricData")),
+        &["fail GetMetricData"],
+        "GetMetricData on `x` failed",
+    ),
+    (
+        "the live release is in quarantine",
+        |s| past(s, "2026-11-20T09:00:00Z", &release("2").fingerprint()),
+        &["close 5xx"],
+        "release ",
+    ),
+    (
+        "it does not fit a parameter",
+        |s| {
+            live(s).release.variables.insert("x".into(), "y".repeat(9000));
+        },
+        &["report not-recordable"],
+        "the candidate has",
+    ),
+    ("nothing is recorded", no_record, &["promote d2"], ""),
+    (
+        "the record is unusable",
+        |s| s.on_record.known_good = KnownGood::Unusable { parameter: "p".into(), why: "x".into() },
+        &["promote d2"],
+        "",
+    ),
+    (
+        "the known-good deployment is gone",
+        |s| s.deployment = Ok(DeploymentNow::Gone),
+        &["report known-good-missing", "promote d2"],
+        "",
+    ),
+    (
+        "the known-good deployment is not deployed, and not pinned",
+        |s| (s.deployment, s.pin) = (Ok(DeploymentNow::Undeployed("FAILED".into())), Pin::None),
+        &["report known-good-missing", "promote d2"],
+        "",
+    ),
+    (
+        "the known-good deployment cannot be read",
+        |s| (s.deployment, s.pin) = (Err(failed("GetDeployment")), Pin::None),
+        &["fail GetDeployment", "promote d2"],
+        "",
+    ),
+    ("there is no pin", |s| s.pin = Pin::None, &["pin d1", "promote d2"], ""),
+    (
+        "the pin is open to traffic",
+        |s| s.pin = Pin::Holds { deployment: "d1".into(), closed: false },
+        &["pin d1", "promote d2"],
+        "",
+    ),
+    ("AutoDeploy", |s| live(s).auto_deploy = true, &["report auto-deploy", "promote d2"], ""),
+    (
+        "a component is missing",
+        |s| s.components = Ok(LiveComponents { missing: vec![missing_alias()], ..LiveComponents::default() }),
+        &["report part-missing", "promote d2"],
+        "",
+    ),
+    (
+        "the components cannot be read: the release is not judged",
+        |s| s.components = Err(failed("GetAlias")),
+        &["fail GetAlias"],
+        "GetAlias on `x` failed",
+    ),
+    (
+        "an alarm stays long after its rollback",
+        |s| {
+            past(s, "2026-11-20T11:00:00Z", "x");
+            s.alarms[0].alarm.state = State::Alarm;
+        },
+        &["report not-recovered", "roll back for 5xx"],
+        "",
+    ),
+    (
+        "everything at once keeps its order",
+        |s| {
+            past(s, "2026-11-20T10:00:00Z", "x");
+            s.incidents = vec![incident("2026-11-20T11:00:00Z")];
+            s.pin = Pin::Foreign;
+            live(s).managed = true;
+            unseen(s);
+        },
+        &["close 5xx", "pin d1", "report managed-stage", "list r and report after 1", "note d2 seen 12:00"],
+        "a new release was noted",
+    ),
+];
+
+#[test]
+fn each_fact_leads_to_its_actions_in_their_order() {
+    for (what, twist, actions, state) in ROWS {
+        let mut scene = Scene::new();
+        twist(&mut scene);
+        let (told, stands) = scene.outcome();
+        assert_eq!(told, actions, "{what}");
+        assert!(stands.starts_with(state) && stands.is_empty() == state.is_empty(), "{what}: {stands}");
+    }
+}
+
+/// An action that changes the list of rollbacks hands its list on, so that the next one does not lose it.
+#[test]
+fn the_list_of_rollbacks_is_handed_on_from_action_to_action() {
+    let mut scene = Scene::new();
+    past(&mut scene, "2026-11-20T10:00:00Z", "x");
+    scene.incidents = vec![incident("2026-11-20T11:00:00Z"), incident("2026-11-20T11:30:00Z")];
+    let (stage, config) = (
+        StageRef::rest("a", "prod"),
+        Config::read(|name| (name == "AWS_REGION").then(|| "eu-west-1".to_owned())).unwrap(),
+    );
+    let facts = StageFacts {
+        stage: &stage,
+        live: scene.live.clone(),
+        on_record: &scene.on_record,
+        incidents: &scene.incidents,
+        alarms: &scene.alarms,
+        guarding: vec![],
+        components: Ok(LiveComponents::default()),
+        deployment: Ok(DeploymentNow::There),
+        pin: scene.pin.clone(),
+        evidence: None,
+    };
+    let upkeep = upkeep(&facts, &config, at(NOW));
+    let lists: Vec<_> = upkeep
+        .actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::List { on_record, report, .. } => Some((&on_record.rollbacks.past, *report)),
+            Action::Report(_)
+            | Action::Fail(_)
+            | Action::Close(_)
+            | Action::MovePin(_)
+            | Action::Note(_)
+            | Action::RollBack { .. }
+            | Action::Promote(_) => None,
+        })
+        .collect();
+    let [(first, true), (second, true)] = lists.as_slice() else { panic!("{lists:?}") };
+    assert!(first[0].recovered_at.is_some(), "the closing is in the list of the first");
+    assert_eq!((first.len(), second.len()), (1, 2));
+}

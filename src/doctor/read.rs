@@ -1,0 +1,133 @@
+//! Reads all that the doctor judges. A call that fails leaves one fact unknown, not all of them.
+
+use super::facts::{Facts, SAMPLED, StageFacts, Watcher};
+use super::permissions::required_permissions;
+use crate::cloud::Cloud;
+use crate::cloud::Diagnostics;
+use crate::context::Context;
+use crate::decide::Trigger;
+use crate::model::alarm::AlarmNow;
+use crate::model::cloud_error::Fetched;
+use crate::model::guarding_alarm::GuardingAlarm;
+use crate::model::observed::Pin;
+use crate::model::reason::Reason;
+use crate::model::stage::StageRef;
+use crate::observe::guarding_alarms;
+use crate::observe::observe;
+use crate::observe::resolve::resolve;
+use crate::observe::{incidents, protected_stages};
+use crate::signal::target::named_by;
+use futures_util::StreamExt;
+
+/// Stages that are read at the same time: API Gateway's quota is the whole account's, and a rollback needs it more.
+const STAGES_AT_ONCE: usize = 4;
+
+/// Reads everything.
+pub async fn read<C: Cloud, K: Diagnostics>(context: &Context<'_, C>, clinic: &K, name: &str) -> Facts {
+    let function = clinic.function(name).await;
+    let found = function.as_ref().ok().and_then(Option::as_ref);
+    let arn = found.map(|found| found.arn.clone());
+    let context = &Context { function: arn.as_deref().or(context.function), ..*context };
+    let callee = arn.as_deref().unwrap_or(name);
+    let (listed, unlisted) = match protected_stages::read(context).await {
+        Ok(listed) => (listed.into_iter().collect(), None),
+        Err(error) => (context.config.stages.iter().map(|one| one.stage.clone()).collect(), Some(error)),
+    };
+    let topic = |topic: Option<String>| async move {
+        match topic {
+            Some(topic) => clinic.subscriptions(&topic).await,
+            None => Ok(None),
+        }
+    };
+    let sweep = context.config.names.sweep();
+    let (concurrency, policy, subscriptions, notified, sweeps, (alarms, watchers), stages) = tokio::join!(
+        clinic.reserved_concurrency(callee),
+        clinic.function_policy(callee),
+        topic(context.config.topic.clone()),
+        topic(context.config.notify.clone()),
+        context.cloud.history(&sweep),
+        watchers(context),
+        stages(context, listed),
+    );
+    let wanted =
+        found.map(|found| required_permissions(context.config, &found.arn, &stages)).unwrap_or_default();
+    let refused = match found {
+        Some(found) => clinic.refused(&found.role, &wanted).await,
+        None => Ok(vec![]),
+    };
+    Facts {
+        now: context.now,
+        wanted: wanted.len(),
+        refused,
+        name: name.to_owned(),
+        function,
+        concurrency,
+        policy,
+        subscriptions,
+        notified,
+        sweeps,
+        watchers,
+        alarms,
+        stages,
+        unlisted,
+    }
+}
+
+async fn stages<C: Cloud>(context: &Context<'_, C>, listed: Vec<StageRef>) -> Vec<StageFacts> {
+    let reads = listed.into_iter().map(|stage| of_stage(context, stage));
+    futures_util::stream::iter(reads).buffered(STAGES_AT_ONCE).collect().await
+}
+
+async fn of_stage<C: Cloud>(context: &Context<'_, C>, stage: StageRef) -> StageFacts {
+    let parked = stage.parked();
+    let (observed, parked, incidents) = tokio::join!(
+        observe(context, &stage, None, Trigger::Imagined),
+        context.cloud.stage(&parked),
+        incidents::read(context, &stage),
+    );
+    let good = observed.as_ref().ok().and_then(|observed| observed.on_record.good());
+    let deployment = match good {
+        Some((_, record)) => context.cloud.deployment(&stage, &record.release.deployment).await,
+        None => Ok(None),
+    };
+    StageFacts {
+        observed,
+        deployment,
+        pin: parked.map(|parked| Pin::from_parked_stage(parked.as_ref())),
+        incidents,
+        stage,
+    }
+}
+
+/// Every alarm, and those of them that would call the function.
+async fn watchers<C: Cloud>(context: &Context<'_, C>) -> (Fetched<Vec<AlarmNow>>, Fetched<Vec<Watcher>>) {
+    let (all, guards) = tokio::join!(context.cloud.all_alarms(), guarding_alarms::read(context));
+    let guards = match guards {
+        Ok(guards) => guards,
+        Err(error) => return (all, Err(error)),
+    };
+    let calls_function = |guard: &GuardingAlarm| {
+        let now = all.iter().flatten().find(|now| now.alarm.name == guard.alarm.name);
+        now.is_some_and(|now| {
+            context.function.is_some_and(|arn| now.actions.iter().any(|action| action.starts_with(arn)))
+        })
+    };
+    let mut watchers = Vec::new();
+    // One after the other: an account's alarms are few, and CloudWatch's quota is everybody's.
+    for guard in guards {
+        let mut means = Vec::new();
+        for target in &guard.targets {
+            means.push(resolve(context.cloud, context.config, target).await);
+        }
+        if guard.targets.is_empty() {
+            let none = || Reason::NoStage("the alarms behind it name no stage".to_owned());
+            means.push(Ok(Err(named_by(&guard.alarm).err().unwrap_or_else(none))));
+        }
+        let samples = match guard.metrics.as_slice() {
+            [] => None,
+            metrics => Some(context.cloud.samples(metrics, context.now - SAMPLED, context.now).await),
+        };
+        watchers.push(Watcher { direct: calls_function(&guard), guard, means, samples });
+    }
+    (all, Ok(watchers))
+}

@@ -1,0 +1,149 @@
+//! What triggered a run: an alarm, the sweep, or a command.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::alarm::Alarm;
+
+/// What triggered a run, as reports and records name it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+pub struct TriggeredBy {
+    /// `alarm`, `sweep`, the command's word, or `unknown`.
+    #[cfg_attr(feature = "cli", schemars(with = "String"))]
+    pub kind: TriggerKind,
+    /// The alarm's name, or the sender of the command.
+    pub name: Option<String>,
+    /// The alarm's ARN.
+    pub arn: Option<String>,
+    /// When the alarm changed its state.
+    pub changed_at: Option<DateTime<Utc>>,
+    /// The reason that CloudWatch or the operator gives.
+    pub why: Option<String>,
+}
+
+/// The kind of a trigger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TriggerKind {
+    /// The event of an alarm.
+    Alarm,
+    /// A command, or the schedule's `sweep`.
+    Command(Verb),
+    /// An event that is neither.
+    #[default]
+    Unknown,
+}
+
+impl TriggerKind {
+    /// The word for it in reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Alarm => "alarm",
+            Self::Command(verb) => verb.word(),
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Serialize for TriggerKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
+/// The trigger of a run that has not read its event yet.
+pub static UNKNOWN: TriggeredBy =
+    TriggeredBy { kind: TriggerKind::Unknown, name: None, arn: None, changed_at: None, why: None };
+
+impl TriggeredBy {
+    /// The event of an alarm.
+    #[must_use]
+    pub fn alarm(alarm: &Alarm) -> Self {
+        Self {
+            kind: TriggerKind::Alarm,
+            name: Some(alarm.name.clone()),
+            arn: alarm.arn.clone(),
+            changed_at: alarm.changed_at,
+            why: Some(alarm.why.clone()).filter(|why| !why.is_empty()),
+        }
+    }
+
+    /// An alarm that the sweep found in ALARM.
+    #[must_use]
+    pub fn swept_alarm(alarm: &Alarm) -> Self {
+        Self { kind: TriggerKind::Command(Verb::Sweep), ..Self::alarm(alarm) }
+    }
+
+    /// A command.
+    #[must_use]
+    pub fn command(verb: Verb, sender: Option<String>, why: Option<String>) -> Self {
+        Self { kind: TriggerKind::Command(verb), name: sender, why, ..Self::default() }
+    }
+
+    /// Whether an alarm led here, by its event or through the sweep. Otherwise an operator did.
+    #[must_use]
+    pub fn is_alarm(&self) -> bool {
+        matches!(self.kind, TriggerKind::Alarm) || self.is_sweep()
+    }
+
+    /// Whether the sweep led here.
+    #[must_use]
+    pub fn is_sweep(&self) -> bool {
+        self.kind == TriggerKind::Command(Verb::Sweep)
+    }
+
+    /// Whether an operator or a pipeline sent a command and reads its answer.
+    #[must_use]
+    pub fn is_operator(&self) -> bool {
+        matches!(self.kind, TriggerKind::Command(_)) && !self.is_sweep()
+    }
+}
+
+/// What a command does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    /// Record the live release as known-good, and pin it.
+    Record,
+    /// Promote the candidate now, if its alarms are quiet and had data.
+    Promote,
+    /// Give the live release a label and a note, and say whether it is reversible.
+    Announce,
+    /// Roll the stage back.
+    Rollback,
+    /// Say what `rollback` would do; write nothing.
+    Plan,
+    /// Say what is live, what is known-good, and what an alarm would do now; write nothing.
+    Status,
+    /// List the known-good releases with the rollbacks between them; write nothing.
+    History,
+    /// Keep alarms and the sweep from changing the stage, for a time.
+    Hold,
+    /// End a hold.
+    ReleaseHold,
+    /// Take a release out of quarantine.
+    Lift,
+    /// Check every protected stage; the schedule sends it.
+    Sweep,
+}
+
+impl Verb {
+    /// The word for it in commands and reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Promote => "promote",
+            Self::Announce => "announce",
+            Self::Rollback => "rollback",
+            Self::Plan => "plan",
+            Self::Status => "status",
+            Self::History => "history",
+            Self::Hold => "hold",
+            Self::ReleaseHold => "release-hold",
+            Self::Lift => "lift",
+            Self::Sweep => "sweep",
+        }
+    }
+}

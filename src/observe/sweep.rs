@@ -1,0 +1,179 @@
+//! What a sweep reads: once about everything, then about each stage before anything is done for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{components, evidence, guarding_alarms, protected_stages};
+use crate::cloud::{Alarms, Components, Gateway, Parameters};
+use crate::context::Context;
+use crate::decide::upkeep::{StageFacts, promotion_due};
+use crate::model::cloud_error::{CloudError, Fetched};
+use crate::model::guarding_alarm::GuardingAlarm;
+use crate::model::observed::{DeploymentNow, LiveComponents, OnRecord, Pin};
+use crate::model::protocol::Protocol;
+use crate::model::records::{self, Incident, LastSweep};
+use crate::model::stage::{LiveStage, StageRef};
+use crate::model::target::Target;
+
+/// API Gateway lets 10 requests a second through, with a burst of 40, for the whole account and Region. A sweep's reads
+/// take ten at once and then five a second, so that a rollback always finds room.
+const BURST: usize = 10;
+const PACE: Duration = Duration::from_millis(200);
+
+/// Everything that a sweep reads once.
+#[derive(Debug)]
+pub struct World {
+    /// The protected stages, each with its records and incidents.
+    pub on_record: BTreeMap<StageRef, (OnRecord, Vec<Incident>)>,
+    /// Every stage of the protected APIs.
+    pub stages: BTreeMap<StageRef, LiveStage>,
+    /// The guarding alarms.
+    pub alarms: Vec<GuardingAlarm>,
+    /// The APIs whose stages could not be read. Only their stages are left out.
+    pub unread: BTreeMap<String, CloudError>,
+    /// When the sweep before this one ran.
+    pub last: Option<DateTime<Utc>>,
+}
+
+/// Reads every record, guarding alarm and stage (`GetParametersByPath`, `DescribeAlarms`, `GetStages` for each API).
+///
+/// # Errors
+/// The first failed call, except for `GetStages`: see [`World::unread`].
+pub async fn world<C: Gateway + Parameters + Alarms>(context: &Context<'_, C>) -> Result<World, CloudError> {
+    let (cloud, names) = (context.cloud, &context.config.names);
+    let last = [names.sweep()];
+    let stages_path = names.stages();
+    let (parameters, alarms, last) = tokio::join!(
+        cloud.parameters_under(&stages_path),
+        guarding_alarms::read(context),
+        cloud.parameters(&last)
+    );
+    // The time of the last sweep is worth knowing, and not worth failing for.
+    let last = last.unwrap_or_default();
+    let last = last.first().and_then(|found| records::parse::<LastSweep>(&found.value).ok());
+    let parameters = parameters?;
+    let protected = protected_stages::protected(context.config, &parameters);
+    let mut by_stage: BTreeMap<(String, String), Vec<_>> = BTreeMap::new();
+    for parameter in parameters {
+        if let Some(stage) = names.stage_of(&parameter.name) {
+            by_stage.entry(stage).or_default().push(parameter);
+        }
+    }
+    let on_record: BTreeMap<StageRef, _> = protected
+        .into_iter()
+        .map(|stage| {
+            let key = (stage.api.clone(), stage.stage.clone());
+            let found = by_stage.remove(&key).unwrap_or_default();
+            let on_record = OnRecord::from_parameters(names, &context.config.region, &stage, &found);
+            let incidents = names.all_incidents(&stage);
+            let incidents = found.iter().filter(|found| found.name.starts_with(&incidents));
+            let incidents = incidents.filter_map(|found| records::parse(&found.value).ok()).collect();
+            (stage, (on_record, incidents))
+        })
+        .collect();
+    let (stages, unread) = stages(cloud, &on_record).await;
+    Ok(World { on_record, stages, alarms: alarms?, unread, last: last.map(|last| last.at) })
+}
+
+async fn stages<C: Gateway, T>(
+    cloud: &C,
+    protected: &BTreeMap<StageRef, T>,
+) -> (BTreeMap<StageRef, LiveStage>, BTreeMap<String, CloudError>) {
+    let reads = apis(protected).into_iter().enumerate().map(|(nth, (protocol, api))| async move {
+        let turn = u32::try_from(nth.saturating_sub(BURST)).unwrap_or(u32::MAX);
+        tokio::time::sleep(PACE * turn).await;
+        (cloud.stages(protocol, &api).await, api)
+    });
+    let (mut stages, mut unread) = (BTreeMap::new(), BTreeMap::new());
+    for (answer, api) in futures_util::future::join_all(reads).await {
+        match answer {
+            Ok(found) => stages.extend(found),
+            Err(error) => {
+                unread.insert(api, error);
+            }
+        }
+    }
+    (stages, unread)
+}
+
+/// The APIs of the protected stages.
+#[must_use]
+pub fn apis<T>(protected: &BTreeMap<StageRef, T>) -> BTreeSet<(Protocol, String)> {
+    protected.keys().map(|stage| (stage.protocol, stage.api.clone())).collect()
+}
+
+impl World {
+    /// The guarding alarms that name a stage, each with the target by which it does.
+    #[must_use]
+    pub fn guarding<'a, C>(
+        &'a self,
+        context: &Context<'_, C>,
+        stage: &StageRef,
+        on_record: &OnRecord,
+    ) -> Vec<(&'a GuardingAlarm, &'a Target)> {
+        let names = context.config.api_names(stage, on_record.good().map(|(_, record)| record));
+        self.alarms.iter().filter_map(|alarm| Some((alarm, alarm.target(stage, &names)?))).collect()
+    }
+}
+
+/// Reads what is still missing about one stage: its components, its known-good deployment, and the evidence on its live
+/// release if its promotion is due.
+pub async fn stage<'a, C: Gateway + Components + Alarms>(
+    context: &Context<'_, C>,
+    world: &'a World,
+    stage: &'a StageRef,
+    on_record: &'a OnRecord,
+    incidents: &'a [Incident],
+) -> StageFacts<'a> {
+    let mut facts = StageFacts {
+        stage,
+        live: world.stages.get(stage).cloned(),
+        on_record,
+        incidents,
+        alarms: &world.alarms,
+        guarding: world.guarding(context, stage, on_record),
+        components: Ok(LiveComponents::default()),
+        deployment: Ok(DeploymentNow::NotAsked),
+        pin: Pin::from_parked_stage(world.stages.get(&stage.parked())),
+        evidence: None,
+    };
+    let Some(live) = &mut facts.live else { return facts };
+    facts.deployment = known_good_deployment(context, world, stage, on_record).await;
+    let listed = context.config.listed(stage, &on_record.policy);
+    if !listed.is_empty() {
+        let recorded = on_record.good().map(|(_, record)| &record.release);
+        facts.components =
+            components::components(context.cloud, context.config, stage, &listed, recorded).await;
+        if let Ok(components) = &facts.components {
+            components.complete(&mut live.release);
+        }
+    }
+    if let Some(candidate) = promotion_due(&facts, context.config, context.now) {
+        let guarding: Vec<&GuardingAlarm> = facts.guarding.iter().map(|(alarm, _)| *alarm).collect();
+        let policy = context.config.policy.under(&on_record.policy);
+        facts.evidence = Some(evidence::read(context, &candidate, &guarding, &policy).await);
+    }
+    facts
+}
+
+/// The known-good deployment (`GetDeployment`). A REST deployment that a stage points at exists: API Gateway does not
+/// delete it. Whether that holds for HTTP and WebSocket APIs is not documented, so theirs are asked for.
+async fn known_good_deployment<C: Gateway>(
+    context: &Context<'_, C>,
+    world: &World,
+    stage: &StageRef,
+    on_record: &OnRecord,
+) -> Fetched<DeploymentNow> {
+    let good = on_record.good().filter(|(_, record)| !on_record.rollbacks.quarantines(&record.release));
+    let Some((_, record)) = good else { return Ok(DeploymentNow::NotAsked) };
+    let deployment = &record.release.deployment;
+    let in_use =
+        world.stages.iter().any(|(one, live)| one.api == stage.api && live.release.deployment == *deployment);
+    if in_use && !stage.protocol.is_v2() {
+        return Ok(DeploymentNow::There);
+    }
+    let found = context.cloud.deployment(stage, deployment).await?;
+    Ok(DeploymentNow::from_answer(found.as_ref()))
+}

@@ -1,0 +1,110 @@
+//! Writes the claim: the create-only incident that one run wins. `decide::claim` judges it and has all its times.
+
+use std::pin::pin;
+
+use super::apply::{Applied, apply};
+use super::incident::not_on_record;
+use crate::cloud::{Components, Gateway, Parameters, Write, Written};
+use crate::context::Context;
+use crate::decide::claim::{HEAD_START, comes_first, half_done_by, is_same, is_under_way};
+use crate::model::plan::Plan;
+use crate::model::records::{self, Incident};
+
+/// What became of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// This run opened the incident.
+    Won(Box<Incident>),
+    /// Another run opened it first: its incident.
+    Lost(Box<Incident>),
+    /// The incident is not on record, for this reason.
+    Unwritten(Box<Incident>, String),
+}
+
+/// Claims a rollback: exactly one run creates the record of the incident. If a run dies between the claim and its step,
+/// the sweep makes up for it.
+pub async fn claim<C: Parameters>(context: &Context<'_, C>, plan: &Plan, incident: Incident) -> Claim {
+    if let Some(other_run) = half_done_by_other_run(context, plan, &incident).await {
+        return Claim::Lost(Box::new(other_run));
+    }
+    match create(context, &incident).await {
+        Ok(None) => Claim::Won(Box::new(incident)),
+        Ok(Some(other_run)) => Claim::Lost(Box::new(other_run)),
+        Err(why) => Claim::Unwritten(Box::new(incident), why),
+    }
+}
+
+/// Claims and applies a plan. With one step, the claim's request goes out first and neither waits for the other.
+///
+/// # Errors
+/// The incident of the other run that is rolling the stage back; nothing was applied.
+pub async fn claim_and_apply<C: Gateway + Components>(
+    context: &Context<'_, C>,
+    plan: &Plan,
+    claim: impl Future<Output = Claim>,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<(Claim, Applied), Box<Incident>> {
+    let mut claim = pin!(claim);
+    if comes_first(plan)
+        && let Ok(claim) = tokio::time::timeout(HEAD_START, &mut claim).await
+    {
+        return match claim {
+            Claim::Lost(other_run) if is_under_way(&other_run, now) => Err(other_run),
+            Claim::Won(_) | Claim::Lost(_) | Claim::Unwritten(..) => {
+                Ok((claim, apply(context.cloud, plan).await))
+            }
+        };
+    }
+    Ok(tokio::join!(biased; claim, apply(context.cloud, plan)))
+}
+
+/// Creates the record of the incident. `Some` is the incident of the run that created it first.
+async fn create<C: Parameters>(
+    context: &Context<'_, C>,
+    incident: &Incident,
+) -> Result<Option<Incident>, String> {
+    let name = context.config.names.incident(&incident.stage, &incident.bad.fingerprint());
+    let value = records::print(incident)?;
+    let put = async |write| {
+        context.cloud.put_parameter(&name, &value, write).await.map_err(|error| not_on_record(&error))
+    };
+    if let Written::Version(_) = put(Write::Create).await? {
+        return Ok(None);
+    }
+    let found = context.cloud.parameters(std::slice::from_ref(&name)).await;
+    let found = found.map_err(|error| not_on_record(&error))?;
+    let found = found.first().ok_or_else(|| format!("the parameter `{name}` exists and cannot be read"))?;
+    let before: Incident =
+        records::parse(&found.value).map_err(|why| format!("the parameter `{name}` {why}"))?;
+    // The SDK repeats a call whose answer was lost, so the first writer may be this run.
+    if before == *incident {
+        return Ok(None);
+    }
+    if is_same(incident, &before) {
+        return Ok(Some(before));
+    }
+    // The release was redeployed, or the last run was refused a step. SSM counts the versions, so one run alone gets the
+    // next one.
+    match put(Write::Overwrite).await? {
+        Written::Version(version) if version == found.version + 1 => Ok(None),
+        Written::Version(_) | Written::Exists => Ok(Some(before)),
+    }
+}
+
+/// Another run's incident whose half-done rollback this run found. An incident that cannot be read counts as none: a
+/// second notification is better than none.
+async fn half_done_by_other_run<C: Parameters>(
+    context: &Context<'_, C>,
+    plan: &Plan,
+    ours: &Incident,
+) -> Option<Incident> {
+    if !plan.is_half_gone() {
+        return None;
+    }
+    // The function's role may list only the path above all stages.
+    let names = &context.config.names;
+    let found = context.cloud.parameters_under(&names.stages()).await.ok()?;
+    let ours_begin_with = names.all_incidents(&plan.stage);
+    let all = found.iter().filter(|found| found.name.starts_with(&ours_begin_with));
+    half_done_by(all.filter_map(|found| records::parse::<Incident>(&found.value).ok()), ours)
+}

@@ -1,0 +1,143 @@
+//! What is left once the stage serves the known-good release: records, caches, the hook, and the report.
+
+use super::claim::{Claim, claim};
+use super::pin;
+use super::{Attempt, RollbackRequest, done_by_other_run, hook, incident};
+use crate::cloud::{Cache, Cloud, Gateway, Parameters, Write};
+use crate::context::Context;
+use crate::model::cloud_error::CloudError;
+use crate::model::observed::Observed;
+use crate::model::plan::Plan;
+use crate::model::records::{self, Incident, Record};
+use crate::model::report::{Outcome, Report};
+use crate::model::trigger::TriggeredBy;
+
+/// Puts the rollback on record and reports it. A run that lost the claim reports `already-known-good`.
+pub(super) async fn finish<C: Cloud>(
+    context: &Context<'_, C>,
+    plan: &Plan,
+    request: RollbackRequest<'_>,
+    observed: &Observed,
+    attempt: &mut Attempt,
+) -> Report {
+    let on_record = &observed.on_record;
+    let mut warnings = std::mem::take(&mut attempt.warnings);
+    let incident = match incident_of(context, plan, observed, attempt.claim.take(), &mut warnings).await {
+        Ok(incident) => incident,
+        Err(other_run) => return done_by_other_run(context, &other_run, warnings),
+    };
+    let (listed, flushed, hooked) = tokio::join!(
+        incident::list(context, on_record, &incident),
+        flush(context, plan, observed),
+        hook::after(context, plan)
+    );
+    warnings.extend(listed.err().into_iter().chain(flushed).chain(hooked));
+    // An older version that a rollback went back to is the known-good release from now on.
+    if let (Some(_), Some((_, record))) = (request.version, on_record.good()) {
+        warnings.extend(renew(context, plan, record).await);
+    }
+    if plan.stops_auto_deploy() {
+        warnings.push(AUTO_DEPLOY_IS_OFF.to_owned());
+    }
+    let missing = observed.components.told();
+    if !missing.is_empty() {
+        warnings.push(format!("not all of the release is back: {}", missing.join("; ")));
+    }
+    let live = observed.live.as_ref().and_then(|live| live.updated_at);
+    let since = on_record.candidate_for(&plan.from).map(|candidate| candidate.first_seen).or(live);
+    let message = format!("{} is back: {plan}", plan.stage);
+    Report {
+        next: advice(plan, context.trigger),
+        incident: Some(context.config.names.incident(&plan.stage, &plan.from.fingerprint())),
+        warnings,
+        since,
+        news: Some(incident::notification_key(&incident.bad.fingerprint(), incident.at)),
+        ..context.report(Outcome::RolledBack, message).with_plan(plan)
+    }
+}
+
+const AUTO_DEPLOY_IS_OFF: &str = "AutoDeploy of the stage is OFF now: edits of the API do not go live by themselves until somebody switches it on again";
+
+/// The incident that this run opened. There is time now to try once more to put it on record. The error is the incident
+/// of the run that won the claim.
+async fn incident_of<C: Parameters>(
+    context: &Context<'_, C>,
+    plan: &Plan,
+    observed: &Observed,
+    made: Option<Claim>,
+    warnings: &mut Vec<String>,
+) -> Result<Box<Incident>, Box<Incident>> {
+    let made = match made {
+        Some(Claim::Unwritten(incident, _)) => Some(claim(context, plan, *incident).await),
+        made => made,
+    };
+    match made {
+        Some(Claim::Lost(other_run)) => Err(other_run),
+        Some(Claim::Won(incident)) => Ok(incident),
+        Some(Claim::Unwritten(incident, why)) => {
+            warnings.push(why);
+            Ok(incident)
+        }
+        None => Ok(Box::new(incident::new(context, plan, observed.at, None))),
+    }
+}
+
+/// Flushes the caches that are on, if the plan says so. Returns what went wrong.
+async fn flush<C: Gateway>(context: &Context<'_, C>, plan: &Plan, observed: &Observed) -> Vec<String> {
+    if !plan.flush {
+        return vec![];
+    }
+    let answers = async {
+        match &observed.live {
+            Some(live) if live.cache => context.cloud.flush(&plan.stage, Cache::Answers).await,
+            Some(_) | None => Ok(()),
+        }
+    };
+    let authorizers = async {
+        if context.cloud.caches_decisions(&plan.stage.api).await? {
+            context.cloud.flush(&plan.stage, Cache::Authorizers).await?;
+        }
+        Ok(())
+    };
+    let (answers, authorizers) = tokio::join!(answers, authorizers);
+    let failed = |error: CloudError| format!("a cache is not flushed: {error}");
+    [answers, authorizers].into_iter().filter_map(Result::err).map(failed).collect()
+}
+
+/// Writes an older version of the record as the newest one, and moves the pin. Returns what went wrong.
+async fn renew<C: Gateway + Parameters>(
+    context: &Context<'_, C>,
+    plan: &Plan,
+    record: &Record,
+) -> Vec<String> {
+    let renewed = Record {
+        recorded_at: context.now,
+        note: Some(format!("put back from version {}", plan.version)),
+        ..record.clone()
+    };
+    let mut warnings = Vec::new();
+    match records::print(&renewed) {
+        Ok(value) => {
+            let name = context.config.names.known_good(&plan.stage);
+            let put = context.cloud.put_parameter(&name, &value, Write::Overwrite).await;
+            warnings.extend(
+                put.err().map(|error| format!("the older release is not the newest record: {error}")),
+            );
+        }
+        Err(why) => warnings.push(why),
+    }
+    if context.config.pin {
+        warnings.extend(pin::move_to(context.cloud, &plan.stage, &plan.to.deployment).await.err());
+    }
+    warnings
+}
+
+fn advice(plan: &Plan, trigger: &TriggeredBy) -> Vec<String> {
+    let stack = format!(
+        "the stack or pipeline still describes the release that was taken off (deployment `{}`): its next deploy \
+         brings it back, so fix or revert the change first",
+        plan.from.deployment
+    );
+    let watch = "watch the alarm: if it stays in ALARM, the release was not the cause".to_owned();
+    std::iter::once(stack).chain(trigger.is_alarm().then_some(watch)).collect()
+}
