@@ -3,7 +3,9 @@
 import re
 import unittest
 
+import yaml
 from combinations import Combinations
+from samcli.yamlhelper import yaml_dump, yaml_parse
 from stack import ROOT, Dangling, Stack, translated
 
 
@@ -56,6 +58,31 @@ class Template(unittest.TestCase):
         function = Stack({}, self.template).resources("AWS::Lambda::Function")["RollbackFunction"]
         # Lambda itself sets the region.
         self.assertEqual(set(function["Environment"]["Variables"]), read - {"AWS_REGION"})
+
+    def test_no_yaml_alias_reaches_cloudformation(self):
+        """CloudFormation reads no aliases. SAM writes each template that it builds or packages with this dumper."""
+
+        def aliases(text):
+            return sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text))
+
+        source = (ROOT / "template.yaml").read_text()
+        written = yaml_dump(yaml_parse(source))
+        self.assertGreater(aliases(source), 0)
+        self.assertEqual(aliases(written), 0)
+        self.assertEqual(yaml_parse(written), yaml_parse(source))
+
+    def test_only_the_choice_of_the_api_and_of_the_stage_mention_the_sample_outside_its_room(self):
+        """The room is the end of the conditions, and the end of the resources with the first output."""
+        body = (ROOT / "template.yaml").read_text().split("\nConditions:\n")[1]
+        body, rooms = re.subn(r"(?s)  # The sample API\b.*?(\nResources:|\n  FunctionName:)", r"\1", body)
+        self.assertEqual(rooms, 2)
+        owner, mentioning = None, set()
+        for line in body.splitlines():
+            heading = re.fullmatch(r"  (\w+):", line)
+            owner = heading.group(1) if heading else owner
+            if re.search(r"[Ss]ample(?!Count)", line):
+                mentioning.add(owner)
+        self.assertEqual(mentioning, {"RollbackFunction", "SweepSchedule"})
 
 
 if __name__ == "__main__":
