@@ -58,15 +58,15 @@ pub struct Config {
     /// The region the function runs in.
     pub region: String,
     /// The topic that guarding alarms notify.
-    pub topic: Option<String>,
+    pub alarm_topic: Option<String>,
     /// How long after a rollback the alarm may stay in ALARM before somebody is told.
     pub not_recovered: TimeDelta,
     /// What a stage's policy may set otherwise.
     pub policy: StagePolicy,
     /// The topic on which people are told.
-    pub notify: Option<String>,
+    pub notification_topic: Option<String>,
     /// The event bus on which programs are told: its name or ARN.
-    pub bus: Option<String>,
+    pub event_bus: Option<String>,
     /// The function that is called before and after a rollback.
     pub hook: Option<Hook>,
 }
@@ -166,16 +166,16 @@ impl Config {
             missing_components: MissingComponents::Hold,
         };
         let pin = reader.one_of("PIN", [("on", true), ("off", false)]);
-        let topic = reader.topic("ALARM_TOPIC_ARN");
-        let notify = reader.topic("NOTIFICATION_TOPIC_ARN");
+        let alarm_topic = reader.topic("ALARM_TOPIC_ARN");
+        let notification_topic = reader.topic("NOTIFICATION_TOPIC_ARN");
         // Told on the alarms' topic, the function would hear itself.
-        if notify.is_some() && notify == topic {
+        if notification_topic.is_some() && notification_topic == alarm_topic {
             reader
                 .wrong
                 .push("NOTIFICATION_TOPIC_ARN is ALARM_TOPIC_ARN; take a topic of its own".to_owned());
         }
-        let bus = reader.text("EVENT_BUS");
-        if let Some(bus) = bus.as_ref().filter(|bus| bus.contains(char::is_whitespace)) {
+        let event_bus = reader.text("EVENT_BUS");
+        if let Some(bus) = event_bus.as_ref().filter(|bus| bus.contains(char::is_whitespace)) {
             reader.wrong.push(format!("EVENT_BUS is `{bus}`; it is the name or the ARN of an event bus"));
         }
         let patience = reader.number("HOOK_SECONDS", 3, 10);
@@ -194,7 +194,19 @@ impl Config {
             return Err(BadSettings(reader.wrong));
         }
         let (names, max_age) = (ParameterNames::under(&prefix), unless_zero(age));
-        Ok(Self { stages, names, max_age, pin, region, topic, not_recovered, policy, notify, bus, hook })
+        Ok(Self {
+            stages,
+            names,
+            max_age,
+            pin,
+            region,
+            alarm_topic,
+            not_recovered,
+            policy,
+            notification_topic,
+            event_bus,
+            hook,
+        })
     }
 
     /// The configured stages that a name or id and a stage's name could mean.

@@ -71,10 +71,10 @@ pub async fn handle<C: Cloud>(event: &str, context: &Context<'_, C>) -> Answer {
     // Notifications come last: every stage is served before anybody reads about the first.
     let not_sent = notify(context, &mut answer.reports).await;
     let function = context.function_name();
-    answer.metrics = answer.reports.iter().map(|report| metrics::of_report(report, function)).collect();
+    answer.metrics = answer.reports.iter().map(|report| metrics::report_metrics(report, function)).collect();
     let seconds = context.began.elapsed().as_secs_f64();
     let spent = context.cloud.spent();
-    answer.metrics.push(metrics::of_run(context.clock(), function, seconds, spent, not_sent));
+    answer.metrics.push(metrics::run_metrics(context.clock(), function, seconds, spent, not_sent));
     answer
 }
 

@@ -56,7 +56,7 @@ impl Default for Pace {
 
 /// How a call that is turned away is sent again.
 #[derive(Clone, Copy, Debug)]
-pub struct Again {
+pub struct Retries {
     /// The waits in between.
     pub waits: ExponentialBuilder,
     /// For how long at most, where there is such a limit beside the run's deadline.
@@ -72,12 +72,12 @@ const WAITS: ExponentialBuilder = ExponentialBuilder::new()
 /// A look can wait. A change follows a look at the stage, which is soon out of date: it goes before the looks of others,
 /// and after twenty seconds the stage is looked at anew.
 #[must_use]
-pub fn again(operation: &str) -> Again {
+pub fn again(operation: &str) -> Retries {
     if is_change(operation) {
         let waits = WAITS.with_max_delay(Duration::from_millis(100));
-        return Again { waits, patience: Some(Duration::from_secs(20)) };
+        return Retries { waits, patience: Some(Duration::from_secs(20)) };
     }
-    Again { waits: WAITS.with_max_delay(Duration::from_secs(3)), patience: None }
+    Retries { waits: WAITS.with_max_delay(Duration::from_secs(3)), patience: None }
 }
 
 /// Whether an operation changes what users are served.

@@ -167,7 +167,7 @@ fn alarms_of<C>(
     on_record: &OnRecord,
 ) -> Vec<AlarmStatus> {
     let names = context.config.api_names(stage, on_record.good().map(|(_, record)| record));
-    let ours = [context.config.topic.as_deref(), context.function];
+    let ours = [context.config.alarm_topic.as_deref(), context.function];
     let calls_us = |now: &AlarmNow| {
         ours.into_iter().flatten().any(|ours| now.actions.iter().any(|action| action.starts_with(ours)))
     };

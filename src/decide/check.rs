@@ -183,9 +183,9 @@ mod tests {
         for (nth, (rule, twist)) in RULES.into_iter().enumerate() {
             let (mut plan, mut observed) = good();
             twist(&mut plan, &mut observed);
-            let told = check(&plan, &observed).err().unwrap_or_default();
-            let told = told.strip_prefix("the plan breaks a rule: ").unwrap_or(&told);
-            assert_eq!(told, rule, "row {nth}");
+            let described = check(&plan, &observed).err().unwrap_or_default();
+            let described = described.strip_prefix("the plan breaks a rule: ").unwrap_or(&described);
+            assert_eq!(described, rule, "row {nth}");
         }
     }
 

@@ -32,7 +32,7 @@ pub(super) const LONGEST_RUN: TimeDelta = TimeDelta::minutes(6);
 /// With several, a refused run undoes its steps, and must not undo what another run has counted on.
 #[must_use]
 pub fn comes_first(plan: &Plan) -> bool {
-    plan.steps.len() > 1 || plan.is_half_gone()
+    plan.steps.len() > 1 || plan.is_partly_done()
 }
 
 /// Whether the stage was rolled back so recently that an alarm which finds nothing to do means the same incident.
@@ -87,7 +87,7 @@ pub fn is_half_done(other_run: &Incident, observed: &Observed) -> bool {
     live.release != other_run.bad
         && live.release != other_run.good
         && is_under_way(other_run, observed.at)
-        && plan_of(other_run).is_on_its_way(&live.release)
+        && plan_of(other_run).passes_through(&live.release)
 }
 
 /// The incident of another run whose rollback is half done, if that half is the release that this run found. The half
@@ -97,7 +97,7 @@ pub fn half_done_by(mut all: impl Iterator<Item = Incident>, ours: &Incident) ->
         is_under_way(one, ours.at)
             && (&one.good, one.version) == (&ours.good, ours.version)
             && one.bad != ours.bad
-            && plan_of(one).is_on_its_way(&ours.bad)
+            && plan_of(one).passes_through(&ours.bad)
     })
 }
 

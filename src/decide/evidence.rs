@@ -170,8 +170,8 @@ mod tests {
                 unreadable: None,
             };
             let answer = is_due(&on_record, &candidate, &guards, &policy(needs_data), at(now), by_person);
-            let told = answer.map_or_else(|reason| reason.to_string(), |()| "ask".to_owned());
-            assert!(told.starts_with(expected), "{what}: {told}");
+            let described = answer.map_or_else(|reason| reason.to_string(), |()| "ask".to_owned());
+            assert!(described.starts_with(expected), "{what}: {described}");
         }
     }
 

@@ -101,7 +101,8 @@ pub fn problems(stage: &StageHealth<'_>) -> Vec<Problem> {
     problems.extend(not_pinned(stage));
     if let Some(components) = stage.components {
         if !components.missing.is_empty() {
-            problems.push(Problem::ComponentsMissing(components.told(), stage.policy.missing_components));
+            problems
+                .push(Problem::ComponentsMissing(components.described(), stage.policy.missing_components));
         }
         if !components.moving.is_empty() {
             problems.push(Problem::ComponentsMoving(components.moving.clone()));

@@ -127,9 +127,9 @@ fn plan(
     is_no_bad_release(observed, version, record)?;
     is_there(observed, version, record)?;
     if !observed.components.missing.is_empty() && policy.missing_components == MissingComponents::Hold {
-        return Err(Reason::PartMissing(observed.components.told()));
+        return Err(Reason::PartMissing(observed.components.described()));
     }
-    let plan = way(observed, live, to, version, policy);
+    let plan = steps_between(observed, live, to, version, policy);
     is_possible(&plan, observed, live, policy)?;
     if !operator {
         preconditions::is_not_too_soon(&observed.on_record.rollbacks, policy, now)?;
@@ -161,7 +161,13 @@ fn destination(record: &Record, live: &Release, observed: &Observed, policy: &St
 }
 
 /// The steps from what is live to that.
-fn way(observed: &Observed, live: &LiveStage, to: Release, version: i64, policy: &StagePolicy) -> Plan {
+fn steps_between(
+    observed: &Observed,
+    live: &LiveStage,
+    to: Release,
+    version: i64,
+    policy: &StagePolicy,
+) -> Plan {
     let (stage, from, parts) = (&observed.stage, &live.release, &observed.components);
     let mut steps = Vec::new();
     for (alias, now) in &parts.aliases {

@@ -117,7 +117,7 @@ mod tests {
         time(text).unwrap()
     }
 
-    fn told(answer: &Result<(), Reason>) -> &'static str {
+    fn described(answer: &Result<(), Reason>) -> &'static str {
         answer.as_ref().map_or_else(Reason::code, |()| "go on")
     }
 
@@ -140,7 +140,7 @@ mod tests {
             (Some("2026-11-20T09:00:00Z"), Some("the parameter x"), "held-by-operator"),
         ] {
             let answer = is_not_held(&on_record(until, unreadable), at(FIRED));
-            assert_eq!(told(&answer), expected, "{until:?} {unreadable:?}");
+            assert_eq!(described(&answer), expected, "{until:?} {unreadable:?}");
         }
     }
 
@@ -187,11 +187,14 @@ mod tests {
         ] {
             let call = Trigger::Alarm { name: "a", target: &target, swept };
             let answer = unchanged_since(call, &live(changed), Some(&alarm(fired)), at(now));
-            assert_eq!(told(&answer), expected, "{changed:?} {fired:?} swept {swept} at {now}");
+            assert_eq!(described(&answer), expected, "{changed:?} {fired:?} swept {swept} at {now}");
         }
         let after = live(Some("2026-11-20T10:05:00Z"));
         for call in [Trigger::Operator { force: false }, Trigger::Imagined] {
-            assert_eq!(told(&unchanged_since(call, &after, Some(&alarm(Some(FIRED))), at(FIRED))), "go on");
+            assert_eq!(
+                described(&unchanged_since(call, &after, Some(&alarm(Some(FIRED))), at(FIRED))),
+                "go on"
+            );
         }
     }
 
@@ -224,8 +227,8 @@ mod tests {
                 note: None,
             });
             let live = LiveStage { release, updated_at: updated.and_then(time), ..LiveStage::default() };
-            let told = format!("seen {seen:?}, updated {updated:?}, alias {alias}, mapping {mapping}");
-            assert_eq!(live_since(candidate.as_ref(), &live), expected.and_then(time), "{told}");
+            let described = format!("seen {seen:?}, updated {updated:?}, alias {alias}, mapping {mapping}");
+            assert_eq!(live_since(candidate.as_ref(), &live), expected.and_then(time), "{described}");
         }
     }
 
@@ -240,7 +243,11 @@ mod tests {
             (Some("2025-11-19T09:59:59Z"), &without, "go on"),
             (None, &policy(), "go on"),
         ] {
-            assert_eq!(told(&is_in_window(since.and_then(time), policy, at(FIRED))), expected, "{since:?}");
+            assert_eq!(
+                described(&is_in_window(since.and_then(time), policy, at(FIRED))),
+                expected,
+                "{since:?}"
+            );
         }
     }
 
@@ -273,7 +280,7 @@ mod tests {
             (vec![(seven, false), (eight, true), (nine, true)], "go on"),
         ] {
             assert_eq!(
-                told(&is_not_too_soon(&rollbacks(&times), &policy(), at(FIRED))),
+                described(&is_not_too_soon(&rollbacks(&times), &policy(), at(FIRED))),
                 expected,
                 "{times:?}"
             );

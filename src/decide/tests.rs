@@ -314,14 +314,14 @@ fn each_fact_decides_for_those_whom_it_binds() {
     for (what, twist, expected) in ROWS {
         let (mut observed, mut policy) = (observed(), policy());
         twist(&mut observed, &mut policy);
-        let told = calls.map(|call| match decide(call, &observed, &policy, at(NOW)) {
+        let described = calls.map(|call| match decide(call, &observed, &policy, at(NOW)) {
             Decision::Act(plan) => {
                 assert_eq!(check(&plan, &observed), Ok(()), "{what}");
                 "act"
             }
             Decision::Hold(reason) => reason.code(),
         });
-        assert_eq!(told, expected, "{what}");
+        assert_eq!(described, expected, "{what}");
     }
 }
 
@@ -348,8 +348,9 @@ fn the_first_fact_of_the_table_decides() {
         "observe-mode",
     ];
     // One twist for each, which leaves the others' facts alone.
-    let twist =
-        |code: &str| ROWS.iter().find(|(_, _, told)| told[0] == code).map(|(_, twist, _)| *twist).unwrap();
+    let twist = |code: &str| {
+        ROWS.iter().find(|(_, _, described)| described[0] == code).map(|(_, twist, _)| *twist).unwrap()
+    };
     for (nth, first) in order.iter().enumerate().skip(1) {
         for second in order.iter().skip(nth + 1) {
             let (mut observed, mut policy) = (observed(), policy());

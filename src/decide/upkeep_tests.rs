@@ -400,8 +400,8 @@ fn each_fact_leads_to_its_actions_in_their_order() {
     for (what, twist, actions, state) in ROWS {
         let mut scene = Scene::new();
         twist(&mut scene);
-        let (told, stands) = scene.outcome();
-        assert_eq!(told, actions, "{what}");
+        let (described, stands) = scene.outcome();
+        assert_eq!(described, actions, "{what}");
         assert!(stands.starts_with(state) && stands.is_empty() == state.is_empty(), "{what}: {stands}");
     }
 }

@@ -20,7 +20,7 @@ pub(super) const SAMPLED: TimeDelta = TimeDelta::hours(24);
 
 /// All that is judged.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub struct Readings {
     /// The time now.
     pub now: DateTime<Utc>,
     /// The function's name or ARN, as it was given.
@@ -46,7 +46,7 @@ pub struct Facts {
     /// Every alarm of the account and region.
     pub alarms: Fetched<Vec<AlarmNow>>,
     /// The protected stages.
-    pub stages: Vec<StageFacts>,
+    pub stages: Vec<StageReadings>,
     /// The call that should have listed them, if it failed: those of the settings are there all the same.
     pub unlisted: Option<CloudError>,
 }
@@ -66,7 +66,7 @@ pub struct Watcher {
 
 /// What is known of one stage.
 #[derive(Clone, Debug)]
-pub struct StageFacts {
+pub struct StageReadings {
     /// The stage.
     pub stage: StageRef,
     /// The stage, its records and its parts.

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::Finding;
-use super::facts::{Facts, Watcher};
+use super::facts::{Readings, Watcher};
 use crate::cloud::{FunctionNow, Subscription};
 use crate::config::Config;
 use crate::model::alarm;
@@ -21,7 +21,7 @@ const SWEEP_AGE: TimeDelta = TimeDelta::hours(1);
 /// The latest sweeps, out of which the rate is told.
 const SWEEPS: usize = 6;
 
-pub(super) fn examine(config: &Config, facts: &Facts) -> Vec<Finding> {
+pub(super) fn examine(config: &Config, facts: &Readings) -> Vec<Finding> {
     let mut findings = vec![function(facts), concurrency(facts), mode(config)];
     findings.extend(topic(config, facts));
     findings.extend(permission(config, facts));
@@ -33,7 +33,7 @@ pub(super) fn examine(config: &Config, facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-fn function(facts: &Facts) -> Finding {
+fn function(facts: &Readings) -> Finding {
     let name = &facts.name;
     match &facts.function {
         Err(error) => Finding::unknown("function", error),
@@ -59,7 +59,7 @@ fn function(facts: &Facts) -> Finding {
     }
 }
 
-fn concurrency(facts: &Facts) -> Finding {
+fn concurrency(facts: &Readings) -> Finding {
     match &facts.concurrency {
         Err(error) => Finding::unknown("concurrency", error),
         Ok(Some(0)) => Finding::fault(
@@ -90,13 +90,13 @@ fn mode(config: &Config) -> Finding {
 }
 
 /// The alarms that come by the topic, and whether any does not.
-fn by_topic(facts: &Facts) -> (bool, bool) {
+fn by_topic(facts: &Readings) -> (bool, bool) {
     let watchers = facts.watchers.as_deref().unwrap_or_default();
     (watchers.iter().any(|watcher| !watcher.direct), watchers.iter().any(|watcher| watcher.direct))
 }
 
-fn topic(config: &Config, facts: &Facts) -> Option<Finding> {
-    let Some(topic) = &config.topic else {
+fn topic(config: &Config, facts: &Readings) -> Option<Finding> {
+    let Some(topic) = &config.alarm_topic else {
         let (_, direct) = by_topic(facts);
         // Alarms that invoke the function themselves need no topic.
         return (!direct).then(|| {
@@ -134,7 +134,7 @@ fn topic(config: &Config, facts: &Facts) -> Option<Finding> {
     })
 }
 
-fn permission(config: &Config, facts: &Facts) -> Vec<Finding> {
+fn permission(config: &Config, facts: &Readings) -> Vec<Finding> {
     let policy = match &facts.policy {
         Err(error) => return vec![Finding::unknown("permission", error)],
         Ok(policy) => policy.as_deref().unwrap_or_default(),
@@ -143,7 +143,7 @@ fn permission(config: &Config, facts: &Facts) -> Vec<Finding> {
     let function = facts.function.as_ref().ok().and_then(Option::as_ref);
     let account = function.and_then(|function| function.arn.split(':').nth(4)).unwrap_or_default();
     let mut findings = Vec::new();
-    if let Some(topic) = &config.topic {
+    if let Some(topic) = &config.alarm_topic {
         findings.push(if allows(&policy, "sns.amazonaws.com", topic, account) {
             Finding::ok("permission", "SNS may invoke the function for the alarm topic")
         } else {
@@ -227,7 +227,7 @@ fn is_like(pattern: &str, text: &str) -> bool {
 }
 
 /// Alarms that would call the function in vain.
-fn watchers(facts: &Facts) -> Vec<Finding> {
+fn watchers(facts: &Readings) -> Vec<Finding> {
     let watchers = match &facts.watchers {
         Err(error) => return vec![Finding::unknown("alarms", error)],
         Ok(watchers) => watchers,
@@ -256,7 +256,7 @@ fn watchers(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-fn role(facts: &Facts) -> Vec<Finding> {
+fn role(facts: &Readings) -> Vec<Finding> {
     let refused = match &facts.refused {
         Err(error) => return vec![Finding::unknown("role", error)],
         Ok(refused) => refused,
@@ -269,20 +269,20 @@ fn role(facts: &Facts) -> Vec<Finding> {
         return vec![Finding::ok("role", what)];
     }
     let mut by_action: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for want in refused {
-        by_action.entry(want.action).or_default().push(&want.resource);
+    for require in refused {
+        by_action.entry(require.action).or_default().push(&require.resource);
     }
-    let told = by_action.into_iter().map(|(action, resources)| {
+    let described = by_action.into_iter().map(|(action, resources)| {
         Finding::fault(
             "role",
             format!("the function's role is not allowed {action} on {}", resources.join(", ")),
             "deploy the stack again, or add it to the role; a permission boundary or the organization may refuse it too",
         )
     });
-    told.collect()
+    described.collect()
 }
 
-fn sweep(config: &Config, facts: &Facts) -> Finding {
+fn sweep(config: &Config, facts: &Readings) -> Finding {
     let sweeps = match &facts.sweeps {
         Err(error) => return Finding::unknown("sweep", error),
         Ok(sweeps) => sweeps,
@@ -318,8 +318,8 @@ fn time_of(parameter: &Parameter) -> Option<DateTime<Utc>> {
     alarm::time(value.get("at")?.as_str()?)
 }
 
-fn notifications(config: &Config, facts: &Facts) -> Finding {
-    let Some(topic) = &config.notify else {
+fn notifications(config: &Config, facts: &Readings) -> Finding {
+    let Some(topic) = &config.notification_topic else {
         return Finding::warning(
             "notifications",
             "nobody is told what the function does",
@@ -344,7 +344,7 @@ fn notifications(config: &Config, facts: &Facts) -> Finding {
     }
 }
 
-fn stages(facts: &Facts) -> Option<Finding> {
+fn stages(facts: &Readings) -> Option<Finding> {
     if let Some(error) = &facts.unlisted {
         return Some(Finding::unknown("stages", error));
     }

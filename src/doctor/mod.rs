@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::model::cloud_error::CloudError;
 use crate::model::stage::StageRef;
 
-pub use facts::{Facts, StageFacts, Watcher};
+pub use facts::{Readings, StageReadings, Watcher};
 pub use permissions::required_permissions;
 pub use read::read;
 
@@ -85,7 +85,7 @@ impl Finding {
 
 /// Judges the facts: the function and what is around it first, then each stage. Pure.
 #[must_use]
-pub fn examine(config: &Config, facts: &Facts) -> Vec<Finding> {
+pub fn examine(config: &Config, facts: &Readings) -> Vec<Finding> {
     let mut findings = function_checks::examine(config, facts);
     for stage in &facts.stages {
         let found = stage_checks::examine(config, facts, stage);

@@ -1,6 +1,6 @@
 //! The calls that the function's role must be allowed to do, as IAM names them. Pure.
 
-use super::facts::StageFacts;
+use super::facts::StageReadings;
 use crate::cloud::RequiredPermission;
 use crate::config::Config;
 use crate::model::component::ListedComponents;
@@ -9,13 +9,13 @@ use crate::model::policy::StagePolicy;
 use crate::model::stage::StageRef;
 
 /// Where the function is: what the ARNs of everything else are made of.
-struct Place {
+struct Location {
     partition: String,
     region: String,
     account: String,
 }
 
-impl Place {
+impl Location {
     fn of(function: &str) -> Self {
         let part = |nth: usize| function.split(':').nth(nth).unwrap_or_default().to_owned();
         Self { partition: part(1), region: part(3), account: part(4) }
@@ -43,50 +43,52 @@ impl Place {
 pub fn required_permissions(
     config: &Config,
     function: &str,
-    stages: &[StageFacts],
+    stages: &[StageReadings],
 ) -> Vec<RequiredPermission> {
-    let place = Place::of(function);
+    let location = Location::of(function);
     let mut all = Vec::new();
     for facts in stages {
         let on_record = facts.observed.as_ref().ok().map(|observed| &observed.on_record);
         let overrides = on_record.map(|on_record| on_record.policy.clone()).unwrap_or_default();
         let policy = config.policy.under(&overrides);
-        of_the_stage(&mut all, &place, config, &facts.stage, &policy, on_record);
-        of_its_parts(&mut all, &place, &facts.stage, &config.listed(&facts.stage, &overrides));
-        of_its_records(&mut all, &place, config, &facts.stage);
+        for_the_stage(&mut all, &location, config, &facts.stage, &policy, on_record);
+        for_its_components(&mut all, &location, &facts.stage, &config.listed(&facts.stage, &overrides));
+        for_its_records(&mut all, &location, config, &facts.stage);
     }
-    want(&mut all, &["ssm:GetParametersByPath"], &place.parameter(&config.names.stages()));
-    want(&mut all, &["ssm:GetParameters", "ssm:PutParameter"], &place.parameter(&config.names.sweep()));
+    require(&mut all, &["ssm:GetParametersByPath"], &location.parameter(&config.names.stages()));
+    require(&mut all, &["ssm:GetParameters", "ssm:PutParameter"], &location.parameter(&config.names.sweep()));
     let cloudwatch =
         ["cloudwatch:DescribeAlarms", "cloudwatch:DescribeAlarmHistory", "cloudwatch:GetMetricData"];
-    want(&mut all, &cloudwatch, "*");
-    if let Some(topic) = &config.notify {
-        want(&mut all, &["sns:Publish"], topic);
+    require(&mut all, &cloudwatch, "*");
+    if let Some(topic) = &config.notification_topic {
+        require(&mut all, &["sns:Publish"], topic);
         // Any mark does, as any incident does.
-        let mark = place.parameter(&config.names.sent_mark("0"));
-        want(&mut all, &["ssm:PutParameter", "ssm:DeleteParameter"], &mark);
-        want(&mut all, &["ssm:GetParametersByPath"], &place.parameter(&config.names.sent_marks()));
+        let mark = location.parameter(&config.names.sent_mark("0"));
+        require(&mut all, &["ssm:PutParameter", "ssm:DeleteParameter"], &mark);
+        require(&mut all, &["ssm:GetParametersByPath"], &location.parameter(&config.names.sent_marks()));
     }
-    if let Some(bus) = &config.bus {
-        let named =
-            format!("arn:{}:events:{}:{}:event-bus/{bus}", place.partition, place.region, place.account);
-        want(&mut all, &["events:PutEvents"], if bus.starts_with("arn:") { bus } else { &named });
+    if let Some(bus) = &config.event_bus {
+        let named = format!(
+            "arn:{}:events:{}:{}:event-bus/{bus}",
+            location.partition, location.region, location.account
+        );
+        require(&mut all, &["events:PutEvents"], if bus.starts_with("arn:") { bus } else { &named });
     }
     if let Some(hook) = &config.hook {
-        want(&mut all, &["lambda:InvokeFunction"], &place.function(&hook.function));
+        require(&mut all, &["lambda:InvokeFunction"], &location.function(&hook.function));
     }
     all.sort();
     all.dedup();
     all
 }
 
-fn want(all: &mut Vec<RequiredPermission>, actions: &[&'static str], resource: &str) {
+fn require(all: &mut Vec<RequiredPermission>, actions: &[&'static str], resource: &str) {
     all.extend(actions.iter().map(|action| RequiredPermission { action, resource: resource.to_owned() }));
 }
 
-fn of_the_stage(
+fn for_the_stage(
     all: &mut Vec<RequiredPermission>,
-    place: &Place,
+    location: &Location,
     config: &Config,
     stage: &StageRef,
     policy: &StagePolicy,
@@ -94,61 +96,66 @@ fn of_the_stage(
 ) {
     let apis = if stage.protocol.is_v2() { "/apis" } else { "/restapis" };
     let api = format!("{apis}/{}", stage.api);
-    let at = |path: &str| place.api_gateway(&format!("{api}{path}"));
+    let at = |path: &str| location.api_gateway(&format!("{api}{path}"));
     let (itself, parked) = (&stage.stage, stage.parked().stage);
-    want(all, &["apigateway:GET", "apigateway:PATCH"], &at(&format!("/stages/{itself}")));
-    want(all, &["apigateway:GET"], &at(&format!("/stages/{parked}")));
-    want(all, &["apigateway:GET"], &at("/stages"));
+    require(all, &["apigateway:GET", "apigateway:PATCH"], &at(&format!("/stages/{itself}")));
+    require(all, &["apigateway:GET"], &at(&format!("/stages/{parked}")));
+    require(all, &["apigateway:GET"], &at("/stages"));
     let known_good = on_record.and_then(OnRecord::good);
     if let Some((_, record)) = known_good {
-        want(all, &["apigateway:GET"], &at(&format!("/deployments/{}", record.release.deployment)));
+        require(all, &["apigateway:GET"], &at(&format!("/deployments/{}", record.release.deployment)));
     }
     if config.pin {
-        want(all, &["apigateway:POST"], &at("/stages"));
-        want(all, &["apigateway:PATCH"], &at(&format!("/stages/{parked}")));
+        require(all, &["apigateway:POST"], &at("/stages"));
+        require(all, &["apigateway:PATCH"], &at(&format!("/stages/{parked}")));
     }
     if policy.flush_cache && !stage.protocol.is_v2() {
-        want(all, &["apigateway:GET"], &at("/authorizers"));
-        want(all, &["apigateway:DELETE"], &at(&format!("/stages/{itself}/cache/data")));
-        want(all, &["apigateway:DELETE"], &at(&format!("/stages/{itself}/cache/authorizers")));
+        require(all, &["apigateway:GET"], &at("/authorizers"));
+        require(all, &["apigateway:DELETE"], &at(&format!("/stages/{itself}/cache/data")));
+        require(all, &["apigateway:DELETE"], &at(&format!("/stages/{itself}/cache/authorizers")));
     }
 }
 
-fn of_its_parts(
+fn for_its_components(
     all: &mut Vec<RequiredPermission>,
-    place: &Place,
+    location: &Location,
     stage: &StageRef,
     listed: &ListedComponents,
 ) {
     for alias in &listed.aliases {
-        let function = place.function(&alias.function);
-        want(all, &["lambda:GetAlias", "lambda:UpdateAlias"], &function);
+        let function = location.function(&alias.function);
+        require(all, &["lambda:GetAlias", "lambda:UpdateAlias"], &function);
     }
     if !listed.aliases.is_empty() {
-        want(all, &["codedeploy:ListDeployments"], "*");
+        require(all, &["codedeploy:ListDeployments"], "*");
     }
     for mapping in &listed.mappings {
         let domain = format!("/domainnames/{}", mapping.domain);
         if mapping.is_base_path(stage.protocol) {
             let path = if mapping.path.is_empty() { "(none)" } else { &mapping.path };
-            let arn = place.api_gateway(&format!("{domain}/basepathmappings/{path}"));
-            want(all, &["apigateway:GET", "apigateway:PATCH"], &arn);
+            let arn = location.api_gateway(&format!("{domain}/basepathmappings/{path}"));
+            require(all, &["apigateway:GET", "apigateway:PATCH"], &arn);
         } else {
-            want(all, &["apigateway:GET"], &place.api_gateway(&format!("{domain}/apimappings")));
+            require(all, &["apigateway:GET"], &location.api_gateway(&format!("{domain}/apimappings")));
         }
     }
 }
 
-fn of_its_records(all: &mut Vec<RequiredPermission>, place: &Place, config: &Config, stage: &StageRef) {
+fn for_its_records(
+    all: &mut Vec<RequiredPermission>,
+    location: &Location,
+    config: &Config,
+    stage: &StageRef,
+) {
     let names = &config.names;
     let (known_good, candidate, rollbacks) =
         (names.known_good(stage), names.candidate(stage), names.rollbacks(stage));
     for name in [&known_good, &candidate, &rollbacks, &names.hold(stage), &names.policy(stage)] {
-        want(all, &["ssm:GetParameters"], &place.parameter(name));
+        require(all, &["ssm:GetParameters"], &location.parameter(name));
     }
-    want(all, &["ssm:GetParameterHistory"], &place.parameter(&known_good));
+    require(all, &["ssm:GetParameterHistory"], &location.parameter(&known_good));
     // Any incident does: they differ in their last segment only.
     for name in [&known_good, &candidate, &rollbacks, &names.incident(stage, "000000000000")] {
-        want(all, &["ssm:PutParameter"], &place.parameter(name));
+        require(all, &["ssm:PutParameter"], &location.parameter(name));
     }
 }

@@ -1,6 +1,6 @@
 //! Reads all that the doctor judges. A call that fails leaves one fact unknown, not all of them.
 
-use super::facts::{Facts, SAMPLED, StageFacts, Watcher};
+use super::facts::{Readings, SAMPLED, StageReadings, Watcher};
 use super::permissions::required_permissions;
 use crate::cloud::Cloud;
 use crate::cloud::Diagnostics;
@@ -23,7 +23,7 @@ use futures_util::StreamExt;
 const STAGES_AT_ONCE: usize = 4;
 
 /// Reads everything.
-pub async fn read<C: Cloud, K: Diagnostics>(context: &Context<'_, C>, clinic: &K, name: &str) -> Facts {
+pub async fn read<C: Cloud, K: Diagnostics>(context: &Context<'_, C>, clinic: &K, name: &str) -> Readings {
     let function = clinic.function(name).await;
     let found = function.as_ref().ok().and_then(Option::as_ref);
     let arn = found.map(|found| found.arn.clone());
@@ -43,8 +43,8 @@ pub async fn read<C: Cloud, K: Diagnostics>(context: &Context<'_, C>, clinic: &K
     let (concurrency, policy, subscriptions, notified, sweeps, (alarms, watchers), stages) = tokio::join!(
         clinic.reserved_concurrency(callee),
         clinic.function_policy(callee),
-        topic(context.config.topic.clone()),
-        topic(context.config.notify.clone()),
+        topic(context.config.alarm_topic.clone()),
+        topic(context.config.notification_topic.clone()),
         context.cloud.history(&sweep),
         watchers(context),
         stages(context, listed),
@@ -55,7 +55,7 @@ pub async fn read<C: Cloud, K: Diagnostics>(context: &Context<'_, C>, clinic: &K
         Some(found) => clinic.refused(&found.role, &wanted).await,
         None => Ok(vec![]),
     };
-    Facts {
+    Readings {
         now: context.now,
         wanted: wanted.len(),
         refused,
@@ -73,12 +73,12 @@ pub async fn read<C: Cloud, K: Diagnostics>(context: &Context<'_, C>, clinic: &K
     }
 }
 
-async fn stages<C: Cloud>(context: &Context<'_, C>, listed: Vec<StageRef>) -> Vec<StageFacts> {
-    let reads = listed.into_iter().map(|stage| of_stage(context, stage));
+async fn stages<C: Cloud>(context: &Context<'_, C>, listed: Vec<StageRef>) -> Vec<StageReadings> {
+    let reads = listed.into_iter().map(|stage| read_stage(context, stage));
     futures_util::stream::iter(reads).buffered(STAGES_AT_ONCE).collect().await
 }
 
-async fn of_stage<C: Cloud>(context: &Context<'_, C>, stage: StageRef) -> StageFacts {
+async fn read_stage<C: Cloud>(context: &Context<'_, C>, stage: StageRef) -> StageReadings {
     let parked = stage.parked();
     let (observed, parked, incidents) = tokio::join!(
         observe(context, &stage, None, Trigger::Imagined),
@@ -90,7 +90,7 @@ async fn of_stage<C: Cloud>(context: &Context<'_, C>, stage: StageRef) -> StageF
         Some((_, record)) => context.cloud.deployment(&stage, &record.release.deployment).await,
         None => Ok(None),
     };
-    StageFacts {
+    StageReadings {
         observed,
         deployment,
         pin: parked.map(|parked| Pin::from_parked_stage(parked.as_ref())),

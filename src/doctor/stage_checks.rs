@@ -1,7 +1,7 @@
 //! What the doctor finds of one stage: its records, its way back, its alarms. Pure.
 
 use super::Finding;
-use super::facts::{Facts, SAMPLED, StageFacts, Watcher, by_stage};
+use super::facts::{Readings, SAMPLED, StageReadings, Watcher, by_stage};
 use crate::config::Config;
 use crate::decide::health::{KnownGoodRelease, Problem, StageHealth, Unpinned, problems};
 use crate::decide::{Decision, Trigger, decide};
@@ -16,7 +16,7 @@ use crate::model::stage::LiveStage;
 use crate::model::target::naming;
 use crate::signal::target::stages_named_by;
 
-pub(super) fn examine(config: &Config, facts: &Facts, stage: &StageFacts) -> Vec<Finding> {
+pub(super) fn examine(config: &Config, facts: &Readings, stage: &StageReadings) -> Vec<Finding> {
     let observed = match &stage.observed {
         Err(error) => return vec![Finding::unknown("stage", error)],
         Ok(observed) => observed,
@@ -56,17 +56,17 @@ pub(super) fn examine(config: &Config, facts: &Facts, stage: &StageFacts) -> Vec
 }
 
 /// A finding from a reason of the engine, in its words.
-fn of_reason(check: &'static str, reason: &Reason) -> Finding {
+fn from_reason(check: &'static str, reason: &Reason) -> Finding {
     Finding::fault(check, reason.to_string(), reason.advice())
 }
 
 fn is_changeable(problems: &[Problem], observed: &Observed, live: &LiveStage) -> Finding {
     let stage = observed.stage.to_string();
     if problems.contains(&Problem::Managed) {
-        return of_reason("stage", &Reason::ManagedStage(stage));
+        return from_reason("stage", &Reason::ManagedStage(stage));
     }
     if problems.contains(&Problem::AutoDeploy(AutoDeploy::Hold)) {
-        return of_reason("stage", &Reason::AutoDeploy(stage));
+        return from_reason("stage", &Reason::AutoDeploy(stage));
     }
     if problems.contains(&Problem::AutoDeploy(AutoDeploy::SwitchOff)) {
         return Finding::warning(
@@ -86,7 +86,7 @@ fn is_readable(problems: &[Problem]) -> Option<Finding> {
     })
 }
 
-fn known_good(problems: &[Problem], stage: &StageFacts, observed: &Observed) -> Finding {
+fn known_good(problems: &[Problem], stage: &StageReadings, observed: &Observed) -> Finding {
     let record = format!("apigw-rollback record {}/{}", stage.stage.api, stage.stage.stage);
     if problems.contains(&Problem::NoKnownGood) {
         return Finding::fault(
@@ -120,7 +120,12 @@ fn known_good(problems: &[Problem], stage: &StageFacts, observed: &Observed) -> 
     Finding::ok("known-good", described.unwrap_or_default())
 }
 
-fn deployment_exists(problems: &[Problem], stage: &StageFacts, live: &LiveStage, record: &Record) -> Finding {
+fn deployment_exists(
+    problems: &[Problem],
+    stage: &StageReadings,
+    live: &LiveStage,
+    record: &Record,
+) -> Finding {
     let name = &record.release.deployment;
     let next =
         "record a release whose deployment is there; until then older versions of the record are tried";
@@ -141,7 +146,7 @@ fn deployment_exists(problems: &[Problem], stage: &StageFacts, live: &LiveStage,
     Finding::ok("deployment", format!("`{name}` is there{}", if is_live { ", and live" } else { "" }))
 }
 
-fn is_pinned(problems: &[Problem], stage: &StageFacts, record: &Record) -> Finding {
+fn is_pinned(problems: &[Problem], stage: &StageReadings, record: &Record) -> Finding {
     let wanted = &record.release.deployment;
     if let Err(error) = &stage.pin {
         return Finding::unknown("pin", error);
@@ -176,7 +181,7 @@ fn is_pinned(problems: &[Problem], stage: &StageFacts, record: &Record) -> Findi
 
 /// What the stack still describes. The release that was taken off last comes back with the next deploy, until a
 /// deploy of another one was promoted.
-fn drift(stage: &StageFacts, record: &Record) -> Option<Finding> {
+fn drift(stage: &StageReadings, record: &Record) -> Option<Finding> {
     let incidents = match &stage.incidents {
         Err(error) => return Some(Finding::unknown("drift", error)),
         Ok(incidents) => incidents,
@@ -203,7 +208,7 @@ fn components(problems: &[Problem], observed: &Observed) -> Vec<Finding> {
     let mut findings = Vec::new();
     for problem in problems {
         if let Problem::ComponentsMissing(missing, policy) = problem {
-            let reason = of_reason("parts", &Reason::PartMissing(missing.clone()));
+            let reason = from_reason("parts", &Reason::PartMissing(missing.clone()));
             findings.push(match policy {
                 MissingComponents::Hold => reason,
                 MissingComponents::Skip => Finding::warning("parts", reason.message, reason.next),
@@ -248,14 +253,14 @@ fn is_free(problems: &[Problem], config: &Config, observed: &Observed, policy: &
     findings
 }
 
-fn alarms(facts: &Facts, stage: &StageFacts, observed: &Observed, config: &Config) -> Vec<Finding> {
+fn alarms(facts: &Readings, stage: &StageReadings, observed: &Observed, config: &Config) -> Vec<Finding> {
     // That they could not be read is told once, of the function.
     let Ok(watchers) = &facts.watchers else { return vec![] };
     let ours = by_stage(watchers, &stage.stage);
     if ours.is_empty() {
         return vec![unwatched(facts, stage, observed, config)];
     }
-    let mut findings: Vec<Finding> = ours.iter().flat_map(|watcher| of_watcher(watcher)).collect();
+    let mut findings: Vec<Finding> = ours.iter().flat_map(|watcher| check_alarm(watcher)).collect();
     if ours.iter().all(|watcher| !watcher.guard.actions_enabled) {
         let next = "aws cloudwatch enable-alarm-actions --alarm-names ...";
         findings.push(Finding::fault("alarms", "the actions of all of its alarms are disabled", next));
@@ -269,7 +274,7 @@ fn alarms(facts: &Facts, stage: &StageFacts, observed: &Observed, config: &Confi
     findings
 }
 
-fn of_watcher(watcher: &Watcher) -> Vec<Finding> {
+fn check_alarm(watcher: &Watcher) -> Vec<Finding> {
     let alarm = &watcher.guard.alarm;
     let name = &alarm.name;
     let mut findings = Vec::new();
@@ -298,7 +303,7 @@ fn of_watcher(watcher: &Watcher) -> Vec<Finding> {
 }
 
 /// No alarm would call; maybe there are some that only lack the action.
-fn unwatched(facts: &Facts, stage: &StageFacts, observed: &Observed, config: &Config) -> Finding {
+fn unwatched(facts: &Readings, stage: &StageReadings, observed: &Observed, config: &Config) -> Finding {
     let recorded = observed.on_record.good().map(|(_, record)| record);
     let names = config.api_names(&stage.stage, recorded);
     let names_it = |alarm: &&AlarmNow| naming(&stages_named_by(&alarm.alarm), &stage.stage, &names).is_some();
@@ -309,7 +314,7 @@ fn unwatched(facts: &Facts, stage: &StageFacts, observed: &Observed, config: &Co
         .filter(names_it)
         .map(|alarm| format!("`{}`", alarm.alarm.name))
         .collect();
-    let topic = config.topic.as_deref().unwrap_or("the function");
+    let topic = config.alarm_topic.as_deref().unwrap_or("the function");
     if idle.is_empty() {
         return Finding::fault(
             "alarms",
@@ -325,7 +330,7 @@ fn unwatched(facts: &Facts, stage: &StageFacts, observed: &Observed, config: &Co
 }
 
 /// What an alarm that fired now would lead to, where that is not told by another finding already.
-fn verdict(facts: &Facts, observed: &Observed, policy: &StagePolicy) -> Option<Finding> {
+fn verdict(facts: &Readings, observed: &Observed, policy: &StagePolicy) -> Option<Finding> {
     match decide(Trigger::Imagined, observed, policy, facts.now) {
         Decision::Act(plan) => {
             Some(Finding::ok("verdict", format!("an alarm now would put it back: {plan}")))

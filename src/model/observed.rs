@@ -238,7 +238,7 @@ impl LiveComponents {
 
     /// What is missing, in words.
     #[must_use]
-    pub fn told(&self) -> Vec<String> {
+    pub fn described(&self) -> Vec<String> {
         self.missing.iter().map(ToString::to_string).collect()
     }
 

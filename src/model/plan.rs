@@ -106,7 +106,7 @@ impl Plan {
     /// Whether some of the parts are where they belong already: by a release that shares them with the good one, by
     /// a run that died half-way, or by one that is still at it.
     #[must_use]
-    pub fn is_half_gone(&self) -> bool {
+    pub fn is_partly_done(&self) -> bool {
         let Self { from, to, .. } = self;
         let has_parts = !from.aliases.is_empty() || !from.mappings.is_empty();
         (has_parts && from.in_stage() == to.in_stage())
@@ -116,7 +116,7 @@ impl Plan {
 
     /// Whether a stage that serves `live` is somewhere on this plan's way: every part as it was or as it will be.
     #[must_use]
-    pub fn is_on_its_way(&self, live: &Release) -> bool {
+    pub fn passes_through(&self, live: &Release) -> bool {
         let Self { from, to, .. } = self;
         let stage = live.in_stage();
         let half_way = Release { canary: None, ..from.in_stage() };
@@ -250,7 +250,7 @@ mod tests {
     }
 
     /// A change as its fields that are set.
-    fn told(change: &StageChange) -> String {
+    fn described(change: &StageChange) -> String {
         let pairs = |map: &BTreeMap<String, String>| {
             map.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
         };
@@ -286,7 +286,7 @@ mod tests {
             (http, "d1 a=1 b=1", "d1 a=1", "a=1 -b"),
         ] {
             let change = between(protocol, from, to);
-            assert_eq!(told(&change), expected, "{from} -> {to}");
+            assert_eq!(described(&change), expected, "{from} -> {to}");
             assert_eq!(change.applied_to(&release(from)), release(to), "{from} -> {to}");
         }
     }
@@ -304,7 +304,7 @@ mod tests {
         ] {
             let change = StageChange { stop_auto_deploy: stop, ..between(Protocol::Rest, from, to) };
             let calls = change.in_two_calls();
-            let calls = calls.as_ref().map(|[first, rest]| [told(first), told(rest)]);
+            let calls = calls.as_ref().map(|[first, rest]| [described(first), described(rest)]);
             assert_eq!(calls, expected.map(|calls| calls.map(str::to_owned)), "{from} -> {to}");
         }
     }
@@ -354,7 +354,7 @@ mod tests {
             let mut live = release(stage);
             live.aliases.insert("orders:live".parse().unwrap(), alias(orders));
             live.mappings.insert("api.example.com".parse().unwrap(), mapping(domain));
-            assert_eq!(plan.is_on_its_way(&live), expected, "{live} {:?}", live.variables);
+            assert_eq!(plan.passes_through(&live), expected, "{live} {:?}", live.variables);
         }
     }
 
@@ -379,7 +379,7 @@ mod tests {
             from.aliases.extend(orders.map(|version| ("orders:live".parse().unwrap(), alias(version))));
             from.mappings.extend(domain.map(|stage| ("api.example.com".parse().unwrap(), mapping(stage))));
             let plan = Plan { from, ..plan() };
-            assert_eq!(plan.is_half_gone(), expected, "{plan}: {}", plan.from);
+            assert_eq!(plan.is_partly_done(), expected, "{plan}: {}", plan.from);
         }
     }
 

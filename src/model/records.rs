@@ -383,9 +383,10 @@ mod tests {
             (mappings(101), "`mappings` lists more than 100"),
         ] {
             let read = parse::<PolicyOverrides>(&format!(r#"{{"schema":1,{settings}}}"#));
-            let told = read.map_or_else(|why| why, |_| "fine".to_owned());
-            let told = told.strip_prefix("does not hold a policy that can be meant: ").unwrap_or(&told);
-            assert_eq!(told, expected);
+            let described = read.map_or_else(|why| why, |_| "fine".to_owned());
+            let described =
+                described.strip_prefix("does not hold a policy that can be meant: ").unwrap_or(&described);
+            assert_eq!(described, expected);
         }
     }
 

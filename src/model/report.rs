@@ -121,7 +121,7 @@ pub struct Report {
     pub handled: bool,
     /// What this report has in common with others of the same news, of which people hear once.
     #[serde(skip)]
-    pub news: Option<String>,
+    pub notification_key: Option<String>,
     /// What went wrong beside the main thing.
     pub warnings: Vec<String>,
     /// `status`, `history` and the sweep: the facts.
@@ -196,7 +196,7 @@ impl Report {
             #[expect(clippy::cast_precision_loss, reason = "milliseconds of minutes fit a float exactly")]
             seconds_since_alarm: since.map(|since| since.num_milliseconds() as f64 / 1000.0),
             handled: false,
-            news: None,
+            notification_key: None,
             warnings: vec![],
             details: None,
         }

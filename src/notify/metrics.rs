@@ -11,14 +11,14 @@ use crate::model::report::{Outcome, Report};
 pub const NAMESPACE: &str = "apigw-rollback";
 
 /// A metric's name, unit and value.
-type Metric = (&'static str, &'static str, f64);
+type MetricValue = (&'static str, &'static str, f64);
 
 /// The line of one report: `Reports`, by outcome and by reason, and the times that count.
 #[must_use]
-pub fn of_report(report: &Report, function: &str) -> Value {
+pub fn report_metrics(report: &Report, function: &str) -> Value {
     let outcome = json!(report.outcome);
     let stage = report.stage.as_ref().map(|stage| format!("{}/{}", stage.api, stage.stage));
-    let mut metrics: Vec<Metric> = vec![("Reports", "Count", 1.0)];
+    let mut metrics: Vec<MetricValue> = vec![("Reports", "Count", 1.0)];
     let since = |from: Option<DateTime<Utc>>| {
         from.map(|from| (report.at - from).as_seconds_f64()).filter(|seconds| *seconds >= 0.0)
     };
@@ -54,9 +54,9 @@ pub fn of_report(report: &Report, function: &str) -> Value {
 
 /// The line of one event: how long it took and what it asked of AWS.
 #[must_use]
-pub fn of_run(at: DateTime<Utc>, function: &str, seconds: f64, spent: Spent, not_told: usize) -> Value {
+pub fn run_metrics(at: DateTime<Utc>, function: &str, seconds: f64, spent: Spent, not_told: usize) -> Value {
     #[expect(clippy::cast_precision_loss, reason = "a run makes no 2^52 calls")]
-    let metrics: [Metric; 4] = [
+    let metrics: [MetricValue; 4] = [
         ("RunTime", "Seconds", seconds),
         ("ApiCalls", "Count", spent.calls as f64),
         ("ApiRetries", "Count", spent.retries as f64),
@@ -70,7 +70,7 @@ fn line(
     at: DateTime<Utc>,
     dimensions: &[(&str, Option<&str>)],
     sets: &[Vec<&str>],
-    metrics: &[Metric],
+    metrics: &[MetricValue],
 ) -> Value {
     let mut line = Map::new();
     for (name, value) in dimensions {

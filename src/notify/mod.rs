@@ -69,7 +69,7 @@ async fn notify_people<C: Parameters + Outbox>(
     report: &Report,
     key: Option<String>,
 ) -> Result<(), CloudError> {
-    let (Some(topic), Some(key)) = (&context.config.notify, key) else { return Ok(()) };
+    let (Some(topic), Some(key)) = (&context.config.notification_topic, key) else { return Ok(()) };
     let mark = context.config.names.sent_mark(&key);
     let ours = SentMark { schema: SCHEMA, at: context.now, run: context.id.to_owned() };
     let put = context.cloud.put_parameter(&mark, &json!(ours).to_string(), Write::Create).await?;
@@ -95,7 +95,7 @@ async fn notify_programs<C: Parameters + Outbox>(
     context: &Context<'_, C>,
     report: &Report,
 ) -> Result<(), CloudError> {
-    let Some(bus) = &context.config.bus else { return Ok(()) };
+    let Some(bus) = &context.config.event_bus else { return Ok(()) };
     if matches!(report.outcome, Outcome::Ignored | Outcome::Swept | Outcome::Status | Outcome::WouldRollBack)
     {
         return Ok(());
@@ -115,7 +115,7 @@ fn key(report: &Report) -> Option<String> {
     let alarm = trigger.name.as_deref().unwrap_or_default();
     match report.outcome {
         Outcome::RolledBack | Outcome::Recovered => {
-            Some(digest(&[outcome, &stage, report.news.as_deref().unwrap_or(&report.run)]))
+            Some(digest(&[outcome, &stage, report.notification_key.as_deref().unwrap_or(&report.run)]))
         }
         Outcome::Held | Outcome::Rejected if passes(report) => None,
         Outcome::Held | Outcome::Rejected | Outcome::Failed | Outcome::NeedsHuman | Outcome::Attention => {
@@ -160,12 +160,12 @@ fn digest(parts: &[&str]) -> String {
 /// The first call that failed.
 pub async fn remove_old_marks<C: Parameters + Outbox>(context: &Context<'_, C>) -> Result<(), CloudError> {
     const AT_MOST: usize = 50;
-    if context.config.notify.is_none() {
+    if context.config.notification_topic.is_none() {
         return Ok(());
     }
     let marks = context.cloud.parameters_under(&context.config.names.sent_marks()).await?;
     let old = marks.iter().filter(|mark| match records::parse::<SentMark>(&mark.value) {
-        Ok(told) => context.now - told.at > REMEMBERED,
+        Ok(described) => context.now - described.at > REMEMBERED,
         // Not ours, so not to be deleted.
         Err(_) => false,
     });

@@ -10,7 +10,7 @@ use crate::model::report::{Outcome, Report};
 use crate::model::stage::StageRef;
 
 /// What a person can do next, as a command to paste.
-struct Step {
+struct NextStep {
     what: &'static str,
     command: String,
 }
@@ -18,11 +18,11 @@ struct Step {
 /// The notice of a report. Commands in it call `function`.
 #[must_use]
 pub fn of(report: &Report, function: &str) -> Notification {
-    let steps = steps(report, function);
+    let next_steps = next_steps(report, function);
     Notification {
         subject: subject(report),
-        text: text(report, &steps),
-        chat: chat(report, &steps).to_string(),
+        text: text(report, &next_steps),
+        chat: chat(report, &next_steps).to_string(),
         report: json!(report).to_string(),
     }
 }
@@ -102,7 +102,7 @@ fn described(release: &Release) -> String {
     if variables.is_empty() { release.to_string() } else { format!("{release}, {}", variables.join(", ")) }
 }
 
-fn text(report: &Report, steps: &[Step]) -> String {
+fn text(report: &Report, next_steps: &[NextStep]) -> String {
     let mut lines = vec![
         format!("{}: {}", headline(report.outcome), about(report)),
         String::new(),
@@ -110,10 +110,10 @@ fn text(report: &Report, steps: &[Step]) -> String {
         String::new(),
     ];
     lines.extend(facts(report).into_iter().map(|(label, fact)| format!("{label:<11}{fact}")));
-    if !report.next.is_empty() || !steps.is_empty() {
+    if !report.next.is_empty() || !next_steps.is_empty() {
         lines.extend([String::new(), "What to do next".to_owned()]);
         lines.extend(report.next.iter().map(|next| format!("- {next}")));
-        lines.extend(steps.iter().map(|Step { what, command }| format!("- {what}:\n  {command}")));
+        lines.extend(next_steps.iter().map(|NextStep { what, command }| format!("- {what}:\n  {command}")));
     }
     lines.push(String::new());
     lines.join("\n")
@@ -121,12 +121,13 @@ fn text(report: &Report, steps: &[Step]) -> String {
 
 /// The schema of Amazon Q Developer in chat applications for custom notifications, version 1.0. One incident is
 /// one thread.
-fn chat(report: &Report, steps: &[Step]) -> Value {
+fn chat(report: &Report, next_steps: &[NextStep]) -> Value {
     let facts: Vec<String> =
         facts(report).into_iter().map(|(label, fact)| format!("*{label}* {fact}")).collect();
     let next = report.next.iter().cloned();
-    let next: Vec<String> =
-        next.chain(steps.iter().map(|Step { what, command }| format!("{what}: `{command}`"))).collect();
+    let next: Vec<String> = next
+        .chain(next_steps.iter().map(|NextStep { what, command }| format!("{what}: `{command}`")))
+        .collect();
     let stage = report.stage.as_ref().map(ToString::to_string).unwrap_or_default();
     json!({
         "version": "1.0",
@@ -158,9 +159,9 @@ fn thread(report: &Report) -> String {
     report.incident.clone().or_else(by_alarm).unwrap_or_else(|| report.run.clone())
 }
 
-fn steps(report: &Report, function: &str) -> Vec<Step> {
+fn next_steps(report: &Report, function: &str) -> Vec<NextStep> {
     let Some(stage) = &report.stage else { return vec![] };
-    let step = |what, verb, more: Value| Step { what, command: command(function, stage, verb, more) };
+    let step = |what, verb, more: Value| NextStep { what, command: command(function, stage, verb, more) };
     let status = step("see how the stage stands", "status", json!({}));
     let until = stamp(report.at + TimeDelta::hours(2));
     let hold = json!({"until": until, "reason": "working on it"});

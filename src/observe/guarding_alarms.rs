@@ -21,7 +21,7 @@ pub async fn read<C: Alarms>(context: &Context<'_, C>) -> Result<Vec<GuardingAla
         }
     };
     let (by_topic, by_function) =
-        tokio::join!(acting(context.config.topic.clone()), acting(context.function.map(str::to_owned)));
+        tokio::join!(acting(context.config.alarm_topic.clone()), acting(context.function.map(str::to_owned)));
     let mut alarms = by_topic?;
     alarms.extend(by_function?);
     alarms.sort_by(|a, b| a.alarm.name.cmp(&b.alarm.name));

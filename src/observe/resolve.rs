@@ -75,7 +75,7 @@ fn listed(apis: Result<Vec<Api>, CloudError>) -> Result<Vec<Api>, CloudError> {
 /// Whether the signal leaves it open that the API is of this kind. HTTP and WebSocket metrics cannot always be
 /// told apart.
 fn could_be(target: &Target, protocol: Protocol) -> bool {
-    target.protocol.is_none_or(|told| told.is_v2() == protocol.is_v2())
+    target.protocol.is_none_or(|described| described.is_v2() == protocol.is_v2())
 }
 
 /// The stage of an API of this id. Where the signal does not tell its kind, the stage's record does, and last API

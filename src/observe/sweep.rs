@@ -24,7 +24,7 @@ const PACE: Duration = Duration::from_millis(200);
 
 /// Everything that a sweep reads once.
 #[derive(Debug)]
-pub struct World {
+pub struct SweepReadings {
     /// The protected stages, each with its records and incidents.
     pub on_record: BTreeMap<StageRef, (OnRecord, Vec<Incident>)>,
     /// Every stage of the protected APIs.
@@ -40,8 +40,10 @@ pub struct World {
 /// Reads every record, guarding alarm and stage (`GetParametersByPath`, `DescribeAlarms`, `GetStages` for each API).
 ///
 /// # Errors
-/// The first failed call, except for `GetStages`: see [`World::unread`].
-pub async fn world<C: Gateway + Parameters + Alarms>(context: &Context<'_, C>) -> Result<World, CloudError> {
+/// The first failed call, except for `GetStages`: see [`SweepReadings::unread`].
+pub async fn world<C: Gateway + Parameters + Alarms>(
+    context: &Context<'_, C>,
+) -> Result<SweepReadings, CloudError> {
     let (cloud, names) = (context.cloud, &context.config.names);
     let last = [names.sweep()];
     let stages_path = names.stages();
@@ -74,7 +76,7 @@ pub async fn world<C: Gateway + Parameters + Alarms>(context: &Context<'_, C>) -
         })
         .collect();
     let (stages, unread) = stages(cloud, &on_record).await;
-    Ok(World { on_record, stages, alarms: alarms?, unread, last: last.map(|last| last.at) })
+    Ok(SweepReadings { on_record, stages, alarms: alarms?, unread, last: last.map(|last| last.at) })
 }
 
 async fn stages<C: Gateway, T>(
@@ -104,7 +106,7 @@ pub fn apis<T>(protected: &BTreeMap<StageRef, T>) -> BTreeSet<(Protocol, String)
     protected.keys().map(|stage| (stage.protocol, stage.api.clone())).collect()
 }
 
-impl World {
+impl SweepReadings {
     /// The guarding alarms that name a stage, each with the target by which it does.
     #[must_use]
     pub fn guarding<'a, C>(
@@ -122,7 +124,7 @@ impl World {
 /// release if its promotion is due.
 pub async fn stage<'a, C: Gateway + Components + Alarms>(
     context: &Context<'_, C>,
-    world: &'a World,
+    world: &'a SweepReadings,
     stage: &'a StageRef,
     on_record: &'a OnRecord,
     incidents: &'a [Incident],
@@ -162,7 +164,7 @@ pub async fn stage<'a, C: Gateway + Components + Alarms>(
 /// delete it. Whether that holds for HTTP and WebSocket APIs is not documented, so theirs are asked for.
 async fn known_good_deployment<C: Gateway>(
     context: &Context<'_, C>,
-    world: &World,
+    world: &SweepReadings,
     stage: &StageRef,
     on_record: &OnRecord,
 ) -> Fetched<DeploymentNow> {

@@ -39,7 +39,7 @@ pub enum Refusal {
 }
 
 /// What came of one step.
-enum Stepped {
+enum StepResult {
     /// It is done; the revision that an alias has now.
     Done(Option<String>),
     Again(CloudError),
@@ -54,21 +54,21 @@ pub async fn apply<C: Gateway + Components>(cloud: &C, plan: &Plan) -> Applied {
         let stepped = match step {
             Step::Alias { alias, to, revision, .. } => move_alias(cloud, alias, to, revision).await,
             Step::Stage { from, to, change } => {
-                Switch { stage: &plan.stage, from, to, change }.make(cloud).await
+                StageSwitch { stage: &plan.stage, from, to, change }.make(cloud).await
             }
             Step::Mapping { mapping, id, to, .. } => move_mapping(cloud, mapping, id.as_deref(), to).await,
         };
         match stepped {
-            Stepped::Done(revision) => done.push((step, revision)),
-            Stepped::Again(error) => return Applied::Again(error),
-            Stepped::Broken(what) => return Applied::Broken(and_done(what, &done)),
-            Stepped::Refused(why) => return undo(cloud, plan, done, why).await,
+            StepResult::Done(revision) => done.push((step, revision)),
+            StepResult::Again(error) => return Applied::Again(error),
+            StepResult::Broken(what) => return Applied::Broken(with_steps_done(what, &done)),
+            StepResult::Refused(why) => return undo(cloud, plan, done, why).await,
         }
     }
     Applied::Done
 }
 
-fn and_done(what: String, done: &[(&Step, Option<String>)]) -> String {
+fn with_steps_done(what: String, done: &[(&Step, Option<String>)]) -> String {
     let steps: Vec<String> = done.iter().map(|(step, _)| step.to_string()).collect();
     if steps.is_empty() { what } else { format!("{what}; done before that: {}", steps.join("; ")) }
 }
@@ -88,20 +88,20 @@ async fn undo<C: Gateway + Components>(
             }
             Step::Stage { from, to, .. } => {
                 let change = StageChange::between(&plan.stage, to, from);
-                Switch { stage: &plan.stage, from: to, to: from, change: &change }.make(cloud).await
+                StageSwitch { stage: &plan.stage, from: to, to: from, change: &change }.make(cloud).await
             }
             Step::Mapping { mapping, id, from, .. } => {
                 move_mapping(cloud, mapping, id.as_deref(), from).await
             }
         };
         let trouble = match stepped {
-            Stepped::Done(_) => {
+            StepResult::Done(_) => {
                 undone.push(step.to_string());
                 continue;
             }
-            Stepped::Again(error) | Stepped::Refused(Refusal::Error(error)) => error.to_string(),
-            Stepped::Refused(Refusal::DeploymentGone) => "its deployment does not exist".to_owned(),
-            Stepped::Broken(what) => what,
+            StepResult::Again(error) | StepResult::Refused(Refusal::Error(error)) => error.to_string(),
+            StepResult::Refused(Refusal::DeploymentGone) => "its deployment does not exist".to_owned(),
+            StepResult::Broken(what) => what,
         };
         let cause = match why {
             Refusal::DeploymentGone => "the known-good deployment does not exist".to_owned(),
@@ -109,15 +109,15 @@ async fn undo<C: Gateway + Components>(
         };
         let undone = if undone.is_empty() { "nothing".to_owned() } else { undone.join("; ") };
         let what = format!("{cause}; undoing ({step}) failed: {trouble}; undone: {undone}");
-        return Applied::Broken(and_done(what, &done));
+        return Applied::Broken(with_steps_done(what, &done));
     }
     Applied::Refused { why, undone }
 }
 
-fn unapplied(error: CloudError) -> Stepped {
+fn unapplied(error: CloudError) -> StepResult {
     match error.failure {
-        Failure::Conflict | Failure::NoAnswer | Failure::Missing => Stepped::Again(error),
-        Failure::Refused | Failure::Other => Stepped::Refused(Refusal::Error(error)),
+        Failure::Conflict | Failure::NoAnswer | Failure::Missing => StepResult::Again(error),
+        Failure::Refused | Failure::Other => StepResult::Refused(Refusal::Error(error)),
     }
 }
 
@@ -126,10 +126,10 @@ async fn move_alias<C: Gateway + Components>(
     alias: &AliasRef,
     to: &AliasTarget,
     revision: &str,
-) -> Stepped {
+) -> StepResult {
     match cloud.move_alias(alias, to, revision).await {
-        Ok(now) if now.target == *to => Stepped::Done(Some(now.revision)),
-        Ok(now) => Stepped::Broken(format!("the alias `{alias}` shows {}, not {to}", now.target)),
+        Ok(now) if now.target == *to => StepResult::Done(Some(now.revision)),
+        Ok(now) => StepResult::Broken(format!("the alias `{alias}` shows {}, not {to}", now.target)),
         Err(error) => unapplied(error),
     }
 }
@@ -139,10 +139,10 @@ async fn move_mapping<C: Gateway + Components>(
     mapping: &MappingRef,
     id: Option<&str>,
     to: &MappingTarget,
-) -> Stepped {
+) -> StepResult {
     match cloud.move_mapping(mapping, id, to).await {
-        Ok(now) if now == *to => Stepped::Done(None),
-        Ok(now) => Stepped::Broken(format!("the mapping `{mapping}` shows {now}, not {to}")),
+        Ok(now) if now == *to => StepResult::Done(None),
+        Ok(now) => StepResult::Broken(format!("the mapping `{mapping}` shows {now}, not {to}")),
         Err(error) => unapplied(error),
     }
 }
@@ -152,18 +152,18 @@ const NO_DEPLOYMENT: &str = "Deployment id does not exist";
 
 /// One change of a stage.
 #[derive(Clone, Copy)]
-struct Switch<'a> {
+struct StageSwitch<'a> {
     stage: &'a StageRef,
     from: &'a Release,
     to: &'a Release,
     change: &'a StageChange,
 }
 
-impl Switch<'_> {
+impl StageSwitch<'_> {
     /// Makes it with one `UpdateStage`.
-    async fn make<C: Gateway + Components>(self, cloud: &C) -> Stepped {
+    async fn make<C: Gateway + Components>(self, cloud: &C) -> StepResult {
         match cloud.change_stage(self.stage, self.change).await {
-            Ok(live) if self.shows(&live) => Stepped::Done(None),
+            Ok(live) if self.shows(&live) => StepResult::Done(None),
             Ok(_) => self.seen(cloud, None).await,
             Err(error) if error.failure == Failure::Refused => self.refused(cloud, error).await,
             Err(error) => unapplied(error),
@@ -176,7 +176,7 @@ impl Switch<'_> {
 
     /// Why API Gateway refused. Its words are only trusted where the deployment cannot be asked for; and
     /// whether a refused patch leaves nothing behind is not documented, so the stage is looked at.
-    async fn refused<C: Gateway + Components>(self, cloud: &C, error: CloudError) -> Stepped {
+    async fn refused<C: Gateway + Components>(self, cloud: &C, error: CloudError) -> StepResult {
         let deployment = cloud.deployment(self.stage, &self.to.deployment).await;
         let exists = deployment.map_or_else(
             |_| if error.message.contains(NO_DEPLOYMENT) { Some(false) } else { None },
@@ -184,24 +184,24 @@ impl Switch<'_> {
         );
         let seen = self.seen(cloud, Some(error)).await;
         match (&seen, exists, self.change.in_two_calls()) {
-            (Stepped::Refused(_), Some(false), _) => Stepped::Refused(Refusal::DeploymentGone),
-            (Stepped::Refused(_), Some(true), Some(calls)) => self.one_by_one(cloud, calls).await,
+            (StepResult::Refused(_), Some(false), _) => StepResult::Refused(Refusal::DeploymentGone),
+            (StepResult::Refused(_), Some(true), Some(calls)) => self.one_by_one(cloud, calls).await,
             _ => seen,
         }
     }
 
     /// What stands in the way first, then the rest. If the rest fails, what stood in the way stays off: that
     /// is nearer to the plan than before, and the next look at the stage goes on from there.
-    async fn one_by_one<C: Gateway + Components>(self, cloud: &C, calls: [StageChange; 2]) -> Stepped {
+    async fn one_by_one<C: Gateway + Components>(self, cloud: &C, calls: [StageChange; 2]) -> StepResult {
         let [first, rest] = calls;
         if let Err(error) = cloud.change_stage(self.stage, &first).await {
             return unapplied(error);
         }
         match cloud.change_stage(self.stage, &rest).await {
-            Ok(live) if self.shows(&live) => Stepped::Done(None),
+            Ok(live) if self.shows(&live) => StepResult::Done(None),
             Ok(live) => self.unlike(&live, None),
             Err(error) if matches!(error.failure, Failure::Refused | Failure::Other) => {
-                Stepped::Broken(format!(
+                StepResult::Broken(format!(
                     "{} has {} off and is otherwise as it was; {error}",
                     self.stage,
                     if first.stop_auto_deploy { "AutoDeploy" } else { "its canary" }
@@ -211,15 +211,15 @@ impl Switch<'_> {
         }
     }
 
-    async fn seen<C: Gateway + Components>(self, cloud: &C, error: Option<CloudError>) -> Stepped {
+    async fn seen<C: Gateway + Components>(self, cloud: &C, error: Option<CloudError>) -> StepResult {
         match (cloud.stage(self.stage).await, error) {
-            (Ok(Some(live)), _) if self.shows(&live) => Stepped::Done(None),
+            (Ok(Some(live)), _) if self.shows(&live) => StepResult::Done(None),
             (Ok(Some(live)), Some(error)) if live.release == *self.from => {
-                Stepped::Refused(Refusal::Error(error))
+                StepResult::Refused(Refusal::Error(error))
             }
             (Ok(Some(live)), error) => self.unlike(&live, error.as_ref()),
-            (_, Some(error)) | (Err(error), None) => Stepped::Again(error),
-            (Ok(None), None) => Stepped::Again(CloudError {
+            (_, Some(error)) | (Err(error), None) => StepResult::Again(error),
+            (Ok(None), None) => StepResult::Again(CloudError {
                 failure: Failure::Missing,
                 operation: "GetStage",
                 subject: self.stage.to_string(),
@@ -229,8 +229,8 @@ impl Switch<'_> {
         }
     }
 
-    fn unlike(self, live: &LiveStage, error: Option<&CloudError>) -> Stepped {
-        Stepped::Broken(format!(
+    fn unlike(self, live: &LiveStage, error: Option<&CloudError>) -> StepResult {
+        StepResult::Broken(format!(
             "{} shows deployment `{}` with {} stage variables{}{}",
             self.stage,
             live.release.deployment,

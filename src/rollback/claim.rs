@@ -98,7 +98,7 @@ async fn half_done_by_other_run<C: Parameters>(
     plan: &Plan,
     ours: &Incident,
 ) -> Option<Incident> {
-    if !plan.is_half_gone() {
+    if !plan.is_partly_done() {
         return None;
     }
     // The function's role may list only the path above all stages.

@@ -39,7 +39,7 @@ pub(super) async fn finish<C: Cloud>(
     if plan.stops_auto_deploy() {
         warnings.push(AUTO_DEPLOY_IS_OFF.to_owned());
     }
-    let missing = observed.components.told();
+    let missing = observed.components.described();
     if !missing.is_empty() {
         warnings.push(format!("not all of the release is back: {}", missing.join("; ")));
     }
@@ -51,7 +51,7 @@ pub(super) async fn finish<C: Cloud>(
         incident: Some(context.config.names.incident(&plan.stage, &plan.from.fingerprint())),
         warnings,
         since,
-        news: Some(incident::notification_key(&incident.bad.fingerprint(), incident.at)),
+        notification_key: Some(incident::notification_key(&incident.bad.fingerprint(), incident.at)),
         ..context.report(Outcome::RolledBack, message).with_plan(plan)
     }
 }

@@ -99,7 +99,7 @@ pub async fn close<C: Parameters>(context: &Context<'_, C>, stage: &StageRef, cl
         incident: Some(name),
         warnings,
         since: Some(entry.at),
-        news: Some(notification_key(&entry.fingerprint, entry.at)),
+        notification_key: Some(notification_key(&entry.fingerprint, entry.at)),
         ..context.report(Outcome::Recovered, message).on(stage)
     }
 }

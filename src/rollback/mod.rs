@@ -161,7 +161,7 @@ async fn act<C: Cloud>(
     plan: Box<Plan>,
 ) -> Pass {
     // If an earlier pass of this run did some of the steps, the report is about the whole plan.
-    let whole = attempt.first.take().filter(|first| first.to == plan.to && first.is_on_its_way(&plan.from));
+    let whole = attempt.first.take().filter(|first| first.to == plan.to && first.passes_through(&plan.from));
     if whole.is_none() {
         abandon(context, attempt).await;
     }
@@ -302,14 +302,14 @@ fn out_of_time<C>(context: &Context<'_, C>, wait: &Wait) -> Report {
 /// Whether an earlier pass of this run did some of the steps, and nobody else changed anything.
 fn is_begun(attempt: &Attempt, observed: &Observed) -> bool {
     let (Some(first), Some(live)) = (&attempt.first, &observed.live) else { return false };
-    live.release != first.from && first.is_on_its_way(&live.release)
+    live.release != first.from && first.passes_through(&live.release)
 }
 
 /// If this run did some of the steps, it made the stage's last change itself: the change must not look like a fix that
 /// somebody deployed after the alarm.
 fn without_own_change(mut observed: Observed, begun: Option<&Plan>) -> Observed {
     if let (Some(plan), Some(live)) = (begun, observed.live.as_mut()) {
-        let moved = live.release.in_stage() != plan.from.in_stage() && plan.is_on_its_way(&live.release);
+        let moved = live.release.in_stage() != plan.from.in_stage() && plan.passes_through(&live.release);
         if moved || (plan.stops_auto_deploy() && !live.auto_deploy) {
             live.updated_at = None;
         }

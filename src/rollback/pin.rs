@@ -14,10 +14,10 @@ use crate::model::stage::StageRef;
 /// A sentence on what stood in the way. The record stands without a pin, and says so.
 pub async fn move_to<C: Gateway>(cloud: &C, stage: &StageRef, deployment: &str) -> Result<(), String> {
     let parked = stage.parked();
-    let told = |error: CloudError| format!("the known-good deployment is not pinned: {error}");
+    let described = |error: CloudError| format!("the known-good deployment is not pinned: {error}");
     let moved =
         StageChange { deployment: Some(deployment.to_owned()), close: true, ..StageChange::default() };
-    match Pin::from_parked_stage(cloud.stage(&parked).await.map_err(told)?.as_ref()) {
+    match Pin::from_parked_stage(cloud.stage(&parked).await.map_err(described)?.as_ref()) {
         Pin::Holds { deployment: held, closed: true } if held == deployment => return Ok(()),
         Pin::Holds { .. } => {}
         Pin::Foreign => {
@@ -31,8 +31,8 @@ pub async fn move_to<C: Gateway>(cloud: &C, stage: &StageRef, deployment: &str) 
                 "{MARK}: keeps the known-good deployment of stage {} from being deleted. Serves nobody.",
                 stage.stage
             );
-            cloud.create_stage(&parked, deployment, &description).await.map_err(told)?;
+            cloud.create_stage(&parked, deployment, &description).await.map_err(described)?;
         }
     }
-    cloud.change_stage(&parked, &moved).await.map(|_| ()).map_err(told)
+    cloud.change_stage(&parked, &moved).await.map(|_| ()).map_err(described)
 }

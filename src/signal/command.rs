@@ -119,7 +119,7 @@ mod tests {
         }
     }
 
-    fn told(command: &Value) -> String {
+    fn described(command: &Value) -> String {
         read(command).map_or_else(|reason| reason.to_string(), |command| command.verb.word().to_owned())
     }
 
@@ -140,22 +140,22 @@ mod tests {
         ] {
             let mut command = serde_json::json!({"command": word, "who": "me"});
             if word != "sweep" {
-                assert_eq!(told(&command), told_of_fields(word, needs, "needs a stage"));
+                assert_eq!(described(&command), told_of_fields(word, needs, "needs a stage"));
                 command["stage"] = serde_json::json!({"api": "a", "name": "prod"});
             }
             if !needs.is_empty() {
-                assert_eq!(told(&command), format!("the command `{word}` needs `{needs}`"));
+                assert_eq!(described(&command), format!("the command `{word}` needs `{needs}`"));
                 command[needs] = value(needs);
             }
-            assert_eq!(told(&command), word);
+            assert_eq!(described(&command), word);
             for field in ALL.into_iter().filter(|field| *field != needs) {
                 let mut command = command.clone();
                 command[field] = value(field);
                 let taken = may.split(' ').any(|one| one == field);
                 let refused = format!("the command `{word}` has `{field}`, which does not go with it");
-                assert_eq!(told(&command), if taken { word.to_owned() } else { refused });
+                assert_eq!(described(&command), if taken { word.to_owned() } else { refused });
                 command[field] = Value::Null;
-                assert_eq!(told(&command), word, "`{field}` is null");
+                assert_eq!(described(&command), word, "`{field}` is null");
             }
         }
     }
@@ -185,9 +185,9 @@ mod tests {
         ] {
             let mut command = serde_json::json!({"command": word, "stage": {"api": "a", "name": "prod"}});
             command[field] = value;
-            assert_eq!(told(&command), expected, "{command:.200}");
+            assert_eq!(described(&command), expected, "{command:.200}");
         }
-        let unknown = told(&serde_json::json!({"command": "status", "stages": []}));
+        let unknown = described(&serde_json::json!({"command": "status", "stages": []}));
         assert!(unknown.starts_with("the command cannot be read: unknown field `stages`"), "{unknown}");
     }
 }

@@ -25,12 +25,12 @@ pub(super) fn read(event: &Value) -> Event {
         ))),
         Some(Value::Array(records)) if !records.is_empty() => {
             let from_queue = records.iter().all(is_queue_record);
-            Event { deliveries: records.iter().map(of_record).collect(), from_queue }
+            Event { deliveries: records.iter().map(read_record).collect(), from_queue }
         }
         Some(_) => only(malformed("the event's `Records` hold no record")),
         None => match event.get("command") {
             Some(_) => only(command::read(event).map_or_else(Signal::Unreadable, Signal::Command)),
-            None => only(of_value(event, 0)),
+            None => only(read_value(event, 0)),
         },
     }
 }
@@ -44,12 +44,12 @@ fn is_queue_record(record: &Value) -> bool {
         || (record.get("Sns").is_none() && record.get("body").is_some())
 }
 
-fn of_record(record: &Value) -> Delivery {
+fn read_record(record: &Value) -> Delivery {
     if is_queue_record(record) {
-        return of_queue_record(record);
+        return read_queue_record(record);
     }
     let signal = match (record, record.get("Sns")) {
-        (_, Some(sns @ Value::Object(_))) => of_sns(sns, 0),
+        (_, Some(sns @ Value::Object(_))) => read_sns(sns, 0),
         (_, Some(_)) => malformed("the SNS record holds no message"),
         (Value::Object(_), None) => not_an_alarm("the record is neither of SNS nor of SQS"),
         _ => malformed("a record of the event is not an object"),
@@ -57,7 +57,7 @@ fn of_record(record: &Value) -> Delivery {
     Delivery { messages: vec![], signal }
 }
 
-fn of_queue_record(record: &Value) -> Delivery {
+fn read_queue_record(record: &Value) -> Delivery {
     // A record that the typed message refuses still has its id read, so that it can be reported by it.
     let message = SqsMessage::deserialize(record).unwrap_or_else(|_| {
         let mut message = SqsMessage::default();
@@ -66,20 +66,20 @@ fn of_queue_record(record: &Value) -> Delivery {
         message
     });
     let signal =
-        message.body.map_or_else(|| malformed("the SQS record has no body"), |body| of_text(&body, 0));
+        message.body.map_or_else(|| malformed("the SQS record has no body"), |body| read_text(&body, 0));
     Delivery { messages: message.message_id.into_iter().collect(), signal }
 }
 
-fn of_sns(sns: &Value, nesting: u8) -> Signal {
+fn read_sns(sns: &Value, nesting: u8) -> Signal {
     match sns.get("Message") {
-        Some(Value::String(message)) => of_text(message, nesting + 1),
+        Some(Value::String(message)) => read_text(message, nesting + 1),
         _ => malformed("the SNS record has no `Message`"),
     }
 }
 
-fn of_text(message: &str, nesting: u8) -> Signal {
+fn read_text(message: &str, nesting: u8) -> Signal {
     match serde_json::from_str::<Value>(message) {
-        Ok(value) => of_value(&value, nesting),
+        Ok(value) => read_value(&value, nesting),
         // Cut-off JSON was meant to be JSON; anything else is somebody's text on the same topic.
         Err(error) if message.trim_start().starts_with('{') => {
             malformed(format!("the message is not readable JSON: {error}"))
@@ -88,7 +88,7 @@ fn of_text(message: &str, nesting: u8) -> Signal {
     }
 }
 
-fn of_value(value: &Value, nesting: u8) -> Signal {
+fn read_value(value: &Value, nesting: u8) -> Signal {
     if nesting > MAX_NESTING {
         return malformed("envelopes are nested too deep");
     }
@@ -96,24 +96,24 @@ fn of_value(value: &Value, nesting: u8) -> Signal {
         return not_an_alarm("the JSON is not an object, so not an alarm");
     }
     if value.get("NewStateValue").is_some() {
-        return payload::of_message(value);
+        return payload::read_sns_message(value);
     }
     if value.get("alarmData").is_some() {
-        return payload::of_direct(value);
+        return payload::read_direct_action(value);
     }
     if value.get("detail-type").is_some() {
-        return of_eventbridge(value);
+        return read_eventbridge(value);
     }
     match text(value, "Type") {
-        Some("Notification") => of_sns(value, nesting),
+        Some("Notification") => read_sns(value, nesting),
         Some(other) => not_an_alarm(format!("the SNS message is a `{other}`")),
         None => not_an_alarm("the JSON has none of an alarm's fields"),
     }
 }
 
-fn of_eventbridge(event: &Value) -> Signal {
+fn read_eventbridge(event: &Value) -> Signal {
     match text(event, "detail-type").unwrap_or_default() {
-        "CloudWatch Alarm State Change" => payload::of_eventbridge(event),
+        "CloudWatch Alarm State Change" => payload::read_eventbridge(event),
         other if other.starts_with("CloudWatch Alarm") => {
             Signal::Unreadable(Reason::NotAStateChange(other.to_owned()))
         }

@@ -98,7 +98,7 @@ mod tests {
     use std::path::PathBuf;
 
     /// What an event is read as, a line for each delivery.
-    fn told(event: &str) -> String {
+    fn described(event: &str) -> String {
         let event = read(event);
         let lines = event.deliveries.iter().map(|Delivery { messages, signal }| {
             let messages = if messages.is_empty() { String::new() } else { format!("{messages:?} ") };
@@ -122,7 +122,7 @@ mod tests {
             .iter()
             .map(|file| {
                 let name = file.file_stem().unwrap().to_string_lossy();
-                format!("{name}: {}", told(&std::fs::read_to_string(file).unwrap()))
+                format!("{name}: {}", described(&std::fs::read_to_string(file).unwrap()))
             })
             .collect();
         insta::with_settings!(
@@ -183,7 +183,7 @@ mod tests {
             ),
             ("[]".to_owned(), no_alarm),
         ] {
-            assert_eq!(told(&event), expected, "{event:.200}");
+            assert_eq!(described(&event), expected, "{event:.200}");
         }
     }
 
@@ -239,9 +239,9 @@ mod tests {
             record("m2", "{\"Type\":\"A\"}"),
             record("m3", "{\"Type\":\"B\"}"),
         ];
-        let told = told(&serde_json::json!({ "Records": records }).to_string());
+        let described = described(&serde_json::json!({ "Records": records }).to_string());
         assert_eq!(
-            told,
+            described,
             "from a queue; [\"m1\", \"m2\"] not-an-alarm: the SNS message is a `A`\n  \
              and [\"m3\"] not-an-alarm: the SNS message is a `B`"
         );

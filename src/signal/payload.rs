@@ -20,7 +20,7 @@ const MAX_WHY: usize = 1_023;
 const MAX_CHILDREN: usize = 100;
 
 /// An SNS message's alarm.
-pub(super) fn of_message(message: &Value) -> Signal {
+pub(super) fn read_sns_message(message: &Value) -> Signal {
     let trigger = message.get("Trigger").unwrap_or(&Value::Null);
     let watches = if message.get("AlarmRule").is_some_and(|rule| !rule.is_null()) {
         Watches::Alarms(children(message.get("TriggeringChildren"), "Arn"))
@@ -28,7 +28,7 @@ pub(super) fn of_message(message: &Value) -> Signal {
         Watches::Metrics(message_metrics(trigger))
     };
     let why = text(message, "NewStateReason").unwrap_or_default();
-    build(Parts {
+    build(AlarmFields {
         name: owned(message, "AlarmName"),
         arn: owned(message, "AlarmArn"),
         // SNS gives the region by its human name only.
@@ -44,20 +44,20 @@ pub(super) fn of_message(message: &Value) -> Signal {
 }
 
 /// A direct alarm action's alarm.
-pub(super) fn of_direct(event: &Value) -> Signal {
+pub(super) fn read_direct_action(event: &Value) -> Signal {
     let claimed = Origin { account: owned(event, "accountId"), region: owned(event, "region") };
     let data = event.get("alarmData").unwrap_or(&Value::Null);
-    of_state(data, owned(event, "alarmArn"), claimed)
+    read_state(data, owned(event, "alarmArn"), claimed)
 }
 
 /// An EventBridge event's alarm.
-pub(super) fn of_eventbridge(event: &Value) -> Signal {
+pub(super) fn read_eventbridge(event: &Value) -> Signal {
     let claimed = Origin { account: owned(event, "account"), region: owned(event, "region") };
     let arn = event.get("resources").and_then(|all| all.get(0)).and_then(Value::as_str).map(str::to_owned);
-    of_state(event.get("detail").unwrap_or(&Value::Null), arn, claimed)
+    read_state(event.get("detail").unwrap_or(&Value::Null), arn, claimed)
 }
 
-fn of_state(data: &Value, arn: Option<String>, claimed: Origin) -> Signal {
+fn read_state(data: &Value, arn: Option<String>, claimed: Origin) -> Signal {
     let Some(state) = data.get("state").filter(|state| state.is_object()) else {
         return not_an_alarm("the event holds no alarm's state");
     };
@@ -71,7 +71,7 @@ fn of_state(data: &Value, arn: Option<String>, claimed: Origin) -> Signal {
     };
     let why = text(state, "reason").unwrap_or_default();
     let no_recent = details.get("recentDatapoints").and_then(Value::as_array).is_some_and(Vec::is_empty);
-    build(Parts {
+    build(AlarmFields {
         name: owned(data, "alarmName"),
         arn,
         claimed,
@@ -85,7 +85,7 @@ fn of_state(data: &Value, arn: Option<String>, claimed: Origin) -> Signal {
     })
 }
 
-struct Parts<'a> {
+struct AlarmFields<'a> {
     name: Option<String>,
     arn: Option<String>,
     claimed: Origin,
@@ -98,13 +98,13 @@ struct Parts<'a> {
     watches: Watches,
 }
 
-fn build(parts: Parts<'_>) -> Signal {
-    let Some(name) = parts.name else { return not_an_alarm("the message names no alarm") };
+fn build(fields: AlarmFields<'_>) -> Signal {
+    let Some(name) = fields.name else { return not_an_alarm("the message names no alarm") };
     let is_long = |text: &str, most| text.chars().count() > most;
-    if is_long(&name, MAX_NAME) || parts.arn.as_deref().is_some_and(|arn| is_long(arn, MAX_ARN)) {
+    if is_long(&name, MAX_NAME) || fields.arn.as_deref().is_some_and(|arn| is_long(arn, MAX_ARN)) {
         return malformed("the message gives a longer name or ARN than an alarm can have");
     }
-    let Some(word) = parts.state.and_then(Value::as_str) else {
+    let Some(word) = fields.state.and_then(Value::as_str) else {
         return malformed(format!("the message about alarm `{name}` gives no state"));
     };
     let Some(state) = State::parse(word) else {
@@ -112,15 +112,15 @@ fn build(parts: Parts<'_>) -> Signal {
     };
     Signal::Alarm(Box::new(Alarm {
         name,
-        arn: parts.arn,
-        claimed: parts.claimed,
-        description: parts.description,
+        arn: fields.arn,
+        claimed: fields.claimed,
+        description: fields.description,
         state,
-        changed_at: parts.changed_at.and_then(time),
-        why: parts.why.chars().take(MAX_WHY).collect(),
-        only_missing_data: parts.only_missing_data,
-        suppressed_by: parts.suppressed_by,
-        watches: parts.watches,
+        changed_at: fields.changed_at.and_then(time),
+        why: fields.why.chars().take(MAX_WHY).collect(),
+        only_missing_data: fields.only_missing_data,
+        suppressed_by: fields.suppressed_by,
+        watches: fields.watches,
     }))
 }
 

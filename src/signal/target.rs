@@ -37,7 +37,7 @@ pub fn named_by(alarm: &Alarm) -> Result<Named, Reason> {
     }
     match &alarm.watches {
         Watches::Alarms(children) => Ok(Named::Children(children.clone())),
-        Watches::Metrics(metrics) => of_metrics(metrics).map(|target| Named::Stages(vec![target])),
+        Watches::Metrics(metrics) => named_by_metrics(metrics).map(|target| Named::Stages(vec![target])),
     }
 }
 
@@ -51,13 +51,13 @@ pub fn stages_named_by(alarm: &Alarm) -> Vec<Target> {
 }
 
 /// All entries that watch API Gateway must name the same stage; other namespaces do not count.
-fn of_metrics(metrics: &[Metric]) -> Result<Target, Reason> {
+fn named_by_metrics(metrics: &[Metric]) -> Result<Target, Reason> {
     if metrics.is_empty() {
         return Err(Reason::NoStage("the alarm names no metric, so no stage".into()));
     }
     let mut named = Vec::new();
     for metric in metrics.iter().filter(|metric| metric.namespace == NAMESPACE) {
-        named.push(of_metric(metric));
+        named.push(named_by_metric(metric));
     }
     let mut stages: Vec<Target> = named.iter().filter_map(|one| one.as_ref().ok()).cloned().collect();
     stages.sort();
@@ -80,7 +80,7 @@ fn of_metrics(metrics: &[Metric]) -> Result<Target, Reason> {
     }
 }
 
-fn of_metric(metric: &Metric) -> Result<Target, Reason> {
+fn named_by_metric(metric: &Metric) -> Result<Target, Reason> {
     let only = |dimension| {
         let mut values: Vec<&str> = metric.values(dimension).collect();
         values.sort_unstable();
@@ -198,7 +198,7 @@ mod tests {
         Metric { namespace: NAMESPACE.into(), name: "5XXError".into(), dimensions, account: None }
     }
 
-    fn told(result: Result<Vec<Target>, Reason>) -> String {
+    fn described(result: Result<Vec<Target>, Reason>) -> String {
         match result {
             Ok(targets) => targets
                 .iter()
@@ -233,7 +233,7 @@ mod tests {
             ("rollback-target: a/p, see the runbook", "no-stage"),
             ("ü ROLLBACK-TARGET: a/p", "name a/p"),
         ] {
-            assert_eq!(directives(description).map_or("-".into(), told), expected, "{description}");
+            assert_eq!(directives(description).map_or("-".into(), described), expected, "{description}");
         }
     }
 
@@ -261,14 +261,14 @@ mod tests {
             (vec![], "no-stage"),
             (vec![lambda], "not-api-gateway"),
         ] {
-            assert_eq!(told(of_metrics(&metrics).map(|t| vec![t])), expected, "{metrics:?}");
+            assert_eq!(described(named_by_metrics(&metrics).map(|t| vec![t])), expected, "{metrics:?}");
         }
     }
 
     #[test]
     fn what_is_not_api_gateways_is_told_by_its_namespaces() {
         let of = |namespace: &str| Metric { namespace: namespace.into(), ..metric(&[("Queue", "q")]) };
-        let reason = of_metrics(&[of("AWS/SQS"), of("AWS/Lambda"), of("AWS/SQS")]).unwrap_err();
+        let reason = named_by_metrics(&[of("AWS/SQS"), of("AWS/Lambda"), of("AWS/SQS")]).unwrap_err();
         assert_eq!(reason.to_string(), "the alarm watches AWS/Lambda, AWS/SQS and names no stage");
     }
 
@@ -280,7 +280,7 @@ mod tests {
             ("IntegrationLatency", Protocol::Http),
         ] {
             let metric = Metric { name: name.into(), ..metric(&[("ApiId", "a"), ("Stage", "prod")]) };
-            assert_eq!(of_metric(&metric).unwrap().protocol, Some(expected), "{name}");
+            assert_eq!(named_by_metric(&metric).unwrap().protocol, Some(expected), "{name}");
         }
     }
 

@@ -263,9 +263,9 @@ mod tests {
             ("no child is about an API", vec![elsewhere], "not-api-gateway"),
             ("a child without a stage", vec![alarm(), stageless], "no-stage"),
         ] {
-            let told = triage_children(&alarm(), &children, &bounds);
+            let described = triage_children(&alarm(), &children, &bounds);
             assert_eq!(
-                told.as_ref().map_or_else(Reason::code, |t| if t.len() == 1 { "act" } else { "many" }),
+                described.as_ref().map_or_else(Reason::code, |t| if t.len() == 1 { "act" } else { "many" }),
                 expected,
                 "{what}"
             );

@@ -107,7 +107,7 @@ async fn list<C: Parameters>(
         version: Some(incident.version),
         incident: Some(context.config.names.incident(stage, &fingerprint)),
         since: incident.since,
-        news: Some(incident::notification_key(&fingerprint, incident.at)),
+        notification_key: Some(incident::notification_key(&fingerprint, incident.at)),
         warnings,
         ..context.triggered_by(&by).report(Outcome::RolledBack, message).on(stage)
     })

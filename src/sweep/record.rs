@@ -151,8 +151,8 @@ async fn api_name<C: Cloud>(
 /// Adds the API to the index of its name, so that an alarm's `ApiName` is understood with one read.
 async fn index<C: Cloud>(context: &Context<'_, C>, name: &str, api: &str) -> Result<(), String> {
     let parameter = context.config.names.api_name(name);
-    let told = |error: CloudError| format!("the API's name is not indexed: {error}");
-    let found = context.cloud.parameters(std::slice::from_ref(&parameter)).await.map_err(told)?;
+    let described = |error: CloudError| format!("the API's name is not indexed: {error}");
+    let found = context.cloud.parameters(std::slice::from_ref(&parameter)).await.map_err(described)?;
     let known = found.iter().find(|found| found.name == parameter);
     let mut index = match known {
         Some(found) => records::parse::<NameIndex>(&found.value)
@@ -164,5 +164,5 @@ async fn index<C: Cloud>(context: &Context<'_, C>, name: &str, api: &str) -> Res
     }
     index.apis.push(api.to_owned());
     let value = records::print(&index)?;
-    context.cloud.put_parameter(&parameter, &value, Write::Overwrite).await.map_err(told).map(|_| ())
+    context.cloud.put_parameter(&parameter, &value, Write::Overwrite).await.map_err(described).map(|_| ())
 }

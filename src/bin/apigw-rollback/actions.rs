@@ -139,7 +139,7 @@ pub(crate) async fn read(connection: &Connection, order: &CommandJson) -> Result
     let command = order.command()?;
     let session = Session::open(connection).await?;
     let reports = send(&session, &command).await;
-    Ok(told(&reports, connection.format, false))
+    Ok(described(&reports, connection.format, false))
 }
 
 /// A command that writes: it is shown and asked about first.
@@ -173,7 +173,7 @@ pub(crate) async fn write(
     // Whoever is told of the function's rollbacks hears of a person's as well.
     notify(&run, &mut reports).await;
     let reports: Vec<Report> = reports.into_iter().map(for_a_person).collect();
-    Ok(told(&reports, connection.format, false))
+    Ok(described(&reports, connection.format, false))
 }
 
 /// Shows what would be done, or where the stage stands. Some exit code where there is nothing to ask about.
@@ -187,7 +187,7 @@ async fn preview(
     let reports = send(session, &first.command()?).await;
     let goes_on = reports.iter().all(|one| matches!(one.outcome, Outcome::WouldRollBack | Outcome::Status));
     if !goes_on {
-        return Ok(Some(told(&reports, connection.format, false)));
+        return Ok(Some(described(&reports, connection.format, false)));
     }
     // Standard output is for what was done.
     for report in &reports {
@@ -238,7 +238,7 @@ pub(crate) async fn incidents(connection: &Connection, stage: &StageName) -> Res
     let found = send(&session, &CommandJson::new("history", stage).command()?).await;
     let Some(stage) = found.first().and_then(|report| report.stage.as_ref()).filter(|_| is_told(&found))
     else {
-        return Ok(told(&found, connection.format, false));
+        return Ok(described(&found, connection.format, false));
     };
     let cloud = session.cloud();
     let all = incidents::read(&session.run(&cloud), stage).await;
@@ -302,7 +302,7 @@ fn for_a_person(report: Report) -> Report {
 const PROTECTED: &str = "see which stages are protected: apigw-rollback status";
 
 /// Prints the reports, and gives the exit code that they mean.
-pub(crate) fn told(reports: &[Report], format: Format, as_list: bool) -> Exit {
+pub(crate) fn described(reports: &[Report], format: Format, as_list: bool) -> Exit {
     match (format, reports) {
         (Format::Text, _) => print(&views::reports(reports)),
         (Format::Json, [one]) if !as_list => print(&format!("{}\n", json!(one))),

@@ -16,7 +16,7 @@ use super::{doctor, explain, schema, watch};
 #[command(name = "apigw-rollback", version, after_help = EXIT_CODES)]
 pub(crate) struct Tool {
     #[command(subcommand)]
-    pub(crate) verb: Verb,
+    pub(crate) command: CliCommand,
 }
 
 #[derive(Debug, Args)]
@@ -66,7 +66,7 @@ pub(crate) struct HoldUntil {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
+pub(crate) enum CliCommand {
     /// Say what is live, what is known-good, and what an alarm would do right now
     #[command(after_help = "\
 Without a stage all protected ones are told, a line each.
@@ -238,7 +238,7 @@ Examples:
     },
 }
 
-impl Verb {
+impl CliCommand {
     /// Carries it out.
     pub(crate) async fn run(self) -> Result<Exit, CliError> {
         match self {
@@ -253,7 +253,7 @@ impl Verb {
             Self::Status { stage, connection } => {
                 let session = Session::open(&connection).await?;
                 let (reports, is_list) = actions::status(&session, stage.as_ref()).await?;
-                Ok(actions::told(&reports, connection.format, is_list))
+                Ok(actions::described(&reports, connection.format, is_list))
             }
             Self::Watch { stage, every, connection } => {
                 watch::watch(&connection, stage.as_ref(), every).await
@@ -295,16 +295,16 @@ impl Verb {
 }
 
 impl RollbackArgs {
-    fn of(self, verb: &str, stage: &StageName) -> CommandJson {
+    fn of(self, command: &str, stage: &StageName) -> CommandJson {
         let force = self.force.then_some(true);
-        CommandJson::new(verb, stage).with("to", self.to).with("force", force).with("reason", self.why)
+        CommandJson::new(command, stage).with("to", self.to).with("force", force).with("reason", self.why)
     }
 }
 
 impl ReleaseArgs {
-    fn of(self, verb: &str, stage: &StageName, reversible: bool) -> CommandJson {
+    fn of(self, command: &str, stage: &StageName, reversible: bool) -> CommandJson {
         let reversible = if self.irreversible { Some(false) } else { reversible.then_some(true) };
-        let order = CommandJson::new(verb, stage).with("label", self.label).with("note", self.note);
+        let order = CommandJson::new(command, stage).with("label", self.label).with("note", self.note);
         order.with("reversible", reversible)
     }
 }

@@ -53,5 +53,5 @@ pub(crate) async fn run(args: &Doctor) -> Result<Exit, CliError> {
     } else {
         print(&views::lists::findings(&shown));
     }
-    Ok(Exit::of_level(worst))
+    Ok(Exit::for_level(worst))
 }

@@ -32,12 +32,12 @@ impl Exit {
 
     /// The worst of several reports: what needs a human, then what failed, then what was held.
     pub(crate) fn of(reports: &[Report]) -> Self {
-        let codes: Vec<Self> = reports.iter().map(Self::of_report).collect();
+        let codes: Vec<Self> = reports.iter().map(Self::for_report).collect();
         let worst = [Self::NEEDS_HUMAN, Self::NO_ACCESS, Self::FAILED, Self::HELD];
         worst.into_iter().find(|code| codes.contains(code)).unwrap_or(Self::DONE)
     }
 
-    fn of_report(report: &Report) -> Self {
+    fn for_report(report: &Report) -> Self {
         match report.outcome {
             Outcome::NeedsHuman | Outcome::Attention => Self::NEEDS_HUMAN,
             Outcome::Failed if is_denied(report) => Self::NO_ACCESS,
@@ -56,7 +56,7 @@ impl Exit {
     }
 
     /// What the doctor's worst finding means.
-    pub(crate) fn of_level(level: Level) -> Self {
+    pub(crate) fn for_level(level: Level) -> Self {
         match level {
             Level::Ok => Self::DONE,
             Level::Warning => Self(5),

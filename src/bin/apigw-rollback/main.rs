@@ -32,5 +32,5 @@ fn main() -> ExitCode {
 fn run(tool: Tool) -> Result<Exit, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::Failed(error.to_string()))?;
-    runtime.block_on(tool.verb.run())
+    runtime.block_on(tool.command.run())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use apigw_rollback::model::reason::stamp;
 use chrono::TimeDelta;
 
-use super::actions::{StageName, print, status, told};
+use super::actions::{StageName, described, print, status};
 use super::error::{CliError, Exit};
 use super::session::{Connection, Format, Session, now};
 
@@ -26,7 +26,7 @@ pub(crate) async fn watch(
             if connection.format == Format::Text && std::io::stdout().is_terminal() {
                 print(FRESH);
             }
-            told(&reports, connection.format, is_list);
+            described(&reports, connection.format, is_list);
             if connection.format == Format::Text {
                 print(&format!("{}; again in {} s, Ctrl-C ends\n", stamp(now()), every.as_secs()));
             }

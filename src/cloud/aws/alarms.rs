@@ -23,7 +23,7 @@ impl Alarms for Aws {
     async fn alarms(&self, names: &[String]) -> Result<Vec<AlarmNow>, CloudError> {
         let call = self.describe_alarms().set_alarm_names(Some(names.to_vec()));
         let answer = self.call("DescribeAlarms", &names.join(", "), || call.clone().send()).await?;
-        Ok(of_page(answer).0)
+        Ok(from_page(answer).0)
     }
 
     async fn alarms_acting(&self, action: &str) -> Result<Vec<AlarmNow>, CloudError> {
@@ -54,7 +54,7 @@ impl Alarms for Aws {
             }
         })
         .await?;
-        Ok(items.iter().filter_map(|item| item.history_data()).flat_map(of_history).collect())
+        Ok(items.iter().filter_map(|item| item.history_data()).flat_map(states_in_history).collect())
     }
 
     async fn samples(
@@ -94,7 +94,7 @@ impl Aws {
             let page = page.clone().set_next_token(next);
             async move {
                 let answer = self.call("DescribeAlarms", subject, || page.clone().send()).await?;
-                Ok(of_page(answer))
+                Ok(from_page(answer))
             }
         })
         .await
@@ -109,13 +109,13 @@ impl Aws {
 
 /// The alarms of one page; one without a name or with an unknown state is left out, as if unknown.
 /// The alarms of a page, and the token of the next one.
-pub(super) fn of_page(page: DescribeAlarmsOutput) -> (Vec<AlarmNow>, Option<String>) {
-    let metric = page.metric_alarms.unwrap_or_default().into_iter().filter_map(of_metric_alarm);
-    let composite = page.composite_alarms.unwrap_or_default().into_iter().filter_map(of_composite_alarm);
+pub(super) fn from_page(page: DescribeAlarmsOutput) -> (Vec<AlarmNow>, Option<String>) {
+    let metric = page.metric_alarms.unwrap_or_default().into_iter().filter_map(from_metric_alarm);
+    let composite = page.composite_alarms.unwrap_or_default().into_iter().filter_map(from_composite_alarm);
     (metric.chain(composite).collect(), page.next_token)
 }
 
-fn of_metric_alarm(alarm: MetricAlarm) -> Option<AlarmNow> {
+fn from_metric_alarm(alarm: MetricAlarm) -> Option<AlarmNow> {
     let why = alarm.state_reason.unwrap_or_default();
     let metrics = alarm.metrics.unwrap_or_default();
     let longest = metrics.iter().filter_map(|entry| entry.metric_stat()?.period().or(entry.period())).max();
@@ -159,7 +159,7 @@ fn of_metric_alarm(alarm: MetricAlarm) -> Option<AlarmNow> {
     })
 }
 
-fn of_composite_alarm(alarm: CompositeAlarm) -> Option<AlarmNow> {
+fn from_composite_alarm(alarm: CompositeAlarm) -> Option<AlarmNow> {
     Some(AlarmNow {
         actions_enabled: alarm.actions_enabled.unwrap_or(true),
         actions: alarm.alarm_actions.unwrap_or_default(),
@@ -184,7 +184,7 @@ fn of_composite_alarm(alarm: CompositeAlarm) -> Option<AlarmNow> {
 }
 
 /// The states in one line of an alarm's history: the one it left and the one it reached.
-pub(super) fn of_history(data: &str) -> Vec<State> {
+pub(super) fn states_in_history(data: &str) -> Vec<State> {
     let data: Value = serde_json::from_str(data).unwrap_or_default();
     let states =
         ["oldState", "newState"].map(|key| data.get(key)?.get("stateValue")?.as_str().and_then(State::parse));

@@ -12,7 +12,7 @@ use backon::BackoffBuilder;
 use tokio::time::Instant;
 
 use super::Aws;
-use crate::cloud::pace::{self, Again};
+use crate::cloud::pace::{self, Retries};
 use crate::model::cloud_error::{CloudError, Failure};
 
 impl Aws {
@@ -30,7 +30,7 @@ impl Aws {
         E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
     {
-        let Again { waits, patience } = pace::again(operation);
+        let Retries { waits, patience } = pace::again(operation);
         let mut waits = waits.build();
         let patient_until = patience.map(|patience| Instant::now() + patience);
         let mut turned_away = None;
@@ -129,9 +129,9 @@ fn is_one_too_many(error: &CloudError, attempt: u32) -> bool {
 /// Keeps the SDK from repeating what was one request too many: it would give up before the deadline, and knows
 /// nothing of the turn. It repeats what it repeats else.
 #[derive(Debug)]
-pub(super) struct LeaveItToUs;
+pub(super) struct NoThrottleRetry;
 
-impl ClassifyRetry for LeaveItToUs {
+impl ClassifyRetry for NoThrottleRetry {
     fn classify_retry(&self, _: &InterceptorContext) -> RetryAction {
         RetryAction::NoActionIndicated
     }

@@ -15,7 +15,7 @@ use aws_types::SdkConfig;
 use tokio::time::Instant;
 
 use super::Aws;
-use super::call::LeaveItToUs;
+use super::call::NoThrottleRetry;
 use crate::cloud::Spent;
 use crate::cloud::pace::Pace;
 
@@ -91,7 +91,7 @@ macro_rules! client {
         $service::Client::from_conf(
             $service::config::Builder::from($settings)
                 .interceptor($meter.clone())
-                .retry_classifier(LeaveItToUs)
+                .retry_classifier(NoThrottleRetry)
                 .build(),
         )
     };

@@ -19,7 +19,7 @@ impl Gateway for Aws {
         }
         let call = self.clients.apigateway.get_stage().rest_api_id(&stage.api).stage_name(&stage.stage);
         Ok(found(self.call("GetStage", &stage.to_string(), || call.clone().send()).await)?
-            .map(stages::of_get))
+            .map(stages::from_get))
     }
 
     async fn stages(&self, protocol: Protocol, api: &str) -> Result<Vec<(StageRef, LiveStage)>, CloudError> {
@@ -29,7 +29,7 @@ impl Gateway for Aws {
         let call = self.clients.apigateway.get_stages().rest_api_id(api);
         let answer = found(self.call("GetStages", api, || call.clone().send()).await)?;
         let stages = answer.and_then(|answer| answer.item).unwrap_or_default();
-        Ok(stages.into_iter().filter_map(|stage| stages::of_list(api, stage)).collect())
+        Ok(stages.into_iter().filter_map(|stage| stages::from_list(api, stage)).collect())
     }
 
     async fn change_stage(&self, stage: &StageRef, change: &StageChange) -> Result<LiveStage, CloudError> {
@@ -45,7 +45,7 @@ impl Gateway for Aws {
             .rest_api_id(&stage.api)
             .stage_name(&stage.stage)
             .set_patch_operations(Some(stages::patch(change)));
-        self.call("UpdateStage", &stage.to_string(), || call.clone().send()).await.map(stages::of_update)
+        self.call("UpdateStage", &stage.to_string(), || call.clone().send()).await.map(stages::from_update)
     }
 
     async fn create_stage(

@@ -66,10 +66,10 @@ impl Outbox for Aws {
             .timeout_config(TimeoutConfig::builder().connect_timeout(Duration::from_secs(1)).build());
         let answer = self.attempt("Invoke", function, call.customize().config_override(once).send()).await?;
         let Some(code) = answer.function_error() else { return Ok(()) };
-        let told = answer.payload().map(|blob| String::from_utf8_lossy(blob.as_ref()).into_owned());
+        let described = answer.payload().map(|blob| String::from_utf8_lossy(blob.as_ref()).into_owned());
         // What a function says of its failure can be long.
-        let told: String = told.unwrap_or_default().chars().take(300).collect();
-        Err(refusal("Invoke", function, code, told))
+        let described: String = described.unwrap_or_default().chars().take(300).collect();
+        Err(refusal("Invoke", function, code, described))
     }
 }
 

@@ -69,11 +69,11 @@ impl Clients {
         let call = self.lambda.get_function_configuration().function_name(name);
         let call = call.customize().config_override(few).send();
         let answer = self.until(deadline).attempt("GetFunctionConfiguration", name, call).await;
-        Ok(found(answer)?.map(of_configuration))
+        Ok(found(answer)?.map(from_configuration))
     }
 }
 
-fn of_configuration(answer: GetFunctionConfigurationOutput) -> FunctionNow {
+fn from_configuration(answer: GetFunctionConfigurationOutput) -> FunctionNow {
     let environment =
         answer.environment.unwrap_or_else(|| aws_sdk_lambda::types::EnvironmentResponse::builder().build());
     let hidden = environment.error.map(|error| {

@@ -34,16 +34,16 @@ macro_rules! live_stage {
     }};
 }
 
-pub(super) fn of_get(stage: GetStageOutput) -> LiveStage {
+pub(super) fn from_get(stage: GetStageOutput) -> LiveStage {
     live_stage!(stage)
 }
 
-pub(super) fn of_update(stage: UpdateStageOutput) -> LiveStage {
+pub(super) fn from_update(stage: UpdateStageOutput) -> LiveStage {
     live_stage!(stage)
 }
 
 /// One of `GetStages`; the API is known to who asked.
-pub(super) fn of_list(api: &str, stage: Stage) -> Option<(StageRef, LiveStage)> {
+pub(super) fn from_list(api: &str, stage: Stage) -> Option<(StageRef, LiveStage)> {
     let name = stage.stage_name.clone()?;
     Some((StageRef::rest(api, name), live_stage!(stage)))
 }

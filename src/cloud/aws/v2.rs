@@ -46,15 +46,15 @@ fn is_closed(settings: &RouteSettings) -> bool {
         && settings.throttling_burst_limit() == Some(0)
 }
 
-fn of_get(stage: GetStageOutput) -> LiveStage {
+fn from_get(stage: GetStageOutput) -> LiveStage {
     live_stage!(stage)
 }
 
-fn of_update(stage: UpdateStageOutput) -> LiveStage {
+fn from_update(stage: UpdateStageOutput) -> LiveStage {
     live_stage!(stage)
 }
 
-fn of_list(protocol: Protocol, api: &str, stage: Stage) -> Option<(StageRef, LiveStage)> {
+fn from_list(protocol: Protocol, api: &str, stage: Stage) -> Option<(StageRef, LiveStage)> {
     let name = stage.stage_name.clone()?;
     Some((StageRef::new(protocol, api, name), live_stage!(stage)))
 }
@@ -68,7 +68,7 @@ pub(super) fn protocol(kind: Option<&ProtocolType>) -> Option<Protocol> {
 impl Aws {
     pub(super) async fn v2_get_stage(&self, stage: &StageRef) -> Result<Option<LiveStage>, CloudError> {
         let call = self.clients.apigatewayv2.get_stage().api_id(&stage.api).stage_name(&stage.stage);
-        Ok(found(self.call("GetStage", &stage.to_string(), || call.clone().send()).await)?.map(of_get))
+        Ok(found(self.call("GetStage", &stage.to_string(), || call.clone().send()).await)?.map(from_get))
     }
 
     pub(super) async fn v2_get_stages(
@@ -85,7 +85,7 @@ impl Aws {
             }
         });
         let stages = found(stages.await)?.unwrap_or_default().into_iter();
-        Ok(stages.filter_map(|stage| of_list(protocol, api, stage)).collect())
+        Ok(stages.filter_map(|stage| from_list(protocol, api, stage)).collect())
     }
 
     /// The removal of a variable is its empty value, as Terraform's provider has it in production; the other
@@ -108,7 +108,7 @@ impl Aws {
             .set_deployment_id(change.deployment.clone())
             .set_stage_variables(Some(variables).filter(|variables| !variables.is_empty()))
             .set_default_route_settings(change.close.then_some(none));
-        self.call("UpdateStage", &stage.to_string(), || call.clone().send()).await.map(of_update)
+        self.call("UpdateStage", &stage.to_string(), || call.clone().send()).await.map(from_update)
     }
 
     pub(super) async fn v2_create_stage(

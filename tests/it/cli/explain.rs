@@ -35,9 +35,9 @@ fn every_event_of_the_corpus_is_judged_as_its_manifest_says() {
         let file = row["file"].as_str().unwrap();
         // Events that others recorded are years old: their age is not judged.
         let age: &[&str] = if row.get("licence").is_some() { &["--max-age", "0"] } else { &[] };
-        let told = explain(age, &folder.join(file));
-        if (&told["verdict"], &told["reason"]) != (&row["verdict"], &row["reason"]) {
-            differences.push(format!("{file}: {}/{}, told {told}", row["verdict"], row["reason"]));
+        let described = explain(age, &folder.join(file));
+        if (&described["verdict"], &described["reason"]) != (&row["verdict"], &row["reason"]) {
+            differences.push(format!("{file}: {}/{}, told {described}", row["verdict"], row["reason"]));
         }
     }
     assert!(differences.is_empty(), "{} of {}:\n{}", differences.len(), rows.len(), differences.join("\n"));
@@ -51,11 +51,12 @@ fn every_event_of_the_project_is_explained() {
     let table: Vec<_> = files
         .iter()
         .map(|file| {
-            let told = explain(&[], file);
+            let described = explain(&[], file);
             let name = file.file_stem().unwrap().to_string_lossy();
             let targets: Vec<_> =
-                told["signals"].as_array().unwrap().iter().map(|s| s["targets"].to_string()).collect();
-            format!("{name}: {} {} {}", told["verdict"], told["reason"], targets.join(" ")).replace('"', "")
+                described["signals"].as_array().unwrap().iter().map(|s| s["targets"].to_string()).collect();
+            format!("{name}: {} {} {}", described["verdict"], described["reason"], targets.join(" "))
+                .replace('"', "")
         })
         .collect();
     insta::with_settings!({snapshot_path => "../snapshots", prepend_module_to_snapshot => false, omit_expression => true}, {

@@ -284,17 +284,17 @@ fn every_dependency_is_justified() {
     }
     let page = Page::read(root().join("docs/dependencies.md"));
     let rows = page.text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | "));
-    let mut told = BTreeSet::new();
+    let mut described = BTreeSet::new();
     for (names, rest) in rows {
-        told.extend(names.split("`, `").map(|name| name.trim_end_matches('`').to_owned()));
+        described.extend(names.split("`, `").map(|name| name.trim_end_matches('`').to_owned()));
         let cells: Vec<&str> = rest.trim_end_matches(" |").split(" | ").collect();
         let is_date =
             |text: &str| text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
         assert!(cells.len() == 3 && is_date(cells[2]), "{names}: {rest}");
     }
     assert!(used.len() > 40, "{used:?}");
-    let lacking: Vec<_> = used.difference(&told).collect();
-    let needless: Vec<_> = told.difference(&used).collect();
+    let lacking: Vec<_> = used.difference(&described).collect();
+    let needless: Vec<_> = described.difference(&used).collect();
     assert!(
         lacking.is_empty() && needless.is_empty(),
         "docs/dependencies.md lacks {lacking:?}, and has {needless:?}"

@@ -22,7 +22,7 @@ use crate::simulation::invariants::healed;
 use crate::support::harness::{config, event, run, run_together};
 use crate::support::story::{START, Story};
 use crate::support::world::{
-    Air, Clock, FUNCTION, Facts, Fault, Sky, Way, World, denied, live, prod, release,
+    Clock, FUNCTION, Facts, Fault, FaultModel, Network, Transit, World, denied, live, prod, release,
 };
 
 #[test]
@@ -90,8 +90,8 @@ fn a_release_that_is_brought_back_and_taken_off_by_two_alarms_is_told_of_once_mo
     run_together(&[&event("sns-alarm"), &event("sns-alarm-latency")], &world, &settings);
     world.change(|facts| facts.now += TimeDelta::minutes(5));
     let shown = run(r#"{"command":"sweep"}"#, &world, &settings);
-    let told = world.facts().told;
-    let rolled_back = told.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
+    let described = world.facts().described;
+    let rolled_back = described.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
     assert_eq!(rolled_back, 2, "{shown}");
 }
 
@@ -138,10 +138,10 @@ fn who_saw_only_the_first_of_two_lives_of_a_release_does_not_claim_the_second() 
 /// Every call takes ten milliseconds there, and a claim so long.
 struct Slow(Clock, Duration);
 
-impl Sky for Slow {
-    fn way<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Way> + Send + 'a>> {
+impl FaultModel for Slow {
+    fn way<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Transit> + Send + 'a>> {
         let there = if operation == "CreateParameter" { self.1 } else { Duration::from_millis(10) };
-        Box::pin(async move { Way { there, ..Way::default() } })
+        Box::pin(async move { Transit { there, ..Transit::default() } })
     }
 
     fn now(&self) -> DateTime<Utc> {
@@ -165,8 +165,9 @@ async fn later_with(
     let clock = Clock { began: Instant::now(), at: world.now() };
     tokio::time::sleep(Duration::from_millis(begins)).await;
     let id = format!("run-{begins}");
-    let cloud =
-        &faults(world.hand(id.clone(), Air::Sky(Arc::new(Slow(clock, Duration::from_millis(claims))))));
+    let cloud = &faults(
+        world.hand(id.clone(), Network::FaultModel(Arc::new(Slow(clock, Duration::from_millis(claims))))),
+    );
     let (began, now, function) = (Instant::now(), clock.now(), Some(FUNCTION));
     let deadline = began + Duration::from_secs(20);
     let run =
@@ -193,10 +194,11 @@ fn a_release_of_several_parts_is_told_of_once_whenever_the_second_alarm_comes() 
             tokio::join!(later(0, claims, &fired, &world, &config), later(begins, 10, &slow, &world, &config))
         });
         let facts = world.facts();
-        let told = facts.told.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
+        let described =
+            facts.described.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
         let story = format!("claims take {claims} ms, {begins} ms later: {reports:?}");
         healed(&facts, &prod(), true).unwrap_or_else(|why| panic!("{why}: {story}"));
-        assert_eq!(told, 1, "{story}");
+        assert_eq!(described, 1, "{story}");
     }
 }
 
@@ -318,8 +320,8 @@ fn what_changes_while_the_hook_is_waited_for_is_not_overwritten() {
             .later(1)
             .with_fault("Invoke", 1, Fault::World(change))
             .event_comes();
-        assert_eq!(story.stage(), format!("d{number}"), "{}", story.told);
-        assert!(story.told.contains(&format!("report: {expected}")), "{}", story.told);
+        assert_eq!(story.stage(), format!("d{number}"), "{}", story.described);
+        assert!(story.described.contains(&format!("report: {expected}")), "{}", story.described);
     }
 }
 

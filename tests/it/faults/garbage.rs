@@ -185,12 +185,12 @@ pub(crate) fn run(event: &str, facts: &Facts) -> (Vec<Report>, World, Vec<String
     let began = world.now();
     let reports = attempt(event, &world, &settings, 1);
     // The invariants know alarms of one stage: theirs is the report of what was done, if anything was.
-    let (signal, mut told) = (asked(event), reports.clone().unwrap());
+    let (signal, mut described) = (asked(event), reports.clone().unwrap());
     if matches!(signal, invariants::Signal::Alarm { .. }) {
-        told.sort_by_key(|report| report.outcome != Outcome::RolledBack);
-        told.truncate(1);
+        described.sort_by_key(|report| report.outcome != Outcome::RolledBack);
+        described.truncate(1);
     }
-    let seen = Seen { hand: world.whose(), signal, began, reports: Some(told) };
+    let seen = Seen { hand: world.whose(), signal, began, reports: Some(described) };
     hold(facts, &world.facts(), &[seen], &config(&settings)).unwrap_or_else(|why| panic!("{why}\n{event}"));
     let reports = reports.unwrap();
     for report in &reports {
@@ -205,8 +205,8 @@ pub(crate) fn run(event: &str, facts: &Facts) -> (Vec<Report>, World, Vec<String
 /// The calls that change anything but what is remembered of notifications.
 pub(crate) fn writes(calls: &[String]) -> Vec<&String> {
     let reads = ["Get", "Describe", "List", "Publish", "PutEvents"];
-    let told = |call: &str| call.contains(" /apigw-rollback/told/");
-    calls.iter().filter(|call| !reads.iter().any(|read| call.starts_with(read)) && !told(call)).collect()
+    let described = |call: &str| call.contains(" /apigw-rollback/told/");
+    calls.iter().filter(|call| !reads.iter().any(|read| call.starts_with(read)) && !described(call)).collect()
 }
 
 /// Whether any signal of the event may change anything.
@@ -357,8 +357,8 @@ fn is_left_alone(event: &str, what: &str, value: &str) {
         !calls.iter().any(|call| call.starts_with("Update") && !is_pin(call)),
         "{calls:?}: {what}: {value}"
     );
-    let told = |report: &Report| report.message.contains(&name);
-    assert!(reports.iter().any(told), "nobody is told of {name}: {value}: {reports:?}");
+    let described = |report: &Report| report.message.contains(&name);
+    assert!(reports.iter().any(described), "nobody is told of {name}: {value}: {reports:?}");
 }
 
 proptest! {

@@ -83,9 +83,14 @@ fn what_is_huge_is_refused_or_cut_short() {
         ("a command without an API", command("", "prod").to_string(), 1, "malformed", 0),
         ("a command that nobody knows", json!({"command": huge}).to_string(), 1, "malformed", 0),
     ] {
-        let (told, _, made) = run(&event, &Facts::bad_release());
+        let (described, _, made) = run(&event, &Facts::bad_release());
         let about = made.iter().filter(|call| !call.contains("/told") && !call.starts_with("Pu")).count();
-        assert_eq!((told.len(), told[0].code()), (reports, Some(reason)), "{what}: {:.300}", told[0].message);
+        assert_eq!(
+            (described.len(), described[0].code()),
+            (reports, Some(reason)),
+            "{what}: {:.300}",
+            described[0].message
+        );
         assert!(about <= calls, "{what}: {about} calls");
         assert_eq!(writes(&made), Vec::<&String>::new(), "{what}");
     }
@@ -93,8 +98,11 @@ fn what_is_huge_is_refused_or_cut_short() {
     let (_, _, made) = run(&composite.to_string(), &Facts::bad_release());
     let asked = made.iter().find(|call| call.starts_with("DescribeAlarms"));
     assert_eq!(asked.map(String::as_str), Some("DescribeAlarms orders-prod-5xx"));
-    let (told, _, _) = run(&with("/NewStateReason", json!(huge)), &Facts::bad_release());
-    assert_eq!((told[0].outcome, told[0].signal.why.as_ref().unwrap().len()), (Outcome::RolledBack, 1_023));
+    let (described, _, _) = run(&with("/NewStateReason", json!(huge)), &Facts::bad_release());
+    assert_eq!(
+        (described[0].outcome, described[0].signal.why.as_ref().unwrap().len()),
+        (Outcome::RolledBack, 1_023)
+    );
 }
 
 #[test]

@@ -99,8 +99,8 @@ fn check(kind: &Kind, strikes: &[(usize, Fault)]) -> Result<(), String> {
     let before = world.facts();
     attempt(&kind.event, &world, &kind.settings, 5);
     let after = world.facts();
-    if (&before.stages, &before.aliases, &before.mappings, &before.told)
-        != (&after.stages, &after.aliases, &after.mappings, &after.told)
+    if (&before.stages, &before.aliases, &before.mappings, &before.described)
+        != (&after.stages, &after.aliases, &after.mappings, &after.described)
     {
         return Err("the same event once more changes something".to_owned());
     }

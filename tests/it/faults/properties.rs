@@ -207,7 +207,7 @@ fn policies() -> impl Strategy<Value = PolicyOverrides> {
 }
 
 /// What Parameter Store takes is what was meant, and it takes everything that is not too long.
-fn comes_back<T: Stored + PartialEq + std::fmt::Debug>(value: &T) -> Result<(), TestCaseError> {
+fn inbound<T: Stored + PartialEq + std::fmt::Debug>(value: &T) -> Result<(), TestCaseError> {
     let text = print(value).map_err(TestCaseError::fail)?;
     prop_assert!(!text.contains("{{") && text.len() <= 8192, "{}", text);
     let read = parse::<T>(&text).map_err(TestCaseError::fail)?;
@@ -220,27 +220,27 @@ proptest! {
 
     #[test]
     fn a_record_is_read_as_it_was_written(record in records()) {
-        comes_back(&record)?;
+        inbound(&record)?;
     }
 
     #[test]
     fn an_incident_is_read_as_it_was_written(incident in incidents()) {
-        comes_back(&incident)?;
+        inbound(&incident)?;
     }
 
     #[test]
     fn a_candidate_is_read_as_it_was_written(candidate in candidates()) {
-        comes_back(&candidate)?;
+        inbound(&candidate)?;
     }
 
     #[test]
     fn a_list_of_rollbacks_is_read_as_it_was_written(list in lists()) {
-        comes_back(&list)?;
+        inbound(&list)?;
     }
 
     #[test]
     fn a_policy_is_read_as_it_was_written(policy in policies()) {
-        comes_back(&policy)?;
+        inbound(&policy)?;
     }
 
     #[test]
@@ -248,9 +248,9 @@ proptest! {
         until in times(), by in of(words()), why in of(words()), apis in vec(words(), 0..9), run in words(),
         stages in any::<u32>(),
     ) {
-        comes_back(&Hold { schema: SCHEMA, until, by, why })?;
-        comes_back(&NameIndex { schema: SCHEMA, apis })?;
-        comes_back(&LastSweep { schema: SCHEMA, at: until, run, stages: stages.try_into().unwrap() })?;
+        inbound(&Hold { schema: SCHEMA, until, by, why })?;
+        inbound(&NameIndex { schema: SCHEMA, apis })?;
+        inbound(&LastSweep { schema: SCHEMA, at: until, run, stages: stages.try_into().unwrap() })?;
     }
 
     #[test]

@@ -165,13 +165,13 @@ fn check(
     let (mut facts, mut bedside) = healthy();
     twist(&mut facts, &mut bedside);
     let world = World::new(facts);
-    writeln!(shown, "== {story}\n{}", told(&found(&world, &bedside, settings), false)).unwrap();
+    writeln!(shown, "== {story}\n{}", described(&found(&world, &bedside, settings), false)).unwrap();
     let writes = ["Put", "Create", "Update"];
     let calls = world.take_calls();
     assert!(!calls.iter().any(|call| writes.iter().any(|write| call.starts_with(write))), "{calls:?}");
 }
 
-fn told(findings: &[Finding], all: bool) -> String {
+fn described(findings: &[Finding], all: bool) -> String {
     let mut shown = format!("worst: {}\n", worst(findings));
     for Finding { check, level, stage, message, next } in findings {
         if !all && level.to_string() == "ok" {
@@ -190,7 +190,7 @@ fn told(findings: &[Finding], all: bool) -> String {
 fn a_healthy_chain_has_nothing_but_good_findings() {
     let mut shown = String::new();
     let (facts, bedside) = healthy();
-    snapshot("doctor all is well", &told(&found(&World::new(facts), &bedside, &[]), true));
+    snapshot("doctor all is well", &described(&found(&World::new(facts), &bedside, &[]), true));
     check(&mut shown, "finds nothing in a healthy world", &[], |_, _| {});
     check(&mut shown, "finds a bad release that can be taken off", &[], |facts, _| {
         facts.stage().release = release("d2", &[]);
@@ -407,7 +407,7 @@ fn a_call_that_fails_leaves_one_fact_unknown() {
     {
         let (facts, bedside) = healthy();
         let world = World::new(facts).fault(operation, 0, Fault::Before(denied()));
-        writeln!(shown, "== {operation}\n{}", told(&found(&world, &bedside, &[]), false)).unwrap();
+        writeln!(shown, "== {operation}\n{}", described(&found(&world, &bedside, &[]), false)).unwrap();
     }
     snapshot("doctor a call that fails leaves one fact unknown", &shown);
 }

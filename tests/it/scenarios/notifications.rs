@@ -54,7 +54,8 @@ fn the_same_alarm_delivered_twice_at_once_is_told_once() {
         run_together(&[&alarm, &alarm, &alarm], &world, &[TOLD]);
         world.change(|facts| facts.now += TimeDelta::seconds(1));
         run(&alarm, &world, &[TOLD]);
-        let subjects: Vec<String> = world.facts().told.into_iter().map(|notice| notice.subject).collect();
+        let subjects: Vec<String> =
+            world.facts().described.into_iter().map(|notice| notice.subject).collect();
         assert!(subjects.len() == 1 && subjects[0].starts_with(expected), "{expected}: {subjects:?}");
     }
 }
@@ -94,7 +95,7 @@ fn what_cannot_be_told_is_reported_and_told_by_the_next_run() {
     run(&event("sns-alarm"), &world, &[TOLD]);
     world.change(|facts| facts.now += TimeDelta::seconds(1));
     run(&event("sns-alarm"), &world, &[TOLD]);
-    assert_eq!(world.facts().told.len(), 1, "the next run tells, and only that one");
+    assert_eq!(world.facts().described.len(), 1, "the next run tells, and only that one");
 }
 
 #[test]
@@ -107,7 +108,7 @@ fn two_failures_of_one_sweep_on_one_stage_are_told_once() {
         .fault("PutParameter", 0, Fault::Before(denied()));
     let shown = run(r#"{"command":"sweep"}"#, &world, &[TOLD]);
     assert!(shown.matches("report: failed").count() > 1, "{shown}");
-    assert_eq!(world.facts().told.len(), 1, "{shown}");
+    assert_eq!(world.facts().described.len(), 1, "{shown}");
 }
 
 #[test]
@@ -150,13 +151,13 @@ fn a_notice_has_a_text_for_people_for_chat_and_for_programs() {
         twist(&mut facts);
         let world = World::new(facts);
         run(&event("sns-alarm"), &world, &[TOLD]);
-        let told = world.facts().told;
-        assert_eq!(told.len(), 1);
-        let chat: Value = serde_json::from_str(&told[0].chat).unwrap();
-        let report: Value = serde_json::from_str(&told[0].report).unwrap();
-        assert!(told[0].subject.len() <= 100 && told[0].subject.is_ascii());
+        let described = world.facts().described;
+        assert_eq!(described.len(), 1);
+        let chat: Value = serde_json::from_str(&described[0].chat).unwrap();
+        let report: Value = serde_json::from_str(&described[0].report).unwrap();
+        assert!(described[0].subject.len() <= 100 && described[0].subject.is_ascii());
         assert_eq!(report["outcome"], chat["metadata"]["eventType"]);
-        writeln!(shown, "Subject: {}\n\n{}", told[0].subject, told[0].text).unwrap();
+        writeln!(shown, "Subject: {}\n\n{}", described[0].subject, described[0].text).unwrap();
         writeln!(shown, "{}\n", serde_json::to_string_pretty(&chat).unwrap()).unwrap();
     };
     tell(&mut shown, |_| {});
@@ -180,5 +181,5 @@ fn metrics_are_lines_in_the_embedded_format() {
 
 fn metrics_of(event: &str, world: &World) -> Vec<Value> {
     let reports: Vec<Report> = crate::support::harness::reports(event, world);
-    reports.iter().map(|report| metrics::of_report(report, "apigw-rollback")).collect()
+    reports.iter().map(|report| metrics::report_metrics(report, "apigw-rollback")).collect()
 }

@@ -365,14 +365,14 @@ fn nothing_else(before: &Facts, after: &Facts) -> Result<(), String> {
 
 /// Nobody is told the same twice.
 fn told_once(after: &Facts) -> Result<(), String> {
-    let mut told = BTreeSet::new();
-    for notice in &after.told {
+    let mut described = BTreeSet::new();
+    for notice in &after.described {
         let chat: serde_json::Value =
             serde_json::from_str(&notice.chat).map_err(|error| error.to_string())?;
         // One thread is one bad release; if it is brought back and taken off again, that is news, with other times.
         let is_incident = ["ROLLED BACK", "RECOVERED"].iter().any(|word| notice.subject.starts_with(word));
         let text = is_incident.then(|| chat["content"]["description"].to_string());
-        if !told.insert((notice.subject.as_str(), chat["metadata"]["threadId"].to_string(), text)) {
+        if !described.insert((notice.subject.as_str(), chat["metadata"]["threadId"].to_string(), text)) {
             return Err(format!("people were told twice: {}", notice.subject));
         }
     }
@@ -421,7 +421,8 @@ pub(crate) fn healed(facts: &Facts, stage: &StageRef, traced: bool) -> Result<()
     if traced && !listed.is_some_and(|listed| listed.contains("\"fingerprint\"")) {
         return Err(format!("the rollback of {stage} is not on its list"));
     }
-    let rolled_back = facts.told.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
+    let rolled_back =
+        facts.described.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
     if rolled_back > 1 {
         return Err(format!("people were told of {rolled_back} rollbacks"));
     }

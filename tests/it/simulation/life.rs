@@ -18,9 +18,9 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::others::Others;
-use super::sky::Weather;
+use super::weather::Weather;
 use crate::simulation::invariants::{Seen, Signal};
-use crate::support::world::{Air, Clock, FUNCTION, Facts, World, at};
+use crate::support::world::{Clock, FUNCTION, Facts, Network, World, at};
 
 /// When the stories begin, and how long others act and things go wrong; after that the world comes to rest.
 pub(crate) const START: &str = "2026-11-20T08:00:00Z";
@@ -40,7 +40,7 @@ pub(crate) enum Happening {
     /// An event reaches Lambda; which attempt it is.
     Event(Event, u32),
     /// Something that others do.
-    Other(super::others::Deed),
+    Other(super::others::ExternalAction),
     /// Nothing goes wrong any more, and nobody else does anything.
     Calm,
 }
@@ -68,8 +68,8 @@ pub(crate) struct Life {
     pub(crate) seen: Vec<Seen>,
     pub(crate) calm: bool,
     /// The story so far, where somebody wants to read it.
-    pub(crate) told: Option<Vec<String>>,
-    sky: Arc<Weather>,
+    pub(crate) described: Option<Vec<String>>,
+    weather: Arc<Weather>,
     pub(crate) others: Others,
     agenda: BinaryHeap<Reverse<(DateTime<Utc>, usize)>>,
     happenings: Vec<Happening>,
@@ -79,7 +79,7 @@ pub(crate) struct Life {
 
 impl Life {
     /// The world of a seed, before anything happens.
-    pub(crate) fn new(seed: u64, told: bool) -> Self {
+    pub(crate) fn new(seed: u64, described: bool) -> Self {
         // Where the engine itself draws lots (jitter), it must draw the same.
         fastrand::seed(seed);
         let mut rng = Rng::with_seed(seed);
@@ -87,7 +87,7 @@ impl Life {
         let (others, facts) = Others::new(&mut rng);
         // A third of the seeds have fair weather, so that what happens then is seen undisturbed.
         let per_mille = [0, 10, 60][rng.usize(..3)];
-        let sky = Arc::new(Weather::new(clock, rng.fork(), per_mille));
+        let weather = Arc::new(Weather::new(clock, rng.fork(), per_mille));
         let config = Arc::new(crate::support::harness::config(&others.settings));
         let mut life = Self {
             calm: per_mille == 0,
@@ -96,8 +96,8 @@ impl Life {
             clock,
             config,
             seen: vec![],
-            told: told.then(Vec::new),
-            sky,
+            described: described.then(Vec::new),
+            weather,
             others,
             agenda: BinaryHeap::new(),
             happenings: vec![],
@@ -143,8 +143,8 @@ impl Life {
 
     pub(crate) fn say(&mut self, what: impl FnOnce() -> String) {
         let now = self.now();
-        if let Some(told) = &mut self.told {
-            told.push(format!("{} {}", now.format("%H:%M:%S%.3f"), what()));
+        if let Some(described) = &mut self.described {
+            described.push(format!("{} {}", now.format("%H:%M:%S%.3f"), what()));
         }
     }
 
@@ -201,7 +201,7 @@ impl Life {
             Happening::Other(deed) => super::others::happen(self, deed),
             Happening::Calm => {
                 self.say(|| "from now on nothing goes wrong".to_owned());
-                self.sky.clears_up();
+                self.weather.clears_up();
                 self.world.remember();
             }
         }
@@ -210,7 +210,7 @@ impl Life {
     fn minute(&mut self) {
         let now = self.now();
         if !self.calm && now < self.clock.at + BUSY && self.rng.u32(..20) == 0 {
-            self.sky.drain();
+            self.weather.drain();
         }
         let judged = self.world.look(|facts| self.others.judge(now, facts));
         for (alarm, state) in self.change(|facts| judged.apply(facts)) {
@@ -235,7 +235,7 @@ impl Life {
         self.runs += 1;
         let hand = format!("run-{}", self.runs);
         self.say(|| format!("{hand} begins: {:?}, attempt {attempt}", event.signal));
-        let world = self.world.hand(hand.clone(), Air::Sky(Arc::clone(&self.sky) as _));
+        let world = self.world.hand(hand.clone(), Network::FaultModel(Arc::clone(&self.weather) as _));
         let skew = TimeDelta::seconds(self.rng.i64(-15..=15));
         let (config, clock) = (Arc::clone(&self.config), self.clock);
         self.under_way.push(Box::pin(async move {
@@ -291,11 +291,11 @@ fn said(reports: Option<&[Report]>) -> String {
 }
 
 /// Runs one seed to its end, on a clock of its own.
-pub(crate) fn live(seed: u64, told: bool) -> (Life, Facts) {
+pub(crate) fn live(seed: u64, described: bool) -> (Life, Facts) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let mut life = Life::new(seed, told);
+        let mut life = Life::new(seed, described);
         let before = life.world.facts();
         life.live().await;
         life.world.change(|facts| facts.now = life.clock.now());

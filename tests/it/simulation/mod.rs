@@ -10,7 +10,7 @@ mod kind;
 mod life;
 mod others;
 mod rest;
-pub(crate) mod sky;
+pub(crate) mod weather;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{available_parallelism, scope};
@@ -53,18 +53,18 @@ fn check_all(seeds: std::ops::Range<u64>) {
         let working: Vec<_> = (0..cores).map(|_| threads.spawn(work)).collect();
         working.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
-    let told: Vec<_> = broken
+    let described: Vec<_> = broken
         .iter()
         .map(|(seed, why)| format!("SEED={seed} cargo test --test it simulation -- --nocapture  # {why}"))
         .collect();
-    assert!(broken.is_empty(), "seeds that break an invariant:\n{}", told.join("\n"));
+    assert!(broken.is_empty(), "seeds that break an invariant:\n{}", described.join("\n"));
 }
 
 #[test]
 fn ten_thousand_lives_keep_every_promise() {
     if let Some(seed) = number("SEED") {
         let (life, _) = live(seed, true);
-        life.told.iter().flatten().for_each(|line| println!("{line}"));
+        life.described.iter().flatten().for_each(|line| println!("{line}"));
         check(seed).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
         return;
     }
@@ -82,6 +82,6 @@ fn a_seed_is_the_same_life_every_time() {
     for seed in 0..20 {
         let (one, _) = live(seed, true);
         let (other, _) = live(seed, true);
-        assert_eq!(one.told, other.told, "seed {seed}");
+        assert_eq!(one.described, other.described, "seed {seed}");
     }
 }

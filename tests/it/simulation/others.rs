@@ -21,7 +21,7 @@ use crate::support::world::{API, Facts, alarm, at, live, record, release};
 
 /// What somebody does.
 #[derive(Clone, Debug)]
-pub(crate) enum Deed {
+pub(crate) enum ExternalAction {
     /// A new release goes live, by whatever way this seed's deployer goes.
     Deploy,
     /// The deployer removes a deployment that nothing seems to need any more, as CloudFormation does.
@@ -165,24 +165,24 @@ impl Others {
     }
 
     /// What is done when, in time since the start.
-    pub(crate) fn agenda(&self, rng: &mut Rng) -> Vec<(TimeDelta, Deed)> {
+    pub(crate) fn agenda(&self, rng: &mut Rng) -> Vec<(TimeDelta, ExternalAction)> {
         let moment = |rng: &mut Rng| TimeDelta::seconds(rng.i64(0..BUSY.num_seconds()));
-        let mut agenda: Vec<_> = self.deploys.iter().map(|at| (*at, Deed::Deploy)).collect();
+        let mut agenda: Vec<_> = self.deploys.iter().map(|at| (*at, ExternalAction::Deploy)).collect();
         let mut sometimes = |one_in: usize, deed, rng: &mut Rng| {
             if rng.usize(..one_in) == 0 {
                 agenda.push((moment(rng), deed));
             }
         };
-        sometimes(4, Deed::Edit, rng);
-        sometimes(4, Deed::Edit, rng);
-        sometimes(4, Deed::Command("hold"), rng);
-        sometimes(6, Deed::Command("release-hold"), rng);
-        sometimes(8, Deed::Command("rollback"), rng);
-        sometimes(12, Deed::Command("record"), rng);
-        sometimes(8, Deed::Command("lift"), rng);
-        sometimes(10, Deed::Command("announce"), rng);
-        sometimes(16, Deed::Actions(false), rng);
-        sometimes(16, Deed::Actions(true), rng);
+        sometimes(4, ExternalAction::Edit, rng);
+        sometimes(4, ExternalAction::Edit, rng);
+        sometimes(4, ExternalAction::Command("hold"), rng);
+        sometimes(6, ExternalAction::Command("release-hold"), rng);
+        sometimes(8, ExternalAction::Command("rollback"), rng);
+        sometimes(12, ExternalAction::Command("record"), rng);
+        sometimes(8, ExternalAction::Command("lift"), rng);
+        sometimes(10, ExternalAction::Command("announce"), rng);
+        sometimes(16, ExternalAction::Actions(false), rng);
+        sometimes(16, ExternalAction::Actions(true), rng);
         agenda
     }
 
@@ -281,17 +281,17 @@ impl Judged {
 }
 
 /// Somebody does something.
-pub(crate) fn happen(life: &mut Life, deed: Deed) {
-    if life.now() >= life.clock.at + BUSY && !matches!(deed, Deed::Remove(_)) {
+pub(crate) fn happen(life: &mut Life, deed: ExternalAction) {
+    if life.now() >= life.clock.at + BUSY && !matches!(deed, ExternalAction::Remove(_)) {
         return;
     }
     match deed {
-        Deed::Deploy => deploy(life),
-        Deed::Remove(deployment) => remove(life, &deployment),
-        Deed::EndCanary => end_canary(life),
-        Deed::Edit => edit(life),
-        Deed::Command(verb) => command(life, verb),
-        Deed::Actions(on) => {
+        ExternalAction::Deploy => deploy(life),
+        ExternalAction::Remove(deployment) => remove(life, &deployment),
+        ExternalAction::EndCanary => end_canary(life),
+        ExternalAction::Edit => edit(life),
+        ExternalAction::Command(verb) => command(life, verb),
+        ExternalAction::Actions(on) => {
             life.say(|| format!("somebody switches an alarm's actions {}", if on { "on" } else { "off" }));
             life.change(|facts| {
                 let now = facts.now;
@@ -352,7 +352,7 @@ fn deploy(life: &mut Life) {
     match deployer {
         Deployer::CloudFormation => {
             let later = TimeDelta::seconds(life.rng.i64(5..90));
-            life.at(now + later, Happening::Other(Deed::Remove(old)));
+            life.at(now + later, Happening::Other(ExternalAction::Remove(old)));
         }
         Deployer::Pipeline => {
             let irreversible = life.rng.usize(..6) == 0;
@@ -360,7 +360,7 @@ fn deploy(life: &mut Life) {
         }
         Deployer::Canary => {
             let later = TimeDelta::seconds(life.rng.i64(60..900));
-            life.at(now + later, Happening::Other(Deed::EndCanary));
+            life.at(now + later, Happening::Other(ExternalAction::EndCanary));
         }
     }
 }

@@ -117,13 +117,15 @@ fn is_told(life: &Life, facts: &Facts) -> Result<(), String> {
         life.seen.iter().any(|run| run.hand == one.by && run.signal == Signal::Person)
             && !one.stage.is_parked()
     });
-    let told = facts.told.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
-    let wrong = if by_people { told < done } else { told != done };
+    let described = facts.described.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
+    let wrong = if by_people { described < done } else { described != done };
     if life.calm && wrong {
-        return Err(format!("there were {done} rollbacks, and people were told of {told}"));
+        return Err(format!("there were {done} rollbacks, and people were told of {described}"));
     }
-    if told > facts.changes.iter().filter(|one| !one.stage.is_parked()).count() {
-        return Err(format!("people were told of {told} rollbacks, which is more than there were changes"));
+    if described > facts.changes.iter().filter(|one| !one.stage.is_parked()).count() {
+        return Err(format!(
+            "people were told of {described} rollbacks, which is more than there were changes"
+        ));
     }
     Ok(())
 }

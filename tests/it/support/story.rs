@@ -12,7 +12,7 @@ use crate::support::world::{API, Facts, Fault, World, live, release};
 /// A stage with its two alarms, both quiet, and nothing on record: right after the first `sam deploy`.
 pub(crate) struct Story {
     pub(crate) world: World,
-    pub(crate) told: String,
+    pub(crate) described: String,
     pub(crate) settings: Vec<(&'static str, &'static str)>,
 }
 
@@ -29,7 +29,7 @@ impl Story {
             now.alarm.state = State::Ok;
             now.alarm.changed_at = time("2026-11-01T00:00:00Z");
         }
-        Self { world: World::new(facts), told: String::new(), settings: vec![] }
+        Self { world: World::new(facts), described: String::new(), settings: vec![] }
     }
 
     /// The same after its first release was earned.
@@ -48,13 +48,13 @@ impl Story {
     }
 
     pub(crate) fn quietly(mut self) -> Self {
-        self.told.clear();
+        self.described.clear();
         self
     }
 
     pub(crate) fn say(mut self, what: &str) -> Self {
         let at = self.now().format("%H:%M");
-        writeln!(self.told, "-- {at} {what}").unwrap();
+        writeln!(self.described, "-- {at} {what}").unwrap();
         self
     }
 
@@ -121,14 +121,14 @@ impl Story {
         // Stories tell what was done and written; how it was read is the scenarios' matter.
         let dull = ["call: Get", "call: Describe", "call: PutParameter /apigw-rollback/sweep"];
         for line in shown.lines().filter(|line| !dull.iter().any(|dull| line.starts_with(dull))) {
-            self.told.push_str(line);
-            self.told.push('\n');
+            self.described.push_str(line);
+            self.described.push('\n');
         }
         self
     }
 
     pub(crate) fn ends(self, story: &str) {
-        snapshot(story, &self.told);
+        snapshot(story, &self.described);
     }
 
     pub(crate) fn stage(&self) -> String {

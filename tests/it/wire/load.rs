@@ -22,11 +22,12 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::simulation::sky::{Bucket, too_many};
+use crate::simulation::weather::{Bucket, too_many};
 use crate::support::harness::config;
 use crate::support::world::prod;
 use crate::support::world::{
-    Air, Clock, FUNCTION, Facts, Fault, NOW, Sky, TOPIC, Way, World, alarm, at, record, release,
+    Clock, FUNCTION, Facts, Fault, FaultModel, NOW, Network, TOPIC, Transit, World, alarm, at, record,
+    release,
 };
 
 /// The function's time-out, as the template has it, and how long Lambda waits before it tries again.
@@ -87,8 +88,8 @@ struct Process {
     looked: Mutex<(Option<Instant>, Duration)>,
 }
 
-impl Sky for Process {
-    fn way<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Way> + Send + 'a>> {
+impl FaultModel for Process {
+    fn way<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Transit> + Send + 'a>> {
         Box::pin(async move {
             self.pace.turn(operation).await;
             let taken = match self.limits.of(operation) {
@@ -105,7 +106,7 @@ impl Sky for Process {
             }
             let part = Duration::from_millis(20);
             let fault = (!taken).then(|| Fault::Before(too_many(operation)));
-            Way { there: part, fault, back: part }
+            Transit { there: part, fault, back: part }
         })
     }
 
@@ -204,7 +205,7 @@ struct Rush {
 }
 
 impl Rush {
-    fn told(self, what: &str, stages: usize) -> Self {
+    fn described(self, what: &str, stages: usize) -> Self {
         let Self { seconds, over, refused } = self;
         let floor = floor(stages);
         println!(
@@ -230,8 +231,10 @@ fn rush(account: Account, stages: usize, events: &[String]) -> Rush {
             let (world, config) = (&world, &config);
             async move {
                 for attempt in 0..3_u64 {
-                    let hand =
-                        world.hand(format!("run-{number}-{attempt}"), Air::Sky(Arc::clone(&process) as _));
+                    let hand = world.hand(
+                        format!("run-{number}-{attempt}"),
+                        Network::FaultModel(Arc::clone(&process) as _),
+                    );
                     let began = Instant::now();
                     let run = Context {
                         cloud: &hand,
@@ -290,7 +293,7 @@ fn alone(stages: usize, kinds: &[&str]) -> Vec<String> {
 fn a_thousand_events_for_five_hundred_stages_heal_each_once() {
     for account in [Account::AsPublished, Account::WithSlowParameters] {
         let what = format!("1,000 events, limits {account:?}");
-        let rush = rush(account, 500, &alone(500, &["5xx", "latency"])).told(&what, 500);
+        let rush = rush(account, 500, &alone(500, &["5xx", "latency"])).described(&what, 500);
         assert!(rush.seconds < 2.0 * floor(500), "{} s", rush.seconds);
     }
 }
@@ -298,7 +301,7 @@ fn a_thousand_events_for_five_hundred_stages_heal_each_once() {
 #[test]
 fn many_stages_in_one_event_take_as_long_as_the_limit_says() {
     for stages in [10, 60, 100, 500] {
-        let rush = rush(Account::AsPublished, stages, &[for_all(stages)]).told("one event", stages);
+        let rush = rush(Account::AsPublished, stages, &[for_all(stages)]).described("one event", stages);
         assert!(rush.seconds < 1.0 + 1.1 * floor(stages), "{stages} stages: {} s", rush.seconds);
         assert!(
             rush.refused * 20 < stages,
@@ -312,7 +315,7 @@ fn many_stages_in_one_event_take_as_long_as_the_limit_says() {
 #[test]
 fn a_hundred_stages_of_one_alarm_are_not_held_up_by_slow_parameters() {
     let rush =
-        rush(Account::WithSlowParameters, 100, &[for_all(100)]).told("one event, slow parameters", 100);
+        rush(Account::WithSlowParameters, 100, &[for_all(100)]).described("one event, slow parameters", 100);
     assert!(rush.seconds < 1.0 + 1.1 * floor(100), "{} s", rush.seconds);
 }
 
@@ -321,7 +324,7 @@ fn many_events_at_once_share_the_limit_without_knowing_of_each_other() {
     for account in [Account::AsPublished, Account::WithSlowParameters] {
         for stages in [10, 60, 100, 500] {
             let what = format!("an event for each, limits {account:?}");
-            let rush = rush(account, stages, &alone(stages, &["5xx"])).told(&what, stages);
+            let rush = rush(account, stages, &alone(stages, &["5xx"])).described(&what, stages);
             assert!(rush.seconds < 3.0 + 1.3 * floor(stages), "{stages} stages: {} s", rush.seconds);
         }
     }

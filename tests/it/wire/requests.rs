@@ -10,7 +10,7 @@ use std::time::Duration;
 use apigw_rollback::cloud::aws::{Aws, Clients};
 use apigw_rollback::cloud::{Alarms, Cache, Components, Gateway, Notification, Outbox, Parameters, Write};
 use apigw_rollback::config::Config;
-use apigw_rollback::doctor::{StageFacts, required_permissions};
+use apigw_rollback::doctor::{StageReadings, required_permissions};
 use apigw_rollback::model::alarm::time;
 use apigw_rollback::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
 use apigw_rollback::model::observed::Pin;
@@ -94,7 +94,7 @@ fn subjects(body: &[u8]) -> Vec<String> {
 struct Tap {
     aws: Aws,
     heard: Arc<Mutex<Vec<Request>>>,
-    told: Vec<Value>,
+    described: Vec<Value>,
 }
 
 impl Tap {
@@ -116,13 +116,13 @@ impl Tap {
             .http_client(client)
             .build();
         let aws = Clients::new(&settings).until(Instant::now() + Duration::from_mins(1));
-        Self { aws, heard, told: vec![] }
+        Self { aws, heard, described: vec![] }
     }
 
     /// Writes down what was heard since, as the requests of this verb.
     fn note(&mut self, verb: &str) {
         for Request { service, call, on } in self.heard.lock().unwrap().drain(..) {
-            self.told.push(json!({ "verb": verb, "service": service, "call": call, "on": on }));
+            self.described.push(json!({ "verb": verb, "service": service, "call": call, "on": on }));
         }
     }
 }
@@ -256,7 +256,7 @@ async fn record() -> Recorded {
                 _ if protocol.is_v2() => continue,
                 _ => caches(&mut tap, &stage).await,
             }
-            of.insert(feature, tap.told);
+            of.insert(feature, tap.described);
         }
         of.insert("doctor", doctors(&stage, name));
     }
@@ -266,14 +266,14 @@ async fn record() -> Recorded {
             "aliases" => aliases(&mut tap).await,
             who => telling(&mut tap, who).await,
         }
-        all.entry("any".to_owned()).or_default().insert(feature, tap.told);
+        all.entry("any".to_owned()).or_default().insert(feature, tap.described);
     }
     // A stage that is protected by its record alone: `docs/many-apis.md` has the policy for it.
     let (more, mut tap) = (StageRef::rest("b2c3d4e5f6", "prod"), Tap::new());
     always(&mut tap, &more, "more").await;
     pinning(&mut tap, &more).await;
     drive!(tap, rest_api(&more.api););
-    all.insert(more.to_string(), [("by-record", tap.told)].into());
+    all.insert(more.to_string(), [("by-record", tap.described)].into());
     all
 }
 
@@ -305,7 +305,7 @@ fn doctors(stage: &StageRef, name: &str) -> Vec<Value> {
         "HOOK_FUNCTION" => Some("arn:aws:lambda:eu-west-1:123456789012:function:capture".to_owned()),
         _ => None,
     };
-    let facts = StageFacts {
+    let facts = StageReadings {
         stage: stage.clone(),
         observed: Err(denied()),
         deployment: Ok(None),

@@ -47,7 +47,7 @@ fn check(scene: &Scene, facts: &Facts, seen: &[Seen]) -> Result<(), String> {
     let changes = facts.changes.iter().filter(|one| by_runs(&one.by) && one.from != one.to).count();
     let reports: Vec<&Report> = seen.iter().filter_map(|run| run.reports.as_ref()).flatten().collect();
     let count = |outcome| reports.iter().filter(|report| report.outcome == outcome).count();
-    let told = facts.told.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
+    let described = facts.described.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
     let claims = || facts.writes.iter().filter(|write| write.name.contains("/incidents/"));
     // Where a release came back, who claims it second overwrites the incident too, and sees by its version that
     // another run was first.
@@ -58,8 +58,8 @@ fn check(scene: &Scene, facts: &Facts, seen: &[Seen]) -> Result<(), String> {
     let lost = pairs.count();
     let reported = count(Outcome::RolledBack);
     let claimed = reported <= claims && claims - reported <= overwritten;
-    if reported != told || !claimed || reported > changes + lost || reported + lost < changes {
-        return Err(format!("{changes} changes, {reported} reports, {told} notices, {claims} claims"));
+    if reported != described || !claimed || reported > changes + lost || reported + lost < changes {
+        return Err(format!("{changes} changes, {reported} reports, {described} notices, {claims} claims"));
     }
     // No release was taken off more often than it went live.
     let at_first = &scene.facts.stages[&prod()].release;
@@ -114,7 +114,7 @@ fn compare(what: &str, events: &[(String, Signal)], others: &[Other]) {
 fn a_claim_is_one_runs_alone_in_every_order() {
     let (fired, slow) = (|| alarm("sns-alarm"), || alarm("sns-alarm-latency"));
     compare("an event twice", &[fired(), fired()], &[]);
-    compare("two alarms and a deploy", &[fired(), slow()], &[Other::Deed(deploys)]);
+    compare("two alarms and a deploy", &[fired(), slow()], &[Other::ExternalAction(deploys)]);
     explore("three", &[fired(), slow(), fired()], &[], true);
 }
 
@@ -134,7 +134,7 @@ fn several_parts_are_one_runs_alone_in_every_order() {
 #[ignore = "takes minutes: `make soak`"]
 fn a_claim_is_one_runs_alone_with_three_runs_a_deployer_and_time() {
     let (fired, slow) = (|| alarm("sns-alarm"), || alarm("sns-alarm-latency"));
-    let (deploy, again) = (Other::Deed(deploys), Other::Deed(brings_it_back));
+    let (deploy, again) = (Other::ExternalAction(deploys), Other::ExternalAction(brings_it_back));
     explore("three, a deploy, time", &[fired(), slow(), fired()], &[deploy, Other::Wait], true);
     explore(
         "three, the bad release comes back, time",

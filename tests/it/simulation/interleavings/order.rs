@@ -146,7 +146,7 @@ impl Moment<'_> {
             return !self.time_passes();
         }
         let touch = Touch::of(call);
-        let deed = self.others.iter().any(|other| matches!(other, Other::Deed(_)));
+        let deed = self.others.iter().any(|other| matches!(other, Other::ExternalAction(_)));
         let rivals = (0..self.locals.len()).filter(|run| run != ours && self.locals[*run].over.is_none());
         // Who has not begun, and may not before time passes, comes after this call's run has ended.
         let mut rivals = rivals.filter(|run| self.may_begin(*run));

@@ -17,13 +17,13 @@ use tokio::time::Instant;
 
 use super::order::Moment;
 use crate::simulation::invariants::{Seen, Signal};
-use crate::support::world::{Air, FUNCTION, Facts, Gate, World, hash};
+use crate::support::world::{FUNCTION, Facts, Gate, Network, World, hash};
 
 /// What others do at some moment, one step each.
 #[derive(Clone, Copy)]
 pub(super) enum Other {
     /// A change of the stage, at any moment.
-    Deed(fn(&mut Facts)),
+    ExternalAction(fn(&mut Facts)),
     /// More time passes than a run can take, so only while none is under way; and the alarms fire anew.
     Wait,
 }
@@ -88,11 +88,11 @@ impl Found {
 
 /// The whole world, as far as anybody could see or judge it.
 fn state(facts: &Facts, others: &[Other]) -> u64 {
-    let told = facts.told.iter().fold(0, |all: u64, notice| all.wrapping_add(hash(notice)));
+    let described = facts.described.iter().fold(0, |all: u64, notice| all.wrapping_add(hash(notice)));
     let writes = facts.writes.iter().fold(0, |all: u64, write| all.wrapping_add(hash(write)));
     let left: Vec<_> = others.iter().map(std::mem::discriminant).collect();
     let parts = (&facts.aliases, &facts.mappings, &facts.moves);
-    hash(&(facts.now, &facts.stages, parts, &facts.parameters, &facts.changes, told, writes, left))
+    hash(&(facts.now, &facts.stages, parts, &facts.parameters, &facts.changes, described, writes, left))
 }
 
 /// One run, which begins when it is let through.
@@ -143,7 +143,7 @@ async fn play(
     let gate = Arc::new(Gate::default());
     let mut runs: FuturesUnordered<_> = (0..scene.events.len())
         .map(|number| {
-            let hand = world.hand(format!("run-{number}"), Air::Gate(Arc::clone(&gate), number));
+            let hand = world.hand(format!("run-{number}"), Network::Gate(Arc::clone(&gate), number));
             run(scene, number, hand, Arc::clone(&gate))
         })
         .collect();
@@ -166,7 +166,7 @@ async fn play(
             let here = here.finish();
             if runs.is_empty() {
                 // Others may still come, or not.
-                if others.iter().any(|other| matches!(other, Other::Deed(_))) {
+                if others.iter().any(|other| matches!(other, Other::ExternalAction(_))) {
                     let schedule = path.into_iter().chain([0]).collect();
                     found.left.push(Branch { schedule, locals, floors });
                 }
@@ -179,7 +179,7 @@ async fn play(
             }
         }
         let is_quiet = waiting.iter().all(|(_, call)| call == "begin");
-        let open = others.iter().filter(|other| is_quiet || matches!(other, Other::Deed(_)));
+        let open = others.iter().filter(|other| is_quiet || matches!(other, Other::ExternalAction(_)));
         let mut open: Vec<Other> = open.copied().collect();
         open.sort_by_key(|other| matches!(other, Other::Wait));
         let choice = schedule.get(path.len()).copied().unwrap_or_else(|| {
@@ -207,7 +207,7 @@ async fn play(
 fn act(facts: &mut Facts, other: Other) {
     "others".clone_into(&mut facts.caller);
     match other {
-        Other::Deed(deed) => deed(facts),
+        Other::ExternalAction(deed) => deed(facts),
         Other::Wait => {
             facts.now += TimeDelta::minutes(20);
             for alarm in facts.alarms.iter_mut().map(|now| &mut now.alarm) {

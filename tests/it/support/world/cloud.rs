@@ -259,7 +259,7 @@ impl Parameters for World {
             if name.ends_with("/known-good") {
                 facts.records.push((at, facts.caller.clone(), value.clone()));
             }
-            facts.writes.push(super::Write { at, name, value: value.clone(), first });
+            facts.writes.push(super::LedgerWrite { at, name, value: value.clone(), first });
             if facts.twice && write == Write::Create {
                 return Ok(Written::Exists);
             }
@@ -323,7 +323,7 @@ impl Alarms for World {
 impl Outbox for World {
     async fn publish(&self, _topic: &str, notice: &Notification) -> Result<(), CloudError> {
         self.call("Publish", &notice.subject, |facts| {
-            facts.told.push(notice.clone());
+            facts.described.push(notice.clone());
             Ok(())
         })
         .await

@@ -10,7 +10,7 @@ use super::Facts;
 
 /// One write to Parameter Store.
 #[derive(Clone, Debug)]
-pub(crate) struct Write {
+pub(crate) struct LedgerWrite {
     pub(crate) at: DateTime<Utc>,
     pub(crate) name: String,
     pub(crate) value: String,

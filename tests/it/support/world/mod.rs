@@ -1,10 +1,10 @@
 //! The in-memory twin of the port: API Gateway, Parameter Store and CloudWatch as far as the engine
 //! sees them. Any call can be made to fail, before or after its effect, and the world can change in between.
 
-mod air;
 mod cloud;
 mod ledger;
 mod many;
+mod network;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,8 +26,8 @@ use apigw_rollback::model::stage::StageRef;
 use apigw_rollback::model::stage::{Api, LiveStage};
 use chrono::{DateTime, TimeDelta, Utc};
 
-pub(crate) use air::{Air, Clock, Gate, Sky, Way, hash};
-pub(crate) use ledger::{Change, Move, Write};
+pub(crate) use ledger::{Change, LedgerWrite, Move};
+pub(crate) use network::{Clock, FaultModel, Gate, Network, Transit, hash};
 
 pub(crate) const API: &str = "a1b2c3d4e5";
 pub(crate) const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:apigw-rollback-alarms";
@@ -86,7 +86,7 @@ pub(crate) struct Facts {
     /// Whether an authorizer keeps its decisions.
     pub(crate) caches_decisions: bool,
     /// What people were told.
-    pub(crate) told: Vec<Notification>,
+    pub(crate) described: Vec<Notification>,
     /// How long the user's hook takes.
     pub(crate) hook_takes: Duration,
     /// Whether the call that is going on reaches AWS twice.
@@ -100,7 +100,7 @@ pub(crate) struct Facts {
     /// Every release that was recorded as known-good: when, by whom, and the value.
     pub(crate) records: Vec<(DateTime<Utc>, String, String)>,
     /// Everything that was written to Parameter Store.
-    pub(crate) writes: Vec<Write>,
+    pub(crate) writes: Vec<LedgerWrite>,
     /// The minutes in which there was traffic, where somebody counts.
     pub(crate) traffic: Option<Vec<DateTime<Utc>>>,
 }
@@ -111,7 +111,7 @@ pub(crate) struct World {
     /// Whose hand it is.
     hand: Mutex<String>,
     /// What calls go through on their way.
-    air: Air,
+    network: Network,
     calls: Mutex<Vec<String>>,
     /// When each call began, since the world began.
     began: Mutex<Vec<(&'static str, tokio::time::Instant)>>,
@@ -239,7 +239,7 @@ impl Facts {
             moving: vec![],
             mappings: BTreeMap::new(),
             caches_decisions: false,
-            told: vec![],
+            described: vec![],
             hook_takes: Duration::ZERO,
             twice: false,
             caller: String::new(),
@@ -252,7 +252,7 @@ impl Facts {
     }
 
     /// What a parameter held at that moment, as far as it was written by a run.
-    pub(crate) fn written(&self, name: &str, before: DateTime<Utc>) -> Option<&Write> {
+    pub(crate) fn written(&self, name: &str, before: DateTime<Utc>) -> Option<&LedgerWrite> {
         self.writes.iter().rfind(|write| write.name == name && write.at < before)
     }
 
@@ -286,7 +286,7 @@ impl World {
             past: Arc::new(Mutex::new(facts.clone())),
             facts: Arc::new(Mutex::new(facts)),
             hand: Mutex::new("run".to_owned()),
-            air: Air::Still,
+            network: Network::Still,
             calls: Mutex::default(),
             began: Mutex::default(),
             faults: Mutex::default(),
@@ -296,12 +296,12 @@ impl World {
     }
 
     /// The same world for another run, whose calls go through this air.
-    pub(crate) fn hand(&self, hand: String, air: Air) -> Self {
+    pub(crate) fn hand(&self, hand: String, network: Network) -> Self {
         Self {
             facts: Arc::clone(&self.facts),
             past: Arc::clone(&self.past),
             hand: Mutex::new(hand),
-            air,
+            network,
             calls: Mutex::default(),
             began: Mutex::default(),
             faults: Mutex::default(),
@@ -379,11 +379,11 @@ impl World {
         subject: impl std::fmt::Display,
         effect: impl FnOnce(&mut Facts) -> Result<T, CloudError>,
     ) -> Result<T, CloudError> {
-        let Way { fault, back, .. } = self.air.way_there(operation, &subject).await;
+        let Transit { fault, back, .. } = self.network.outbound(operation, &subject).await;
         self.began.lock().unwrap().push((operation, tokio::time::Instant::now()));
         let answer = self.call_now(operation, subject, fault, effect);
-        self.air.comes_back(&answer);
-        air::wait(back).await;
+        self.network.inbound(&answer);
+        network::wait(back).await;
         match answer {
             Some(answer) => answer,
             // Whoever is dead gets no answer; the harness lets go of the run.
@@ -407,7 +407,7 @@ impl World {
         self.dead.store(faults.iter().any(dies), Ordering::Relaxed);
         let mut facts = self.facts.lock().unwrap();
         facts.caller = self.whose();
-        if let Some(now) = self.air.clock() {
+        if let Some(now) = self.network.clock() {
             facts.now = now;
         }
         for fault in &faults {

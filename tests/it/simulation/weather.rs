@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use fastrand::Rng;
 use tokio::time::Instant;
 
-use crate::support::world::{Clock, Fault, Sky, Way, conflict, denied, error, lost};
+use crate::support::world::{Clock, Fault, FaultModel, Transit, conflict, denied, error, lost};
 
 /// Weather from a seed.
 pub(crate) struct Weather {
@@ -65,8 +65,8 @@ impl Weather {
     }
 }
 
-impl Sky for Weather {
-    fn way<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Way> + Send + 'a>> {
+impl FaultModel for Weather {
+    fn way<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Transit> + Send + 'a>> {
         Box::pin(async move {
             let counts = limit(operation) == Some(API_GATEWAY);
             let refused = counts && !self.bucket.take(operation, &self.rng, Duration::from_secs(10)).await;
@@ -75,7 +75,7 @@ impl Sky for Weather {
                 Some((fault, silence)) => (Some(fault), silence),
                 None => (None, Duration::ZERO),
             };
-            Way { there: self.delay(), fault, back: self.delay() + silence }
+            Transit { there: self.delay(), fault, back: self.delay() + silence }
         })
     }
 

@@ -15,26 +15,26 @@ use tokio::time::Instant;
 use super::Fault;
 
 /// What the calls of one run go through.
-pub(crate) enum Air {
+pub(crate) enum Network {
     /// Nothing: each call only lets others go first.
     Still,
     /// Weather.
-    Sky(Arc<dyn Sky>),
+    FaultModel(Arc<dyn FaultModel>),
     /// A gate, at which the calls of one run wait under its number.
     Gate(Arc<Gate>, usize),
 }
 
 /// Weather: how long a call is on its way, and what becomes of it.
-pub(crate) trait Sky: Send + Sync {
+pub(crate) trait FaultModel: Send + Sync {
     /// One call's way.
-    fn way<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Way> + Send + 'a>>;
+    fn way<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Transit> + Send + 'a>>;
     /// The time of the world.
     fn now(&self) -> DateTime<Utc>;
 }
 
 /// One call's way.
 #[derive(Debug, Default)]
-pub(crate) struct Way {
+pub(crate) struct Transit {
     pub(crate) there: Duration,
     pub(crate) fault: Option<Fault>,
     pub(crate) back: Duration,
@@ -46,21 +46,21 @@ pub(super) async fn wait(time: Duration) {
     }
 }
 
-impl Air {
-    pub(super) async fn way_there(&self, operation: &'static str, subject: &impl Display) -> Way {
+impl Network {
+    pub(super) async fn outbound(&self, operation: &'static str, subject: &impl Display) -> Transit {
         match self {
             Self::Still => tokio::task::yield_now().await,
-            Self::Sky(sky) => {
-                let way = sky.way(operation).await;
+            Self::FaultModel(weather) => {
+                let way = weather.way(operation).await;
                 wait(way.there).await;
                 return way;
             }
             Self::Gate(gate, run) => gate.pass(*run, format!("{operation} {subject}")).await,
         }
-        Way::default()
+        Transit::default()
     }
 
-    pub(super) fn comes_back(&self, answer: &impl Debug) {
+    pub(super) fn inbound(&self, answer: &impl Debug) {
         if let Self::Gate(gate, _) = self
             && gate.listens.load(Ordering::Relaxed)
         {
@@ -70,7 +70,7 @@ impl Air {
 
     pub(super) fn clock(&self) -> Option<DateTime<Utc>> {
         match self {
-            Self::Sky(sky) => Some(sky.now()),
+            Self::FaultModel(weather) => Some(weather.now()),
             Self::Still | Self::Gate(..) => None,
         }
     }
