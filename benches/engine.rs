@@ -1,11 +1,7 @@
-//! Micro-benchmarks of what is the function's own: reading an alarm, deciding, a whole run, and a sweep over 500
-//! stages, all without a network. `cargo bench --bench engine`
+//! Micro-benchmarks of the function without a network: reading an alarm, a decision, a whole run, and a sweep over 500
+//! stages. Run them with `cargo bench --bench engine`.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a benchmark that cannot run says so and ends, as a test does"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "a benchmark that cannot run panics, as a test does")]
 
 use std::fs;
 use std::hint::black_box;
@@ -27,12 +23,8 @@ use tokio::time::Instant;
 use it::support::world::{FUNCTION, Facts, NOW, World};
 
 #[path = "../tests/it"]
-#[expect(dead_code, unused_imports, reason = "the tests' twin of AWS does more than is needed here")]
-#[expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "it is the tests' own, where that is allowed"
-)]
+#[expect(dead_code, unused_imports, reason = "the benchmarks need only a part of the tests' AWS")]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may do so")]
 mod it {
     pub(crate) mod support {
         pub(crate) mod world;
@@ -42,7 +34,7 @@ mod it {
 const PROTECTED: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod"}]"#;
 
 fn main() {
-    let event = fs::read_to_string("events/sns-alarm.json").expect("the example of an alarm");
+    let event = fs::read_to_string("events/sns-alarm.json").expect("cannot read events/sns-alarm.json");
     let mut criterion = Criterion::default().configure_from_args();
     read(&mut criterion, &event);
     decision(&mut criterion);
@@ -58,26 +50,27 @@ fn config(stages: &str) -> Config {
         "ALARM_TOPIC_ARN" => Some(it::support::world::TOPIC.to_owned()),
         _ => None,
     };
-    Config::read(get).expect("good settings")
+    Config::read(get).expect("the settings are valid")
 }
 
-/// Waits cost nothing: time stands still while there is work, and jumps where there is none.
+/// Builds a runtime in which waits cost no time: its clock stands still during work and jumps over idle time.
 fn runtime() -> Runtime {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_time().start_paused(true).build().expect("a runtime")
+    builder.enable_time().start_paused(true).build().expect("cannot build a runtime")
 }
 
 fn read(criterion: &mut Criterion, event: &str) {
-    let bounds = Bounds { home: Origin::default(), max_age: None, now: time(NOW).expect("a time") };
+    let bounds =
+        Bounds { home: Origin::default(), max_age: None, now: time(NOW).expect("NOW is a valid time") };
     criterion.bench_function("read an alarm from SNS and find its stage", |bencher| {
         bencher.iter(|| {
             let event = signal::read(black_box(event));
             let Some(Signal::Alarm(alarm)) = event.deliveries.first().map(|one| &one.signal) else {
-                panic!("no alarm");
+                panic!("the event holds no alarm");
             };
             match triage(alarm, &bounds) {
                 Triage::Targets(targets) => targets,
-                Triage::Composite(_) | Triage::Refused(_) => panic!("no stage"),
+                Triage::Composite(_) | Triage::Refused(_) => panic!("the alarm names no stage"),
             }
         });
     });
@@ -89,16 +82,16 @@ fn decision(criterion: &mut Criterion) {
     let stage = it::support::world::prod();
     let observed = runtime().block_on(async {
         let context = context(&world, &config);
-        observe(&context, &stage, None, Trigger::Imagined).await.expect("what is observed")
+        observe(&context, &stage, None, Trigger::Imagined).await.expect("cannot observe the stage")
     });
-    let now = time(NOW).expect("a time");
+    let now = time(NOW).expect("NOW is a valid time");
     criterion.bench_function("decide and check", |bencher| {
         bencher.iter(|| {
             let Decision::Act(plan) = decide(Trigger::Imagined, black_box(&observed), &config.policy, now)
             else {
-                panic!("no plan");
+                panic!("the decision is not a plan");
             };
-            check(&plan, &observed).expect("a plan that stands");
+            check(&plan, &observed).expect("`check` refuses the plan");
             plan
         });
     });
@@ -110,7 +103,7 @@ fn whole_run(criterion: &mut Criterion, event: &str) {
         let world = || World::new(Facts::bad_release());
         bencher.iter_batched(
             world,
-            |world| go(&runtime, &world, &config, event, "is back"),
+            |world| run(&runtime, &world, &config, event, "was rolled back"),
             BatchSize::SmallInput,
         );
     });
@@ -125,7 +118,7 @@ fn sweep(criterion: &mut Criterion) {
         let command = r#"{"command":"sweep"}"#;
         bencher.iter_batched(
             world,
-            |world| go(&runtime, &world, &config, command, "looked after 500 stages"),
+            |world| run(&runtime, &world, &config, command, "checked 500 stages"),
             BatchSize::LargeInput,
         );
     });
@@ -141,14 +134,14 @@ fn context<'a>(world: &'a World, config: &'a Config) -> Context<'a, World> {
         id: "run",
         trace: None,
         function: Some(FUNCTION),
-        now: time(NOW).expect("a time"),
+        now: time(NOW).expect("NOW is a valid time"),
         began,
         deadline: began + Duration::from_secs(50),
     }
 }
 
-/// One event; a run that does not end as it should is not to be timed.
-fn go(runtime: &Runtime, world: &World, config: &Config, event: &str, ends: &str) {
+/// Handles one event. Panics if the run does not end as expected, because its time would mean nothing.
+fn run(runtime: &Runtime, world: &World, config: &Config, event: &str, ends: &str) {
     let answer = runtime.block_on(async { handle(event, &context(world, config)).await });
     let message = answer.reports.last().map(|report| report.message.as_str()).unwrap_or_default();
     assert!(message.contains(ends), "{message}");

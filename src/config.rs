@@ -1,4 +1,5 @@
-//! The settings: environment to [`Config`], pure over a getter. Every bad variable is named in one message.
+//! Reads the settings from environment variables into [`Config`], through a getter. One message names every invalid
+//! variable.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::model::stage::StageRef;
 use crate::model::target::ApiRef;
 use crate::signal::target::is_stage_name;
 
-/// The variables, for error messages and documents.
+/// The environment variables, for error messages and documents.
 pub const VARIABLES: [&str; 18] = [
     "PROTECTED_STAGES",
     "PARAMETER_PREFIX",
@@ -41,65 +42,65 @@ pub const VARIABLES: [&str; 18] = [
     "HOOK_SECONDS",
 ];
 
-/// The oldest state change that is acted on, unless set otherwise, in seconds.
+/// The default age of the oldest state change that the function acts on, in seconds.
 pub const MAX_ALARM_AGE_SECONDS: u32 = 900;
 
 /// The function's settings.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The stages the template names.
+    /// The stages that `PROTECTED_STAGES` names.
     pub stages: Vec<Protected>,
-    /// Where the records are.
+    /// The names of the parameters that hold the records.
     pub names: ParameterNames,
-    /// The oldest state change that is acted on; `None` where switched off by 0.
+    /// The age of the oldest state change that the function acts on; `None` if 0 switches the check off.
     pub max_age: Option<TimeDelta>,
-    /// Whether a recorded release is pinned by a parked stage.
+    /// Whether a parked stage pins the recorded deployment.
     pub pin: bool,
-    /// The region the function runs in.
+    /// The Region in which the function runs.
     pub region: String,
     /// The topic that guarding alarms notify.
     pub alarm_topic: Option<String>,
-    /// How long after a rollback the alarm may stay in ALARM before somebody is told.
+    /// How long the alarm may stay in ALARM after a rollback before the sweep reports it.
     pub not_recovered: TimeDelta,
-    /// What a stage's policy may set otherwise.
+    /// The default policy; a stage's own policy may override it.
     pub policy: StagePolicy,
-    /// The topic on which people are told.
+    /// The topic that receives notifications for people.
     pub notification_topic: Option<String>,
-    /// The event bus on which programs are told: its name or ARN.
+    /// The event bus that receives events for programs: its name or ARN.
     pub event_bus: Option<String>,
-    /// The function that is called before and after a rollback.
+    /// The hook, if any.
     pub hook: Option<Hook>,
 }
 
-/// A function of the user's that is called before and after a rollback.
+/// The user's function that is invoked before and after a rollback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
     /// Its name or ARN.
     pub function: String,
-    /// How long a rollback waits for it at most.
+    /// The longest time that a rollback waits for it.
     pub patience: Duration,
 }
 
-/// A stage that the configuration names.
+/// A stage that the settings name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protected {
     /// The stage.
     pub stage: StageRef,
-    /// Its API's name, which the alarm's `ApiName` dimension holds.
+    /// The name of its API, as in an alarm's `ApiName` dimension.
     pub api_name: String,
-    /// The parts of its release beside the stage, unless its policy lists others.
+    /// The components of its release, unless its policy lists others.
     pub listed: ListedComponents,
 }
 
-/// All that is wrong with the settings, a line each.
+/// Every error in the settings, each as a sentence.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("bad settings: {}", .0.join("; "))]
+#[error("invalid settings: {}", .0.join("; "))]
 pub struct BadSettings(pub Vec<String>);
 
-/// Collects what is wrong, so that all of it is told at once.
+/// Collects the errors, so that one message reports all of them.
 struct Reader<G> {
     get: G,
-    wrong: Vec<String>,
+    errors: Vec<String>,
 }
 
 impl<G: Fn(&str) -> Option<String>> Reader<G> {
@@ -107,15 +108,16 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
         (self.get)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
-    fn or_wrong<T>(&mut self, read: Result<T, String>) -> Option<T> {
-        read.map_err(|why| self.wrong.push(why)).ok()
+    fn ok_or_collect<T>(&mut self, read: Result<T, String>) -> Option<T> {
+        read.map_err(|why| self.errors.push(why)).ok()
     }
 
     fn number(&mut self, name: &str, default: u32, most: u32) -> u32 {
         let Some(text) = self.text(name) else { return default };
         let number = text.parse().ok().filter(|number| *number <= most);
-        let number = number.ok_or_else(|| format!("{name} is `{text}`; it is a number from 0 to {most}"));
-        self.or_wrong(number).unwrap_or(default)
+        let number =
+            number.ok_or_else(|| format!("{name} is `{text}`; it must be a number from 0 to {most}"));
+        self.ok_or_collect(number).unwrap_or(default)
     }
 
     fn seconds(&mut self, name: &str, default: u32, most: u32) -> TimeDelta {
@@ -125,7 +127,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
     fn topic(&mut self, name: &str) -> Option<String> {
         let topic = self.text(name)?;
         if !topic.starts_with("arn:") {
-            self.wrong.push(format!("{name} is `{topic}`; it is the ARN of an SNS topic"));
+            self.errors.push(format!("{name} is `{topic}`; it must be the ARN of an SNS topic"));
         }
         Some(topic)
     }
@@ -134,25 +136,25 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
         let read = match self.text(name) {
             Some(value) if value == second.0 => Ok(second.1),
             Some(value) if value != first.0 => {
-                Err(format!("{name} is `{value}`; it is `{}` or `{}`", first.0, second.0))
+                Err(format!("{name} is `{value}`; it must be `{}` or `{}`", first.0, second.0))
             }
             _ => Ok(first.1),
         };
-        self.or_wrong(read).unwrap_or(first.1)
+        self.ok_or_collect(read).unwrap_or(first.1)
     }
 }
 
 impl Config {
-    /// Reads the settings through `get`, which gives a variable's value where it is set.
+    /// Reads the settings through `get`, which returns a variable's value if it is set.
     ///
     /// # Errors
-    /// [`BadSettings`] with one sentence for each variable that is missing or wrong.
+    /// [`BadSettings`] with one sentence for each variable that is missing or invalid.
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, BadSettings> {
-        let mut reader = Reader { get, wrong: vec![] };
+        let mut reader = Reader { get, errors: vec![] };
         let listed = stages(reader.text("PROTECTED_STAGES"));
-        let stages = reader.or_wrong(listed).unwrap_or_default();
+        let stages = reader.ok_or_collect(listed).unwrap_or_default();
         let prefix = prefix(reader.text("PARAMETER_PREFIX"));
-        let prefix = reader.or_wrong(prefix).unwrap_or_default();
+        let prefix = reader.ok_or_collect(prefix).unwrap_or_default();
         let age = reader.seconds("MAX_ALARM_AGE_SECONDS", MAX_ALARM_AGE_SECONDS, DAY);
         let policy = StagePolicy {
             mode: reader.one_of("MODE", [("enforce", Mode::Enforce), ("observe", Mode::Observe)]),
@@ -168,30 +170,34 @@ impl Config {
         let pin = reader.one_of("PIN", [("on", true), ("off", false)]);
         let alarm_topic = reader.topic("ALARM_TOPIC_ARN");
         let notification_topic = reader.topic("NOTIFICATION_TOPIC_ARN");
-        // Told on the alarms' topic, the function would hear itself.
+        // On the alarm topic, the function would receive its own notifications.
         if notification_topic.is_some() && notification_topic == alarm_topic {
             reader
-                .wrong
-                .push("NOTIFICATION_TOPIC_ARN is ALARM_TOPIC_ARN; take a topic of its own".to_owned());
+                .errors
+                .push("NOTIFICATION_TOPIC_ARN equals ALARM_TOPIC_ARN; set it to another topic".to_owned());
         }
         let event_bus = reader.text("EVENT_BUS");
         if let Some(bus) = event_bus.as_ref().filter(|bus| bus.contains(char::is_whitespace)) {
-            reader.wrong.push(format!("EVENT_BUS is `{bus}`; it is the name or the ARN of an event bus"));
+            reader
+                .errors
+                .push(format!("EVENT_BUS is `{bus}`; it must be the name or the ARN of an event bus"));
         }
         let patience = reader.number("HOOK_SECONDS", 3, 10);
         let hook = reader.text("HOOK_FUNCTION");
         if let Some(hook) = hook.as_ref().filter(|hook| hook.contains(char::is_whitespace)) {
-            reader.wrong.push(format!("HOOK_FUNCTION is `{hook}`; it is the name or the ARN of a function"));
+            reader
+                .errors
+                .push(format!("HOOK_FUNCTION is `{hook}`; it must be the name or the ARN of a function"));
         }
         let hook = hook.map(|function| Hook { function, patience: Duration::from_secs(patience.into()) });
         let not_recovered = reader.seconds("NOT_RECOVERED_SECONDS", 900, DAY);
         let region = reader.text("AWS_REGION");
         let region = region.ok_or_else(|| {
-            "AWS_REGION is not set; Lambda sets it, elsewhere set it to the API's region".to_owned()
+            "AWS_REGION is not set; Lambda sets it, and outside Lambda you must set it to the API's Region".to_owned()
         });
-        let region = reader.or_wrong(region).unwrap_or_default();
-        if !reader.wrong.is_empty() {
-            return Err(BadSettings(reader.wrong));
+        let region = reader.ok_or_collect(region).unwrap_or_default();
+        if !reader.errors.is_empty() {
+            return Err(BadSettings(reader.errors));
         }
         let (names, max_age) = (ParameterNames::under(&prefix), unless_zero(age));
         Ok(Self {
@@ -209,22 +215,22 @@ impl Config {
         })
     }
 
-    /// The configured stages that a name or id and a stage's name could mean.
+    /// Returns the configured stages that match an API's name or id and a stage's name.
     pub fn named<'a>(&'a self, api: &'a ApiRef, stage: &'a str) -> impl Iterator<Item = &'a Protected> {
         self.stages.iter().filter(move |one| {
-            // The settings know which is which: what looks like an id may be a name, and the other way round.
+            // An API's name may look like an id, so the reference is compared with both.
             [&one.stage.api, &one.api_name].into_iter().any(|known| known == api.text())
                 && one.stage.stage == stage
         })
     }
 
-    /// The configured entry of a stage.
+    /// Returns the configured entry of a stage.
     #[must_use]
     pub fn entry(&self, stage: &StageRef) -> Option<&Protected> {
         self.stages.iter().find(|one| one.stage == *stage)
     }
 
-    /// The parts that belong to a stage's release beside the stage itself.
+    /// Returns the components of a stage's release: the policy's list, otherwise the configured one.
     #[must_use]
     pub fn listed(&self, stage: &StageRef, policy: &PolicyOverrides) -> ListedComponents {
         let configured = self.entry(stage).map(|entry| entry.listed.clone()).unwrap_or_default();
@@ -234,14 +240,14 @@ impl Config {
         }
     }
 
-    /// The names by which an alarm may call a stage's API: the configured and the recorded one.
+    /// Returns the names that an alarm may use for a stage's API: the configured and the recorded one.
     #[must_use]
     pub fn api_names(&self, stage: &StageRef, recorded: Option<&Record>) -> Vec<String> {
         let configured = self.entry(stage).map(|entry| entry.api_name.clone());
         configured.into_iter().chain(recorded.and_then(|record| record.api_name.clone())).collect()
     }
 
-    /// Where the function is, for what an alarm's origin is held against.
+    /// Returns the function's account and Region, to compare an alarm's origin with.
     #[must_use]
     pub fn home(&self, account: Option<&str>) -> Origin {
         Origin { account: account.map(str::to_owned), region: Some(self.region.clone()) }
@@ -259,7 +265,7 @@ fn stages(text: Option<String>) -> Result<Vec<Protected>, String> {
         protocol: Protocol,
         #[serde(default)]
         aliases: Vec<AliasRef>,
-        /// Functions that share one alias: a template can join names, but not put an alias behind each.
+        /// Functions that share one alias: a template can join names, but cannot append an alias to each.
         #[serde(default)]
         functions: Vec<String>,
         alias: Option<String>,
@@ -267,19 +273,19 @@ fn stages(text: Option<String>) -> Result<Vec<Protected>, String> {
         mappings: Vec<MappingRef>,
     }
     let Some(text) = text else { return Ok(vec![]) };
-    let hint = r#"it is a list such as [{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod"}]"#;
+    let hint = r#"it must be a list such as [{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod"}]"#;
     let entries: Vec<Entry> = serde_json::from_str(&text)
         .map_err(|error| format!("PROTECTED_STAGES cannot be read: {error}; {hint}"))?;
     entries
         .into_iter()
         .map(|Entry { api, name, stage, protocol, mut aliases, functions, alias, mappings }| {
             if api.is_empty() || name.is_empty() || !is_stage_name(&stage) {
-                return Err(format!("PROTECTED_STAGES has an entry without api, name or stage; {hint}"));
+                return Err(format!("PROTECTED_STAGES has an entry without an api, a name or a valid stage; {hint}"));
             }
             let alias = alias.unwrap_or_else(|| "live".to_owned());
             for function in functions {
-                let named = format!("{function}:{alias}").parse::<AliasRef>();
-                aliases.push(named.map_err(|error| format!("PROTECTED_STAGES cannot be read: {error}"))?);
+                let parsed = format!("{function}:{alias}").parse::<AliasRef>();
+                aliases.push(parsed.map_err(|error| format!("PROTECTED_STAGES cannot be read: {error}"))?);
             }
             if aliases.len() > MAX_COMPONENTS || mappings.len() > MAX_COMPONENTS {
                 return Err(format!(
@@ -298,8 +304,8 @@ fn prefix(text: Option<String>) -> Result<String, String> {
         return Ok(prefix);
     }
     Err(format!(
-        "PARAMETER_PREFIX is `{prefix}`; it starts with `/`, has letters, digits, `.`, `-`, `_` between slashes, \
-         and does not begin with /aws or /ssm"
+        "PARAMETER_PREFIX is `{prefix}`; it must start with `/`, have letters, digits, `.`, `-`, `_` between slashes, \
+         and not begin with /aws or /ssm"
     ))
 }
 
@@ -327,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_is_all_that_must_be_set() {
+    fn only_the_region_is_required() {
         let config = read(&[("AWS_REGION", "eu-west-1"), ("PROTECTED_STAGES", " ")]).unwrap();
         assert_eq!(config.max_age, Some(TimeDelta::seconds(900)));
         assert_eq!((config.policy.mode, config.pin), (Mode::Enforce, true));
@@ -370,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn all_bad_variables_are_named_at_once() {
+    fn one_message_names_all_invalid_variables() {
         let error = read(&[
             ("PROTECTED_STAGES", "prod"),
             ("PARAMETER_PREFIX", "/aws/x"),
@@ -397,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_sets_what_it_names_and_nothing_else() {
+    fn a_policy_overrides_only_the_settings_that_it_names() {
         let base = read(&[("AWS_REGION", "eu-west-1")]).unwrap().policy;
         assert_eq!(base.under(&PolicyOverrides::default()), base);
         let overrides = PolicyOverrides {
@@ -412,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_is_a_path_that_ssm_allows() {
+    fn a_prefix_is_a_path_that_parameter_store_accepts() {
         for (prefix, good) in [
             ("/apigw-rollback", true),
             ("/a/b_c.d-e", true),

@@ -9,7 +9,7 @@ use crate::model::reason::Reason;
 use crate::model::report::{Outcome, Report};
 use crate::model::trigger::TriggeredBy;
 
-/// What every part of a run needs.
+/// The values that every module of a run needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a, C> {
     /// The port.
@@ -26,38 +26,38 @@ pub struct Context<'a, C> {
     pub function: Option<&'a str>,
     /// The time at which the run began. Decisions use this time.
     pub now: DateTime<Utc>,
-    /// The same moment on the monotonic clock.
+    /// The same time on the monotonic clock.
     pub began: Instant,
-    /// When the run must have ended.
+    /// The time by which the run must end.
     pub deadline: Instant,
 }
 
 impl<'a, C> Context<'a, C> {
-    /// The same context under another trigger.
+    /// Returns the same context with another trigger.
     #[must_use]
     pub fn triggered_by(&self, trigger: &'a TriggeredBy) -> Self {
         Self { trigger, ..*self }
     }
 
-    /// The account the function runs in, if known.
+    /// Returns the account in which the function runs, if known.
     #[must_use]
     pub fn account(&self) -> Option<&str> {
         self.function.and_then(|arn| arn.split(':').nth(4)).filter(|account| !account.is_empty())
     }
 
-    /// The function's name, for commands and metrics.
+    /// Returns the function's name, for commands and metrics.
     #[must_use]
     pub fn function_name(&self) -> &str {
         self.function.and_then(|arn| arn.split(':').nth(6)).unwrap_or("apigw-rollback")
     }
 
-    /// Reads the clock, for reports and for what `observe` found. Decisions use [`Context::now`].
+    /// Reads the clock, for reports and observations. Decisions use [`Context::now`].
     #[must_use]
     pub fn clock(&self) -> DateTime<Utc> {
         self.now + TimeDelta::from_std(self.began.elapsed()).unwrap_or_default()
     }
 
-    /// Reports that nothing was done, and why.
+    /// Reports that the run did nothing, with the reason.
     pub fn no(&self, reason: Reason) -> Report {
         Report::no(self.id, self.clock(), self.trigger, reason)
     }

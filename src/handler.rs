@@ -4,7 +4,7 @@ use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use crate::cloud::Cloud;
+use crate::cloud::{Alarms, Cloud, Gateway, Parameters};
 use crate::commands::execute;
 use crate::context::Context;
 use crate::decide::Trigger;
@@ -23,26 +23,26 @@ use crate::signal::target::stages_named_by;
 use crate::signal::triage::{Bounds, Triage, is_current, triage, triage_children};
 use crate::signal::{self, Signal};
 
-/// How many stages of one alarm are rolled back at the same time: an alarm names hardly more. None waits for the records
-/// of another; the port keeps to API Gateway's limit.
+/// How many stages of one alarm are rolled back at the same time. An alarm names at most this many, so no stage waits
+/// for another. The port respects API Gateway's rate limit.
 const STAGES_AT_ONCE: usize = 100;
 
-/// Everything that came of one event.
+/// The result of one event.
 #[derive(Debug)]
 pub struct Answer {
-    /// A report for each signal and stage, in the order of the event.
+    /// One report for each signal and stage, in the order of the event.
     pub reports: Vec<Report>,
-    /// The lines of metrics, to be written to standard output.
+    /// The metrics, to be written to standard output as lines of JSON.
     pub metrics: Vec<Value>,
     failed_messages: Vec<String>,
     from_queue: bool,
 }
 
-/// The first failed report: Lambda gets it as an error and tries the event again.
+/// The first failed report, returned to Lambda as an error so that Lambda repeats the event.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct RunFailed {
-    /// `Failed` or `NeedsHuman`, stable for filters.
+    /// `Failed` or `NeedsHuman`. The words are stable, so that log filters can match them.
     pub kind: &'static str,
     /// The first failed report's message.
     pub message: String,
@@ -68,7 +68,7 @@ pub async fn handle<C: Cloud>(event: &str, context: &Context<'_, C>) -> Answer {
         reports.iter().for_each(crate::notify::log);
         answer.reports.extend(reports);
     }
-    // Notifications come last: every stage is served before anybody reads about the first.
+    // Notifications come last: no stage waits for the notification about another.
     let not_sent = notify(context, &mut answer.reports).await;
     let function = context.function_name();
     answer.metrics = answer.reports.iter().map(|report| metrics::report_metrics(report, function)).collect();
@@ -91,8 +91,8 @@ async fn on_alarm<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm) -> Vec<Repo
     }
 }
 
-/// The stages that the alarm is about, or the reason for doing nothing.
-async fn targets<C: Cloud>(
+/// Returns the stages that the alarm names, or the reason for doing nothing.
+async fn targets<C: Alarms>(
     context: &Context<'_, C>,
     alarm: &Alarm,
 ) -> Result<Result<Vec<Target>, Reason>, CloudError> {
@@ -121,7 +121,11 @@ async fn on_target<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm, target: &T
     }
 }
 
-async fn on_refusal<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm, reason: Reason) -> Vec<Report> {
+async fn on_refusal<C: Gateway + Parameters + Alarms>(
+    context: &Context<'_, C>,
+    alarm: &Alarm,
+    reason: Reason,
+) -> Vec<Report> {
     if reason != Reason::NotInAlarm(State::Ok) {
         return vec![context.no(reason)];
     }
@@ -132,8 +136,11 @@ async fn on_refusal<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm, reason: R
     }
 }
 
-/// Closes the incidents that the alarm opened. Its OK is a hint as well: CloudWatch is asked.
-async fn on_ok<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm) -> Result<Vec<Report>, CloudError> {
+/// Closes the incidents that the alarm opened. The OK in the message is only a hint: CloudWatch must confirm it.
+async fn on_ok<C: Gateway + Parameters + Alarms>(
+    context: &Context<'_, C>,
+    alarm: &Alarm,
+) -> Result<Vec<Report>, CloudError> {
     let config = context.config;
     let mut reports = Vec::new();
     for target in stages_named_by(alarm) {
@@ -153,11 +160,11 @@ async fn on_ok<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm) -> Result<Vec<
 }
 
 impl Answer {
-    /// What the function returns: the report, or several. For SQS also the messages to deliver again.
+    /// Returns the function's response: one report, or several. For SQS, it also lists the messages to deliver again.
     ///
     /// # Errors
-    /// [`RunFailed`] if a run failed and no queue can deliver its message again. Lambda then repeats the event, and the
-    /// runs that succeeded find nothing left to do.
+    /// [`RunFailed`] if a run failed and no queue can deliver its message again. Lambda then repeats the event. Runs
+    /// that succeeded before find nothing left to do.
     pub fn into_response(self) -> Result<Value, RunFailed> {
         if self.from_queue {
             let failed = self.failed_messages.into_iter().map(|id| {

@@ -1,31 +1,37 @@
-//! Puts an Amazon API Gateway stage back on its last-known-good release when a CloudWatch alarm fires.
+//! Rolls an Amazon API Gateway stage back to its last known-good release when a CloudWatch alarm fires.
 //!
-//! The way of the data, and the order to read the code in:
-//!
-//! ```text
-//! JSON in -> signal -> triage -> target -> observe -> decide (pure) -> check (pure) -> apply -> report -> JSON out
-//! ```
-//!
-//! Six rules hold everywhere:
-//!
-//! 1. Nothing between observe and apply does I/O or reads the clock; time is an argument.
-//! 2. A plan leaves no choice to apply, and a second, dumber function ([`decide::check`]) must accept it first.
-//! 3. The alarm is a hint: the world is read again, and the decision is taken from the world. Running the
-//!    same signal twice changes nothing the second time.
-//! 4. The stage's deployment is only ever left alone or set to a recorded known-good release that exists.
-//! 5. In doubt nothing is written and somebody is told.
-//! 6. Every run ends in exactly one report, also when nothing was done.
+//! The map, in the order in which the rooms build on each other. `docs/architecture.md` has the picture, the six rules
+//! and the glossary.
 
-pub mod cloud;
-pub mod commands;
-pub mod config;
-pub mod context;
-pub mod decide;
-pub mod doctor;
-pub mod handler;
+/// Data. No I/O, no clock, no other room.
 pub mod model;
-pub mod notify;
-pub mod observe;
-pub mod rollback;
+/// Pure: an event becomes signals, an alarm becomes target stages.
 pub mod signal;
+
+/// Environment variables become settings. Pure over a getter.
+pub mod config;
+/// Pure: decides, checks, and judges evidence, claims, health and what a sweep does.
+pub mod decide;
+
+/// The port, and its adapters over the AWS SDK.
+pub mod cloud;
+/// What a run carries.
+pub mod context;
+
+/// Reads AWS, before anything is decided.
+pub mod observe;
+/// Writes stages, aliases, mappings, incidents and pins.
+pub mod rollback;
+
+/// Sends messages, events, metrics and the log line.
+pub mod notify;
+/// Checks every protected stage; writes candidates and known-good records.
 pub mod sweep;
+
+/// Carries out the commands of operators and pipelines.
+pub mod commands;
+/// Reads everything and says whether a rollback would work.
+pub mod doctor;
+
+/// The whole flow on one screen.
+pub mod handler;

@@ -1,4 +1,4 @@
-//! The Lambda function: clients once, their connections warmed, then one run an event.
+//! The Lambda function: creates the clients once, opens their connections, then handles one event at a time.
 
 use std::io::Write;
 use std::time::{Duration, SystemTime};
@@ -14,7 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-/// Kept back from Lambda's deadline, so that a run that is out of time still reports.
+/// The time reserved before Lambda's deadline, so that a run that is out of time can still report.
 const TO_REPORT: Duration = Duration::from_millis(700);
 
 #[tokio::main(flavor = "current_thread")]
@@ -22,18 +22,18 @@ async fn main() -> Result<(), Error> {
     log_to_stdout();
     let config = Config::read(environment).inspect_err(|error| tracing::error!("{error}"))?;
     let clients = Clients::new(&environment_settings(environment)?);
-    // Before the first event Lambda gives more CPU than after it, and nobody waits.
+    // Lambda gives more CPU before the first event than after it, and no event waits yet.
     let protocols: Vec<Protocol> = config.stages.iter().map(|one| one.stage.protocol).collect();
     clients.warm(&protocols).await;
     let (config, clients) = (&config, &clients);
-    // The event is taken as raw text: one that is too deep for the JSON reader must still be reported.
+    // The event stays raw text: an event that is nested too deeply for the JSON parser must still be reported.
     lambda_runtime::run(service_fn(async move |event: LambdaEvent<Box<RawValue>>| {
         let context = &event.context;
         #[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
         let (now, began) = (SystemTime::now(), Instant::now());
         let left = context.deadline().duration_since(now).unwrap_or_default();
         let deadline = began + left.saturating_sub(TO_REPORT);
-        // Without the version or alias that it was called by: alarms may name any of them.
+        // The version or alias that was invoked is cut off: alarms may invoke any of them.
         let function = context.invoked_function_arn.splitn(8, ':').take(7).collect::<Vec<_>>().join(":");
         let context = Context {
             cloud: &clients.until(deadline),
@@ -61,7 +61,7 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Metrics are not logged at a level, and a line that cannot be written is no reason to fail.
+/// Writes the metrics to standard output. They have no log level. A failed write does not fail the run.
 fn write_lines(lines: &[Value]) {
     let mut out = std::io::stdout().lock();
     for line in lines {
@@ -69,7 +69,7 @@ fn write_lines(lines: &[Value]) {
     }
 }
 
-/// One JSON object a line, at the level that the function's logging configuration asks for.
+/// Logs one JSON object per line, at the level of the function's logging configuration.
 fn log_to_stdout() {
     let level = environment("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok());
     tracing_subscriber::fmt()

@@ -1,4 +1,4 @@
-//! Any text as a stage's policy and as the settings: it is refused with a reason, or what it sets keeps to the limits.
+//! Reads any text as a stage's policy and as each setting. The parser must refuse it with a reason, or keep the limits.
 
 #![no_main]
 

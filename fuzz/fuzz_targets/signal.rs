@@ -1,16 +1,16 @@
-//! Any text as an event, and as a message in each envelope: it is read without a panic, to at least one signal, and
-//! whatever stage an alarm leads to has a name that a stage can have.
+//! Reads any text as an event, and as a message in each envelope. The parser must not panic, and must return at least
+//! one signal. Every stage that an alarm leads to must have a valid name.
 
 #![no_main]
 
 use apigw_rollback_fuzz::model::alarm::{Origin, time};
-use apigw_rollback_fuzz::signal::{self, Event, Signal};
 use apigw_rollback_fuzz::signal::target::is_stage_name;
 use apigw_rollback_fuzz::signal::triage::{Bounds, Triage, triage, triage_children};
+use apigw_rollback_fuzz::signal::{self, Event, Signal};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 
-fn look(event: &Event) {
+fn check(event: &Event) {
     assert!(!event.deliveries.is_empty());
     let bounds = Bounds {
         home: Origin { account: Some("123456789012".into()), region: Some("eu-west-1".into()) },
@@ -22,13 +22,13 @@ fn look(event: &Event) {
             Signal::Alarm(alarm) => {
                 assert!(!alarm.name.is_empty() && alarm.name.chars().count() <= 255);
                 assert!(alarm.why.chars().count() <= 1_023);
-                let verdict = match triage(alarm, &bounds) {
+                let found = match triage(alarm, &bounds) {
                     Triage::Targets(targets) => Ok(targets),
                     Triage::Composite(_) | Triage::Refused(_) => {
                         triage_children(alarm, &[(**alarm).clone()], &bounds)
                     }
                 };
-                match verdict {
+                match found {
                     Ok(targets) => {
                         assert!((1..=100).contains(&targets.len()));
                         let mut names = targets.iter();
@@ -48,12 +48,12 @@ fn look(event: &Event) {
 }
 
 fuzz_target!(|text: &str| {
-    look(&signal::read(text));
+    check(&signal::read(text));
     let sns = json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": text}}]});
-    look(&signal::read(&sns.to_string()));
+    check(&signal::read(&sns.to_string()));
     let sqs = signal::read(
         &json!({"Records": [{"eventSource": "aws:sqs", "messageId": "m", "body": text}]}).to_string(),
     );
     assert!(sqs.from_queue && sqs.deliveries.iter().all(|delivery| delivery.messages == ["m"]));
-    look(&sqs);
+    check(&sqs);
 });

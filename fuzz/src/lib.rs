@@ -1,8 +1,8 @@
-//! The parsers alone, from the sources of the product: the AWS SDK takes many minutes to compile with a fuzzer's
-//! instruments, and no parser uses it.
+//! The product's parsers, without the rest of its sources. No parser uses the AWS SDK, which takes many minutes to
+//! compile with the fuzzer's instrumentation.
 
 #[path = "../../src"]
-#[expect(unused_imports, reason = "one is for the AWS adapter, which is left out")]
+#[expect(unused_imports, reason = "the AWS adapter, which uses one of them, is left out")]
 mod parsers {
     pub mod config;
     pub mod model;

@@ -1,4 +1,4 @@
-//! Alarms and their metrics (CloudWatch).
+//! The port's verbs for alarms and their metrics (CloudWatch).
 
 use chrono::{DateTime, Utc};
 
@@ -6,24 +6,29 @@ use crate::model::alarm::{AlarmNow, Metric, State};
 use crate::model::cloud_error::CloudError;
 
 /// Alarms and their metrics (CloudWatch).
+///
+/// # Errors
+/// Each verb fails if CloudWatch refuses the call or does not answer before the deadline.
 pub trait Alarms: Sync {
-    /// `DescribeAlarms` by name, metric and composite alarms alike; unknown ones are left out.
+    /// Reads metric and composite alarms by name, at most 100 (`DescribeAlarms`). Leaves out alarms that do not exist.
     fn alarms(&self, names: &[String]) -> impl Future<Output = Result<Vec<AlarmNow>, CloudError>> + Send;
 
-    /// `DescribeAlarms`, every alarm of the account and region one of whose actions begins with this ARN.
+    /// Reads every alarm of the account and Region that has an action whose ARN begins with `action`
+    /// (`DescribeAlarms`, every page).
     fn alarms_acting(&self, action: &str) -> impl Future<Output = Result<Vec<AlarmNow>, CloudError>> + Send;
 
-    /// `DescribeAlarms`, every alarm of the account and region.
+    /// Reads every alarm of the account and Region (`DescribeAlarms`, every page).
     fn all_alarms(&self) -> impl Future<Output = Result<Vec<AlarmNow>, CloudError>> + Send;
 
-    /// `DescribeAlarmHistory`: every state that an alarm left or reached since then.
+    /// Reads every state that an alarm left or entered since `since` (`DescribeAlarmHistory`, every page).
     fn states_since(
         &self,
         alarm: &str,
         since: DateTime<Utc>,
     ) -> impl Future<Output = Result<Vec<State>, CloudError>> + Send;
 
-    /// `GetMetricData`: how many samples these metrics had in that time, all together.
+    /// Counts the samples of all these metrics together from `since` until `until` (`GetMetricData`, statistic
+    /// `SampleCount`, every page).
     fn samples(
         &self,
         metrics: &[Metric],

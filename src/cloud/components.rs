@@ -1,15 +1,22 @@
-//! Lambda aliases and the mappings of custom domains.
+//! The port's verbs for the components of a release: Lambda aliases and the mappings of custom domains.
 
 use crate::model::cloud_error::CloudError;
 use crate::model::component::{AliasRef, AliasTarget, LiveAlias, LiveMapping, MappingRef, MappingTarget};
 use crate::model::protocol::Protocol;
 
 /// Lambda aliases and the mappings of custom domains.
+///
+/// # Errors
+/// Each verb fails if AWS refuses the call or does not answer before the deadline.
 pub trait Components: Sync {
-    /// `GetAlias`; `None` where the function or the alias does not exist.
+    /// Reads an alias (`GetAlias`). Returns `None` if the function or the alias does not exist.
     fn alias(&self, alias: &AliasRef) -> impl Future<Output = Result<Option<LiveAlias>, CloudError>> + Send;
 
-    /// `UpdateAlias`, refused where the alias has another revision by now; the answer is the alias then.
+    /// Points an alias to another version if it still has this revision (`UpdateAlias`). Returns the alias after the
+    /// call.
+    ///
+    /// # Errors
+    /// [`Conflict`](crate::model::cloud_error::Failure::Conflict) if the alias has another revision by now (412).
     fn move_alias(
         &self,
         alias: &AliasRef,
@@ -17,26 +24,28 @@ pub trait Components: Sync {
         revision: &str,
     ) -> impl Future<Output = Result<LiveAlias, CloudError>> + Send;
 
-    /// `GetFunctionConfiguration`: whether the alias's function has this version.
+    /// Reads whether the alias's function has this version (`GetFunctionConfiguration`).
     fn has_version(
         &self,
         alias: &AliasRef,
         version: &str,
     ) -> impl Future<Output = Result<bool, CloudError>> + Send;
 
-    /// The functions' names and aliases that running CodeDeploy deployments move: `ListDeployments` and
-    /// `BatchGetDeployments`, then `ListDeploymentTargets` and `BatchGetDeploymentTargets` for those of Lambda.
+    /// Reads which aliases running CodeDeploy deployments move, each as its function's name and its own
+    /// (`ListDeployments`, `BatchGetDeployments`; for Lambda also `ListDeploymentTargets`,
+    /// `BatchGetDeploymentTargets`).
     fn moving_aliases(&self) -> impl Future<Output = Result<Vec<(String, String)>, CloudError>> + Send;
 
-    /// `GetBasePathMapping`, or `GetApiMappings` where [`MappingRef::is_base_path`] says no; `None` where the
-    /// domain or the mapping does not exist.
+    /// Reads a mapping (`GetBasePathMapping`; `GetApiMappings` if it is not a base path mapping, see
+    /// [`MappingRef::is_base_path`]). Returns `None` if the domain or the mapping does not exist.
     fn mapping(
         &self,
         protocol: Protocol,
         mapping: &MappingRef,
     ) -> impl Future<Output = Result<Option<LiveMapping>, CloudError>> + Send;
 
-    /// `UpdateBasePathMapping`, or `UpdateApiMapping` for one with an id; the answer is what it points at then.
+    /// Points a mapping to another stage (`UpdateBasePathMapping`; `UpdateApiMapping` if it has an id). Returns its
+    /// target after the call.
     fn move_mapping(
         &self,
         mapping: &MappingRef,

@@ -1,71 +1,74 @@
-//! The doctor's own reads, beside those of the one port: what is around the function and not in front of it.
-//! `cloud/aws/clinic.rs` is the real one; the tests have an in-memory twin. None of them writes.
+//! The port's verbs that only the doctor needs: reads of the function, its role and its topic. None of them writes.
 
 use std::collections::BTreeMap;
 
 use crate::model::cloud_error::CloudError;
 
-/// The function as Lambda has it.
+/// The function as Lambda describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FunctionNow {
     /// Its ARN, without a version or an alias.
     pub arn: String,
-    /// The ARN of the role that it runs with.
+    /// The ARN of its execution role.
     pub role: String,
-    /// `Active`, `Inactive`, `Pending` or `Failed`, where Lambda tells.
+    /// `Active`, `Inactive`, `Pending` or `Failed`, if Lambda says so.
     pub state: Option<String>,
-    /// Why it is in this state, where Lambda tells.
+    /// Why it is in this state, if Lambda says so.
     pub why: Option<String>,
-    /// Its environment variables: the settings.
+    /// Its environment variables, which are the settings.
     pub variables: BTreeMap<String, String>,
-    /// Why Lambda does not show them, where it does not.
+    /// Why Lambda hides the variables, if it does.
     pub hidden: Option<String>,
 }
 
 /// One subscription to a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
-    /// `lambda`, `email`, `https` and so on.
+    /// The protocol: `lambda`, `email`, `https` and so on.
     pub protocol: String,
-    /// The function's ARN, the address.
+    /// The endpoint: a function's ARN, an email address, a URL.
     pub endpoint: String,
-    /// Whether who is behind the address has said yes.
+    /// Whether the subscriber has confirmed the subscription.
     pub confirmed: bool,
 }
 
-/// A call that the function's role must be allowed to do.
+/// A call that the function's role must be allowed to make.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequiredPermission {
     /// The action in IAM's spelling, such as `apigateway:PATCH`.
     pub action: &'static str,
-    /// The ARN that it is done on; `*` where IAM knows none.
+    /// The ARN of the resource; `*` if the action has no resource in IAM.
     pub resource: String,
 }
 
-/// The reads. Each returns a [`CloudError`] where AWS says no or does not answer in time.
+/// The doctor's own reads.
+///
+/// # Errors
+/// Each verb fails if AWS refuses the call or does not answer before the deadline.
 pub trait Diagnostics: Sync {
-    /// `GetFunctionConfiguration`; `None` where there is no such function.
+    /// Reads a function (`GetFunctionConfiguration`). Returns `None` if it does not exist.
     fn function(&self, name: &str) -> impl Future<Output = Result<Option<FunctionNow>, CloudError>> + Send;
 
-    /// `GetFunctionConcurrency`: the reserved concurrency, where there is one.
+    /// Reads a function's reserved concurrency, if any, in concurrent executions (`GetFunctionConcurrency`).
     fn reserved_concurrency(
         &self,
         function: &str,
     ) -> impl Future<Output = Result<Option<i32>, CloudError>> + Send;
 
-    /// `GetPolicy`: the JSON text of who may call the function; `None` where nobody was ever allowed to.
+    /// Reads a function's resource policy as JSON (`GetPolicy`). Returns `None` if it has none.
     fn function_policy(
         &self,
         function: &str,
     ) -> impl Future<Output = Result<Option<String>, CloudError>> + Send;
 
-    /// `ListSubscriptionsByTopic`, every page; `None` where there is no such topic.
+    /// Reads the subscriptions to a topic (`ListSubscriptionsByTopic`, every page). Returns `None` if the topic does
+    /// not exist.
     fn subscriptions(
         &self,
         topic: &str,
     ) -> impl Future<Output = Result<Option<Vec<Subscription>>, CloudError>> + Send;
 
-    /// `SimulatePrincipalPolicy`: which of these calls a role is not allowed to do. Nothing is called.
+    /// Returns the calls that a role is not allowed to make (`SimulatePrincipalPolicy`). Makes none of them.
     fn refused(
         &self,
         role: &str,

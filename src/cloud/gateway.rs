@@ -1,4 +1,4 @@
-//! Stages, their deployments and caches, and APIs (`apigateway`, `apigatewayv2`).
+//! The port's verbs for APIs, and for stages, their deployments and caches (`apigateway`, `apigatewayv2`).
 
 use crate::model::cloud_error::CloudError;
 use crate::model::plan::StageChange;
@@ -8,32 +8,42 @@ use crate::model::stage::{Api, Deployment, LiveStage, StageRef};
 /// A cache of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cache {
-    /// Of answers.
+    /// The cache of responses.
     Answers,
-    /// Of what authorizers decided.
+    /// The cache of authorizers' decisions.
     Authorizers,
 }
 
-/// Stages, their deployments and caches, and APIs (`apigateway`, `apigatewayv2`).
+/// APIs, and stages with their deployments and caches (`apigateway`, `apigatewayv2`).
+///
+/// # Errors
+/// Each verb fails if API Gateway refuses the call or does not answer before the deadline.
 pub trait Gateway: Sync {
-    /// `GetStage`; `None` where the API or the stage does not exist.
+    /// Reads a stage (`GetStage`). Returns `None` if the API or the stage does not exist.
     fn stage(&self, stage: &StageRef) -> impl Future<Output = Result<Option<LiveStage>, CloudError>> + Send;
 
-    /// `GetStages`: every stage of an API, every page; empty where there is no such API.
+    /// Reads every stage of an API (`GetStages`, every page). Returns none if the API does not exist.
     fn stages(
         &self,
         protocol: Protocol,
         api: &str,
     ) -> impl Future<Output = Result<Vec<(StageRef, LiveStage)>, CloudError>> + Send;
 
-    /// `UpdateStage`, one call for the whole change; the answer is the stage as it is then.
+    /// Makes the whole change in one call (`UpdateStage`). Returns the stage after the call.
+    ///
+    /// # Errors
+    /// [`Conflict`](crate::model::cloud_error::Failure::Conflict) if another change of the API is in progress (409),
+    /// [`Refused`](crate::model::cloud_error::Failure::Refused) if API Gateway does not accept the change (400).
     fn change_stage(
         &self,
         stage: &StageRef,
         change: &StageChange,
     ) -> impl Future<Output = Result<LiveStage, CloudError>> + Send;
 
-    /// `CreateStage` on an existing deployment.
+    /// Creates a stage on an existing deployment (`CreateStage`).
+    ///
+    /// # Errors
+    /// [`Conflict`](crate::model::cloud_error::Failure::Conflict) if the stage exists (409).
     fn create_stage(
         &self,
         stage: &StageRef,
@@ -41,28 +51,28 @@ pub trait Gateway: Sync {
         description: &str,
     ) -> impl Future<Output = Result<(), CloudError>> + Send;
 
-    /// `GetDeployment` on the stage's API; `None` where it does not exist.
+    /// Reads a deployment of the stage's API (`GetDeployment`). Returns `None` if it does not exist.
     fn deployment(
         &self,
         stage: &StageRef,
         deployment: &str,
     ) -> impl Future<Output = Result<Option<Deployment>, CloudError>> + Send;
 
-    /// `GetRestApi`; `None` where there is none of this id.
+    /// Reads a REST API (`GetRestApi`). Returns `None` if it does not exist.
     fn rest_api(&self, id: &str) -> impl Future<Output = Result<Option<Api>, CloudError>> + Send;
 
-    /// `GetApi`: an HTTP or WebSocket API; `None` where there is none of this id.
+    /// Reads an HTTP or WebSocket API (`GetApi`). Returns `None` if it does not exist.
     fn v2_api(&self, id: &str) -> impl Future<Output = Result<Option<Api>, CloudError>> + Send;
 
-    /// `GetRestApis`, every page.
+    /// Reads every REST API of the account and Region (`GetRestApis`, every page).
     fn rest_apis(&self) -> impl Future<Output = Result<Vec<Api>, CloudError>> + Send;
 
-    /// `GetApis`, every page.
+    /// Reads every HTTP and WebSocket API of the account and Region (`GetApis`, every page).
     fn v2_apis(&self) -> impl Future<Output = Result<Vec<Api>, CloudError>> + Send;
 
-    /// `GetAuthorizers`: whether any authorizer of the stage's API keeps its decisions for some time.
+    /// Reads whether any authorizer of a REST API caches its decisions (`GetAuthorizers`).
     fn caches_decisions(&self, api: &str) -> impl Future<Output = Result<bool, CloudError>> + Send;
 
-    /// `FlushStageCache` or `FlushStageAuthorizersCache`.
+    /// Empties a cache of a REST stage (`FlushStageCache` or `FlushStageAuthorizersCache`).
     fn flush(&self, stage: &StageRef, cache: Cache) -> impl Future<Output = Result<(), CloudError>> + Send;
 }

@@ -1,6 +1,8 @@
-//! The port: every call to AWS in the product's own words, as a few traits by what they touch. `cloud/aws` has the real
-//! adapters; the tests have an in-memory twin. A verb makes one call, decides nothing, and returns a
-//! [`CloudError`](crate::model::cloud_error::CloudError) if AWS refuses or does not answer in time.
+//! The port: a few traits, one for each group of AWS resources. Their verbs are all that the product does on AWS.
+//! `cloud/aws` implements the traits with the SDK; the tests implement them in memory.
+//!
+//! A verb names the AWS call that it makes, and decides nothing. If AWS refuses the call or does not answer before the
+//! run's deadline, the verb returns a [`CloudError`](crate::model::cloud_error::CloudError).
 
 mod alarms;
 pub mod aws;
@@ -18,17 +20,17 @@ pub use gateway::{Cache, Gateway};
 pub use outbox::{Notification, Outbox};
 pub use parameters::{Parameters, Write, Written};
 
-/// How much was asked of AWS.
+/// How much a run has asked of AWS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
-    /// Calls.
+    /// Calls, each counted once.
     pub calls: u64,
-    /// Times a call was sent again.
+    /// Attempts after the first one, over all calls.
     pub retries: u64,
 }
 
-/// The whole port, for code that acts on a stage: a rollback, a sweep, a command. Code that touches less asks for less.
+/// The whole port, for a rollback, a sweep or a command. Code that needs less takes only the traits it needs.
 pub trait Cloud: Gateway + Components + Parameters + Alarms + Outbox {
-    /// What this run has asked of AWS so far.
+    /// Returns what this run has asked of AWS so far. Makes no call.
     fn spent(&self) -> Spent;
 }

@@ -1,30 +1,36 @@
-//! What leaves the function: messages to people, events for programs, the calls of the hook.
+//! The port's verbs for what the function sends: notifications, events, and calls of the hook.
 
 use crate::model::cloud_error::CloudError;
 
-/// One piece of news, in the words of each who reads it.
+/// One notification, as one text for each kind of reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notification {
-    /// One line of printable ASCII, at most 100 characters: an e-mail's subject.
+    /// The subject of an email: one line of printable ASCII, at most 100 characters.
     pub subject: String,
-    /// For people: e-mail, and whatever has no text of its own.
+    /// The text for email, and for every protocol without a text of its own.
     pub text: String,
-    /// For chat, in the schema of Amazon Q Developer in chat applications: what HTTPS subscriptions get.
+    /// The text for chat, which HTTPS subscriptions get: JSON in the schema of Amazon Q Developer in chat applications.
     pub chat: String,
-    /// For programs, the report as JSON: what queues and functions get.
+    /// The report as JSON, which queues and functions get.
     pub report: String,
 }
 
-/// What leaves the function: messages to people, events for programs, the calls of the hook.
+/// What the function sends: notifications, events, and calls of the hook.
+///
+/// # Errors
+/// Each verb fails if AWS refuses the call or does not answer before the deadline.
 pub trait Outbox: Sync {
-    /// `Publish`: tells people. The texts go out by the subscription's protocol.
+    /// Publishes a notification to an SNS topic (`Publish`). The subscription's protocol selects the text.
     fn publish(
         &self,
         topic: &str,
-        notice: &Notification,
+        notification: &Notification,
     ) -> impl Future<Output = Result<(), CloudError>> + Send;
 
-    /// `PutEvents` with one event; `detail` is its JSON text.
+    /// Sends one event to an EventBridge bus (`PutEvents`); `kind` is its detail type, `detail` its JSON.
+    ///
+    /// # Errors
+    /// Also if EventBridge accepts the call and refuses the event.
     fn put_event(
         &self,
         bus: &str,
@@ -32,8 +38,10 @@ pub trait Outbox: Sync {
         detail: &str,
     ) -> impl Future<Output = Result<(), CloudError>> + Send;
 
-    /// `Invoke` with this JSON text. Waited for, a function that fails is an error; not waited for, it is called
-    /// asynchronously.
+    /// Invokes a function with a JSON payload (`Invoke`), asynchronously unless `wait` is set.
+    ///
+    /// # Errors
+    /// Also if the function fails while the run waits for it.
     fn invoke(
         &self,
         function: &str,

@@ -1,6 +1,5 @@
-//! The pace of calls, where AWS has a limit for a whole account and region that many stages at once would meet. A
-//! process that keeps to it is not turned away for its own haste; it shares the limit with others all the same, so what
-//! is turned away is sent again.
+//! Paces the calls that AWS limits for a whole account and Region, because many stages at once would exceed the limit.
+//! Other callers share the limit, so AWS may still throttle a paced call; the run then sends it again.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,36 +9,37 @@ use backon::ExponentialBuilder;
 use leaky_bucket::RateLimiter;
 use tokio::sync::OwnedMutexGuard;
 
-/// What AWS lets through.
+/// A request limit of AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// Requests at once.
+    /// Requests that AWS accepts at once.
     pub burst: u16,
-    /// Requests a second, after that.
+    /// Requests per second that AWS accepts after the burst.
     pub a_second: u16,
 }
 
-/// API Gateway's management calls together, whatever they ask (its quotas page).
+/// All management calls of API Gateway together (quotas page of API Gateway).
 pub const API_GATEWAY: Limit = Limit { burst: 40, a_second: 10 };
-/// `DescribeAlarms` (CloudWatch's quotas page; it tells of no burst).
+/// `DescribeAlarms` (quotas page of CloudWatch, which documents no burst).
 pub const DESCRIBE_ALARMS: Limit = Limit { burst: 9, a_second: 9 };
 
 impl Limit {
     fn bucket(self) -> RateLimiter {
         let one = Duration::from_secs(1) / u32::from(self.a_second);
-        // A little less than the burst, or every call would come a moment before its place is free again.
+        // Slightly less than the burst: otherwise every call would arrive just before its place is free.
         let burst = usize::from(self.burst).saturating_sub(2);
         RateLimiter::builder().initial(burst).max(burst).refill(1).interval(one).build()
     }
 }
 
-/// One process's share of the limits: all of it, as long as nobody else asks.
+/// The pace of one process, which uses each limit in full as long as no other caller does.
 #[derive(Debug)]
 pub struct Pace {
     api_gateway: RateLimiter,
     describe_alarms: RateLimiter,
-    /// Only one look waits in the queue, so that a change, which follows a look, is not behind all the others.
-    looking: tokio::sync::Mutex<()>,
+    /// Lets only one read queue for API Gateway, so that a change does not wait behind all reads.
+    reading: tokio::sync::Mutex<()>,
+    /// A lock for each API that is changed.
     changing: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -48,18 +48,18 @@ impl Default for Pace {
         Self {
             api_gateway: API_GATEWAY.bucket(),
             describe_alarms: DESCRIBE_ALARMS.bucket(),
-            looking: tokio::sync::Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
             changing: Mutex::default(),
         }
     }
 }
 
-/// How a call that is turned away is sent again.
+/// How to send a throttled call again.
 #[derive(Clone, Copy, Debug)]
 pub struct Retries {
-    /// The waits in between.
+    /// The waits between the attempts.
     pub waits: ExponentialBuilder,
-    /// For how long at most, where there is such a limit beside the run's deadline.
+    /// The longest time to keep trying; `None` if only the run's deadline limits it.
     pub patience: Option<Duration>,
 }
 
@@ -69,8 +69,8 @@ const WAITS: ExponentialBuilder = ExponentialBuilder::new()
     .without_max_times()
     .with_jitter();
 
-/// A look can wait. A change follows a look at the stage, which is soon out of date: it goes before the looks of others,
-/// and after twenty seconds the stage is looked at anew.
+/// Returns how to send a throttled operation again. A read can wait. A change follows a read that is soon out of date,
+/// so it goes before other reads; after 20 seconds the run must read the stage again.
 #[must_use]
 pub fn again(operation: &str) -> Retries {
     if is_change(operation) {
@@ -80,18 +80,18 @@ pub fn again(operation: &str) -> Retries {
     Retries { waits: WAITS.with_max_delay(Duration::from_secs(3)), patience: None }
 }
 
-/// Whether an operation changes what users are served.
+/// Whether an operation changes what an API serves.
 fn is_change(operation: &str) -> bool {
     ["UpdateAlias", "UpdateApiMapping", "UpdateBasePathMapping", "UpdateStage"].contains(&operation)
 }
 
 impl Pace {
-    /// Waits until this call may go out, if it counts.
+    /// Waits until this call may go out, if a limit applies to it.
     pub async fn turn(&self, operation: &str) {
         match limit(operation) {
             Some(API_GATEWAY) if is_change(operation) => self.api_gateway.acquire_one().await,
             Some(API_GATEWAY) => {
-                let _alone = self.looking.lock().await;
+                let _alone = self.reading.lock().await;
                 self.api_gateway.acquire_one().await;
             }
             Some(_) => self.describe_alarms.acquire_one().await,
@@ -99,7 +99,7 @@ impl Pace {
         }
     }
 
-    /// Waits until no other change of this API is under way: API Gateway answers the second of two with 409.
+    /// Waits until no other change of this API is in progress: API Gateway answers the second of two with 409.
     pub async fn alone(&self, api: &str) -> OwnedMutexGuard<()> {
         let ours = {
             let mut changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,10 +109,10 @@ impl Pace {
     }
 }
 
-/// The limit that an operation counts towards.
+/// Returns the limit that an operation counts towards, if any.
 #[must_use]
 pub fn limit(operation: &str) -> Option<Limit> {
-    const THEIRS: [&str; 16] = [
+    const MANAGEMENT_CALLS: [&str; 16] = [
         "CreateStage",
         "FlushStageAuthorizersCache",
         "FlushStageCache",
@@ -133,7 +133,7 @@ pub fn limit(operation: &str) -> Option<Limit> {
     if operation == "DescribeAlarms" {
         return Some(DESCRIBE_ALARMS);
     }
-    THEIRS.contains(&operation).then_some(API_GATEWAY)
+    MANAGEMENT_CALLS.contains(&operation).then_some(API_GATEWAY)
 }
 
 #[cfg(test)]
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_change_of_an_api_waits_for_the_other_and_for_no_other_apis() {
+    fn changes_of_one_api_wait_for_each_other_but_not_for_another_api() {
         let pace = Pace::default();
         let first = pace.alone("a").now_or_never();
         assert!(first.is_some());

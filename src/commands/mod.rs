@@ -1,10 +1,10 @@
-//! What commands do: dispatches each, and does the small ones itself.
+//! Dispatches commands, and carries out the small ones.
 
 pub mod status;
 
 use serde_json::json;
 
-use crate::cloud::{Cloud, Write};
+use crate::cloud::{Alarms, Cloud, Components, Gateway, Parameters, Write};
 use crate::commands::status::{history, status};
 use crate::context::Context;
 use crate::decide::Trigger;
@@ -27,7 +27,7 @@ use crate::sweep::reconcile::note;
 use crate::sweep::record::{Recording, record};
 use crate::sweep::sweep;
 
-/// Carries a command out.
+/// Carries out a command. Returns one report, or all reports of a sweep.
 pub async fn execute<C: Cloud>(context: &Context<'_, C>, command: &Command) -> Vec<Report> {
     let trigger = TriggeredBy::command(command.verb, command.who.clone(), command.reason.clone());
     let context = &context.triggered_by(&trigger);
@@ -72,8 +72,8 @@ fn recording(command: &Command) -> Recording<'static> {
     }
 }
 
-/// What is on record, and the live release where there is a stage.
-async fn look<C: Cloud>(
+/// Observes a stage and returns its candidate, if stored, or a new one. The inner error reports a missing stage.
+async fn look<C: Gateway + Components + Parameters + Alarms>(
     context: &Context<'_, C>,
     stage: &StageRef,
 ) -> Result<Result<(Observed, Candidate), Report>, CloudError> {
@@ -89,7 +89,10 @@ async fn look<C: Cloud>(
     Ok(Ok((observed, candidate)))
 }
 
-async fn promote_now<C: Cloud>(context: &Context<'_, C>, stage: &StageRef) -> Result<Report, CloudError> {
+async fn promote_now<C: Gateway + Components + Parameters + Alarms>(
+    context: &Context<'_, C>,
+    stage: &StageRef,
+) -> Result<Report, CloudError> {
     let (observed, candidate) = match look(context, stage).await? {
         Ok(found) => found,
         Err(report) => return Ok(report),
@@ -109,7 +112,7 @@ async fn promote_now<C: Cloud>(context: &Context<'_, C>, stage: &StageRef) -> Re
     Ok(promote(context, stage, &candidate).await)
 }
 
-async fn announce<C: Cloud>(
+async fn announce<C: Gateway + Components + Parameters + Alarms>(
     context: &Context<'_, C>,
     stage: &StageRef,
     command: &Command,
@@ -118,7 +121,7 @@ async fn announce<C: Cloud>(
         Ok(found) => found,
         Err(report) => return Ok(report),
     };
-    // What cannot be read may be a newer function's, and is not written over.
+    // A newer version of the function may have written an unreadable parameter, so it is not overwritten.
     if let Some(unreadable) = observed.on_record.unreadable {
         return Ok(context.no(Reason::HeldByOperator(unreadable)));
     }
@@ -133,68 +136,75 @@ async fn announce<C: Cloud>(
     }
     note(context, stage, &announced).await?;
     let message = format!(
-        "{stage}: the live release (deployment `{}`) is announced as {}; it bakes since {}",
+        "{stage}: the live release (deployment `{}`) is announced as {}; its bake time began at {}",
         announced.release.deployment,
-        if announced.irreversible { "not reversible: alarms will not take it off" } else { "reversible" },
+        if announced.irreversible { "irreversible: alarms will not roll it back" } else { "reversible" },
         stamp(announced.first_seen)
     );
     Ok(context.report(Outcome::Done, message))
 }
 
-async fn hold<C: Cloud>(
+async fn hold<C: Parameters>(
     context: &Context<'_, C>,
     stage: &StageRef,
     command: &Command,
 ) -> Result<Report, CloudError> {
     let until = command.until.unwrap_or(context.now);
     if until <= context.now {
-        let why = format!("`until` is {}, which is over; now it is {}", stamp(until), stamp(context.now));
+        let why = format!(
+            "`until` is {}, which is in the past: the time now is {}",
+            stamp(until),
+            stamp(context.now)
+        );
         return Ok(context.no(Reason::Malformed(why)));
     }
     let hold = Hold { schema: SCHEMA, until, by: command.who.clone(), why: command.reason.clone() };
     write_hold(context, stage, &hold).await?;
-    let message = format!("{stage} is held until {}: alarms and the sweep leave it alone", stamp(until));
+    let message = format!("{stage} is held until {}: alarms and the sweep do not change it", stamp(until));
     Ok(context.report(Outcome::Done, message))
 }
 
-async fn release_hold<C: Cloud>(context: &Context<'_, C>, stage: &StageRef) -> Result<Report, CloudError> {
+async fn release_hold<C: Parameters>(
+    context: &Context<'_, C>,
+    stage: &StageRef,
+) -> Result<Report, CloudError> {
     let found = context.cloud.parameters(&[context.config.names.hold(stage)]).await?;
     let message =
         match OnRecord::from_parameters(&context.config.names, &context.config.region, stage, &found).hold {
             Some(hold) if hold.until > context.now => {
                 write_hold(context, stage, &Hold { until: context.now, ..hold }).await?;
-                format!("{stage} is not held any more")
+                format!("{stage} is no longer held")
             }
-            // A hold that cannot be read holds the stage, so it must be possible to end it.
+            // An unreadable hold holds the stage, so an operator must be able to end it.
             None if !found.is_empty() => {
                 let ended =
                     Hold { schema: SCHEMA, until: context.now, by: context.trigger.name.clone(), why: None };
                 write_hold(context, stage, &ended).await?;
-                format!("{stage} is not held any more; its hold could not be read")
+                format!("{stage} is no longer held; its hold could not be read")
             }
             Some(_) | None => format!("{stage} was not held"),
         };
     Ok(context.report(Outcome::Done, message))
 }
 
-async fn write_hold<C: Cloud>(
+async fn write_hold<C: Parameters>(
     context: &Context<'_, C>,
     stage: &StageRef,
     hold: &Hold,
 ) -> Result<(), CloudError> {
-    // One that is too long after all is refused by Parameter Store, and that is told.
+    // Parameter Store refuses a hold that is too long, and the report says so.
     let value = records::print(hold).unwrap_or_else(|_| json!(hold).to_string());
     context.cloud.put_parameter(&context.config.names.hold(stage), &value, Write::Overwrite).await.map(|_| ())
 }
 
-async fn lift<C: Cloud>(
+async fn lift<C: Parameters>(
     context: &Context<'_, C>,
     stage: &StageRef,
     command: &Command,
 ) -> Result<Report, CloudError> {
     let fingerprint = command.incident.as_deref().unwrap_or_default();
     if fingerprint.is_empty() || !fingerprint.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        let why = "`incident` is a release's fingerprint: twelve hexadecimal digits".to_owned();
+        let why = "`incident` must be the fingerprint of a release: twelve hexadecimal digits".to_owned();
         return Ok(context.no(Reason::Malformed(why)));
     }
     let found = context.cloud.parameters(&[context.config.names.rollbacks(stage)]).await?;

@@ -1,4 +1,4 @@
-//! The commands `status` and `history`: what is live, what is known-good, and what an alarm would do now.
+//! The commands `status` and `history`: the live release, the known-good releases, and the effect of an alarm now.
 
 use chrono::{DateTime, Utc};
 
@@ -44,7 +44,7 @@ pub async fn status<C: Gateway + Components + Parameters + Alarms>(
     let policy = config.policy.under(&on_record.policy);
     let (alarm_now, message) = match decide(Trigger::Imagined, &observed, &policy, context.now) {
         Decision::Act(plan) => {
-            let message = format!("{stage}: an alarm now would put it back: {plan}");
+            let message = format!("{stage}: an alarm now would roll it back: {plan}");
             (AlarmNowStatus::Act(plan), message)
         }
         Decision::Hold(reason) => {
@@ -58,7 +58,7 @@ pub async fn status<C: Gateway + Components + Parameters + Alarms>(
     warnings.extend(on_record.unreadable.clone());
     warnings.extend(pin_warning(context, &observed, &policy, &pin));
     if alarms.is_empty() {
-        warnings.push("no alarm names this stage, so nothing would ever call".to_owned());
+        warnings.push("no alarm names this stage, so nothing would trigger a rollback".to_owned());
     }
     let details = StageStatus {
         live: observed
@@ -126,7 +126,8 @@ fn shown(pin: Pin) -> Option<PinStatus> {
         Pin::Holds { deployment, closed } => Some(PinStatus::Holds { deployment, closed }),
         Pin::None => None,
         Pin::Foreign => Some(PinStatus::Foreign {
-            foreign: "a stage of the parked stage's name exists and is not ours".to_owned(),
+            foreign: "a stage with the parked stage's name exists, but the function did not create it"
+                .to_owned(),
         }),
     }
 }
@@ -159,7 +160,7 @@ fn pin_warning<C>(
     })
 }
 
-/// The alarms that name this stage.
+/// Returns the alarms that name this stage.
 fn alarms_of<C>(
     context: &Context<'_, C>,
     alarms: &[AlarmNow],

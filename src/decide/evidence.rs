@@ -1,4 +1,4 @@
-//! What the guarding alarms say about a release that may have proven itself. Pure.
+//! Judges whether the guarding alarms prove a release. Pure.
 
 use chrono::{DateTime, Utc};
 
@@ -9,57 +9,61 @@ use crate::model::policy::StagePolicy;
 use crate::model::reason::{Reason, stamp};
 use crate::model::records::Candidate;
 
-/// What the guarding alarms say about a candidate's time.
+/// The evidence of the guarding alarms since the candidate was first seen.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
-    /// A guarding alarm that was in ALARM since the candidate was first seen.
+    /// A guarding alarm that was in ALARM at some time since then.
     pub fired: Option<String>,
-    /// Samples of the guarding alarms' metrics since then; `None` where there is no metric to ask.
+    /// The number of samples of the guarding alarms' metrics since then; `None` if they have no metric to read.
     pub samples: Option<f64>,
 }
 
-/// Whether a promotion is due, as far as can be judged without asking CloudWatch.
+/// Checks whether a promotion is due, without reading anything from CloudWatch.
 ///
 /// # Errors
 /// [`Reason::NotProven`].
 pub fn is_due(
     on_record: &OnRecord,
     candidate: &Candidate,
-    guards: &[&GuardingAlarm],
+    guarding: &[&GuardingAlarm],
     policy: &StagePolicy,
     now: DateTime<Utc>,
-    by_person: bool,
+    by_operator: bool,
 ) -> Result<(), Reason> {
-    let no = |why: String| Err(Reason::NotProven(why));
+    let not_proven = |why: String| Err(Reason::NotProven(why));
     if on_record.rollbacks.quarantines(&candidate.release) {
-        return no(format!("release {} is in quarantine", candidate.release.fingerprint()));
+        return not_proven(format!("release {} is in quarantine", candidate.release.fingerprint()));
     }
     let ends = candidate.first_seen + policy.bake;
-    if !by_person && now < ends {
-        return no(format!("bakes since {} until {}", stamp(candidate.first_seen), stamp(ends)));
+    if !by_operator && now < ends {
+        return not_proven(format!(
+            "the bake time runs from {} until {}",
+            stamp(candidate.first_seen),
+            stamp(ends)
+        ));
     }
-    if policy.needs_data && guards.is_empty() {
-        return no("no guarding alarm names the stage, so nothing could prove the release".to_owned());
+    if policy.needs_data && guarding.is_empty() {
+        return not_proven("no guarding alarm names the stage, so nothing can prove the release".to_owned());
     }
-    match guards.iter().find(|guard| guard.alarm.state == State::Alarm) {
-        Some(guard) => no(format!("the alarm `{}` is in ALARM", guard.alarm.name)),
+    match guarding.iter().find(|one| one.alarm.state == State::Alarm) {
+        Some(one) => not_proven(format!("the alarm `{}` is in ALARM", one.alarm.name)),
         None => Ok(()),
     }
 }
 
-/// Whether the evidence proves the release.
+/// Checks whether the evidence proves the release.
 ///
 /// # Errors
 /// [`Reason::NotProven`].
 pub fn is_proven(evidence: &Evidence, policy: &StagePolicy) -> Result<(), Reason> {
     if let Some(alarm) = &evidence.fired {
         return Err(Reason::NotProven(format!(
-            "the alarm `{alarm}` was in ALARM since the release was first seen"
+            "the alarm `{alarm}` was in ALARM after the release was first seen"
         )));
     }
     if policy.needs_data && evidence.samples.is_none_or(|samples| samples <= 0.0) {
         return Err(Reason::NotProven(
-            "no guarding alarm's metric has had data: no traffic is no evidence".to_owned(),
+            "no metric of a guarding alarm had data, and without traffic there is no evidence".to_owned(),
         ));
     }
     Ok(())
@@ -98,7 +102,7 @@ mod tests {
         }
     }
 
-    fn guard(state: State, changed: Option<&str>) -> GuardingAlarm {
+    fn guarding_alarm(state: State, changed: Option<&str>) -> GuardingAlarm {
         GuardingAlarm {
             alarm: Alarm {
                 name: "5xx".into(),
@@ -120,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_candidate_is_asked_about_once_it_has_baked_with_quiet_alarms() {
+    fn a_candidate_is_due_after_its_bake_time_with_quiet_alarms() {
         let release = Release { deployment: "d".into(), ..Release::default() };
         let candidate = Candidate {
             schema: SCHEMA,
@@ -139,27 +143,27 @@ mod tests {
             recovered_at: None,
             lifted,
         };
-        let (quiet, loud) = (guard(State::Ok, None), guard(State::Alarm, None));
+        let (quiet, firing) = (guarding_alarm(State::Ok, None), guarding_alarm(State::Alarm, None));
         let (early, late) = ("2026-11-20T10:29:59Z", "2026-11-20T10:30:00Z");
-        for (what, now, guards, needs_data, by_person, past, expected) in [
-            ("in time", late, vec![&quiet], true, false, vec![], "ask"),
-            ("too early", early, vec![&quiet], true, false, vec![], "bakes since"),
-            ("a person may be early", early, vec![&quiet], true, true, vec![], "ask"),
-            ("in ALARM", late, vec![&quiet, &loud], true, false, vec![], "the alarm `5xx` is in ALARM"),
+        for (case, now, guarding, needs_data, by_operator, past, expected) in [
+            ("baked", late, vec![&quiet], true, false, vec![], "due"),
+            ("too early", early, vec![&quiet], true, false, vec![], "the bake time"),
+            ("an operator may promote early", early, vec![&quiet], true, true, vec![], "due"),
+            ("in ALARM", late, vec![&quiet, &firing], true, false, vec![], "the alarm `5xx` is in ALARM"),
             (
-                "a person is bound by that",
+                "an alarm also stops an operator",
                 late,
-                vec![&loud],
+                vec![&firing],
                 true,
                 true,
                 vec![],
                 "the alarm `5xx` is in ALARM",
             ),
-            ("no guard", late, vec![], true, false, vec![], "no guarding alarm"),
-            ("no guard, and none asked for", late, vec![], false, false, vec![], "ask"),
+            ("no guarding alarm", late, vec![], true, false, vec![], "no guarding alarm"),
+            ("no guarding alarm, and none is needed", late, vec![], false, false, vec![], "due"),
             ("quarantined", late, vec![&quiet], true, false, vec![past(false)], "release "),
-            ("lifted", late, vec![&quiet], true, false, vec![past(true)], "ask"),
-            ("taken off again", late, vec![&quiet], true, false, vec![past(true), past(false)], "release "),
+            ("lifted", late, vec![&quiet], true, false, vec![past(true)], "due"),
+            ("rolled back again", late, vec![&quiet], true, false, vec![past(true), past(false)], "release "),
         ] {
             let on_record = OnRecord {
                 known_good: KnownGood::None { parameter: String::new() },
@@ -169,14 +173,14 @@ mod tests {
                 rollbacks: Rollbacks { schema: SCHEMA, past },
                 unreadable: None,
             };
-            let answer = is_due(&on_record, &candidate, &guards, &policy(needs_data), at(now), by_person);
-            let described = answer.map_or_else(|reason| reason.to_string(), |()| "ask".to_owned());
-            assert!(described.starts_with(expected), "{what}: {described}");
+            let answer = is_due(&on_record, &candidate, &guarding, &policy(needs_data), at(now), by_operator);
+            let described = answer.map_or_else(|reason| reason.to_string(), |()| "due".to_owned());
+            assert!(described.starts_with(expected), "{case}: {described}");
         }
     }
 
     #[test]
-    fn an_alarms_state_tells_whether_its_history_must_be_asked() {
+    fn an_alarms_state_shows_whether_its_history_must_be_read() {
         for (state, changed, expected) in [
             (State::Ok, Some("2026-11-20T09:59:59Z"), Some(true)),
             (State::Ok, Some(SEEN), None),
@@ -186,12 +190,16 @@ mod tests {
             (State::InsufficientData, Some("2026-11-20T10:20:00Z"), None),
             (State::Alarm, Some("2026-11-20T09:00:00Z"), Some(false)),
         ] {
-            assert_eq!(guard(state, changed).quiet_since(at(SEEN)), expected, "{state} since {changed:?}");
+            assert_eq!(
+                guarding_alarm(state, changed).quiet_since(at(SEEN)),
+                expected,
+                "{state} since {changed:?}"
+            );
         }
     }
 
     #[test]
-    fn only_quiet_alarms_with_data_are_proof() {
+    fn only_quiet_alarms_with_data_prove_a_release() {
         let evidence = |fired: Option<&str>, samples| Evidence { fired: fired.map(str::to_owned), samples };
         for (evidence, needs_data, proven) in [
             (evidence(None, Some(1.0)), true, true),

@@ -1,4 +1,4 @@
-//! A plan that is right, and the world it was made from: what the tests of the decision twist.
+//! A correct plan and the observed stage that it starts from. The tests of the decision modify both.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::model::release::Release;
 use crate::model::stage::LiveStage;
 use crate::model::stage::StageRef;
 
-/// A release with a variable, two aliases and a mapping; the second alias is the same in all of them.
+/// Makes a release with a variable, two aliases and a mapping. The second alias is the same in every release.
 pub(super) fn release(number: &str) -> Release {
     let target = |version: &str| AliasTarget { version: version.into(), weights: BTreeMap::new() };
     Release {
@@ -34,7 +34,7 @@ pub(super) fn mapped(stage: &str) -> MappingTarget {
     MappingTarget { api: "a".into(), stage: stage.into() }
 }
 
-/// A plan from release 2 to the recorded release 1, with what it was made from.
+/// Makes a plan from release 2 to the recorded release 1, with the observed stage.
 pub(super) fn good() -> (Plan, Observed) {
     let (stage, from, to) = (StageRef::rest("a", "prod"), release("2"), release("1"));
     let record = Record {
@@ -97,7 +97,7 @@ pub(super) fn record(observed: &mut Observed) -> &mut Record {
     }
 }
 
-/// The terms of a stage without a policy.
+/// The default policy.
 pub(super) fn policy() -> StagePolicy {
     StagePolicy {
         mode: Mode::Enforce,

@@ -1,4 +1,4 @@
-//! Can this stage be rolled back? The one judgement, for the sweep, `status` and `doctor`. Pure.
+//! Finds the problems that prevent a rollback of a stage, for the sweep, `status` and `doctor` alike. Pure.
 
 use chrono::{DateTime, Utc};
 
@@ -9,14 +9,14 @@ use crate::model::records::Hold;
 use crate::model::release::Release;
 use crate::model::stage::LiveStage;
 
-/// What is known about a stage. A fact that was not read leads to no problem.
+/// The facts about a stage. A fact that was not read causes no problem.
 #[derive(Clone, Copy, Debug)]
 pub struct StageHealth<'a> {
     /// The stage as it is now.
     pub live: &'a LiveStage,
-    /// What Parameter Store has about it.
+    /// Its records in Parameter Store.
     pub on_record: &'a OnRecord,
-    /// On what terms it is protected.
+    /// Its policy.
     pub policy: &'a StagePolicy,
     /// Whether the settings ask for a pin.
     pub pin_wanted: bool,
@@ -26,7 +26,7 @@ pub struct StageHealth<'a> {
     pub deployment: Option<&'a DeploymentNow>,
     /// The pin.
     pub pin: Option<&'a Pin>,
-    /// The time now.
+    /// The current time.
     pub now: DateTime<Utc>,
 }
 
@@ -35,9 +35,9 @@ pub struct StageHealth<'a> {
 pub enum Problem {
     /// API Gateway manages the stage (quick create).
     Managed,
-    /// AutoDeploy is on, and the policy lets a rollback switch it off or not.
+    /// AutoDeploy is on. The policy says whether a rollback may switch it off.
     AutoDeploy(AutoDeploy),
-    /// A parameter cannot be read: a sentence.
+    /// A parameter cannot be read. The text is a sentence.
     Unreadable(String),
     /// No release is recorded.
     NoKnownGood,
@@ -45,23 +45,23 @@ pub enum Problem {
     UnusableKnownGood {
         /// Its parameter.
         parameter: String,
-        /// Why: a sentence's end.
+        /// The error, as the end of a sentence.
         why: String,
     },
-    /// The known-good release was rolled back itself and is in quarantine.
+    /// The known-good release was itself rolled back and is in quarantine.
     Quarantined(KnownGoodRelease),
     /// The known-good deployment does not exist.
     DeploymentGone(KnownGoodRelease),
-    /// The known-good deployment has this status, in which no stage can serve it.
+    /// The known-good deployment has this status, so no stage can serve it.
     Undeployed(KnownGoodRelease, String),
-    /// The known-good deployment is not pinned as it should be.
+    /// The known-good deployment is not pinned correctly.
     NotPinned {
         /// The deployment.
         deployment: String,
-        /// How it is instead.
+        /// The fault.
         how: Unpinned,
     },
-    /// Components do not exist, each in words. The policy says whether a rollback goes on without them.
+    /// These components do not exist. The policy says whether a rollback continues without them.
     ComponentsMissing(Vec<String>, MissingComponents),
     /// A running CodeDeploy deployment moves these aliases.
     ComponentsMoving(Vec<AliasRef>),
@@ -78,27 +78,27 @@ pub struct KnownGoodRelease {
     pub version: i64,
 }
 
-/// How a pin falls short.
+/// The fault of a pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unpinned {
     /// The parked stage holds the deployment, but is open to traffic.
     Open,
     /// The settings switch pinning off.
     Off,
-    /// A stage of the parked stage's name exists and is not ours.
+    /// A stage with the parked stage's name exists, but the function did not create it.
     Foreign,
     /// No parked stage holds the deployment.
     Missing,
 }
 
-/// Every problem of a stage.
+/// Returns every problem of a stage.
 #[must_use]
 pub fn problems(stage: &StageHealth<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    problems.extend(unchangeable(stage));
     problems.extend(stage.on_record.unreadable.clone().map(Problem::Unreadable));
-    problems.extend(no_way_back(stage));
+    problems.extend(known_good_problems(stage));
     problems.extend(not_pinned(stage));
+    problems.extend(unchangeable(stage));
     if let Some(components) = stage.components {
         if !components.missing.is_empty() {
             problems
@@ -120,7 +120,7 @@ fn unchangeable(stage: &StageHealth<'_>) -> Option<Problem> {
     stage.live.auto_deploy.then_some(Problem::AutoDeploy(stage.policy.auto_deploy))
 }
 
-fn no_way_back(stage: &StageHealth<'_>) -> Vec<Problem> {
+fn known_good_problems(stage: &StageHealth<'_>) -> Vec<Problem> {
     let (version, record) = match &stage.on_record.known_good {
         KnownGood::None { .. } => return vec![Problem::NoKnownGood],
         KnownGood::Unusable { parameter, why } => {

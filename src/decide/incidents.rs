@@ -1,4 +1,4 @@
-//! Which incidents are open, which one an OK closes, and which ones nobody reported. Pure.
+//! Finds the incidents that are open, those that an OK closes, and those that no run reported. Pure.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -7,12 +7,12 @@ use crate::model::observed::OnRecord;
 use crate::model::records::{Incident, RollbackEntry, Rollbacks};
 use crate::model::release::Release;
 
-/// What the OK of an alarm closes.
+/// The incidents that the OK of an alarm closes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closing {
     /// The alarm's name.
     pub alarm: String,
-    /// Since when it is OK.
+    /// The time since which it is OK.
     pub at: DateTime<Utc>,
     /// The last rollback for this alarm.
     pub entry: RollbackEntry,
@@ -20,20 +20,20 @@ pub struct Closing {
     pub rollbacks: Rollbacks,
 }
 
-/// What the OK of an alarm since `at` closes; `None` if it closes nothing.
+/// Returns the incidents that an alarm's OK since `at` closes; `None` if it closes none.
 #[must_use]
 pub fn closing(rollbacks: &Rollbacks, alarm: &str, at: DateTime<Utc>) -> Option<Closing> {
     let is_open =
         |entry: &RollbackEntry| entry.recovered_at.is_none() && entry.alarm.as_deref() == Some(alarm);
     let entry = rollbacks.past.iter().rev().find(|entry| is_open(entry))?.clone();
-    // CloudWatch's times may be cut to whole seconds.
+    // CloudWatch may truncate its times to whole seconds.
     let at = at.max(entry.at);
     let mut rollbacks = rollbacks.clone();
     rollbacks.past.iter_mut().filter(|entry| is_open(entry)).for_each(|entry| entry.recovered_at = Some(at));
     Some(Closing { alarm: alarm.to_owned(), at, entry, rollbacks })
 }
 
-/// The last rollback for this alarm that is not closed yet.
+/// Returns the last rollback for this alarm that is not closed yet.
 #[must_use]
 pub fn last_open<'a>(rollbacks: &'a Rollbacks, alarm: &str) -> Option<&'a RollbackEntry> {
     let is_open =
@@ -41,8 +41,8 @@ pub fn last_open<'a>(rollbacks: &'a Rollbacks, alarm: &str) -> Option<&'a Rollba
     rollbacks.past.iter().rev().find(is_open)
 }
 
-/// The incidents that are not on the stage's list although the stage was rolled back: their runs died before that, or
-/// another run overwrote their entry. The list keeps only the latest rollbacks, so older incidents are not expected on it.
+/// Returns the incidents whose rollback is missing from the stage's list: their runs died first, or another run
+/// overwrote their entry. The list keeps only the latest rollbacks, so older incidents are not expected on it.
 #[must_use]
 pub fn unlisted<'a>(
     on_record: &OnRecord,
@@ -55,7 +55,7 @@ pub fn unlisted<'a>(
     let is_unlisted = |incident: &&Incident| {
         let age = now.signed_duration_since(incident.at);
         let fingerprint = incident.bad.fingerprint();
-        // The run that lost the claim may have written its entry last, with its own time.
+        // The run that lost the claim may have written the last entry, with its own time.
         let is_near = |entry: &RollbackEntry| (entry.at - incident.at).abs() < LONGEST_RUN;
         let is_listed = past.iter().any(|entry| entry.fingerprint == fingerprint && is_near(entry));
         // A younger run may still be acting.
@@ -69,7 +69,7 @@ pub fn unlisted<'a>(
     incidents.iter().filter(is_unlisted).collect()
 }
 
-/// An incident's entry on the list of rollbacks.
+/// Returns an incident's entry for the list of rollbacks.
 #[must_use]
 pub fn entry_of(incident: &Incident) -> RollbackEntry {
     RollbackEntry {

@@ -1,4 +1,4 @@
-//! The decision: from what was observed to a plan, or to the reason for having none. Pure.
+//! The decision: turns the observed stage into a plan, or into the reason for doing nothing. Pure.
 
 mod check;
 pub mod claim;
@@ -33,9 +33,9 @@ use crate::model::target::naming;
 use crate::signal::target::{Named, named_by};
 
 pub use check::check;
-pub use preconditions::is_not_held;
+pub use preconditions::{counts_as_held, is_not_held};
 
-/// What requests the rollback.
+/// The trigger of the rollback.
 #[derive(Clone, Copy, Debug)]
 pub enum Trigger<'a> {
     /// An alarm that named this target.
@@ -44,20 +44,20 @@ pub enum Trigger<'a> {
         name: &'a str,
         /// The stage as the alarm named it.
         target: &'a Target,
-        /// Whether the sweep found the alarm, instead of its event.
+        /// Whether the sweep found the alarm; otherwise its event arrived.
         swept: bool,
     },
-    /// An operator or a pipeline. The guards against alarms do not bind them.
+    /// An operator or a pipeline. The preconditions for alarms do not apply.
     Operator {
-        /// Whether to go back even from a release marked irreversible.
+        /// Whether to roll back even a release that is marked irreversible.
         force: bool,
     },
-    /// None: what an alarm that fired now would lead to.
+    /// No trigger: the decision shows what an alarm would do now.
     Imagined,
 }
 
 impl<'a> Trigger<'a> {
-    /// The alarm's name, if an alarm requests it.
+    /// Returns the alarm's name, if an alarm is the trigger.
     #[must_use]
     pub fn alarm(self) -> Option<&'a str> {
         match self {
@@ -67,32 +67,37 @@ impl<'a> Trigger<'a> {
     }
 }
 
-/// What to do, decided before anything is touched.
+/// The decision, made before anything is written.
 #[must_use = "a decision that is neither applied nor reported is lost"]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Do this.
+    /// Apply this plan.
     Act(Box<Plan>),
     /// Do nothing, for this reason.
     Hold(Reason),
 }
 
-/// Decides in the order of the README's table of verdicts.
-pub fn decide(call: Trigger<'_>, observed: &Observed, policy: &StagePolicy, now: DateTime<Utc>) -> Decision {
-    match plan(call, observed, policy, now) {
+/// Decides whether to roll the stage back. The first reason that applies wins.
+pub fn decide(
+    trigger: Trigger<'_>,
+    observed: &Observed,
+    policy: &StagePolicy,
+    now: DateTime<Utc>,
+) -> Decision {
+    match plan(trigger, observed, policy, now) {
         Ok(plan) => Decision::Act(Box::new(plan)),
         Err(reason) => Decision::Hold(reason),
     }
 }
 
 fn plan(
-    call: Trigger<'_>,
+    trigger: Trigger<'_>,
     observed: &Observed,
     policy: &StagePolicy,
     now: DateTime<Utc>,
 ) -> Result<Plan, Reason> {
-    if let Trigger::Alarm { name, target, .. } = call {
-        alarm_stands(name, target, observed)?;
+    if let Trigger::Alarm { name, target, .. } = trigger {
+        alarm_may_act(name, target, observed)?;
     }
     is_protected(observed)?;
     let live = observed.live.as_ref().ok_or_else(|| {
@@ -101,11 +106,11 @@ fn plan(
             observed.stage.stage, observed.stage.api
         ))
     })?;
-    let operator = matches!(call, Trigger::Operator { .. });
+    let operator = matches!(trigger, Trigger::Operator { .. });
     if !operator {
         preconditions::is_not_held(&observed.on_record, now)?;
     }
-    let (version, record) = record(observed)?;
+    let (version, record) = known_good(observed)?;
     let to = destination(record, &live.release, observed, policy);
     if live.release == to {
         let deployment = live.release.deployment.clone();
@@ -113,24 +118,24 @@ fn plan(
     }
     let candidate = observed.on_record.candidate_for(&live.release);
     if !operator {
-        // A change of the stage after the alarm is somebody's fix only if the stage is to be changed.
+        // A stage change after the alarm may be a fix. It matters only if the rollback would change the stage.
         if live.release.in_stage() != to.in_stage() {
-            preconditions::unchanged_since(call, live, observed.alarm.as_ref(), now)?;
+            preconditions::unchanged_since(trigger, live, observed.alarm.as_ref(), now)?;
         }
         preconditions::is_in_window(preconditions::live_since(candidate, live), policy, now)?;
     }
-    if !matches!(call, Trigger::Operator { force: true })
+    if !matches!(trigger, Trigger::Operator { force: true })
         && candidate.is_some_and(|candidate| candidate.irreversible)
     {
         return Err(Reason::IrreversibleRelease { deployment: live.release.deployment.clone() });
     }
-    is_no_bad_release(observed, version, record)?;
-    is_there(observed, version, record)?;
+    is_not_quarantined(observed, version, record)?;
+    can_be_served(observed, version, record)?;
     if !observed.components.missing.is_empty() && policy.missing_components == MissingComponents::Hold {
         return Err(Reason::PartMissing(observed.components.described()));
     }
     let plan = steps_between(observed, live, to, version, policy);
-    is_possible(&plan, observed, live, policy)?;
+    can_be_applied(&plan, observed, live, policy)?;
     if !operator {
         preconditions::is_not_too_soon(&observed.on_record.rollbacks, policy, now)?;
         if policy.mode == Mode::Observe {
@@ -140,19 +145,20 @@ fn plan(
     Ok(plan)
 }
 
-/// What the stage is to serve: the recorded release, as far as its parts are there.
+/// Returns the release to roll back to: the recorded one. If the policy skips missing components, they stay as they
+/// are.
 fn destination(record: &Record, live: &Release, observed: &Observed, policy: &StagePolicy) -> Release {
     let mut to = record.release.over(live);
     if policy.missing_components == MissingComponents::Skip {
         for missing in &observed.components.missing {
-            match &missing.part {
+            match &missing.component {
                 Component::Alias(alias) => {
-                    let stays = live.aliases.get(alias).map(|target| (alias.clone(), target.clone()));
-                    to.aliases.extend(stays);
+                    let current = live.aliases.get(alias).map(|target| (alias.clone(), target.clone()));
+                    to.aliases.extend(current);
                 }
                 Component::Mapping(mapping) => {
-                    let stays = live.mappings.get(mapping).map(|target| (mapping.clone(), target.clone()));
-                    to.mappings.extend(stays);
+                    let current = live.mappings.get(mapping).map(|target| (mapping.clone(), target.clone()));
+                    to.mappings.extend(current);
                 }
             }
         }
@@ -160,7 +166,7 @@ fn destination(record: &Record, live: &Release, observed: &Observed, policy: &St
     to
 }
 
-/// The steps from what is live to that.
+/// Plans the steps from the live release to that release.
 fn steps_between(
     observed: &Observed,
     live: &LiveStage,
@@ -168,9 +174,9 @@ fn steps_between(
     version: i64,
     policy: &StagePolicy,
 ) -> Plan {
-    let (stage, from, parts) = (&observed.stage, &live.release, &observed.components);
+    let (stage, from, components) = (&observed.stage, &live.release, &observed.components);
     let mut steps = Vec::new();
-    for (alias, now) in &parts.aliases {
+    for (alias, now) in &components.aliases {
         if let Some(target) = to.aliases.get(alias).filter(|target| **target != now.target) {
             steps.push(Step::Alias {
                 alias: alias.clone(),
@@ -186,7 +192,7 @@ fn steps_between(
         let change = StageChange { stop_auto_deploy, ..change };
         steps.push(Step::Stage { from: from.in_stage(), to: to.in_stage(), change });
     }
-    for (mapping, now) in &parts.mappings {
+    for (mapping, now) in &components.mappings {
         if let Some(target) = to.mappings.get(mapping).filter(|target| **target != now.target) {
             steps.push(Step::Mapping {
                 mapping: mapping.clone(),
@@ -200,25 +206,25 @@ fn steps_between(
     Plan { stage: stage.clone(), from: from.clone(), to, version, steps, flush }
 }
 
-/// Nobody else moves what the plan moves, and API Gateway lets the stage be changed.
-fn is_possible(
+/// Checks that CodeDeploy moves no alias of the plan, and that API Gateway accepts a change of the stage.
+fn can_be_applied(
     plan: &Plan,
     observed: &Observed,
     live: &LiveStage,
     policy: &StagePolicy,
 ) -> Result<(), Reason> {
-    let moved = plan.steps.iter().filter_map(|step| match step {
+    let planned = plan.steps.iter().filter_map(|step| match step {
         Step::Alias { alias, .. } => Some(alias),
         Step::Stage { .. } | Step::Mapping { .. } => None,
     });
-    let fought: Vec<String> = moved
+    let contested: Vec<String> = planned
         .filter(|alias| observed.components.moving.contains(alias))
         .map(|alias| format!("the alias `{alias}`"))
         .collect();
-    if !fought.is_empty() {
-        return Err(Reason::CodeDeployRunning(fought));
+    if !contested.is_empty() {
+        return Err(Reason::CodeDeployRunning(contested));
     }
-    // A stage of quick create has AutoDeploy too, and it cannot be switched off.
+    // A quick-create stage also has AutoDeploy, which cannot be switched off there. So this reason comes first.
     if live.managed && plan.change().is_some() {
         return Err(Reason::ManagedStage(plan.stage.to_string()));
     }
@@ -228,11 +234,15 @@ fn is_possible(
     Ok(())
 }
 
-/// The alarm exists, is in ALARM now, may act, and watches this stage: a message can be late or forged.
-fn alarm_stands(name: &str, target: &Target, observed: &Observed) -> Result<(), Reason> {
+/// Checks that the alarm exists, is in ALARM now, watches this stage, and has its actions enabled. A message can be
+/// late or forged.
+fn alarm_may_act(name: &str, target: &Target, observed: &Observed) -> Result<(), Reason> {
     let alarm = name.to_owned();
     let Some(now) = &observed.alarm else {
-        return Err(Reason::AlarmUnknown { alarm, why: "is not known to CloudWatch here".to_owned() });
+        return Err(Reason::AlarmUnknown {
+            alarm,
+            why: "does not exist in this account and Region".to_owned(),
+        });
     };
     if now.alarm.state != State::Alarm {
         return Err(Reason::AlarmCleared { alarm, state: now.alarm.state });
@@ -240,7 +250,7 @@ fn alarm_stands(name: &str, target: &Target, observed: &Observed) -> Result<(), 
     if !watches(now, target, &observed.stage) {
         return Err(Reason::AlarmUnknown {
             alarm,
-            why: format!("does not watch {} as CloudWatch has it", observed.stage),
+            why: format!("does not watch {}, according to CloudWatch", observed.stage),
         });
     }
     if !now.actions_enabled {
@@ -249,16 +259,16 @@ fn alarm_stands(name: &str, target: &Target, observed: &Observed) -> Result<(), 
     Ok(())
 }
 
-/// Whether the alarm, as CloudWatch has it, names the stage that its message named.
+/// Reports whether the alarm that CloudWatch returned names the same stage as the message.
 fn watches(now: &AlarmNow, target: &Target, stage: &StageRef) -> bool {
     match named_by(&now.alarm) {
         Ok(Named::Stages(targets)) => {
             let named = [target.api.text().to_owned()];
             naming(&targets, stage, &named).is_some()
         }
-        // Its children were just read.
+        // The function has just read its children.
         Ok(Named::Children(_)) => true,
-        // A query names no metric, so its message named none either.
+        // A query alarm lists no metric, so its message lists none either.
         Err(_) => matches!(&now.alarm.watches, Watches::Metrics(metrics) if metrics.is_empty()),
     }
 }
@@ -266,15 +276,19 @@ fn watches(now: &AlarmNow, target: &Target, stage: &StageRef) -> bool {
 fn is_protected(observed: &Observed) -> Result<(), Reason> {
     let stage = &observed.stage;
     if stage.is_parked() {
-        return Err(Reason::NotProtected(format!("{stage} is a parked stage: it only holds a deployment")));
+        return Err(Reason::NotProtected(format!(
+            "{stage} is a parked stage: it only keeps a deployment from being deleted"
+        )));
     }
     if !observed.configured && matches!(observed.on_record.known_good, KnownGood::None { .. }) {
-        return Err(Reason::NotProtected(format!("{stage} is neither in PROTECTED_STAGES nor recorded")));
+        return Err(Reason::NotProtected(format!(
+            "{stage} is neither listed in PROTECTED_STAGES nor recorded"
+        )));
     }
     Ok(())
 }
 
-fn record(observed: &Observed) -> Result<(i64, &Record), Reason> {
+fn known_good(observed: &Observed) -> Result<(i64, &Record), Reason> {
     match &observed.on_record.known_good {
         KnownGood::Found { version, record, .. } => Ok((*version, record)),
         KnownGood::None { parameter } => Err(Reason::NoKnownGood {
@@ -287,35 +301,37 @@ fn record(observed: &Observed) -> Result<(i64, &Record), Reason> {
     }
 }
 
-/// What was taken off once is no way back, until somebody lifts its quarantine.
-fn is_no_bad_release(observed: &Observed, version: i64, record: &Record) -> Result<(), Reason> {
+/// Checks that the recorded release is not in quarantine. An operator can lift the quarantine.
+fn is_not_quarantined(observed: &Observed, version: i64, record: &Record) -> Result<(), Reason> {
     if !observed.on_record.rollbacks.quarantines(&record.release) {
         return Ok(());
     }
     Err(Reason::KnownGoodMissing {
         deployment: record.release.deployment.clone(),
-        parameter: parameter(observed).to_owned(),
+        parameter: record_parameter(observed).to_owned(),
         version,
-        why: "is in quarantine: it was taken off before".to_owned(),
+        why: "is in quarantine because it was rolled back before".to_owned(),
     })
 }
 
-/// The recorded deployment can be served, as far as that was asked for.
-fn is_there(observed: &Observed, version: i64, record: &Record) -> Result<(), Reason> {
+/// Checks that a stage can serve the recorded deployment, if the deployment was read.
+fn can_be_served(observed: &Observed, version: i64, record: &Record) -> Result<(), Reason> {
     let why = match &observed.components.deployment {
         DeploymentNow::NotAsked | DeploymentNow::There => return Ok(()),
-        DeploymentNow::Gone => "does not exist any more, and no older version serves".to_owned(),
-        DeploymentNow::Undeployed(status) => format!("has the status {status}, and no older version serves"),
+        DeploymentNow::Gone => "no longer exists, and no older version can serve".to_owned(),
+        DeploymentNow::Undeployed(status) => {
+            format!("has the status {status}, and no older version can serve")
+        }
     };
     Err(Reason::KnownGoodMissing {
         deployment: record.release.deployment.clone(),
-        parameter: parameter(observed).to_owned(),
+        parameter: record_parameter(observed).to_owned(),
         version,
         why,
     })
 }
 
-fn parameter(observed: &Observed) -> &str {
+fn record_parameter(observed: &Observed) -> &str {
     match &observed.on_record.known_good {
         KnownGood::Found { parameter, .. }
         | KnownGood::None { parameter }

@@ -1,4 +1,4 @@
-//! What keeps an alarm from undoing more than a bad deployment. Each guard is a question with its facts. Pure.
+//! The preconditions for a rollback by an alarm, so that an alarm undoes nothing but a bad deployment. Pure.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -11,13 +11,19 @@ use crate::model::reason::{Reason, stamp};
 use crate::model::records::{Candidate, Rollbacks};
 use crate::model::stage::LiveStage;
 
-/// No operator holds the stage, and everything that could say so can be read.
+/// A parameter that cannot be read may be a hold, so its stage counts as held.
+#[must_use]
+pub fn counts_as_held(unreadable: &str) -> String {
+    format!("{unreadable}, so the stage counts as held")
+}
+
+/// Checks that no operator holds the stage, and that every parameter that could say so can be read.
 ///
 /// # Errors
 /// [`Reason::HeldByOperator`].
 pub fn is_not_held(on_record: &OnRecord, now: DateTime<Utc>) -> Result<(), Reason> {
     if let Some(unreadable) = &on_record.unreadable {
-        return Err(Reason::HeldByOperator(format!("{unreadable}, so the stage counts as held")));
+        return Err(Reason::HeldByOperator(counts_as_held(unreadable)));
     }
     match &on_record.hold {
         Some(hold) if hold.until > now => Err(Reason::HeldByOperator(format!(
@@ -30,15 +36,15 @@ pub fn is_not_held(on_record: &OnRecord, now: DateTime<Utc>) -> Result<(), Reaso
     }
 }
 
-/// What was deployed after the alarm fired may be the fix. The sweep judges it once the alarm has had one
-/// full evaluation period with it; until then nobody undoes it. Both times are AWS's own.
+/// Checks that the stage did not change after the alarm fired, because the change may be the fix. The sweep judges such
+/// a change after one full evaluation of the alarm. Both times come from AWS.
 pub(super) fn unchanged_since(
-    call: Trigger<'_>,
+    trigger: Trigger<'_>,
     live: &LiveStage,
     alarm: Option<&AlarmNow>,
     now: DateTime<Utc>,
 ) -> Result<(), Reason> {
-    let (Trigger::Alarm { swept, .. }, Some(alarm)) = (call, alarm) else { return Ok(()) };
+    let (Trigger::Alarm { swept, .. }, Some(alarm)) = (trigger, alarm) else { return Ok(()) };
     let (Some(changed_at), Some(alarm_at)) = (live.updated_at, alarm.alarm.changed_at) else { return Ok(()) };
     let judged = swept && now > changed_at + alarm.window + CLOCK_SKEW;
     if changed_at <= alarm_at || judged {
@@ -47,8 +53,8 @@ pub(super) fn unchanged_since(
     Err(Reason::ChangedAfterAlarm { changed_at, alarm_at })
 }
 
-/// Since when a release is live: since it was first seen, or before that, where the stage tells so. A stage does not
-/// tell when an alias or a mapping was moved.
+/// Returns since when a release is live: since the function first saw it, or since the stage's last change if that is
+/// earlier. A stage's last change says nothing about aliases and mappings.
 pub(super) fn live_since(candidate: Option<&Candidate>, live: &LiveStage) -> Option<DateTime<Utc>> {
     let seen = candidate.map(|candidate| candidate.first_seen);
     let in_stage = live.release.aliases.is_empty() && live.release.mappings.is_empty();
@@ -58,7 +64,7 @@ pub(super) fn live_since(candidate: Option<&Candidate>, live: &LiveStage) -> Opt
     }
 }
 
-/// The release went live lately enough for the alarm to be about it.
+/// Checks that the release went live recently enough to be the cause of the alarm.
 pub(super) fn is_in_window(
     live_since: Option<DateTime<Utc>>,
     policy: &StagePolicy,
@@ -72,7 +78,7 @@ pub(super) fn is_in_window(
     }
 }
 
-/// The stage was not put back a moment ago, nor too often.
+/// Checks that the stage was not rolled back a moment ago or too often.
 pub(super) fn is_not_too_soon(
     rollbacks: &Rollbacks,
     policy: &StagePolicy,
@@ -83,7 +89,7 @@ pub(super) fn is_not_too_soon(
         && now - last < policy.cooldown
     {
         return Err(Reason::Cooldown(format!(
-            "the stage was put back at {}, and the cooldown is {} s",
+            "the stage was rolled back at {}, and the cooldown is {} s",
             stamp(last),
             policy.cooldown.num_seconds()
         )));
@@ -91,7 +97,7 @@ pub(super) fn is_not_too_soon(
     let today = automatic().filter(|past| now - past.at < TimeDelta::days(1)).count();
     if today >= usize::try_from(policy.max_rollbacks).unwrap_or(usize::MAX) {
         return Err(Reason::Cooldown(format!(
-            "the stage was put back {today} times in 24 hours, and {} is the most",
+            "the stage was rolled back {today} times in 24 hours, and the maximum is {}",
             policy.max_rollbacks
         )));
     }
@@ -118,11 +124,11 @@ mod tests {
     }
 
     fn described(answer: &Result<(), Reason>) -> &'static str {
-        answer.as_ref().map_or_else(Reason::code, |()| "go on")
+        answer.as_ref().map_or_else(Reason::code, |()| "continue")
     }
 
     #[test]
-    fn a_hold_holds_until_it_ends_and_an_unreadable_parameter_holds() {
+    fn a_hold_lasts_until_it_ends_and_an_unreadable_parameter_counts_as_one() {
         let on_record = |until: Option<&str>, unreadable: Option<&str>| OnRecord {
             known_good: KnownGood::None { parameter: String::new() },
             candidate: None,
@@ -132,10 +138,10 @@ mod tests {
             unreadable: unreadable.map(str::to_owned),
         };
         for (until, unreadable, expected) in [
-            (None, None, "go on"),
+            (None, None, "continue"),
             (Some("2026-11-20T10:00:01Z"), None, "held-by-operator"),
-            (Some("2026-11-20T10:00:00Z"), None, "go on"),
-            (Some("2026-11-20T09:59:59Z"), None, "go on"),
+            (Some("2026-11-20T10:00:00Z"), None, "continue"),
+            (Some("2026-11-20T09:59:59Z"), None, "continue"),
             (None, Some("the parameter x"), "held-by-operator"),
             (Some("2026-11-20T09:00:00Z"), Some("the parameter x"), "held-by-operator"),
         ] {
@@ -145,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_after_the_alarm_is_left_to_the_sweep_and_to_a_full_evaluation() {
+    fn only_the_sweep_judges_a_change_after_the_alarm_and_only_after_a_full_evaluation() {
         let target = Target { api: ApiRef::Id("a".into()), stage: "p".into(), canary: false, protocol: None };
         let alarm = |fired: Option<&str>| AlarmNow {
             actions_enabled: true,
@@ -171,35 +177,35 @@ mod tests {
         };
         let hold = "changed-after-alarm";
         for (changed, fired, swept, now, expected) in [
-            (Some("2026-11-20T09:59:00Z"), Some(FIRED), false, "2026-11-20T10:00:30Z", "go on"),
-            (Some(FIRED), Some(FIRED), false, "2026-11-20T10:00:30Z", "go on"),
+            (Some("2026-11-20T09:59:00Z"), Some(FIRED), false, "2026-11-20T10:00:30Z", "continue"),
+            (Some(FIRED), Some(FIRED), false, "2026-11-20T10:00:30Z", "continue"),
             (Some("2026-11-20T10:00:01Z"), Some(FIRED), false, "2026-11-20T10:00:30Z", hold),
-            // An event never undoes it, however late it comes; the sweep does after 2 minutes and the skew.
+            // An event never undoes the change, however late it arrives. The sweep does after 2 minutes and the skew.
             (Some("2026-11-20T10:00:01Z"), Some(FIRED), false, "2026-11-20T11:00:00Z", hold),
             (Some("2026-11-20T10:00:01Z"), Some(FIRED), true, "2026-11-20T10:02:30Z", hold),
             (Some("2026-11-20T10:00:01Z"), Some(FIRED), true, "2026-11-20T10:03:01Z", hold),
-            (Some("2026-11-20T10:00:01Z"), Some(FIRED), true, "2026-11-20T10:03:02Z", "go on"),
-            // Our clock a minute behind changes nothing for an event, and lets the sweep wait for longer.
-            (Some("2026-11-20T09:59:00Z"), Some(FIRED), false, "2026-11-20T09:58:30Z", "go on"),
+            (Some("2026-11-20T10:00:01Z"), Some(FIRED), true, "2026-11-20T10:03:02Z", "continue"),
+            // If our clock is a minute behind, an event is not affected and the sweep waits longer.
+            (Some("2026-11-20T09:59:00Z"), Some(FIRED), false, "2026-11-20T09:58:30Z", "continue"),
             (Some("2026-11-20T10:00:01Z"), Some(FIRED), true, "2026-11-20T09:59:00Z", hold),
-            (None, Some(FIRED), false, FIRED, "go on"),
-            (Some(FIRED), None, false, FIRED, "go on"),
+            (None, Some(FIRED), false, FIRED, "continue"),
+            (Some(FIRED), None, false, FIRED, "continue"),
         ] {
-            let call = Trigger::Alarm { name: "a", target: &target, swept };
-            let answer = unchanged_since(call, &live(changed), Some(&alarm(fired)), at(now));
+            let trigger = Trigger::Alarm { name: "a", target: &target, swept };
+            let answer = unchanged_since(trigger, &live(changed), Some(&alarm(fired)), at(now));
             assert_eq!(described(&answer), expected, "{changed:?} {fired:?} swept {swept} at {now}");
         }
         let after = live(Some("2026-11-20T10:05:00Z"));
-        for call in [Trigger::Operator { force: false }, Trigger::Imagined] {
+        for trigger in [Trigger::Operator { force: false }, Trigger::Imagined] {
             assert_eq!(
-                described(&unchanged_since(call, &after, Some(&alarm(Some(FIRED))), at(FIRED))),
-                "go on"
+                described(&unchanged_since(trigger, &after, Some(&alarm(Some(FIRED))), at(FIRED))),
+                "continue"
             );
         }
     }
 
     #[test]
-    fn a_release_is_live_since_the_stage_tells_so_unless_a_part_is_elsewhere() {
+    fn the_stages_last_change_counts_only_for_a_release_without_components() {
         let (early, late) = ("2026-11-20T08:00:00Z", "2026-11-20T09:00:00Z");
         for (seen, updated, alias, mapping, expected) in [
             (Some(late), Some(early), false, false, Some(early)),
@@ -233,15 +239,15 @@ mod tests {
     }
 
     #[test]
-    fn a_release_that_is_live_for_long_is_not_a_deployment_problem() {
+    fn a_release_that_has_been_live_for_long_is_outside_the_window() {
         let without = StagePolicy { window: None, ..policy() };
         for (since, policy, expected) in [
-            (Some("2026-11-20T09:59:00Z"), &policy(), "go on"),
-            (Some("2026-11-19T10:00:00Z"), &policy(), "go on"),
+            (Some("2026-11-20T09:59:00Z"), &policy(), "continue"),
+            (Some("2026-11-19T10:00:00Z"), &policy(), "continue"),
             (Some("2026-11-19T09:59:59Z"), &policy(), "outside-window"),
-            (Some("2026-11-20T10:01:00Z"), &policy(), "go on"),
-            (Some("2025-11-19T09:59:59Z"), &without, "go on"),
-            (None, &policy(), "go on"),
+            (Some("2026-11-20T10:01:00Z"), &policy(), "continue"),
+            (Some("2025-11-19T09:59:59Z"), &without, "continue"),
+            (None, &policy(), "continue"),
         ] {
             assert_eq!(
                 described(&is_in_window(since.and_then(time), policy, at(FIRED))),
@@ -252,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_is_not_put_back_too_soon_nor_too_often() {
+    fn a_stage_is_not_rolled_back_too_soon_or_too_often() {
         let rollbacks = |times: &[(&str, bool)]| Rollbacks {
             schema: SCHEMA,
             past: times
@@ -269,15 +275,15 @@ mod tests {
         };
         let (seven, eight, nine) = ("2026-11-20T07:00:00Z", "2026-11-20T08:00:00Z", "2026-11-20T09:00:00Z");
         for (times, expected) in [
-            (vec![], "go on"),
+            (vec![], "continue"),
             (vec![("2026-11-20T09:55:01Z", true)], "cooldown"),
-            (vec![("2026-11-20T09:55:00Z", true)], "go on"),
-            (vec![("2026-11-20T09:59:00Z", false)], "go on"),
+            (vec![("2026-11-20T09:55:00Z", true)], "continue"),
+            (vec![("2026-11-20T09:59:00Z", false)], "continue"),
             (vec![("2026-11-20T10:00:30Z", true)], "cooldown"),
-            (vec![(seven, true), (eight, true)], "go on"),
+            (vec![(seven, true), (eight, true)], "continue"),
             (vec![(seven, true), (eight, true), (nine, true)], "cooldown"),
-            (vec![("2026-11-19T10:00:00Z", true), (eight, true), (nine, true)], "go on"),
-            (vec![(seven, false), (eight, true), (nine, true)], "go on"),
+            (vec![("2026-11-19T10:00:00Z", true), (eight, true), (nine, true)], "continue"),
+            (vec![(seven, false), (eight, true), (nine, true)], "continue"),
         ] {
             assert_eq!(
                 described(&is_not_too_soon(&rollbacks(&times), &policy(), at(FIRED))),

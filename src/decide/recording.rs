@@ -1,25 +1,25 @@
-//! Whether a live release can be recorded as known-good. Pure.
+//! Decides whether a live release can be recorded as known-good. Pure.
 
 use crate::model::observed::{KnownGood, Observed};
 use crate::model::reason::Reason;
 use crate::model::release::Release;
 use crate::model::stage::{Deployment, LiveStage};
 
-/// What only recording asks for.
+/// The facts that only recording needs.
 #[derive(Clone, Debug)]
 pub struct Known {
-    /// The live deployment, where there is one.
+    /// The live deployment, if API Gateway has it.
     pub deployment: Option<Deployment>,
     /// Why the release is in quarantine.
     pub quarantine: Option<String>,
-    /// The mappings that point at no stage of this kind of API.
+    /// Problems with mappings that point to no stage of this kind of API.
     pub stray_mappings: Vec<String>,
 }
 
-/// Whether the live release can be a known-good one; tells all that is wrong with it. Pure.
+/// Checks whether the live release can be known-good. The reason lists every problem.
 ///
 /// # Errors
-/// The [`Reason`] why not.
+/// The [`Reason`] for which it cannot be recorded.
 pub fn recordable<'a>(
     observed: &'a Observed,
     known: Known,
@@ -28,7 +28,7 @@ pub fn recordable<'a>(
     let stage = &observed.stage;
     if stage.is_parked() {
         return Err(Reason::NotRecordable(format!(
-            "{stage} is a parked stage: record the stage it is parked for"
+            "{stage} is a parked stage: record the stage that it is parked for"
         )));
     }
     let Some(live) = &observed.live else {
@@ -42,38 +42,37 @@ pub fn recordable<'a>(
             "the stage was changed before the release could be recorded".to_owned(),
         ));
     }
-    let mut wrong: Vec<String> = Vec::new();
+    let mut problems: Vec<String> = Vec::new();
     if let Some(canary) = &live.release.canary {
-        wrong.push(format!(
+        problems.push(format!(
             "{stage} has a canary with {} % of the traffic: promote or remove it first",
             canary.percent
         ));
     }
     if let Some(why) = known.quarantine {
-        wrong.push(format!(
+        problems.push(format!(
             "{stage} serves a release in quarantine: {why}; if it is good after all, send a `lift` command with the \
              incident `{}` first",
             live.release.fingerprint()
         ));
     }
-    let pointed_at =
-        |what: &str| format!("{stage} points at deployment `{}`, {what}", live.release.deployment);
+    let describe = |what: &str| format!("{stage} points to deployment `{}`, {what}", live.release.deployment);
     match &known.deployment {
-        None => wrong.push(pointed_at("which API Gateway does not find")),
+        None => problems.push(describe("which API Gateway cannot find")),
         Some(Deployment { undeployed: Some(status), .. }) => {
-            wrong.push(pointed_at(&format!("which has the status {status}")));
+            problems.push(describe(&format!("which has the status {status}")));
         }
         Some(_) => {}
     }
     let missing = observed.components.missing.iter().filter(|missing| !missing.recorded);
-    wrong.extend(missing.map(ToString::to_string).chain(known.stray_mappings));
+    problems.extend(missing.map(ToString::to_string).chain(known.stray_mappings));
     for (alias, target) in live.release.aliases.iter().filter(|(_, target)| !target.weights.is_empty()) {
-        wrong.push(format!("the alias `{alias}` shares its traffic: version {target}"));
+        problems.push(format!("the alias `{alias}` splits its traffic: version {target}"));
     }
     let moving = observed.components.moving.iter();
-    wrong.extend(moving.map(|alias| format!("a running CodeDeploy deployment moves the alias `{alias}`")));
-    let Some(deployment) = known.deployment.filter(|_| wrong.is_empty()) else {
-        return Err(Reason::NotRecordable(wrong.join("; ")));
+    problems.extend(moving.map(|alias| format!("a running CodeDeploy deployment moves the alias `{alias}`")));
+    let Some(deployment) = known.deployment.filter(|_| problems.is_empty()) else {
+        return Err(Reason::NotRecordable(problems.join("; ")));
     };
     if let KnownGood::Unusable { parameter, why } = &observed.on_record.known_good {
         return Err(Reason::NoKnownGood { parameter: parameter.clone(), why: why.clone() });

@@ -1,4 +1,4 @@
-//! The table of the decision: what decides, in which order, and for whom.
+//! The table of the decision: which fact decides, in which order, and for which triggers.
 
 use chrono::TimeDelta;
 
@@ -42,7 +42,7 @@ fn alarm() -> AlarmNow {
     }
 }
 
-/// Release 2 is live since ten, release 1 is recorded, and the alarm is in ALARM.
+/// Release 2 has been live since 10:00, release 1 is recorded, and the alarm is in ALARM.
 fn observed() -> Observed {
     let (_, mut observed) = good();
     let live = observed.live.as_mut().unwrap();
@@ -73,8 +73,8 @@ fn live(observed: &mut Observed) -> &mut LiveStage {
     observed.live.as_mut().unwrap()
 }
 
-/// Only what is not in the stage differs from what is recorded.
-fn only_parts(observed: &mut Observed) {
+/// Makes the stage equal to its record, so that only aliases and mappings differ.
+fn only_components_differ(observed: &mut Observed) {
     let recorded = record(observed).release.clone();
     let live = &mut live(observed).release;
     (live.deployment, live.variables) = (recorded.deployment, recorded.variables);
@@ -111,7 +111,7 @@ fn quarantine(observed: &mut Observed) {
 fn missing(observed: &mut Observed) {
     let why = "does not exist".to_owned();
     observed.components.missing =
-        vec![MissingComponent { part: Component::Alias(orders()), why, recorded: true }];
+        vec![MissingComponent { component: Component::Alias(orders()), why, recorded: true }];
 }
 
 fn other_protocol(observed: &mut Observed, protocol: crate::model::protocol::Protocol) {
@@ -123,15 +123,15 @@ fn metrics(namespace: &str) -> Watches {
     Watches::Metrics(vec![metric])
 }
 
-type Twist = fn(&mut Observed, &mut StagePolicy);
+type Edit = fn(&mut Observed, &mut StagePolicy);
 
-/// What is different, and what an alarm, a person, a person with force, and an alarm that is only imagined lead to.
-const ROWS: [(&str, Twist, [&str; 4]); 38] = {
+/// The edit, and the results for an alarm, an operator, an operator with force, and an imagined alarm.
+const ROWS: [(&str, Edit, [&str; 4]); 38] = {
     const ACT: [&str; 4] = ["act"; 4];
     const fn alarm_only(code: &str) -> [&str; 4] {
         [code, "act", "act", "act"]
     }
-    const fn not_a_person(code: &str) -> [&str; 4] {
+    const fn not_operator(code: &str) -> [&str; 4] {
         [code, "act", "act", code]
     }
     const fn all(code: &str) -> [&str; 4] {
@@ -139,7 +139,7 @@ const ROWS: [(&str, Twist, [&str; 4]); 38] = {
     }
     [
         ("nothing", |_, _| (), ACT),
-        ("no alarm is known", |o, _| o.alarm = None, alarm_only("alarm-unknown")),
+        ("CloudWatch has no such alarm", |o, _| o.alarm = None, alarm_only("alarm-unknown")),
         ("it is OK", |o, _| stage_alarm(o).state = State::Ok, alarm_only("alarm-cleared")),
         (
             "it watches another stage",
@@ -215,12 +215,12 @@ const ROWS: [(&str, Twist, [&str; 4]); 38] = {
                 o.on_record.hold =
                     Some(Hold { schema: SCHEMA, until: at(NOW) + TimeDelta::hours(1), by: None, why: None });
             },
-            not_a_person("held-by-operator"),
+            not_operator("held-by-operator"),
         ),
         (
             "an unreadable parameter",
             |o, _| o.on_record.unreadable = Some("x".into()),
-            not_a_person("held-by-operator"),
+            not_operator("held-by-operator"),
         ),
         (
             "it serves the known-good release",
@@ -238,24 +238,24 @@ const ROWS: [(&str, Twist, [&str; 4]); 38] = {
         (
             "the stage was changed after the alarm, and stays as it is",
             |o, _| {
-                only_parts(o);
+                only_components_differ(o);
                 live(o).updated_at = time("2026-11-20T10:05:01Z");
             },
             ACT,
         ),
         (
-            "live for long",
+            "live for longer than the window",
             |o, _| live(o).updated_at = time("2026-11-19T10:05:59Z"),
-            not_a_person("outside-window"),
+            not_operator("outside-window"),
         ),
-        ("just not for too long", |o, _| live(o).updated_at = time("2026-11-19T10:06:00Z"), ACT),
+        ("live for just the window", |o, _| live(o).updated_at = time("2026-11-19T10:06:00Z"), ACT),
         (
-            "seen live for long, and touched lately",
+            "first seen long ago, and changed recently",
             |o, _| candidate(o, "2026-11-19T10:05:59Z", false),
-            not_a_person("outside-window"),
+            not_operator("outside-window"),
         ),
         (
-            "touched for long, and seen lately",
+            "changed long ago, and first seen recently",
             |o, _| {
                 live(o).updated_at = time("2026-11-01T00:00:00Z");
                 candidate(o, "2026-11-20T10:00:00Z", false);
@@ -263,7 +263,7 @@ const ROWS: [(&str, Twist, [&str; 4]); 38] = {
             ACT,
         ),
         (
-            "not reversible",
+            "irreversible",
             |o, _| candidate(o, "2026-11-20T10:00:00Z", true),
             ["irreversible-release", "irreversible-release", "act", "irreversible-release"],
         ),
@@ -278,8 +278,8 @@ const ROWS: [(&str, Twist, [&str; 4]); 38] = {
             |o, _| o.components.deployment = DeploymentNow::Undeployed("FAILED".into()),
             all("known-good-missing"),
         ),
-        ("the recorded deployment is there", |o, _| o.components.deployment = DeploymentNow::There, ACT),
-        ("a part is missing", |o, _| missing(o), all("part-missing")),
+        ("the recorded deployment exists", |o, _| o.components.deployment = DeploymentNow::There, ACT),
+        ("a component is missing", |o, _| missing(o), all("part-missing")),
         ("CodeDeploy moves an alias", |o, _| o.components.moving = vec![orders()], all("codedeploy-running")),
         (
             "CodeDeploy moves an alias that stays",
@@ -290,47 +290,47 @@ const ROWS: [(&str, Twist, [&str; 4]); 38] = {
         (
             "a managed stage that stays as it is",
             |o, _| {
-                only_parts(o);
+                only_components_differ(o);
                 live(o).managed = true;
             },
             ACT,
         ),
         ("AutoDeploy", |o, _| live(o).auto_deploy = true, all("auto-deploy")),
-        ("put back a moment ago", |o, _| past(o, "2026-11-20T10:01:01Z", "x"), not_a_person("cooldown")),
-        ("observe mode", |_, t| t.mode = Mode::Observe, not_a_person("observe-mode")),
+        ("rolled back a moment ago", |o, _| past(o, "2026-11-20T10:01:01Z", "x"), not_operator("cooldown")),
+        ("observe mode", |_, t| t.mode = Mode::Observe, not_operator("observe-mode")),
     ]
 };
 
 #[test]
-fn each_fact_decides_for_those_whom_it_binds() {
+fn each_fact_decides_only_for_the_triggers_that_it_applies_to() {
     let target =
         Target { api: ApiRef::Name("a".into()), stage: "prod".into(), canary: false, protocol: None };
-    let calls = [
+    let triggers = [
         Trigger::Alarm { name: "5xx", target: &target, swept: false },
         Trigger::Operator { force: false },
         Trigger::Operator { force: true },
         Trigger::Imagined,
     ];
-    for (what, twist, expected) in ROWS {
+    for (case, edit, expected) in ROWS {
         let (mut observed, mut policy) = (observed(), policy());
-        twist(&mut observed, &mut policy);
-        let described = calls.map(|call| match decide(call, &observed, &policy, at(NOW)) {
+        edit(&mut observed, &mut policy);
+        let described = triggers.map(|trigger| match decide(trigger, &observed, &policy, at(NOW)) {
             Decision::Act(plan) => {
-                assert_eq!(check(&plan, &observed), Ok(()), "{what}");
+                assert_eq!(check(&plan, &observed), Ok(()), "{case}");
                 "act"
             }
             Decision::Hold(reason) => reason.code(),
         });
-        assert_eq!(described, expected, "{what}");
+        assert_eq!(described, expected, "{case}");
     }
 }
 
-/// Where two rows meet, the one that comes first in the table decides.
+/// If two rows apply, the first one in the table decides.
 #[test]
-fn the_first_fact_of_the_table_decides() {
+fn the_first_row_of_the_table_decides() {
     let target =
         Target { api: ApiRef::Name("a".into()), stage: "prod".into(), canary: false, protocol: None };
-    let call = Trigger::Alarm { name: "5xx", target: &target, swept: false };
+    let trigger = Trigger::Alarm { name: "5xx", target: &target, swept: false };
     let order = [
         "alarm-unknown",
         "alarm-cleared",
@@ -347,21 +347,21 @@ fn the_first_fact_of_the_table_decides() {
         "cooldown",
         "observe-mode",
     ];
-    // One twist for each, which leaves the others' facts alone.
-    let twist = |code: &str| {
-        ROWS.iter().find(|(_, _, described)| described[0] == code).map(|(_, twist, _)| *twist).unwrap()
+    // One edit for each reason, which does not change the facts of the others.
+    let edit = |code: &str| {
+        ROWS.iter().find(|(_, _, described)| described[0] == code).map(|(_, edit, _)| *edit).unwrap()
     };
     for (nth, first) in order.iter().enumerate().skip(1) {
         for second in order.iter().skip(nth + 1) {
             let (mut observed, mut policy) = (observed(), policy());
-            twist(second)(&mut observed, &mut policy);
+            edit(second)(&mut observed, &mut policy);
             if *first == "no-known-good" {
                 observed.on_record.known_good =
                     KnownGood::Unusable { parameter: "p".into(), why: "x".into() };
             } else {
-                twist(first)(&mut observed, &mut policy);
+                edit(first)(&mut observed, &mut policy);
             }
-            let Decision::Hold(reason) = decide(call, &observed, &policy, at(NOW)) else {
+            let Decision::Hold(reason) = decide(trigger, &observed, &policy, at(NOW)) else {
                 panic!("{first} {second}")
             };
             assert_eq!(reason.code(), *first, "with {second}");
@@ -370,7 +370,7 @@ fn the_first_fact_of_the_table_decides() {
 }
 
 #[test]
-fn a_release_that_serves_no_more_is_named_with_its_record() {
+fn a_deployment_that_no_longer_exists_is_reported_with_its_record() {
     let (mut observed, policy) = (observed(), policy());
     observed.components.deployment = DeploymentNow::Gone;
     let Decision::Hold(reason) = decide(Trigger::Imagined, &observed, &policy, at(NOW)) else {
@@ -380,14 +380,14 @@ fn a_release_that_serves_no_more_is_named_with_its_record() {
         deployment: "d1".into(),
         parameter: "p".into(),
         version: 3,
-        why: "does not exist any more, and no older version serves".into(),
+        why: "no longer exists, and no older version can serve".into(),
     };
     assert_eq!(reason, expected);
 }
 
-fn planned(twist: Twist) -> Plan {
+fn planned(edit: Edit) -> Plan {
     let (mut observed, mut policy) = (observed(), policy());
-    twist(&mut observed, &mut policy);
+    edit(&mut observed, &mut policy);
     match decide(Trigger::Imagined, &observed, &policy, at(NOW)) {
         Decision::Act(plan) => *plan,
         Decision::Hold(reason) => panic!("{reason}"),
@@ -395,11 +395,11 @@ fn planned(twist: Twist) -> Plan {
 }
 
 #[test]
-fn a_plan_has_what_differs_in_its_order() {
+fn a_plan_changes_only_the_differences_and_in_order() {
     let (expected, _) = good();
     assert_eq!(planned(|_, _| ()), expected);
-    assert_eq!(planned(|o, _| only_parts(o)).steps.len(), 2);
-    let without_parts = planned(|o, _| {
+    assert_eq!(planned(|o, _| only_components_differ(o)).steps.len(), 2);
+    let only_stage = planned(|o, _| {
         let good = record(o).release.clone();
         (live(o).release.aliases, live(o).release.mappings) = (good.aliases.clone(), good.mappings.clone());
         for (alias, target) in good.aliases {
@@ -409,15 +409,15 @@ fn a_plan_has_what_differs_in_its_order() {
             o.components.mappings.get_mut(&mapping).unwrap().target = target;
         }
     });
-    assert!(matches!(without_parts.steps.as_slice(), [Step::Stage { .. }]));
+    assert!(matches!(only_stage.steps.as_slice(), [Step::Stage { .. }]));
 }
 
 #[test]
-fn a_missing_part_may_stay_where_it_is() {
+fn a_missing_component_may_stay_as_it_is() {
     let plan = planned(|o, t| {
         missing(o);
-        let part = Component::Mapping("api.example.com".parse().unwrap());
-        o.components.missing.push(MissingComponent { part, why: "x".into(), recorded: true });
+        let component = Component::Mapping("api.example.com".parse().unwrap());
+        o.components.missing.push(MissingComponent { component, why: "x".into(), recorded: true });
         t.missing_components = MissingComponents::Skip;
     });
     assert_eq!((&plan.to.aliases, &plan.to.mappings), (&plan.from.aliases, &plan.from.mappings));
@@ -425,7 +425,7 @@ fn a_missing_part_may_stay_where_it_is() {
 }
 
 #[test]
-fn a_policy_lets_autodeploy_be_stopped_and_caches_be_flushed() {
+fn a_policy_lets_a_rollback_stop_autodeploy_and_flush_the_cache() {
     let on = |o: &mut Observed, t: &mut StagePolicy| {
         live(o).auto_deploy = true;
         (t.auto_deploy, t.flush_cache) = (AutoDeploy::SwitchOff, true);
@@ -438,7 +438,7 @@ fn a_policy_lets_autodeploy_be_stopped_and_caches_be_flushed() {
     });
     assert!(http.stops_auto_deploy() && !http.flush);
     assert!(!planned(|_, _| ()).flush);
-    // Without another deployment nothing stands in the way.
+    // AutoDeploy does not block a change that keeps the deployment.
     let variables = planned(|o, _| {
         live(o).release.deployment = "d1".into();
         live(o).auto_deploy = true;

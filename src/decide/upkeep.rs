@@ -1,14 +1,14 @@
-//! What the sweep does for one stage: an ordered list of actions, decided from everything that was read about it. Pure.
+//! Decides what the sweep does for one stage: an ordered list of actions. Pure.
 
 use chrono::{DateTime, Utc};
 
 use super::evidence::{Evidence, is_due, is_proven};
 use super::health::{KnownGoodRelease, Problem, StageHealth, Unpinned, problems};
 use super::incidents::{Closing, closing, entry_of, last_open, unlisted};
-use super::{claim, is_not_held};
+use super::{claim, counts_as_held, is_not_held};
 use crate::config::Config;
 use crate::model::alarm::State;
-use crate::model::cloud_error::Fetched;
+use crate::model::cloud_error::{CloudError, Fetched};
 use crate::model::guarding_alarm::GuardingAlarm;
 use crate::model::observed::{DeploymentNow, LiveComponents, OnRecord, Pin};
 use crate::model::policy::AutoDeploy;
@@ -24,13 +24,13 @@ pub struct StageFacts<'a> {
     pub stage: &'a StageRef,
     /// The stage as it is now, with its components; `None` if API Gateway has no such stage.
     pub live: Option<LiveStage>,
-    /// What Parameter Store has about it.
+    /// Its records in Parameter Store.
     pub on_record: &'a OnRecord,
     /// Its incidents.
     pub incidents: &'a [Incident],
     /// Every guarding alarm.
     pub alarms: &'a [GuardingAlarm],
-    /// The guarding alarms that name this stage, each with the target by which it does.
+    /// The guarding alarms that name this stage, each with the target that names it.
     pub guarding: Vec<(&'a GuardingAlarm, &'a Target)>,
     /// The components of its release.
     pub components: Fetched<LiveComponents>,
@@ -38,49 +38,49 @@ pub struct StageFacts<'a> {
     pub deployment: Fetched<DeploymentNow>,
     /// The pin.
     pub pin: Pin,
-    /// What the guarding alarms say about the live release; `None` unless its promotion is due.
+    /// The evidence on the live release; `None` unless its promotion is due.
     pub evidence: Option<Fetched<Evidence>>,
 }
 
 /// One thing to do for a stage.
 #[derive(Clone, Debug)]
 pub enum Action<'a> {
-    /// Report a finding that somebody must look at.
+    /// Report a finding that needs an operator's attention.
     Report(Reason),
     /// Report a read that failed.
-    Fail(crate::model::cloud_error::CloudError),
+    Fail(CloudError),
     /// Close the incidents of an alarm that is OK.
     Close(Closing),
-    /// Put an incident on the stage's list, as it is in `on_record`. `report` says whether people must hear of it.
+    /// Add an incident to the stage's list in `on_record`.
     List {
         /// The incident.
         incident: &'a Incident,
-        /// The records as the actions before this one leave them.
+        /// The records after the actions before this one.
         on_record: Box<OnRecord>,
-        /// Whether nobody has reported it.
+        /// Whether the sweep must report it, because no run did.
         report: bool,
     },
     /// Move the pin to this deployment.
     MovePin(String),
     /// Write the candidate.
     Note(Candidate),
-    /// Roll the stage back for this alarm, whose own event did not.
+    /// Roll the stage back for this alarm. The alarm's own event did not.
     RollBack {
         /// The alarm.
         alarm: &'a GuardingAlarm,
-        /// How it names the stage.
+        /// The target by which it names the stage.
         target: &'a Target,
     },
     /// Record the proven candidate as known-good.
     Promote(Candidate),
 }
 
-/// The actions for a stage in their order, and how the stage stands without them.
+/// The ordered actions for a stage, and the stage's state.
 #[derive(Clone, Debug, Default)]
 pub struct Upkeep<'a> {
     /// The actions.
     pub actions: Vec<Action<'a>>,
-    /// In a few words, how the stage stands.
+    /// The state of the stage, in a few words; empty if an action's report says more.
     pub state: String,
 }
 
@@ -89,9 +89,9 @@ pub struct Upkeep<'a> {
 pub fn upkeep<'a>(facts: &StageFacts<'a>, config: &Config, now: DateTime<Utc>) -> Upkeep<'a> {
     let Some(live) = &facts.live else {
         let reason =
-            Reason::NoStage(format!("{} is protected, and API Gateway has no such stage", facts.stage));
+            Reason::NoStage(format!("{} is protected, but API Gateway has no such stage", facts.stage));
         let state = reason.to_string();
-        // Records outlive their stage. Only a stage that the settings name is missed.
+        // A stage that only has records may have been deleted on purpose. Only a configured stage is reported.
         let missed = config.entry(facts.stage).map(|_| Action::Report(reason));
         return Upkeep { actions: missed.into_iter().collect(), state };
     };
@@ -109,12 +109,15 @@ pub fn upkeep<'a>(facts: &StageFacts<'a>, config: &Config, now: DateTime<Utc>) -
     let problems = problems(&health);
     let mut on_record = facts.on_record.clone();
     let mut actions = Vec::new();
-    actions.extend(problems.iter().filter_map(unreadable));
+    let finding = |problem: &Problem| finding(problem, facts.stage, config).map(Action::Report);
+    let (unreadable, others): (Vec<&Problem>, Vec<&Problem>) =
+        problems.iter().partition(|problem| matches!(problem, Problem::Unreadable(_)));
+    actions.extend(unreadable.into_iter().filter_map(finding));
     recoveries(facts, config, now, &mut on_record, &mut actions);
-    // The way back comes first: the pin must not move by what was read before the release is judged.
+    // The known-good release comes before the judgement: a promotion changes which deployment the pin must hold.
     actions.extend(facts.deployment.as_ref().err().cloned().map(Action::Fail));
-    actions.extend(way_back(facts, config, &problems));
-    actions.extend(problems.iter().filter_map(|problem| cannot_change(facts.stage, problem)));
+    actions.extend(move_pin(facts, config, &problems));
+    actions.extend(others.into_iter().filter_map(finding));
     if let Err(error) = &facts.components {
         actions.push(Action::Fail(error.clone()));
         return Upkeep { actions, state: error.to_string() };
@@ -122,12 +125,6 @@ pub fn upkeep<'a>(facts: &StageFacts<'a>, config: &Config, now: DateTime<Utc>) -
     unreported(facts, live, now, &mut on_record, &mut actions);
     let state = judge_release(facts, config, now, &mut actions);
     Upkeep { actions, state }
-}
-
-fn unreadable<'a>(problem: &Problem) -> Option<Action<'a>> {
-    let Problem::Unreadable(unreadable) = problem else { return None };
-    let reason = Reason::HeldByOperator(format!("{unreadable}, so the stage counts as held"));
-    Some(Action::Report(reason))
 }
 
 /// Closes the incidents whose alarm is OK, and reports those whose alarm stays in ALARM.
@@ -156,64 +153,46 @@ fn recoveries<'a>(
     }
 }
 
-/// Sees that the known-good deployment exists and is pinned, before it is needed.
-fn way_back<'a>(facts: &StageFacts<'a>, config: &Config, problems: &[Problem]) -> Option<Action<'a>> {
-    let missing = |good: &KnownGoodRelease, why: String| {
-        Some(Action::Report(Reason::KnownGoodMissing {
-            deployment: good.release.deployment.clone(),
-            parameter: config.names.known_good(facts.stage),
-            version: good.version,
-            why,
-        }))
-    };
-    if facts.deployment.is_err() {
+/// The pin, unless the known-good deployment is known not to serve, or could not be read.
+fn move_pin<'a>(facts: &StageFacts<'a>, config: &Config, problems: &[Problem]) -> Option<Action<'a>> {
+    let cannot_serve = problems.iter().any(|problem| {
+        matches!(problem, Problem::Quarantined(_) | Problem::DeploymentGone(_) | Problem::Undeployed(..))
+    });
+    if cannot_serve || facts.deployment.is_err() {
         return None;
     }
-    for problem in problems {
-        match problem {
-            Problem::Quarantined(good) => {
-                return missing(good, "is in quarantine: it was taken off before".to_owned());
-            }
-            Problem::DeploymentGone(good) => return missing(good, "does not exist any more".to_owned()),
-            Problem::Undeployed(good, status) => return missing(good, format!("has the status {status}")),
-            Problem::NotPinned { deployment, how } if *how != Unpinned::Off && config.pin => {
-                return Some(Action::MovePin(deployment.clone()));
-            }
-            Problem::NotPinned { .. }
-            | Problem::Managed
-            | Problem::AutoDeploy(_)
-            | Problem::Unreadable(_)
-            | Problem::NoKnownGood
-            | Problem::UnusableKnownGood { .. }
-            | Problem::ComponentsMissing(..)
-            | Problem::ComponentsMoving(_)
-            | Problem::Held(_) => {}
-        }
-    }
-    None
+    problems.iter().find_map(|problem| {
+        let Problem::NotPinned { deployment, how } = problem else { return None };
+        (*how != Unpinned::Off && config.pin).then(|| Action::MovePin(deployment.clone()))
+    })
 }
 
-/// What would keep API Gateway from taking the known-good release back.
-fn cannot_change<'a>(stage: &StageRef, problem: &Problem) -> Option<Action<'a>> {
-    let reason = match problem {
+/// The reason by which the sweep reports a problem; `None` for a problem that passes or that it mends itself.
+fn finding(problem: &Problem, stage: &StageRef, config: &Config) -> Option<Reason> {
+    let missing = |good: &KnownGoodRelease, why: &str| Reason::KnownGoodMissing {
+        deployment: good.release.deployment.clone(),
+        parameter: config.names.known_good(stage),
+        version: good.version,
+        why: why.to_owned(),
+    };
+    Some(match problem {
+        Problem::Unreadable(unreadable) => Reason::HeldByOperator(counts_as_held(unreadable)),
+        Problem::Quarantined(good) => missing(good, "is in quarantine because it was rolled back before"),
+        Problem::DeploymentGone(good) => missing(good, "no longer exists"),
+        Problem::Undeployed(good, status) => missing(good, &format!("has the status {status}")),
         Problem::Managed => Reason::ManagedStage(stage.to_string()),
         Problem::AutoDeploy(AutoDeploy::Hold) => Reason::AutoDeploy(stage.to_string()),
         Problem::ComponentsMissing(missing, _) => Reason::PartMissing(missing.clone()),
         Problem::AutoDeploy(AutoDeploy::SwitchOff)
-        | Problem::Unreadable(_)
         | Problem::NoKnownGood
         | Problem::UnusableKnownGood { .. }
-        | Problem::Quarantined(_)
-        | Problem::DeploymentGone(_)
-        | Problem::Undeployed(..)
         | Problem::NotPinned { .. }
         | Problem::ComponentsMoving(_)
         | Problem::Held(_) => return None,
-    };
-    Some(Action::Report(reason))
+    })
 }
 
-/// Puts the rollbacks on the list whose runs died before they could, and reports those that nobody reported.
+/// Adds the rollbacks of dead runs to the list, and reports those that no run reported.
 fn unreported<'a>(
     facts: &StageFacts<'a>,
     live: &LiveStage,
@@ -222,24 +201,24 @@ fn unreported<'a>(
     actions: &mut Vec<Action<'a>>,
 ) {
     for incident in unlisted(facts.on_record, facts.incidents, &live.release, now) {
-        // A run that continued a half-done rollback has reported it under the fingerprint of what it found.
+        // A run that continued a half-done rollback reported it under the fingerprint of the release that it found.
         let report = !claim::is_followed(&on_record.rollbacks, incident);
         actions.push(Action::List { incident, on_record: Box::new(on_record.clone()), report });
         on_record.rollbacks = on_record.rollbacks.clone().with(entry_of(incident));
     }
 }
 
-/// How the live release stands, as far as that can be judged without the alarms' history and metrics.
+/// The standing of the live release, judged without the alarms' history and metrics.
 enum Standing<'a> {
     /// It is the known-good release.
     KnownGood,
-    /// It does not fit a parameter, so it could never be recorded.
+    /// It does not fit into a parameter, so it can never be recorded.
     TooLarge(String),
     /// A guarding alarm accuses it.
     Accused(&'a GuardingAlarm, &'a Target),
     /// The stage is held.
     Held,
-    /// It was seen for the first time.
+    /// The sweep sees it for the first time.
     New,
     /// It is not due for promotion yet.
     NotDue(Reason),
@@ -253,21 +232,26 @@ struct Judged<'a> {
     standing: Standing<'a>,
 }
 
-/// Whether the evidence on the live release must be read: its promotion is due.
+/// Returns the candidate if its promotion is due, so that its evidence must be read.
 #[must_use]
 pub fn promotion_due(facts: &StageFacts<'_>, config: &Config, now: DateTime<Utc>) -> Option<Candidate> {
     let live = facts.live.as_ref().filter(|_| facts.components.is_ok())?;
-    let judged = stand(facts, live, config, now);
+    let judged = judge_standing(facts, live, config, now);
     matches!(judged.standing, Standing::Due).then_some(judged.candidate)
 }
 
-fn stand<'a>(facts: &StageFacts<'a>, live: &LiveStage, config: &Config, now: DateTime<Utc>) -> Judged<'a> {
+fn judge_standing<'a>(
+    facts: &StageFacts<'a>,
+    live: &LiveStage,
+    config: &Config,
+    now: DateTime<Utc>,
+) -> Judged<'a> {
     let on_record = facts.on_record;
-    let noted = on_record.candidate_for(&live.release);
-    let is_new = noted.is_none() && on_record.unreadable.is_none();
-    let candidate = noted.map_or_else(
+    let known = on_record.candidate_for(&live.release);
+    let is_new = known.is_none() && on_record.unreadable.is_none();
+    let candidate = known.map_or_else(
         || Candidate::new(facts.stage.protocol, &live.release, now),
-        |noted| noted.clone().unchanged_since(live.updated_at),
+        |known| known.clone().unchanged_since(live.updated_at),
     );
     // An alarm whose actions are off must not hide one that may act.
     let alarmed = facts.guarding.iter().filter(|(alarm, _)| alarm.alarm.state == State::Alarm);
@@ -292,7 +276,7 @@ fn stand<'a>(facts: &StageFacts<'a>, live: &LiveStage, config: &Config, now: Dat
     Judged { candidate, is_new, standing }
 }
 
-/// Judges the live release: known-good, bad, new, or on its way to be proven. Returns how it stands.
+/// Judges the live release: known-good, bad, new, or not proven yet. Returns the stage's state.
 fn judge_release<'a>(
     facts: &StageFacts<'a>,
     config: &Config,
@@ -300,7 +284,7 @@ fn judge_release<'a>(
     actions: &mut Vec<Action<'a>>,
 ) -> String {
     let Some(live) = &facts.live else { return String::new() };
-    let Judged { candidate, is_new, standing } = stand(facts, live, config, now);
+    let Judged { candidate, is_new, standing } = judge_standing(facts, live, config, now);
     let is_recordable = !matches!(standing, Standing::KnownGood | Standing::TooLarge(_));
     if is_new && is_recordable {
         actions.push(Action::Note(candidate.clone()));
@@ -316,7 +300,7 @@ fn judge_release<'a>(
             String::new()
         }
         Standing::Held => "is held".to_owned(),
-        Standing::New => "a new release was noted".to_owned(),
+        Standing::New => "a new release was found, and its bake time starts".to_owned(),
         Standing::NotDue(reason) => reason.to_string(),
         Standing::Due => judge_evidence(facts, config, now, candidate, actions),
     }
@@ -344,9 +328,10 @@ fn judge_evidence<'a>(
             String::new()
         }
         Err(_) if evidence.fired.is_some() && facts.on_record.good().is_none() => {
-            // There is nothing to go back to, so the release stays and gets another chance to prove itself.
+            // There is no release to roll back to, so this one stays and its bake time starts again.
             actions.push(Action::Note(Candidate { first_seen: now, ..candidate }));
-            "an alarm fired meanwhile, and there is no way back: bakes anew".to_owned()
+            "an alarm fired, and there is no known-good release to roll back to: the bake time starts again"
+                .to_owned()
         }
         Err(reason) => reason.to_string(),
     }

@@ -1,4 +1,4 @@
-//! The table of the sweep: what is different about a stage, and the ordered actions that it leads to.
+//! The table of the sweep: each edit of a stage, and the ordered actions that follow from it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -69,7 +69,7 @@ fn incident(when: &str) -> Incident {
     }
 }
 
-/// The world of a row: release 2 is live and has baked, release 1 is known-good and pinned, and the alarm is quiet.
+/// The facts of a row: release 2 is live and has baked, release 1 is known-good and pinned, and the alarm is quiet.
 struct Scene {
     live: Option<LiveStage>,
     on_record: OnRecord,
@@ -103,7 +103,7 @@ impl Scene {
         }
     }
 
-    /// The actions in their order, then how the stage stands.
+    /// Returns the ordered actions, then the state of the stage.
     fn outcome(&self) -> (Vec<String>, String) {
         let stage = StageRef::rest("a", "prod");
         let config = Config::read(|name| match name {
@@ -197,13 +197,13 @@ fn unseen(scene: &mut Scene) {
 
 fn missing_alias() -> MissingComponent {
     let alias: AliasRef = "orders:live".parse().unwrap();
-    MissingComponent { part: Component::Alias(alias), why: "does not exist".into(), recorded: true }
+    MissingComponent { component: Component::Alias(alias), why: "does not exist".into(), recorded: true }
 }
 
-type Twist = fn(&mut Scene);
+type Edit = fn(&mut Scene);
 
-/// What is different; the actions; how the stage stands begins so.
-const ROWS: [(&str, Twist, &[&str], &str); 34] = [
+/// The edit, the actions, and the start of the stage's state.
+const ROWS: [(&str, Edit, &[&str], &str); 34] = [
     ("nothing", |_| (), &["promote d2"], ""),
     (
         "no stage, and the settings name it",
@@ -229,7 +229,7 @@ const ROWS: [(&str, Twist, &[&str], &str); 34] = [
         &[],
         "serves its known-good release",
     ),
-    ("a new release", unseen, &["note d2 seen 12:00"], "a new release was noted"),
+    ("a new release", unseen, &["note d2 seen 12:00"], "a new release was found"),
     (
         "a new release, and an alarm",
         |s| {
@@ -252,13 +252,18 @@ const ROWS: [(&str, Twist, &[&str], &str); 34] = [
         "it bakes",
         |s| s.on_record.candidate.as_mut().unwrap().first_seen = at("2026-11-20T11:31:00Z"),
         &[],
-        "bakes since",
+        "the bake time runs",
     ),
-    ("the stage changed lately", |s| live(s).updated_at = time("2026-11-20T11:45:00Z"), &[], "bakes since"),
+    (
+        "the stage changed recently",
+        |s| live(s).updated_at = time("2026-11-20T11:45:00Z"),
+        &[],
+        "the bake time runs",
+    ),
     ("a hold", hold, &[], "is held"),
     ("an alarm", |s| s.alarms[0].alarm.state = State::Alarm, &["roll back for 5xx"], ""),
     (
-        "an alarm, and a hold: the rollback's own decision holds",
+        "an alarm, and a hold: the rollback itself respects the hold",
         |s| {
             hold(s);
             s.alarms[0].alarm.state = State::Alarm;
@@ -267,7 +272,7 @@ const ROWS: [(&str, Twist, &[&str], &str); 34] = [
         "",
     ),
     (
-        "an alarm whose actions are off hides no other",
+        "an alarm whose actions are off does not hide another",
         |s| {
             s.alarms = vec![alarm("off", State::Alarm), alarm("on", State::Alarm)];
             s.alarms[0].actions_enabled = false;
@@ -277,7 +282,7 @@ const ROWS: [(&str, Twist, &[&str], &str); 34] = [
     ),
     ("no guarding alarm", |s| s.alarms.clear(), &[], "no guarding alarm names the stage"),
     (
-        "no guarding alarm, and the policy asks for none",
+        "no guarding alarm, and the policy requires none",
         |s| {
             s.alarms.clear();
             s.on_record.policy =
@@ -290,22 +295,22 @@ const ROWS: [(&str, Twist, &[&str], &str); 34] = [
         "no traffic",
         |s| s.evidence = Ok(Evidence { fired: None, samples: Some(0.0) }),
         &[],
-        "no guarding alarm's metric has had data",
+        "no metric of a guarding alarm had data",
     ),
     (
-        "an alarm fired meanwhile",
+        "an alarm fired during the bake time",
         |s| s.evidence = Ok(Evidence { fired: Some("5xx".into()), samples: None }),
         &[],
         "the alarm `5xx` was in ALARM",
     ),
     (
-        "an alarm fired meanwhile, and nothing is recorded",
+        "an alarm fired during the bake time, and nothing is recorded",
         |s| {
             no_record(s);
             s.evidence = Ok(Evidence { fired: Some("5xx".into()), samples: None });
         },
         &["note d2 seen 12:00"],
-        "an alarm fired meanwhile, and there is no way back",
+        "an alarm fired, and there is no known-good release",
     ),
     (
         "the evidence cannot be read",
@@ -320,7 +325,7 @@ const ROWS: [(&str, Twist, &[&str], &str); 34] = [
         "release ",
     ),
     (
-        "it does not fit a parameter",
+        "it does not fit into a parameter",
         |s| {
             live(s).release.variables.insert("x".into(), "y".repeat(9000));
         },
@@ -391,24 +396,24 @@ const ROWS: [(&str, Twist, &[&str], &str); 34] = [
             unseen(s);
         },
         &["close 5xx", "pin d1", "report managed-stage", "list r and report after 1", "note d2 seen 12:00"],
-        "a new release was noted",
+        "a new release was found",
     ),
 ];
 
 #[test]
-fn each_fact_leads_to_its_actions_in_their_order() {
-    for (what, twist, actions, state) in ROWS {
+fn each_fact_leads_to_its_actions_in_order() {
+    for (case, edit, actions, state) in ROWS {
         let mut scene = Scene::new();
-        twist(&mut scene);
-        let (described, stands) = scene.outcome();
-        assert_eq!(described, actions, "{what}");
-        assert!(stands.starts_with(state) && stands.is_empty() == state.is_empty(), "{what}: {stands}");
+        edit(&mut scene);
+        let (described, reached) = scene.outcome();
+        assert_eq!(described, actions, "{case}");
+        assert!(reached.starts_with(state) && reached.is_empty() == state.is_empty(), "{case}: {reached}");
     }
 }
 
-/// An action that changes the list of rollbacks hands its list on, so that the next one does not lose it.
+/// An action that changes the list of rollbacks passes its list to the next, so that no entry is lost.
 #[test]
-fn the_list_of_rollbacks_is_handed_on_from_action_to_action() {
+fn each_action_passes_the_list_of_rollbacks_to_the_next() {
     let mut scene = Scene::new();
     past(&mut scene, "2026-11-20T10:00:00Z", "x");
     scene.incidents = vec![incident("2026-11-20T11:00:00Z"), incident("2026-11-20T11:30:00Z")];
@@ -444,6 +449,6 @@ fn the_list_of_rollbacks_is_handed_on_from_action_to_action() {
         })
         .collect();
     let [(first, true), (second, true)] = lists.as_slice() else { panic!("{lists:?}") };
-    assert!(first[0].recovered_at.is_some(), "the closing is in the list of the first");
+    assert!(first[0].recovered_at.is_some(), "the first list contains the recovery");
     assert_eq!((first.len(), second.len()), (1, 2));
 }

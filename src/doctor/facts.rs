@@ -15,10 +15,10 @@ use crate::model::stage::Deployment;
 use crate::model::stage::StageRef;
 use crate::observe::incidents::OnFile;
 
-/// How far back a guarding alarm's metrics are searched for samples.
+/// The period in which the metrics of a guarding alarm are searched for samples.
 pub(super) const SAMPLED: TimeDelta = TimeDelta::hours(24);
 
-/// All that is judged.
+/// All facts that the doctor judges.
 #[derive(Clone, Debug)]
 pub struct Readings {
     /// The time now.
@@ -27,27 +27,27 @@ pub struct Readings {
     pub name: String,
     /// The function.
     pub function: Fetched<Option<FunctionNow>>,
-    /// Its reserved concurrency.
+    /// The function's reserved concurrency.
     pub concurrency: Fetched<Option<i32>>,
-    /// Who may call it.
+    /// The function's resource-based policy.
     pub policy: Fetched<Option<String>>,
-    /// The calls that its role must be allowed to do, and is not.
+    /// The required calls that the function's role does not allow.
     pub refused: Fetched<Vec<RequiredPermission>>,
-    /// How many calls were asked about.
+    /// The number of required calls.
     pub wanted: usize,
-    /// The alarm topic's subscriptions; `None` where there is no such topic.
+    /// The alarm topic's subscriptions; `None` if there is no such topic.
     pub subscriptions: Fetched<Option<Vec<Subscription>>>,
-    /// The notification topic's.
+    /// The notification topic's subscriptions; `None` if there is no such topic.
     pub notified: Fetched<Option<Vec<Subscription>>>,
-    /// What every sweep wrote, oldest first.
+    /// The records of the sweeps, oldest first.
     pub sweeps: Fetched<Vec<Parameter>>,
     /// The guarding alarms.
     pub watchers: Fetched<Vec<Watcher>>,
-    /// Every alarm of the account and region.
+    /// Every alarm of the account and Region.
     pub alarms: Fetched<Vec<AlarmNow>>,
     /// The protected stages.
     pub stages: Vec<StageReadings>,
-    /// The call that should have listed them, if it failed: those of the settings are there all the same.
+    /// The failed call that should have listed the stages, if any. `stages` then has only those of the settings.
     pub unlisted: Option<CloudError>,
 }
 
@@ -58,28 +58,28 @@ pub struct Watcher {
     pub guard: GuardingAlarm,
     /// Whether it invokes the function without the topic.
     pub direct: bool,
-    /// The stages it means, or why it means none.
+    /// The stages that the alarm names, or why it names none.
     pub means: Vec<Fetched<Result<StageRef, Reason>>>,
-    /// How many samples its metrics had of late; `None` where there is no metric to ask.
+    /// The number of recent samples of its metrics; `None` if it has no metric that can be read.
     pub samples: Option<Fetched<f64>>,
 }
 
-/// What is known of one stage.
+/// The facts about one stage.
 #[derive(Clone, Debug)]
 pub struct StageReadings {
     /// The stage.
     pub stage: StageRef,
-    /// The stage, its records and its parts.
+    /// The stage, its records and its components.
     pub observed: Fetched<Observed>,
-    /// The known-good deployment; `None` where there is none, or no record of it.
+    /// The known-good deployment; `None` if it does not exist or none is recorded.
     pub deployment: Fetched<Option<Deployment>>,
-    /// What keeps it from being deleted.
+    /// The pin, which keeps that deployment from being deleted.
     pub pin: Fetched<Pin>,
     /// The stage's incidents, newest first.
     pub incidents: Fetched<Vec<OnFile>>,
 }
 
-/// The guarding alarms of each stage.
+/// Returns the guarding alarms of a stage.
 pub(super) fn by_stage<'a>(watchers: &'a [Watcher], stage: &StageRef) -> Vec<&'a Watcher> {
     let means_it = |watcher: &&Watcher| {
         watcher.means.iter().any(|means| matches!(means, Ok(Ok(meant)) if meant == stage))

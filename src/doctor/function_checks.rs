@@ -1,5 +1,5 @@
-//! What the doctor finds of the chain that every stage shares: the alarms' way to the function, the function
-//! itself, what it may do, its sweep, and who is told. Pure.
+//! Checks what all stages share: the path from the alarms to the function, the function itself, its role, its sweep,
+//! and its notifications. Pure.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ use crate::model::policy::Mode;
 use crate::model::reason::{Reason, stamp};
 use crate::model::records::Parameter;
 
-/// A sweep may be this old, however often it should run; the longest rate that the template has is an hour.
+/// The age of the last sweep that is always accepted. The template's longest schedule is one hour.
 const SWEEP_AGE: TimeDelta = TimeDelta::hours(1);
 
-/// The latest sweeps, out of which the rate is told.
+/// The number of recent sweeps from which the rate is derived.
 const SWEEPS: usize = 6;
 
 pub(super) fn examine(config: &Config, facts: &Readings) -> Vec<Finding> {
@@ -39,23 +39,23 @@ fn function(facts: &Readings) -> Finding {
         Err(error) => Finding::unknown("function", error),
         Ok(None) => Finding::fault(
             "function",
-            format!("there is no function `{name}`"),
-            "give its name with --function, or its region with --region",
+            format!("the function `{name}` does not exist"),
+            "give its name with --function, or its Region with --region",
         ),
         Ok(Some(FunctionNow { state: Some(state), why, .. })) if state == "Failed" => Finding::fault(
             "function",
             format!(
                 "the function `{name}` is in the state Failed: {}",
-                why.as_deref().unwrap_or("no reason is told")
+                why.as_deref().unwrap_or("no reason given")
             ),
             "deploy the stack again",
         ),
         Ok(Some(FunctionNow { hidden: Some(why), .. })) => Finding::warning(
             "function",
             format!("Lambda does not show the function's settings: {why}"),
-            "let your user or role decrypt with the key that the function's variables are encrypted with",
+            "allow your user or role to decrypt with the KMS key of the function's environment variables",
         ),
-        Ok(Some(found)) => Finding::ok("function", format!("{} is there", found.arn)),
+        Ok(Some(found)) => Finding::ok("function", format!("{} exists", found.arn)),
     }
 }
 
@@ -65,7 +65,7 @@ fn concurrency(facts: &Readings) -> Finding {
         Ok(Some(0)) => Finding::fault(
             "concurrency",
             "the function's reserved concurrency is 0, so it never runs",
-            "take the reserved concurrency off when the reason for it is over: \
+            "remove the reserved concurrency when it is no longer needed: \
              aws lambda delete-function-concurrency",
         ),
         Ok(Some(1)) => Finding::warning(
@@ -73,8 +73,8 @@ fn concurrency(facts: &Readings) -> Finding {
             "the function's reserved concurrency is 1, so an alarm waits for a running sweep",
             "reserve 2 or more, or none",
         ),
-        Ok(Some(reserved)) => Finding::ok("concurrency", format!("{reserved} runs are reserved")),
-        Ok(None) => Finding::ok("concurrency", "none is reserved, so none is kept back"),
+        Ok(Some(reserved)) => Finding::ok("concurrency", format!("the reserved concurrency is {reserved}")),
+        Ok(None) => Finding::ok("concurrency", "the function has no reserved concurrency"),
     }
 }
 
@@ -89,7 +89,7 @@ fn mode(config: &Config) -> Finding {
     }
 }
 
-/// The alarms that come by the topic, and whether any does not.
+/// Whether any alarm calls the function through the topic, and whether any invokes it directly.
 fn by_topic(facts: &Readings) -> (bool, bool) {
     let watchers = facts.watchers.as_deref().unwrap_or_default();
     (watchers.iter().any(|watcher| !watcher.direct), watchers.iter().any(|watcher| watcher.direct))
@@ -98,11 +98,11 @@ fn by_topic(facts: &Readings) -> (bool, bool) {
 fn topic(config: &Config, facts: &Readings) -> Option<Finding> {
     let Some(topic) = &config.alarm_topic else {
         let (_, direct) = by_topic(facts);
-        // Alarms that invoke the function themselves need no topic.
+        // Alarms that invoke the function directly need no topic.
         return (!direct).then(|| {
             Finding::fault(
                 "topic",
-                "the function has no alarm topic, and no alarm invokes it",
+                "the function has no alarm topic, and no alarm invokes it directly",
                 "set ALARM_TOPIC_ARN to the topic that alarms notify, and subscribe the function to it",
             )
         });
@@ -168,7 +168,7 @@ fn permission(config: &Config, facts: &Readings) -> Vec<Finding> {
         findings.push(Finding::fault(
             "permission",
             format!("the function's policy does not let CloudWatch invoke it for {}", refused.join(", ")),
-            "name such alarms as the stack's parameter DirectAlarmPrefix says, or let them notify the alarm topic",
+            "begin these alarms' names with the stack's DirectAlarmPrefix, or let them notify the alarm topic",
         ));
     }
     findings
@@ -191,7 +191,7 @@ fn allows(policy: &Value, service: &str, source: &str, account: &str) -> bool {
     let is_met = |key: &str, pattern: &str| match key.to_ascii_lowercase().as_str() {
         "aws:sourcearn" => is_like(pattern, source),
         "aws:sourceaccount" => is_like(pattern, account),
-        // What it is about cannot be told from here, so it is not held against the function.
+        // The doctor cannot evaluate other conditions, so it counts them as met.
         _ => true,
     };
     statements.iter().any(|statement| {
@@ -208,7 +208,7 @@ fn allows(policy: &Value, service: &str, source: &str, account: &str) -> bool {
     })
 }
 
-/// IAM's wildcards: `*` for any text, `?` for any one character.
+/// Matches a text against IAM's wildcards: `*` for any text, `?` for any one character.
 fn is_like(pattern: &str, text: &str) -> bool {
     let mut chars = pattern.chars();
     match chars.next() {
@@ -226,7 +226,7 @@ fn is_like(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// Alarms that would call the function in vain.
+/// Finds alarms that call the function but cannot lead to a rollback.
 fn watchers(facts: &Readings) -> Vec<Finding> {
     let watchers = match &facts.watchers {
         Err(error) => return vec![Finding::unknown("alarms", error)],
@@ -241,7 +241,10 @@ fn watchers(facts: &Readings) -> Vec<Finding> {
                 Err(error) => Some(Finding::unknown("alarms", error)),
                 Ok(Err(reason)) => Some(Finding::warning(
                     "alarms",
-                    format!("the alarm `{name}` calls the function in vain ({}): {reason}", reason.code()),
+                    format!(
+                        "the alarm `{name}` calls the function without effect ({}): {reason}",
+                        reason.code()
+                    ),
                     reason.advice(),
                 )),
                 Ok(Ok(stage)) if !protected.contains(&stage) => {
@@ -262,10 +265,10 @@ fn role(facts: &Readings) -> Vec<Finding> {
         Ok(refused) => refused,
     };
     if !matches!(facts.function, Ok(Some(_))) {
-        return vec![Finding::warning("role", "not checked: without the function its role is not known", "")];
+        return vec![Finding::warning("role", "not checked: without the function, its role is unknown", "")];
     }
     if refused.is_empty() {
-        let what = format!("the role is allowed each of {} calls (simulated)", facts.wanted);
+        let what = format!("the role allows all {} required calls (simulated)", facts.wanted);
         return vec![Finding::ok("role", what)];
     }
     let mut by_action: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -275,8 +278,8 @@ fn role(facts: &Readings) -> Vec<Finding> {
     let described = by_action.into_iter().map(|(action, resources)| {
         Finding::fault(
             "role",
-            format!("the function's role is not allowed {action} on {}", resources.join(", ")),
-            "deploy the stack again, or add it to the role; a permission boundary or the organization may refuse it too",
+            format!("the function's role does not allow {action} on {}", resources.join(", ")),
+            "deploy the stack again, or add it to the role; a permissions boundary or a service control policy may deny it",
         )
     });
     described.collect()
@@ -289,10 +292,10 @@ fn sweep(config: &Config, facts: &Readings) -> Finding {
     };
     let times: Vec<DateTime<Utc>> = sweeps.iter().rev().take(SWEEPS).filter_map(time_of).collect();
     let next =
-        "see that the stack's schedule is enabled, and look at the function's log and dead-letter queue";
+        "check that the stack's schedule is enabled, then check the function's log and dead-letter queue";
     let Some(last) = times.first() else {
         let parameter = config.names.sweep();
-        let what = format!("no sweep has left its time in `{parameter}` yet");
+        let what = format!("no sweep has recorded its time in `{parameter}` yet");
         return Finding::warning("sweep", what, next);
     };
     let gaps = times.windows(2).filter_map(|pair| match pair {
@@ -301,7 +304,7 @@ fn sweep(config: &Config, facts: &Readings) -> Finding {
     });
     let mut gaps: Vec<TimeDelta> = gaps.collect();
     gaps.sort();
-    // The middle one: a sweep by hand makes a short gap, and an outage a long one.
+    // The median: a manual sweep makes a short gap, and an outage a long one.
     let rate = gaps.get(gaps.len() / 2);
     let allowed = rate.map_or(SWEEP_AGE, |rate| (*rate * 3).max(SWEEP_AGE));
     let age = facts.now - *last;
@@ -309,7 +312,9 @@ fn sweep(config: &Config, facts: &Readings) -> Finding {
     if age < allowed {
         return Finding::ok("sweep", what);
     }
-    let what = format!("{what}: nothing earns a known-good record, or makes up for a lost alarm");
+    let what = format!(
+        "{what}: without sweeps, no release is promoted, and a lost alarm event leads to no rollback"
+    );
     Finding::warning("sweep", what, next)
 }
 
@@ -322,7 +327,7 @@ fn notifications(config: &Config, facts: &Readings) -> Finding {
     let Some(topic) = &config.notification_topic else {
         return Finding::warning(
             "notifications",
-            "nobody is told what the function does",
+            "the function notifies nobody",
             "deploy the stack with NotificationEmail or NotificationTopicArn",
         );
     };
@@ -330,14 +335,14 @@ fn notifications(config: &Config, facts: &Readings) -> Finding {
         Err(error) => Finding::unknown("notifications", error),
         Ok(None) => Finding::warning(
             "notifications",
-            format!("the notification topic {topic} does not exist, so nobody is told"),
+            format!("the notification topic {topic} does not exist, so nobody is notified"),
             "correct NOTIFICATION_TOPIC_ARN",
         ),
         Ok(Some(all)) => match all.iter().filter(|one| one.confirmed).count() {
             0 => Finding::warning(
                 "notifications",
-                format!("nobody has confirmed a subscription to {topic}, so nobody is told"),
-                "follow the link in the mail that SNS sent, or subscribe to the topic",
+                format!("nobody has confirmed a subscription to {topic}, so nobody is notified"),
+                "follow the link in the e-mail from SNS, or subscribe to the topic",
             ),
             confirmed => Finding::ok("notifications", format!("confirmed subscriptions: {confirmed}")),
         },

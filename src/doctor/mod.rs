@@ -1,4 +1,4 @@
-//! The doctor: would a rollback work right now? Every fact is read first, then judged. Nothing is written.
+//! The doctor: checks whether a rollback would work right now. Reads all facts first, then judges them. Writes nothing.
 
 mod facts;
 mod function_checks;
@@ -18,13 +18,13 @@ pub use facts::{Readings, StageReadings, Watcher};
 pub use permissions::required_permissions;
 pub use read::read;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// As it should be.
     Ok,
-    /// A rollback would work, or is not wanted now; somebody should know.
+    /// A rollback would work, or is paused on purpose. An operator should know about it.
     Warning,
     /// An alarm would not lead to a rollback.
     Fault,
@@ -40,18 +40,18 @@ impl fmt::Display for Level {
     }
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at, as a stable word.
+    /// The name of the check, a stable word.
     pub check: &'static str,
-    /// How it is.
+    /// The severity.
     pub level: Level,
-    /// The stage it is about; `None` where it is about the function.
+    /// The stage; `None` if the finding is about the function.
     pub stage: Option<StageRef>,
-    /// How it is, in one sentence.
+    /// The finding, in one sentence.
     pub message: String,
-    /// What to do about it; empty where nothing is to be done.
+    /// The next step; empty if there is nothing to do.
     pub next: String,
 }
 
@@ -68,10 +68,10 @@ impl Finding {
         Self { level: Level::Fault, next: next.into(), ..Self::ok(check, message) }
     }
 
-    /// What could not be read is no proof of either.
+    /// A failed read proves neither health nor a fault, so it is a warning.
     fn unknown(check: &'static str, error: &CloudError) -> Self {
         let next = if error.is_denial() {
-            "let your own user or role do this call, or ask somebody who may".to_owned()
+            "allow this call for your own user or role, or ask your administrator".to_owned()
         } else {
             error.advice().to_owned()
         };
@@ -83,7 +83,7 @@ impl Finding {
     }
 }
 
-/// Judges the facts: the function and what is around it first, then each stage. Pure.
+/// Judges the facts: first the function and its environment, then each stage. Pure.
 #[must_use]
 pub fn examine(config: &Config, facts: &Readings) -> Vec<Finding> {
     let mut findings = function_checks::examine(config, facts);
@@ -94,7 +94,7 @@ pub fn examine(config: &Config, facts: &Readings) -> Vec<Finding> {
     findings
 }
 
-/// The worst level of all; nothing looked at is a fault.
+/// Returns the worst level of all findings. No findings count as a fault.
 #[must_use]
 pub fn worst(findings: &[Finding]) -> Level {
     findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Fault)

@@ -1,4 +1,4 @@
-//! The calls that the function's role must be allowed to do, as IAM names them. Pure.
+//! Lists the calls that the function's role must allow, under their IAM names. Pure.
 
 use super::facts::StageReadings;
 use crate::cloud::RequiredPermission;
@@ -8,7 +8,7 @@ use crate::model::observed::OnRecord;
 use crate::model::policy::StagePolicy;
 use crate::model::stage::StageRef;
 
-/// Where the function is: what the ARNs of everything else are made of.
+/// The function's location, from which the ARNs of the other resources are built.
 struct Location {
     partition: String,
     region: String,
@@ -21,7 +21,7 @@ impl Location {
         Self { partition: part(1), region: part(3), account: part(4) }
     }
 
-    /// API Gateway's ARNs name no account.
+    /// Returns the ARN of an API Gateway resource. It names no account.
     fn api_gateway(&self, path: &str) -> String {
         format!("arn:{}:apigateway:{}::{path}", self.partition, self.region)
     }
@@ -38,7 +38,7 @@ impl Location {
     }
 }
 
-/// Every call that the function does for these stages, with what it is done on.
+/// Returns every call that the function makes for these stages, each with its resource.
 #[must_use]
 pub fn required_permissions(
     config: &Config,
@@ -62,7 +62,7 @@ pub fn required_permissions(
     require(&mut all, &cloudwatch, "*");
     if let Some(topic) = &config.notification_topic {
         require(&mut all, &["sns:Publish"], topic);
-        // Any mark does, as any incident does.
+        // One mark stands for all: they differ only in their last segment.
         let mark = location.parameter(&config.names.sent_mark("0"));
         require(&mut all, &["ssm:PutParameter", "ssm:DeleteParameter"], &mark);
         require(&mut all, &["ssm:GetParametersByPath"], &location.parameter(&config.names.sent_marks()));
@@ -154,7 +154,7 @@ fn for_its_records(
         require(all, &["ssm:GetParameters"], &location.parameter(name));
     }
     require(all, &["ssm:GetParameterHistory"], &location.parameter(&known_good));
-    // Any incident does: they differ in their last segment only.
+    // One incident stands for all: they differ only in their last segment.
     for name in [&known_good, &candidate, &rollbacks, &names.incident(stage, "000000000000")] {
         require(all, &["ssm:PutParameter"], &location.parameter(name));
     }

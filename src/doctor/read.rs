@@ -1,9 +1,9 @@
-//! Reads all that the doctor judges. A call that fails leaves one fact unknown, not all of them.
+//! Reads the facts that the doctor judges. A failed call leaves only its own fact unknown.
 
 use super::facts::{Readings, SAMPLED, StageReadings, Watcher};
 use super::permissions::required_permissions;
-use crate::cloud::Cloud;
 use crate::cloud::Diagnostics;
+use crate::cloud::{Alarms, Cloud, Components, Gateway, Parameters};
 use crate::context::Context;
 use crate::decide::Trigger;
 use crate::model::alarm::AlarmNow;
@@ -19,12 +19,17 @@ use crate::observe::{incidents, protected_stages};
 use crate::signal::target::named_by;
 use futures_util::StreamExt;
 
-/// Stages that are read at the same time: API Gateway's quota is the whole account's, and a rollback needs it more.
+/// The number of stages read at the same time. The whole account shares API Gateway's quota, and a rollback needs it
+/// more.
 const STAGES_AT_ONCE: usize = 4;
 
-/// Reads everything.
-pub async fn read<C: Cloud, K: Diagnostics>(context: &Context<'_, C>, clinic: &K, name: &str) -> Readings {
-    let function = clinic.function(name).await;
+/// Reads all facts. `name` is the function's name or ARN.
+pub async fn read<C: Cloud, K: Diagnostics>(
+    context: &Context<'_, C>,
+    diagnostics: &K,
+    name: &str,
+) -> Readings {
+    let function = diagnostics.function(name).await;
     let found = function.as_ref().ok().and_then(Option::as_ref);
     let arn = found.map(|found| found.arn.clone());
     let context = &Context { function: arn.as_deref().or(context.function), ..*context };
@@ -35,14 +40,14 @@ pub async fn read<C: Cloud, K: Diagnostics>(context: &Context<'_, C>, clinic: &K
     };
     let topic = |topic: Option<String>| async move {
         match topic {
-            Some(topic) => clinic.subscriptions(&topic).await,
+            Some(topic) => diagnostics.subscriptions(&topic).await,
             None => Ok(None),
         }
     };
     let sweep = context.config.names.sweep();
     let (concurrency, policy, subscriptions, notified, sweeps, (alarms, watchers), stages) = tokio::join!(
-        clinic.reserved_concurrency(callee),
-        clinic.function_policy(callee),
+        diagnostics.reserved_concurrency(callee),
+        diagnostics.function_policy(callee),
         topic(context.config.alarm_topic.clone()),
         topic(context.config.notification_topic.clone()),
         context.cloud.history(&sweep),
@@ -52,7 +57,7 @@ pub async fn read<C: Cloud, K: Diagnostics>(context: &Context<'_, C>, clinic: &K
     let wanted =
         found.map(|found| required_permissions(context.config, &found.arn, &stages)).unwrap_or_default();
     let refused = match found {
-        Some(found) => clinic.refused(&found.role, &wanted).await,
+        Some(found) => diagnostics.refused(&found.role, &wanted).await,
         None => Ok(vec![]),
     };
     Readings {
@@ -73,12 +78,18 @@ pub async fn read<C: Cloud, K: Diagnostics>(context: &Context<'_, C>, clinic: &K
     }
 }
 
-async fn stages<C: Cloud>(context: &Context<'_, C>, listed: Vec<StageRef>) -> Vec<StageReadings> {
+async fn stages<C: Gateway + Components + Parameters + Alarms>(
+    context: &Context<'_, C>,
+    listed: Vec<StageRef>,
+) -> Vec<StageReadings> {
     let reads = listed.into_iter().map(|stage| read_stage(context, stage));
     futures_util::stream::iter(reads).buffered(STAGES_AT_ONCE).collect().await
 }
 
-async fn read_stage<C: Cloud>(context: &Context<'_, C>, stage: StageRef) -> StageReadings {
+async fn read_stage<C: Gateway + Components + Parameters + Alarms>(
+    context: &Context<'_, C>,
+    stage: StageRef,
+) -> StageReadings {
     let parked = stage.parked();
     let (observed, parked, incidents) = tokio::join!(
         observe(context, &stage, None, Trigger::Imagined),
@@ -99,8 +110,10 @@ async fn read_stage<C: Cloud>(context: &Context<'_, C>, stage: StageRef) -> Stag
     }
 }
 
-/// Every alarm, and those of them that would call the function.
-async fn watchers<C: Cloud>(context: &Context<'_, C>) -> (Fetched<Vec<AlarmNow>>, Fetched<Vec<Watcher>>) {
+/// Reads every alarm, and the guarding alarms among them.
+async fn watchers<C: Gateway + Parameters + Alarms>(
+    context: &Context<'_, C>,
+) -> (Fetched<Vec<AlarmNow>>, Fetched<Vec<Watcher>>) {
     let (all, guards) = tokio::join!(context.cloud.all_alarms(), guarding_alarms::read(context));
     let guards = match guards {
         Ok(guards) => guards,
@@ -113,14 +126,14 @@ async fn watchers<C: Cloud>(context: &Context<'_, C>) -> (Fetched<Vec<AlarmNow>>
         })
     };
     let mut watchers = Vec::new();
-    // One after the other: an account's alarms are few, and CloudWatch's quota is everybody's.
+    // One after the other: an account has few guarding alarms, and shares CloudWatch's quota.
     for guard in guards {
         let mut means = Vec::new();
         for target in &guard.targets {
             means.push(resolve(context.cloud, context.config, target).await);
         }
         if guard.targets.is_empty() {
-            let none = || Reason::NoStage("the alarms behind it name no stage".to_owned());
+            let none = || Reason::NoStage("none of its child alarms names a stage".to_owned());
             means.push(Ok(Err(named_by(&guard.alarm).err().unwrap_or_else(none))));
         }
         let samples = match guard.metrics.as_slice() {

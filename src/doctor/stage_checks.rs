@@ -1,10 +1,10 @@
-//! What the doctor finds of one stage: its records, its way back, its alarms. Pure.
+//! Checks one stage: its records, its known-good release, its alarms. Pure.
 
 use super::Finding;
 use super::facts::{Readings, SAMPLED, StageReadings, Watcher, by_stage};
 use crate::config::Config;
 use crate::decide::health::{KnownGoodRelease, Problem, StageHealth, Unpinned, problems};
-use crate::decide::{Decision, Trigger, decide};
+use crate::decide::{Decision, Trigger, counts_as_held, decide};
 use crate::model::alarm::AlarmNow;
 use crate::model::alarm::State;
 use crate::model::observed::DeploymentNow;
@@ -23,8 +23,8 @@ pub(super) fn examine(config: &Config, facts: &Readings, stage: &StageReadings) 
     };
     let policy = config.policy.under(&observed.on_record.policy);
     let Some(live) = &observed.live else {
-        let what = format!("API Gateway has no such stage as {}", stage.stage);
-        let next = "correct PROTECTED_STAGES; records of a stage that is gone for good can be deleted";
+        let what = format!("API Gateway has no stage {}", stage.stage);
+        let next = "correct PROTECTED_STAGES, or delete the records if the stage was removed for good";
         return vec![Finding::fault("stage", what, next)];
     };
     let deployment = stage.deployment.as_ref().ok();
@@ -55,7 +55,7 @@ pub(super) fn examine(config: &Config, facts: &Readings, stage: &StageReadings) 
     findings
 }
 
-/// A finding from a reason of the engine, in its words.
+/// Creates a fault from a reason, with the reason's message and advice.
 fn from_reason(check: &'static str, reason: &Reason) -> Finding {
     Finding::fault(check, reason.to_string(), reason.advice())
 }
@@ -72,7 +72,7 @@ fn is_changeable(problems: &[Problem], observed: &Observed, live: &LiveStage) ->
         return Finding::warning(
             "stage",
             "AutoDeploy is on: a rollback switches it off",
-            "switch it off yourself, so that a rollback has nothing more to change than the release",
+            "switch it off now, so that a rollback has only the release to change",
         );
     }
     Finding::ok("stage", format!("it serves {}", live.release))
@@ -82,7 +82,7 @@ fn is_readable(problems: &[Problem]) -> Option<Finding> {
     problems.iter().find_map(|problem| {
         let Problem::Unreadable(unreadable) = problem else { return None };
         let next = Reason::HeldByOperator(String::new()).advice();
-        Some(Finding::fault("records", format!("{unreadable}, so the stage counts as held"), next))
+        Some(Finding::fault("records", counts_as_held(unreadable), next))
     })
 }
 
@@ -91,7 +91,7 @@ fn known_good(problems: &[Problem], stage: &StageReadings, observed: &Observed) 
     if problems.contains(&Problem::NoKnownGood) {
         return Finding::fault(
             "known-good",
-            "no release is recorded, so there is nothing to go back to",
+            "no release is recorded, so there is nothing to roll back to",
             format!("wait until the live release has baked, or record it: {record}"),
         );
     }
@@ -108,7 +108,7 @@ fn known_good(problems: &[Problem], stage: &StageReadings, observed: &Observed) 
             return Finding::fault(
                 "known-good",
                 format!(
-                    "known-good version {version} is release {fingerprint}, which was taken off and is in quarantine"
+                    "known-good version {version} is release {fingerprint}, which was rolled back and is in quarantine"
                 ),
                 "record a good release, or lift the quarantine: see `apigw-rollback incidents`",
             );
@@ -128,13 +128,13 @@ fn deployment_exists(
 ) -> Finding {
     let name = &record.release.deployment;
     let next =
-        "record a release whose deployment is there; until then older versions of the record are tried";
+        "record a release whose deployment exists; until then, a rollback tries older versions of the record";
     if let Err(error) = &stage.deployment {
         return Finding::unknown("deployment", error);
     }
     for problem in problems {
         if let Problem::DeploymentGone(_) = problem {
-            let what = format!("the known-good deployment `{name}` does not exist any more");
+            let what = format!("the known-good deployment `{name}` no longer exists");
             return Finding::fault("deployment", what, next);
         }
         if let Problem::Undeployed(_, status) = problem {
@@ -143,7 +143,7 @@ fn deployment_exists(
         }
     }
     let is_live = live.release.deployment == *name;
-    Finding::ok("deployment", format!("`{name}` is there{}", if is_live { ", and live" } else { "" }))
+    Finding::ok("deployment", format!("`{name}` exists{}", if is_live { " and is live" } else { "" }))
 }
 
 fn is_pinned(problems: &[Problem], stage: &StageReadings, record: &Record) -> Finding {
@@ -152,7 +152,7 @@ fn is_pinned(problems: &[Problem], stage: &StageReadings, record: &Record) -> Fi
         return Finding::unknown("pin", error);
     }
     let parked = stage.stage.parked().stage;
-    let next = "wait for the next sweep, or record the live release once more";
+    let next = "wait for the next sweep, or record the live release again";
     let how = problems
         .iter()
         .find_map(|problem| if let Problem::NotPinned { how, .. } = problem { Some(*how) } else { None });
@@ -168,7 +168,7 @@ fn is_pinned(problems: &[Problem], stage: &StageReadings, record: &Record) -> Fi
         ),
         Some(Unpinned::Foreign) => Finding::warning(
             "pin",
-            format!("`{parked}` is somebody else's stage, so the known-good deployment is not pinned"),
+            format!("`{parked}` was not created by the function, so the known-good deployment is not pinned"),
             Reason::NotPinned(String::new()).advice(),
         ),
         Some(Unpinned::Missing) => {
@@ -179,8 +179,8 @@ fn is_pinned(problems: &[Problem], stage: &StageReadings, record: &Record) -> Fi
     }
 }
 
-/// What the stack still describes. The release that was taken off last comes back with the next deploy, until a
-/// deploy of another one was promoted.
+/// Warns that the stack may still describe the bad release: until another release is promoted, the next deploy may
+/// bring the bad one back.
 fn drift(stage: &StageReadings, record: &Record) -> Option<Finding> {
     let incidents = match &stage.incidents {
         Err(error) => return Some(Finding::unknown("drift", error)),
@@ -195,8 +195,8 @@ fn drift(stage: &StageReadings, record: &Record) -> Option<Finding> {
     Some(Finding::warning(
         "drift",
         format!(
-            "the stage was put back at {}, and no other release has become known-good since: the stack still \
-             describes deployment `{}`, and its next deploy brings that back",
+            "the stage was rolled back at {}, and no other release has become known-good since: the stack still \
+             describes deployment `{}`, and its next deploy brings that release back",
             stamp(newest.at),
             newest.bad.deployment
         ),
@@ -222,23 +222,23 @@ fn components(problems: &[Problem], observed: &Observed) -> Vec<Finding> {
     }
     let (aliases, mappings) = (observed.components.aliases.len(), observed.components.mappings.len());
     if observed.components.missing.is_empty() && aliases + mappings > 0 {
-        let all = Finding::ok("parts", format!("{aliases} aliases and {mappings} mappings are there"));
+        let all = Finding::ok("parts", format!("{aliases} aliases and {mappings} mappings exist"));
         findings.insert(0, all);
     }
     findings
 }
 
-/// What an operator has set so that alarms leave the stage alone.
+/// Finds the settings of an operator that keep alarms from acting on the stage.
 fn is_free(problems: &[Problem], config: &Config, observed: &Observed, policy: &StagePolicy) -> Vec<Finding> {
     let mut findings = Vec::new();
     let stage = &observed.stage;
     for problem in problems {
         if let Problem::Held(hold) = problem {
-            let by = hold.by.as_deref().unwrap_or("somebody");
+            let by = hold.by.as_ref().map_or_else(|| "an operator".to_owned(), |by| format!("`{by}`"));
             let why = hold.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
             findings.push(Finding::warning(
                 "hold",
-                format!("`{by}` holds it until {}{why}", stamp(hold.until)),
+                format!("{by} holds the stage until {}{why}", stamp(hold.until)),
                 format!("when the work is done: apigw-rollback release-hold {}/{}", stage.api, stage.stage),
             ));
         }
@@ -246,7 +246,7 @@ fn is_free(problems: &[Problem], config: &Config, observed: &Observed, policy: &
     if policy.mode == Mode::Observe && config.policy.mode == Mode::Enforce {
         findings.push(Finding::warning(
             "mode",
-            "its policy lets the function only report (observe)",
+            "the stage's policy lets the function only report (observe)",
             "set `mode` in the stage's policy to enforce",
         ));
     }
@@ -254,7 +254,7 @@ fn is_free(problems: &[Problem], config: &Config, observed: &Observed, policy: &
 }
 
 fn alarms(facts: &Readings, stage: &StageReadings, observed: &Observed, config: &Config) -> Vec<Finding> {
-    // That they could not be read is told once, of the function.
+    // If the alarms cannot be read, the function's checks report it once.
     let Ok(watchers) = &facts.watchers else { return vec![] };
     let ours = by_stage(watchers, &stage.stage);
     if ours.is_empty() {
@@ -268,7 +268,7 @@ fn alarms(facts: &Readings, stage: &StageReadings, observed: &Observed, config: 
     if findings.is_empty() {
         let names: Vec<String> =
             ours.iter().map(|watcher| format!("`{}`", watcher.guard.alarm.name)).collect();
-        let what = format!("{} would call the function, and have data", names.join(", "));
+        let what = format!("{} would call the function and have data", names.join(", "));
         findings.push(Finding::ok("alarms", what));
     }
     findings
@@ -282,7 +282,7 @@ fn check_alarm(watcher: &Watcher) -> Vec<Finding> {
         let reason = Reason::AlarmActionsDisabled { alarm: name.clone() };
         findings.push(Finding::warning("alarms", reason.to_string(), reason.advice()));
     }
-    let no_data = "see that its dimensions are spelt as the metric's are, and that the stage has traffic";
+    let no_data = "check that its dimensions match those of the metric, and that the stage has traffic";
     match (&watcher.samples, alarm.state) {
         (Some(Err(error)), _) => findings.push(Finding::unknown("alarms", error)),
         (Some(Ok(samples)), _) if *samples <= 0.0 => {
@@ -302,7 +302,7 @@ fn check_alarm(watcher: &Watcher) -> Vec<Finding> {
     findings
 }
 
-/// No alarm would call; maybe there are some that only lack the action.
+/// Reports that no alarm calls the function, and lists the alarms that only lack the action.
 fn unwatched(facts: &Readings, stage: &StageReadings, observed: &Observed, config: &Config) -> Finding {
     let recorded = observed.on_record.good().map(|(_, record)| record);
     let names = config.api_names(&stage.stage, recorded);
@@ -318,22 +318,22 @@ fn unwatched(facts: &Readings, stage: &StageReadings, observed: &Observed, confi
     if idle.is_empty() {
         return Finding::fault(
             "alarms",
-            "no alarm names it, so nothing would ever call",
-            format!("make an alarm on its errors with {topic} as its alarm action"),
+            "no alarm names the stage, so nothing would trigger a rollback",
+            format!("create an alarm on the stage's errors with {topic} as its alarm action"),
         );
     }
     Finding::fault(
         "alarms",
-        format!("{} name it, and none of them calls the function", idle.join(", ")),
+        format!("{} name the stage, but none of them calls the function", idle.join(", ")),
         format!("add {topic} to their alarm actions"),
     )
 }
 
-/// What an alarm that fired now would lead to, where that is not told by another finding already.
+/// Returns the effect of an alarm that fires now, unless another finding already covers it.
 fn verdict(facts: &Readings, observed: &Observed, policy: &StagePolicy) -> Option<Finding> {
     match decide(Trigger::Imagined, observed, policy, facts.now) {
         Decision::Act(plan) => {
-            Some(Finding::ok("verdict", format!("an alarm now would put it back: {plan}")))
+            Some(Finding::ok("verdict", format!("an alarm now would roll it back: {plan}")))
         }
         Decision::Hold(reason @ Reason::AlreadyKnownGood { .. }) => {
             Some(Finding::ok("verdict", format!("an alarm now would change nothing: {reason}")))

@@ -1,14 +1,14 @@
-//! The domain alarm: what a CloudWatch alarm says, whichever envelope and spelling it came in.
+//! A CloudWatch alarm, independent of the envelope and the spelling in which it arrived.
 //!
-//! Both the payload of an event and the answer of `DescribeAlarms` become this one type, so that the
-//! alarm that called and the alarm as it stands now are judged by the same code.
+//! The payload of an event and the answer of `DescribeAlarms` both become this type, so the same code judges the alarm
+//! that triggered the run and its present state.
 
 use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-/// How far our clock and AWS's may be apart.
+/// How far the function's clock and AWS's clock may differ.
 pub const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60);
 
 /// The state of an alarm.
@@ -19,12 +19,12 @@ pub enum State {
     Ok,
     /// The metric is beyond its threshold.
     Alarm,
-    /// There is not enough data to tell.
+    /// There is too little data to decide.
     InsufficientData,
 }
 
 impl State {
-    /// Reads CloudWatch's spelling; any other word is `None`.
+    /// Parses CloudWatch's spelling. Returns `None` for any other word.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text {
@@ -49,18 +49,18 @@ impl fmt::Display for State {
 /// One metric that an alarm watches, alone or as an entry of a metric-math expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metric {
-    /// For example `AWS/ApiGateway`.
+    /// The namespace, for example `AWS/ApiGateway`.
     pub namespace: String,
-    /// For example `5XXError`.
+    /// The metric's name, for example `5XXError`.
     pub name: String,
-    /// Name and value, in the order of the source; names may repeat in hand-written events.
+    /// The names and values of the dimensions, in the source's order. In hand-written events, names may repeat.
     pub dimensions: Vec<(String, String)>,
-    /// The account the metric is read from, where a cross-account alarm says so.
+    /// The account that the metric belongs to, if a cross-account alarm names it.
     pub account: Option<String>,
 }
 
 impl Metric {
-    /// The values given for one dimension name, which is matched to the letter as CloudWatch does.
+    /// Returns the values of one dimension. As in CloudWatch, the name must match exactly.
     pub fn values<'a>(&'a self, dimension: &'a str) -> impl Iterator<Item = &'a str> {
         self.dimensions
             .iter()
@@ -69,64 +69,64 @@ impl Metric {
     }
 }
 
-/// What an alarm watches.
+/// The objects that an alarm watches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Watches {
-    /// Metrics; empty for a query (Metrics Insights, `PromQL`) and for a payload that does not say.
+    /// Metrics; empty for a query (Metrics Insights, `PromQL`) and for a payload that names none.
     Metrics(Vec<Metric>),
-    /// Other alarms, given by the ARNs or names of those that triggered, where the payload lists them.
+    /// Other alarms: the ARNs or names of those that triggered, if the payload lists them.
     Alarms(Vec<String>),
 }
 
 /// A CloudWatch alarm at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alarm {
-    /// Its name, unique in an account and region.
+    /// The name, unique in an account and Region.
     pub name: String,
-    /// Its ARN, where the source gives one. Not trusted to be well-formed.
+    /// The ARN, if the source has one. It may be malformed.
     pub arn: Option<String>,
-    /// The account and region the payload claims beside the ARN.
+    /// The account and Region that the payload gives besides the ARN.
     pub claimed: Origin,
     /// The description, which may hold a `rollback-target:` directive.
     pub description: Option<String>,
-    /// The state now.
+    /// The state.
     pub state: State,
-    /// When the state became what it is; `None` where the source has no readable time.
+    /// When the alarm changed to this state; `None` if the source has no readable time.
     pub changed_at: Option<DateTime<Utc>>,
-    /// CloudWatch's sentence on why.
+    /// CloudWatch's reason for the state.
     pub why: String,
-    /// True where missing data alone, treated as breaching, made the alarm.
+    /// Whether the alarm is in ALARM only because missing data counts as breaching.
     pub only_missing_data: bool,
-    /// What suppresses the alarm's actions now (a composite alarm's suppressor), if anything.
+    /// The alarm or period that suppresses a composite alarm's actions now, if any.
     pub suppressed_by: Option<String>,
-    /// What it watches.
+    /// The metrics or alarms that it watches.
     pub watches: Watches,
 }
 
-/// An alarm as CloudWatch has it now.
+/// The present state of an alarm in CloudWatch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlarmNow {
     /// The alarm.
     pub alarm: Alarm,
-    /// Whether its actions run at all.
+    /// Whether its actions are enabled.
     pub actions_enabled: bool,
-    /// The ARNs it notifies or invokes when it goes to ALARM.
+    /// The ARNs that it notifies or invokes when it goes to ALARM.
     pub actions: Vec<String>,
-    /// How far back one evaluation looks: period times evaluation periods. Zero for composite alarms.
+    /// How far back one evaluation looks: the period times the evaluation periods. Zero for composite alarms.
     pub window: TimeDelta,
 }
 
-/// An account and a region, each only where known.
+/// An account and a Region, each if known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
     /// The AWS account id.
     pub account: Option<String>,
-    /// The region's code, for example `eu-west-1`.
+    /// The Region's code, for example `eu-west-1`.
     pub region: Option<String>,
 }
 
 impl Alarm {
-    /// Where the alarm lives: its ARN's word, and where the ARN has none, the payload's.
+    /// Returns the alarm's account and Region: from its ARN, or else from the payload.
     #[must_use]
     pub fn origin(&self) -> Origin {
         let from_arn = self.arn.as_deref().map(arn_origin).unwrap_or_default();
@@ -137,8 +137,8 @@ impl Alarm {
     }
 }
 
-/// The account and region of an alarm's ARN (`arn:partition:cloudwatch:region:account:alarm:name`).
-/// Blanks are dropped: hand-edited events have them. What is missing stays `None`.
+/// Parses the account and Region of an alarm's ARN (`arn:partition:cloudwatch:region:account:alarm:name`). Blanks are
+/// ignored, because hand-edited events have them.
 fn arn_origin(arn: &str) -> Origin {
     let mut parts = arn.splitn(7, ':').map(str::trim);
     let is_arn = parts.next() == Some("arn");
@@ -148,7 +148,7 @@ fn arn_origin(arn: &str) -> Origin {
     Origin { account, region }
 }
 
-/// The alarm's name out of an ARN, or the text itself where it is no ARN. A name may hold colons.
+/// Returns the alarm's name from an ARN, or the text itself if it is not an ARN. A name may contain colons.
 #[must_use]
 pub fn name_of(arn_or_name: &str) -> &str {
     match arn_or_name.splitn(7, ':').collect::<Vec<_>>().as_slice() {
@@ -157,8 +157,8 @@ pub fn name_of(arn_or_name: &str) -> &str {
     }
 }
 
-/// The names of the alarms in a composite alarm's rule, such as `ALARM("a") AND NOT OK(b)`. ARNs count by
-/// the name in them.
+/// Returns the names of the alarms in a composite alarm's rule, such as `ALARM("a") AND NOT OK(b)`. An ARN counts as
+/// the name in it.
 #[must_use]
 pub fn names_in_rule(rule: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
@@ -184,7 +184,7 @@ pub fn names_in_rule(rule: &str) -> Vec<String> {
     names
 }
 
-/// Reads an alarm's time: RFC 3339, or with CloudWatch's `+0000`. Anything else is `None`.
+/// Parses an alarm's time: RFC 3339, or CloudWatch's variant with `+0000`. Returns `None` for anything else.
 #[must_use]
 pub fn time(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text)
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_in_both_spellings_and_nothing_else() {
+    fn times_are_parsed_in_both_spellings_only() {
         for (text, expected) in [
             ("2026-11-20T10:05:12.345+0000", Some("2026-11-20T10:05:12.345+00:00")),
             ("2026-11-20T10:05:12Z", Some("2026-11-20T10:05:12+00:00")),
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_names_its_alarms() {
+    fn the_alarms_in_a_rule_are_found() {
         for (rule, expected) in [
             (r#"ALARM("a") OR ALARM(b)"#, vec!["a", "b"]),
             (r#"(ALARM('a (1)') AND NOT OK("b"))"#, vec!["a (1)", "b"]),
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arn_gives_account_region_and_name_even_when_it_is_odd() {
+    fn account_region_and_name_are_parsed_even_from_an_odd_arn() {
         for (arn, region, account, name) in [
             (
                 "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:a",

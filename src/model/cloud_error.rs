@@ -1,32 +1,32 @@
-//! A call to AWS that failed.
+//! Failed calls to AWS.
 
 use std::fmt;
 
-/// What kind of failure a call met, as far as the engine acts on it.
+/// The kind of a failure, as far as the engine distinguishes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// 409, or 412 for an alias: somebody else changes the same thing. The SDK does not retry it.
+    /// 409, or 412 for an alias: another caller is changing the same resource. The SDK does not retry it.
     Conflict,
     /// 400: API Gateway does not accept the request as it is.
     Refused,
-    /// 404: it does not exist.
+    /// 404: the resource does not exist.
     Missing,
-    /// No answer: time-out, or the connection broke. The call may have had its effect.
+    /// No answer: a timeout or a broken connection. The call may nevertheless have taken effect.
     NoAnswer,
-    /// Anything else AWS says, throttling and its own faults after all retries included.
+    /// Any other error of AWS, including throttling and server errors after all retries.
     Other,
 }
 
-/// A failed call: which, on what, and AWS's own code and message.
+/// A failed call, with AWS's code and message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct CloudError {
     /// The kind.
     pub failure: Failure,
     /// The operation, in AWS's spelling.
     pub operation: &'static str,
-    /// What it was done on.
+    /// The resource on which it was called.
     pub subject: String,
-    /// AWS's error code, or ours for what never reached AWS.
+    /// AWS's error code, or our own if the call never reached AWS.
     pub code: String,
     /// AWS's message.
     pub message: String,
@@ -40,10 +40,10 @@ impl fmt::Display for CloudError {
 }
 
 impl CloudError {
-    /// Whether AWS says that we may not, or not with these credentials.
+    /// Returns whether AWS denied the call, in general or with these credentials.
     #[must_use]
     pub fn is_denial(&self) -> bool {
-        // Which of them API Gateway's management calls use is not documented.
+        // AWS does not document which of them API Gateway's management calls use.
         let denials = [
             "AccessDeniedException",
             "AccessDenied",
@@ -54,15 +54,15 @@ impl CloudError {
         denials.contains(&self.code.as_str())
     }
 
-    /// What a person can do about it; empty where the message says it all.
+    /// Returns the next step for an operator; empty if the message is enough.
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self.code.as_str() {
             _ if self.is_denial() => {
-                "let the function's role do this call: the template's policies list what it needs"
+                "allow this call for the function's role: the template's policies list the permissions that it needs"
             }
             "TooManyRequestsException" | "ThrottlingException" | "LimitExceededException" | "Throttling" => {
-                "the account's request quota is used up by others: wait, or send the command again"
+                "other callers use up the account's request quota: wait, then send the command again"
             }
             "ExpiredTokenException" | "UnrecognizedClientException" => "renew the credentials",
             _ => "",
@@ -70,5 +70,5 @@ impl CloudError {
     }
 }
 
-/// A fact, or the call that failed to read it.
+/// A fact, or the error of the call that reads it.
 pub type Fetched<T> = Result<T, CloudError>;

@@ -1,5 +1,5 @@
-//! The parts of a release that are not in its stage: Lambda aliases behind the API and mappings of custom
-//! domains in front of it. A stage's policy or the settings list them. No I/O.
+//! The components of a release: Lambda aliases behind the API, and mappings of custom domains in front of it. The
+//! settings or a stage's policy list them. No I/O.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::protocol::Protocol;
 
-/// The most aliases, and the most mappings, that may be listed for one stage: each is asked for in every run.
+/// The most aliases, and the most mappings, that may be listed for one stage. Every run reads each of them.
 pub const MAX_COMPONENTS: usize = 100;
 
 /// An alias of a Lambda function, written `orders:live`.
@@ -17,19 +17,19 @@ pub const MAX_COMPONENTS: usize = 100;
 #[serde(try_from = "String", into = "String")]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct AliasRef {
-    /// The function's name or its ARN.
+    /// The function's name or ARN.
     pub function: String,
-    /// The alias.
+    /// The alias's name.
     pub alias: String,
 }
 
-/// What an alias points at.
+/// The target of an alias.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct AliasTarget {
     /// The function's version.
     pub version: String,
-    /// The share of the traffic that other versions get, from 0 to 1, while a deployment shifts it.
+    /// The share of the traffic that each other version gets, from 0 to 1, while a deployment shifts it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub weights: BTreeMap<String, String>,
 }
@@ -39,23 +39,23 @@ pub struct AliasTarget {
 #[serde(try_from = "String", into = "String")]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct MappingRef {
-    /// The domain's name.
+    /// The domain name.
     pub domain: String,
-    /// The base path, or API mapping key; empty for the root.
+    /// The base path or API mapping key; empty for the root.
     pub path: String,
 }
 
-/// What a mapping points at.
+/// The target of a mapping.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct MappingTarget {
     /// The API's id.
     pub api: String,
-    /// The stage; empty where requests name it in their path.
+    /// The stage; empty if requests name it in their path.
     pub stage: String,
 }
 
-/// The parts that belong to a stage's release.
+/// The components that belong to a stage's release.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListedComponents {
     /// The aliases.
@@ -65,7 +65,7 @@ pub struct ListedComponents {
 }
 
 impl ListedComponents {
-    /// Whether the stage alone is the release.
+    /// Returns whether the release consists of the stage alone.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.aliases.is_empty() && self.mappings.is_empty()
@@ -73,7 +73,7 @@ impl ListedComponents {
 }
 
 impl AliasRef {
-    /// The function's own name, also where it is given by its ARN.
+    /// Returns the function's name, even if the reference has its ARN.
     #[must_use]
     pub fn name(&self) -> &str {
         match self.function.split(':').collect::<Vec<_>>().as_slice() {
@@ -82,7 +82,7 @@ impl AliasRef {
         }
     }
 
-    /// The region, where the function is given by its ARN.
+    /// Returns the Region, if the reference has the function's ARN.
     #[must_use]
     pub fn region(&self) -> Option<&str> {
         self.function.starts_with("arn:").then(|| self.function.split(':').nth(3)).flatten()
@@ -102,7 +102,7 @@ impl FromStr for AliasRef {
         // A number is a version, not an alias, and `$LATEST` cannot be moved.
         let is_alias = |alias: &str| plain(alias) && alias.parse::<u64>().is_err();
         let read = split.filter(|one| plain(one.name()) && is_alias(&one.alias));
-        read.ok_or_else(|| format!("`{text}` is no alias; one looks like `orders:live`, or has the function's ARN in front of the colon"))
+        read.ok_or_else(|| format!("`{text}` is not an alias: write `orders:live`, or the function's ARN in front of the last colon"))
     }
 }
 
@@ -117,14 +117,14 @@ impl FromStr for MappingRef {
             return Ok(Self { domain: domain.to_owned(), path: path.to_owned() });
         }
         Err(format!(
-            "`{text}` is no mapping; one looks like `api.example.com/orders`, or `api.example.com` for the root"
+            "`{text}` is not a mapping: write `api.example.com/orders`, or `api.example.com` for the root"
         ))
     }
 }
 
 impl MappingRef {
-    /// Whether it is a base path mapping (`apigateway`) and not an API mapping (`apigatewayv2`): only the
-    /// latter know HTTP and WebSocket APIs and paths of several levels.
+    /// Returns whether it is a base path mapping (`apigateway`), not an API mapping (`apigatewayv2`). Only the latter
+    /// support HTTP and WebSocket APIs and paths of several levels.
     #[must_use]
     pub fn is_base_path(&self, protocol: Protocol) -> bool {
         protocol == Protocol::Rest && !self.path.contains('/')
@@ -157,25 +157,25 @@ impl fmt::Display for MappingTarget {
     }
 }
 
-/// A Lambda alias as it is now.
+/// The present state of a Lambda alias.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveAlias {
-    /// What it points at.
+    /// The target.
     pub target: AliasTarget,
-    /// Its revision: a change that names another one is refused.
+    /// The revision. Lambda refuses a change that names another one.
     pub revision: String,
 }
 
-/// A mapping of a custom domain as it is now.
+/// The present state of a mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveMapping {
-    /// What it points at.
+    /// The target.
     pub target: MappingTarget,
-    /// Its id; API mappings only.
+    /// The id; API mappings only.
     pub id: Option<String>,
 }
 
-/// The texts in records and settings are read by `FromStr` and printed by `Display`.
+/// Lets serde parse the texts in records and settings with `FromStr` and print them with `Display`.
 macro_rules! as_text {
     ($($name:ty),*) => {$(
         impl TryFrom<String> for $name {
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_read_as_they_are_printed_or_refused() {
+    fn components_are_parsed_as_they_are_printed_or_refused() {
         for (text, expected) in [
             ("orders:live", Some(("orders", "live"))),
             (
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arn_tells_its_region_and_its_functions_name() {
+    fn an_arn_contains_its_region_and_its_functions_name() {
         let by_arn: AliasRef = "arn:aws:lambda:eu-west-1:123456789012:function:orders:live".parse().unwrap();
         assert_eq!((by_arn.region(), by_arn.name()), (Some("eu-west-1"), "orders"));
         let by_name: AliasRef = "orders:live".parse().unwrap();

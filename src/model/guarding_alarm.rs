@@ -1,4 +1,4 @@
-//! A guarding alarm: one that would call this function.
+//! A guarding alarm: an alarm that notifies our topic or invokes our function.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -6,30 +6,30 @@ use super::alarm::{Alarm, Metric, State};
 use super::stage::StageRef;
 use super::target::{self, Target};
 
-/// A guarding alarm and what it is about.
+/// A guarding alarm, with the stages and metrics that it covers.
 #[derive(Clone, Debug)]
 pub struct GuardingAlarm {
     /// The alarm.
     pub alarm: Alarm,
-    /// Whether its actions run at all.
+    /// Whether its actions are enabled.
     pub actions_enabled: bool,
     /// How far back one evaluation looks.
     pub window: TimeDelta,
-    /// The stages it names, for a composite alarm by the alarms in its rule.
+    /// The stages that it names; for a composite alarm, those of the alarms in its rule.
     pub targets: Vec<Target>,
-    /// The metrics it watches, for a composite alarm those of the alarms in its rule.
+    /// The metrics that it watches; for a composite alarm, those of the alarms in its rule.
     pub metrics: Vec<Metric>,
 }
 
 impl GuardingAlarm {
-    /// The target by which it names a stage whose API has these names.
+    /// Returns the target by which it names a stage, if any. The stage's API is also known by `api_names`.
     #[must_use]
     pub fn target(&self, stage: &StageRef, api_names: &[String]) -> Option<&Target> {
         target::naming(&self.targets, stage, api_names)
     }
 
-    /// Whether it has been quiet since then as far as its state now tells; `None` where its history must be
-    /// asked, because its state changed in between.
+    /// Returns whether it has been quiet since a time, judged by its present state. `None` means that its state changed
+    /// since then, so only its history can answer.
     #[must_use]
     pub fn quiet_since(&self, since: DateTime<Utc>) -> Option<bool> {
         match (self.alarm.state, self.alarm.changed_at) {

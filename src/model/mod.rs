@@ -1,4 +1,4 @@
-//! The data of the engine, without I/O.
+//! The data types of the engine, without I/O.
 
 pub mod alarm;
 pub mod cloud_error;

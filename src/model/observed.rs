@@ -1,4 +1,4 @@
-//! The world as far as one decision needs it: what the read phase found.
+//! The observed state: the facts that one decision needs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,60 +13,60 @@ use super::records::{self, Candidate, Hold, Parameter, Record, Rollbacks, Stored
 use super::release::Release;
 use super::stage::{Deployment, LiveStage, StageRef};
 
-/// The world, as far as one decision needs it.
+/// The facts that one decision needs, as read from AWS.
 #[derive(Clone, Debug)]
 pub struct Observed {
-    /// When the last of it was read.
+    /// When the last of these facts was read.
     pub at: DateTime<Utc>,
     /// The stage in question.
     pub stage: StageRef,
-    /// Whether the settings name it.
+    /// Whether the settings list the stage.
     pub configured: bool,
-    /// The stage as it is; `None` where API Gateway has none.
+    /// The present state of the stage; `None` if API Gateway has no such stage.
     pub live: Option<LiveStage>,
-    /// What Parameter Store has about it.
+    /// The stage's records in Parameter Store.
     pub on_record: OnRecord,
-    /// The alarm that called, as it is now; `None` where unknown, or where none called.
+    /// The present state of the alarm that triggered the run; `None` if unknown, or if no alarm did.
     pub alarm: Option<AlarmNow>,
-    /// What of the release is not in the stage.
+    /// The components of the release.
     pub components: LiveComponents,
 }
 
-/// What Parameter Store has about a stage.
+/// A stage's records in Parameter Store.
 #[derive(Clone, Debug)]
 pub struct OnRecord {
     /// The known-good release.
     pub known_good: KnownGood,
-    /// The release that was live and unproven when last looked at.
+    /// The recorded candidate, which need not be live.
     pub candidate: Option<Candidate>,
-    /// An operator's hold, also one that has ended.
+    /// The operator's hold, even if it has ended.
     pub hold: Option<Hold>,
-    /// The stage's own settings.
+    /// The stage's policy.
     pub policy: PolicyOverrides,
     /// The latest rollbacks.
     pub rollbacks: Rollbacks,
-    /// A parameter that cannot be read, and why: the stage counts as held.
+    /// A sentence about a parameter that cannot be read, if any: the stage then counts as held.
     pub unreadable: Option<String>,
 }
 
-/// What Parameter Store has on the known-good release.
+/// The known-good record in Parameter Store.
 #[derive(Clone, Debug)]
 pub enum KnownGood {
     /// There is no record.
     None {
-        /// Where it would be.
+        /// The name it would have.
         parameter: String,
     },
-    /// There is one, and it cannot be used.
+    /// There is a record, but it is unusable.
     Unusable {
-        /// Where it is.
+        /// The parameter's name.
         parameter: String,
-        /// Why not: a sentence's end.
+        /// Why it is unusable: the end of a sentence that begins with the parameter.
         why: String,
     },
     /// A usable record.
     Found {
-        /// Where it is.
+        /// The parameter's name.
         parameter: String,
         /// The parameter's version.
         version: i64,
@@ -76,7 +76,7 @@ pub enum KnownGood {
 }
 
 impl OnRecord {
-    /// What these parameters say about a stage; those of other stages are passed over. No I/O.
+    /// Parses a stage's parameters, and ignores those of other stages.
     #[must_use]
     pub fn from_parameters(
         names: &ParameterNames,
@@ -106,7 +106,7 @@ impl OnRecord {
         }
     }
 
-    /// The version and the record of the known-good release, where there is a usable one.
+    /// Returns the version and the record of the known-good release, if there is a usable one.
     #[must_use]
     pub fn good(&self) -> Option<(i64, &Record)> {
         match &self.known_good {
@@ -115,7 +115,7 @@ impl OnRecord {
         }
     }
 
-    /// The candidate, where it is this release.
+    /// Returns the candidate if it is this release.
     #[must_use]
     pub fn candidate_for(&self, release: &Release) -> Option<&Candidate> {
         self.candidate.as_ref().filter(|candidate| candidate.release == *release)
@@ -133,47 +133,50 @@ fn read<T: Stored>(found: Option<&Parameter>, unreadable: &mut Option<String>) -
     }
 }
 
-/// Reads a record and refuses one that is not this stage's own or could not be put back as it is.
+/// Parses a record. Refuses one of another stage, and one that no rollback could restore.
 ///
 /// # Errors
-/// A sentence's end for "the parameter X ...".
+/// The end of a sentence that begins with "the parameter X".
 pub fn usable(value: &str, stage: &StageRef, region: &str) -> Result<Record, String> {
     let record: Record = records::parse(value)?;
     if record.stage != *stage {
         return Err(format!("belongs to {}, not to {stage}", record.stage));
     }
     if record.region != region {
-        return Err(format!("belongs to region `{}`, not to `{region}`", record.region));
+        return Err(format!("belongs to Region `{}`, not to `{region}`", record.region));
     }
     let release = &record.release;
     if release.deployment.is_empty() || release.canary.is_some() {
-        return Err("names no deployment, or has a canary, so it is no whole release".to_owned());
+        return Err("has no deployment, or has a canary, so it is not a complete release".to_owned());
     }
     if let Some(alias) = release.aliases.iter().find(|(_, target)| !target.weights.is_empty()) {
-        return Err(format!("names the alias `{}` with shared traffic, so it is no whole release", alias.0));
+        return Err(format!(
+            "has the alias `{}` with weighted traffic, so it is not a complete release",
+            alias.0
+        ));
     }
     if let Some(alias) = release.aliases.keys().find(|alias| alias.region().is_some_and(|of| of != region)) {
-        return Err(format!("names the alias `{alias}`, which is not of region `{region}`"));
+        return Err(format!("names the alias `{alias}`, which is not in Region `{region}`"));
     }
     Ok(record)
 }
 
-/// What is known of the recorded deployment before anything is touched.
+/// The state of the recorded deployment before the run changes anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum DeploymentNow {
-    /// It was not asked for: the one call that sets it would be refused whole.
+    /// The run did not read it. A plan with a single call needs no check: API Gateway refuses that call as a whole.
     #[default]
     NotAsked,
-    /// A stage can serve it.
+    /// It exists, and a stage can serve it.
     There,
     /// It does not exist.
     Gone,
-    /// It exists with this status, in which no stage can serve it.
+    /// It exists, but no stage can serve it in this status.
     Undeployed(String),
 }
 
 impl DeploymentNow {
-    /// What the answer of `GetDeployment` says.
+    /// Reads the answer of `GetDeployment`.
     #[must_use]
     pub fn from_answer(found: Option<&Deployment>) -> Self {
         match found {
@@ -184,44 +187,44 @@ impl DeploymentNow {
     }
 }
 
-/// The components as they are now.
+/// The present state of the components.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveComponents {
     /// The listed aliases that exist.
     pub aliases: BTreeMap<AliasRef, LiveAlias>,
     /// The listed mappings that exist.
     pub mappings: BTreeMap<MappingRef, LiveMapping>,
-    /// What does not exist.
+    /// The components that are missing.
     pub missing: Vec<MissingComponent>,
     /// The listed aliases that a running CodeDeploy deployment moves.
     pub moving: Vec<AliasRef>,
-    /// The recorded deployment.
+    /// The state of the recorded deployment.
     pub deployment: DeploymentNow,
 }
 
-/// A part.
+/// A component of a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Component {
-    /// An alias.
+    /// A Lambda alias.
     Alias(AliasRef),
-    /// A mapping.
+    /// A mapping of a custom domain.
     Mapping(MappingRef),
 }
 
-/// A part that does not exist, or could not be put back.
+/// A component that does not exist, or that a rollback could not restore.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingComponent {
-    /// Which.
-    pub part: Component,
-    /// What is missing.
+    /// The component.
+    pub component: Component,
+    /// The end of a sentence that begins with the component.
     pub why: String,
-    /// Whether only what is recorded is gone, which does not keep the live release from being recorded.
+    /// Whether only its recorded target is missing. The live release can then still be recorded.
     pub recorded: bool,
 }
 
 impl fmt::Display for MissingComponent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.part {
+        match &self.component {
             Component::Alias(alias) => write!(f, "the alias `{alias}` {}", self.why),
             Component::Mapping(mapping) => write!(f, "the mapping `{mapping}` {}", self.why),
         }
@@ -229,51 +232,51 @@ impl fmt::Display for MissingComponent {
 }
 
 impl LiveComponents {
-    /// Fills in what of a release is not in its stage.
+    /// Sets a release's components to the live ones.
     pub fn complete(&self, release: &mut Release) {
         let aliases = self.aliases.iter().map(|(alias, live)| (alias.clone(), live.target.clone()));
         let mappings = self.mappings.iter().map(|(mapping, live)| (mapping.clone(), live.target.clone()));
         (release.aliases, release.mappings) = (aliases.collect(), mappings.collect());
     }
 
-    /// What is missing, in words.
+    /// Returns the missing components, each as a clause.
     #[must_use]
     pub fn described(&self) -> Vec<String> {
         self.missing.iter().map(ToString::to_string).collect()
     }
 
-    /// Notes a component that does not exist.
-    pub fn lacks(&mut self, part: Component, why: &str) {
-        self.missing.push(MissingComponent { part, why: why.to_owned(), recorded: false });
+    /// Adds a component that does not exist.
+    pub fn lacks(&mut self, component: Component, why: &str) {
+        self.missing.push(MissingComponent { component, why: why.to_owned(), recorded: false });
     }
 
-    /// Notes that what is recorded of a component does not exist.
-    pub fn lost(&mut self, part: Component, why: String) {
-        self.missing.push(MissingComponent { part, why, recorded: true });
+    /// Adds a component whose recorded target does not exist.
+    pub fn lost(&mut self, component: Component, why: String) {
+        self.missing.push(MissingComponent { component, why, recorded: true });
     }
 }
 
-/// How a parked stage's description begins; a stage without it is somebody else's and left alone.
+/// The first words of a parked stage's description. The function never changes a stage without them.
 pub const MARK: &str = "Parked by apigw-rollback";
 
-/// What is known of a stage's pin.
+/// The state of a stage's pin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pin {
-    /// It holds this deployment, closed to traffic or not.
+    /// The parked stage holds this deployment.
     Holds {
         /// The deployment.
         deployment: String,
-        /// Whether requests to it are refused.
+        /// Whether it rejects every request.
         closed: bool,
     },
     /// There is no parked stage.
     None,
-    /// A stage of that name exists and is not ours.
+    /// A stage of that name exists, but the function did not create it.
     Foreign,
 }
 
 impl Pin {
-    /// What a parked stage says of the pin.
+    /// Reads the state of the pin from the parked stage.
     #[must_use]
     pub fn from_parked_stage(parked: Option<&LiveStage>) -> Self {
         match parked {

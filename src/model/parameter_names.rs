@@ -1,4 +1,4 @@
-//! The names of the parameters in Parameter Store, from a stage and back. No I/O.
+//! The names of the parameters in Parameter Store, built from a stage and parsed back. No I/O.
 
 use crate::model::stage::StageRef;
 
@@ -9,49 +9,49 @@ pub struct ParameterNames {
 }
 
 impl ParameterNames {
-    /// Names under a prefix such as `/apigw-rollback`.
+    /// Builds names under a prefix such as `/apigw-rollback`.
     #[must_use]
     pub fn under(prefix: &str) -> Self {
         Self { prefix: prefix.trim_end_matches('/').to_owned() }
     }
 
-    /// The known-good record of a stage.
+    /// Returns the name of a stage's known-good record.
     #[must_use]
     pub fn known_good(&self, stage: &StageRef) -> String {
         self.of_stage(stage, "known-good")
     }
 
-    /// The candidate of a stage.
+    /// Returns the name of a stage's candidate.
     #[must_use]
     pub fn candidate(&self, stage: &StageRef) -> String {
         self.of_stage(stage, "candidate")
     }
 
-    /// The hold on a stage.
+    /// Returns the name of a stage's hold.
     #[must_use]
     pub fn hold(&self, stage: &StageRef) -> String {
         self.of_stage(stage, "hold")
     }
 
-    /// The policy of a stage.
+    /// Returns the name of a stage's policy.
     #[must_use]
     pub fn policy(&self, stage: &StageRef) -> String {
         self.of_stage(stage, "policy")
     }
 
-    /// The latest rollbacks of a stage.
+    /// Returns the name of a stage's list of rollbacks.
     #[must_use]
     pub fn rollbacks(&self, stage: &StageRef) -> String {
         self.of_stage(stage, "rollbacks")
     }
 
-    /// The path above all stages' parameters.
+    /// Returns the path above the parameters of all stages.
     #[must_use]
     pub fn stages(&self) -> String {
         format!("{}/stages", self.prefix)
     }
 
-    /// The API and the stage that a parameter belongs to.
+    /// Returns the API id and the stage name that a parameter belongs to; `None` for any other name.
     #[must_use]
     pub fn stage_of(&self, parameter: &str) -> Option<(String, String)> {
         let rest = parameter.strip_prefix(&self.stages())?.strip_prefix('/')?;
@@ -59,37 +59,37 @@ impl ParameterNames {
         Some((text(segments.next()?)?, text(segments.next()?)?))
     }
 
-    /// How the names of a stage's incidents begin.
+    /// Returns the prefix of the names of a stage's incidents.
     #[must_use]
     pub fn all_incidents(&self, stage: &StageRef) -> String {
         self.of_stage(stage, "incidents/")
     }
 
-    /// The incident of a release on a stage.
+    /// Returns the name of the incident of a release on a stage.
     #[must_use]
     pub fn incident(&self, stage: &StageRef, fingerprint: &str) -> String {
         self.of_stage(stage, &format!("incidents/{fingerprint}"))
     }
 
-    /// The mark that people were told something of this key.
+    /// Returns the name of the mark that a notification with this key was sent.
     #[must_use]
     pub fn sent_mark(&self, key: &str) -> String {
         format!("{}/{key}", self.sent_marks())
     }
 
-    /// The path above all such marks.
+    /// Returns the path above these marks.
     #[must_use]
     pub fn sent_marks(&self) -> String {
         format!("{}/told", self.prefix)
     }
 
-    /// When the last sweep went through.
+    /// Returns the name of the time of the last complete sweep.
     #[must_use]
     pub fn sweep(&self) -> String {
         format!("{}/sweep", self.prefix)
     }
 
-    /// The index of an API's name.
+    /// Returns the name of an API name's index.
     #[must_use]
     pub fn api_name(&self, name: &str) -> String {
         format!("{}/names/{}", self.prefix, segment(name))
@@ -100,8 +100,8 @@ impl ParameterNames {
     }
 }
 
-/// A text as one segment of a parameter's name: `[A-Za-z0-9.-]` stays, `_` doubles, any other byte
-/// becomes `_XX`. No two texts become the same segment.
+/// Encodes a text as one segment of a parameter's name: `[A-Za-z0-9.-]` stays, `_` doubles, any other byte becomes
+/// `_XX`. Different texts become different segments.
 fn segment(text: &str) -> String {
     let mut coded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -119,7 +119,7 @@ fn hex(digit: u8) -> char {
     char::from_digit(digit.into(), 16).unwrap_or_default().to_ascii_uppercase()
 }
 
-/// A segment's text again; `None` where [`segment`] makes no such segment.
+/// Decodes a segment; `None` if [`segment`] never produces it.
 fn text(segment: &str) -> Option<String> {
     let mut bytes = Vec::new();
     let mut rest = segment.bytes();
@@ -134,7 +134,7 @@ fn text(segment: &str) -> Option<String> {
             high => bytes.push(digit(high)? * 16 + digit(rest.next()?)?),
         }
     }
-    // Lower-case digits, or the code of a letter that needs none, are somebody else's.
+    // `segment` writes upper-case digits and encodes only bytes that need it; any other code is not ours.
     String::from_utf8(bytes).ok().filter(|text| self::segment(text) == segment)
 }
 
@@ -144,7 +144,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn parameter_names_keep_to_what_ssm_allows() {
+    fn parameter_names_have_only_characters_that_parameter_store_allows() {
         let names = ParameterNames::under("/apigw-rollback/");
         let stage = StageRef::rest("a1b2c3d4e5", "$default");
         assert_eq!(names.known_good(&stage), "/apigw-rollback/stages/a1b2c3d4e5/_24default/known-good");

@@ -1,4 +1,4 @@
-//! The plan: one release's way back, as steps in their order, each with its before-value. Pure.
+//! The plan of a rollback: ordered steps, each with the value before it. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,85 +10,85 @@ use crate::model::release::Canary;
 use crate::model::release::Release;
 use crate::model::stage::StageRef;
 
-/// One release's way back. It leaves no choice to whoever applies it.
+/// The plan of a rollback. It leaves no choice to the code that applies it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Plan {
     /// The stage.
     pub stage: StageRef,
-    /// The release it serves now, for undoing and for the incident.
+    /// The release that the stage serves now, for an undo and for the incident.
     pub from: Release,
-    /// The release it will serve.
+    /// The release that the stage will serve.
     pub to: Release,
-    /// The version of the record that `to` comes from.
+    /// The version of the known-good record that `to` comes from.
     pub version: i64,
-    /// What leads from `from` to `to`: aliases first, then the stage, then mappings, so that traffic moves
-    /// when what it moves to is right.
+    /// The steps from `from` to `to`: aliases first, then the stage, then mappings. Traffic thus moves only when its
+    /// destination is ready.
     #[serde(skip)]
     pub steps: Vec<Step>,
-    /// Whether the stage's caches are to be flushed afterwards.
+    /// Whether to flush the stage's caches afterwards.
     #[serde(skip)]
     pub flush: bool,
 }
 
-/// One step, done by one call.
+/// One step of a plan, carried out by one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "a plan has a handful of steps")]
 pub enum Step {
     /// Moves an alias, if it still has this revision.
     Alias {
-        /// Which.
+        /// The alias.
         alias: AliasRef,
-        /// What it points at.
+        /// The target before the step.
         from: AliasTarget,
-        /// What it will point at.
+        /// The target after the step.
         to: AliasTarget,
-        /// Its revision.
+        /// The revision that it must still have.
         revision: String,
     },
     /// Changes the stage.
     Stage {
-        /// What it serves.
+        /// The release before the step.
         from: Release,
-        /// What it will serve.
+        /// The release after the step.
         to: Release,
-        /// The change between the two.
+        /// The change from one to the other.
         change: StageChange,
     },
     /// Moves a mapping.
     Mapping {
-        /// Which.
+        /// The mapping.
         mapping: MappingRef,
-        /// Its id, where it has one.
+        /// The id, if it has one.
         id: Option<String>,
-        /// What it points at.
+        /// The target before the step.
         from: MappingTarget,
-        /// What it will point at.
+        /// The target after the step.
         to: MappingTarget,
     },
 }
 
-/// One change of one stage, sent as one `UpdateStage`.
+/// One change to one stage, sent as one `UpdateStage`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StageChange {
-    /// Take the canary off. Sent first: API Gateway refuses another deployment while a canary is on.
+    /// Remove the canary. Sent first, because API Gateway refuses another deployment while a canary is on.
     pub remove_canary: bool,
-    /// Put this canary on. Sent last; only for undoing.
+    /// Set this canary. Sent last, and only for an undo.
     pub put_canary: Option<Canary>,
-    /// Switch AutoDeploy off: while it is on, API Gateway refuses every deployment.
+    /// Switch AutoDeploy off, because API Gateway refuses every deployment while it is on.
     pub stop_auto_deploy: bool,
-    /// Point the stage at this deployment.
+    /// Point the stage to this deployment.
     pub deployment: Option<String>,
-    /// Stage variables to add or replace. For HTTP and WebSocket all of them, where any differs: whether the
-    /// rest would stay is not documented.
+    /// Stage variables to add or replace. For HTTP and WebSocket, all of them if any differs: AWS does not document
+    /// whether the others would stay.
     pub set: BTreeMap<String, String>,
     /// Stage variables to remove.
     pub remove: Vec<String>,
-    /// Let no request through: throttling rate and burst 0 for every method. For parked stages.
+    /// Reject every request: throttling rate and burst 0 for every method. For parked stages.
     pub close: bool,
 }
 
 impl Plan {
-    /// The change of the stage, where there is one.
+    /// Returns the change to the stage, if any.
     #[must_use]
     pub fn change(&self) -> Option<&StageChange> {
         self.steps.iter().find_map(|step| match step {
@@ -97,24 +97,25 @@ impl Plan {
         })
     }
 
-    /// Whether it switches AutoDeploy off.
+    /// Returns whether it switches AutoDeploy off.
     #[must_use]
     pub fn stops_auto_deploy(&self) -> bool {
         self.change().is_some_and(|change| change.stop_auto_deploy)
     }
 
-    /// Whether some of the parts are where they belong already: by a release that shares them with the good one, by
-    /// a run that died half-way, or by one that is still at it.
+    /// Returns whether the stage or some components already have their target. Either both releases share them, or
+    /// another run died half-way or is still working.
     #[must_use]
     pub fn is_partly_done(&self) -> bool {
         let Self { from, to, .. } = self;
-        let has_parts = !from.aliases.is_empty() || !from.mappings.is_empty();
-        (has_parts && from.in_stage() == to.in_stage())
+        let has_components = !from.aliases.is_empty() || !from.mappings.is_empty();
+        (has_components && from.in_stage() == to.in_stage())
             || from.aliases.iter().any(|(alias, target)| to.aliases.get(alias) == Some(target))
             || from.mappings.iter().any(|(mapping, target)| to.mappings.get(mapping) == Some(target))
     }
 
-    /// Whether a stage that serves `live` is somewhere on this plan's way: every part as it was or as it will be.
+    /// Returns whether `live` occurs during this plan: the stage and each component match `from` or `to`. The stage may
+    /// also match `from` without its canary.
     #[must_use]
     pub fn passes_through(&self, live: &Release) -> bool {
         let Self { from, to, .. } = self;
@@ -131,7 +132,7 @@ impl Plan {
 }
 
 impl StageChange {
-    /// The one change that leads a stage from one release to another.
+    /// Builds the one change that leads a stage from one release to another.
     #[must_use]
     pub fn between(stage: &StageRef, from: &Release, to: &Release) -> Self {
         let whole = stage.protocol.is_v2() && from.variables != to.variables;
@@ -147,9 +148,9 @@ impl StageChange {
         }
     }
 
-    /// The same in two calls, for an API Gateway that refuses both in one: first what stands in the way of
-    /// another deployment (a canary, AutoDeploy), then the rest. That its guide says, and not whether the order
-    /// within one call counts. `None` where there is only one thing to do.
+    /// Splits the change into two calls, in case API Gateway refuses one: first it removes the obstacles to another
+    /// deployment (a canary, AutoDeploy), then it changes the rest. AWS's guide demands this order, but not separate
+    /// calls. Returns `None` if there is only one thing to do.
     #[must_use]
     pub fn in_two_calls(&self) -> Option<[Self; 2]> {
         let first = Self {
@@ -161,7 +162,7 @@ impl StageChange {
         (first != Self::default() && rest != Self::default()).then_some([first, rest])
     }
 
-    /// What a stage serves after this change.
+    /// Returns what a stage serves after this change.
     #[must_use]
     pub fn applied_to(&self, release: &Release) -> Release {
         let mut after = release.clone();
@@ -227,7 +228,7 @@ mod tests {
     use crate::model::release::Canary;
     use std::collections::BTreeMap;
 
-    /// A release as `d1 a=1 b=2 canary=10`.
+    /// Parses a release such as `d1 a=1 b=2 canary=10`.
     fn release(text: &str) -> Release {
         let mut release = Release::default();
         for word in text.split(' ') {
@@ -249,7 +250,7 @@ mod tests {
         StageChange::between(&StageRef::new(protocol, "a", "prod"), &release(from), &release(to))
     }
 
-    /// A change as its fields that are set.
+    /// Prints the fields of a change that are set.
     fn described(change: &StageChange) -> String {
         let pairs = |map: &BTreeMap<String, String>| {
             map.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
@@ -267,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_has_what_differs_and_leads_there() {
+    fn a_change_contains_the_differences_and_leads_to_the_target() {
         let (rest, http) = (Protocol::Rest, Protocol::Http);
         for (protocol, from, to, expected) in [
             (rest, "d1 a=1", "d1 a=1", ""),
@@ -280,7 +281,7 @@ mod tests {
             (rest, "d1 canary=20", "d1 canary=10", "+canary 10"),
             (rest, "d1 canary=10", "d1 canary=10", ""),
             (rest, "d2 a=2 c=1 canary=5", "d1 a=1 b=1", "-canary d1 a=1,b=1 -c"),
-            // HTTP and WebSocket get all variables, where any differs.
+            // HTTP and WebSocket get all variables if any differs.
             (http, "d1 a=2 b=1", "d1 a=1 b=1", "a=1,b=1"),
             (http, "d2 a=1 b=1", "d1 a=1 b=1", "d1"),
             (http, "d1 a=1 b=1", "d1 a=1", "a=1 -b"),
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_the_way_goes_first_if_there_are_two_things_to_do() {
+    fn a_change_in_two_calls_removes_the_obstacles_first() {
         for (from, to, stop, expected) in [
             ("d2 canary=10", "d1", false, Some(["-canary", "d1"])),
             ("d2", "d1", true, Some(["stop", "d1"])),
@@ -317,7 +318,7 @@ mod tests {
         MappingTarget { api: "a".into(), stage: stage.into() }
     }
 
-    /// From `d2 a=2 canary=5`, alias and mapping at 2, to `d1 a=1`, alias and mapping at 1.
+    /// Returns a plan from `d2 a=2 canary=5` with alias and mapping at 2 to `d1 a=1` with alias and mapping at 1.
     fn plan() -> Plan {
         let stage = StageRef::rest("a", "prod");
         let (orders, domain): (AliasRef, MappingRef) =
@@ -336,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_is_on_the_way_if_each_part_is_as_it_was_or_as_it_will_be() {
+    fn a_plan_passes_through_every_mix_of_its_two_releases() {
         let plan = plan();
         for (stage, orders, domain, expected) in [
             ("d2 a=2 b=3 canary=5", "2", "2", true),
@@ -359,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_way_is_half_gone_where_some_part_is_as_it_will_be() {
+    fn a_plan_is_partly_done_if_the_stage_or_a_component_has_its_target() {
         let bad = "d2 a=2 b=3 canary=5";
         let good = "d1 a=1 b=3";
         for (stage, orders, domain, expected) in [
@@ -372,7 +373,7 @@ mod tests {
             (bad, Some("9"), None, false),
             (bad, None, Some("9"), false),
             (bad, None, None, false),
-            // Where the stage is all there is, there is no half.
+            // A release without components has only one step.
             (good, None, None, false),
         ] {
             let mut from = release(stage);
@@ -384,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_is_told_step_by_step() {
+    fn a_plan_is_printed_step_by_step() {
         let mut plan = plan();
         assert_eq!(
             plan.to_string(),
@@ -396,7 +397,7 @@ mod tests {
         if let Step::Stage { change, .. } = &mut plan.steps[0] {
             (change.stop_auto_deploy, change.remove_canary) = (true, false);
             change.remove.push("c".to_owned());
-            // All of an HTTP stage's variables are sent; only those that differ are told.
+            // The function sends all variables of an HTTP stage, but prints only the changed ones.
             change.set.insert("b".to_owned(), "3".to_owned());
         }
         assert!(plan.stops_auto_deploy());

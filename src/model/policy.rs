@@ -1,4 +1,4 @@
-//! On what terms a stage is protected: the function's settings, and what a stage's own parameter sets in their place.
+//! The terms on which a stage is protected: the function's settings, and a stage's overrides.
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -17,34 +17,34 @@ pub const MAX_WINDOW_SECONDS: u32 = 365 * DAY;
 /// The longest cooldown of settings and policies, in seconds.
 pub const MAX_COOLDOWN_SECONDS: u32 = DAY;
 
-/// The most automatic rollbacks a day that settings and policies may allow: the guards remember no more
+/// The most automatic rollbacks a day that settings and policies may allow: the list of rollbacks keeps no more
 /// ([`super::records::Rollbacks::KEPT`]).
 pub const MAX_ROLLBACKS_A_DAY: u32 = 20;
 
-/// On what terms a stage's release is proven, and taken off.
+/// The terms on which the function proves a stage's release and rolls it back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StagePolicy {
-    /// Whether alarms may change the stage, or only have it said what would be done.
+    /// Whether alarms may change the stage, or only lead to reports.
     pub mode: Mode,
     /// How long a release must be live with quiet alarms to become known-good.
     pub bake: TimeDelta,
-    /// Whether a guarding alarm's metric must have had data meanwhile.
+    /// Whether a guarding alarm's metric must have had data during the bake time.
     pub needs_data: bool,
-    /// How long after it went live a release may be taken off; `None` is without end.
+    /// How long after it went live a release may be rolled back; `None` means without limit.
     pub window: Option<TimeDelta>,
-    /// The least time between two automatic rollbacks.
+    /// The minimum time between two automatic rollbacks.
     pub cooldown: TimeDelta,
-    /// The most automatic rollbacks in 24 hours.
+    /// The maximum number of automatic rollbacks in 24 hours.
     pub max_rollbacks: u32,
-    /// Whether the stage's caches are flushed after a rollback.
+    /// Whether a rollback also flushes the stage's caches.
     pub flush_cache: bool,
-    /// Whether a rollback may switch AutoDeploy off, or holds.
+    /// Whether a rollback may switch AutoDeploy off.
     pub auto_deploy: AutoDeploy,
-    /// Whether a rollback goes on without parts that do not exist, or holds.
+    /// Whether a rollback may proceed without components that do not exist.
     pub missing_components: MissingComponents,
 }
 
-/// What an alarm may lead to.
+/// What an alarm may cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -54,30 +54,30 @@ pub enum Mode {
     Observe,
 }
 
-/// What a rollback does about AutoDeploy, with which API Gateway takes no deployment from anybody.
+/// How a rollback treats AutoDeploy. While it is on, API Gateway accepts no other deployment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AutoDeploy {
-    /// It leaves the stage alone.
+    /// The run leaves the stage unchanged.
     #[default]
     Hold,
-    /// It switches it off: later edits of the API do not go live by themselves any more.
+    /// The run switches it off. Later edits of the API then need a deployment to go live.
     SwitchOff,
 }
 
-/// What a rollback does about a listed or recorded part that does not exist.
+/// How a rollback treats a listed or recorded component that does not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MissingComponents {
-    /// It leaves everything alone.
+    /// The run leaves everything unchanged.
     #[default]
     Hold,
-    /// It goes on with what is there.
+    /// The run rolls back the components that exist.
     Skip,
 }
 
-/// A stage's own settings, each in the place of the function's. Written by hand, so a misspelt field is
-/// refused and the stage counts as held.
+/// A stage's own settings, which override the function's. Operators write them by hand, so a misspelt field makes the
+/// policy invalid, and the stage counts as held.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyOverrides {
@@ -85,21 +85,21 @@ pub struct PolicyOverrides {
     pub schema: u32,
     /// `enforce` or `observe`.
     pub mode: Option<Mode>,
-    /// Seconds that a release must be live with quiet alarms.
+    /// How long a release must be live with quiet alarms, in seconds.
     pub bake_seconds: Option<u32>,
-    /// Whether a guarding alarm's metric must have had data meanwhile.
+    /// Whether a guarding alarm's metric must have had data during the bake time.
     pub bake_needs_data: Option<bool>,
-    /// Seconds after which a live release is no deployment problem any more; 0 is never.
+    /// How long after it went live a release may be rolled back, in seconds; 0 means without limit.
     pub rollback_window_seconds: Option<u32>,
-    /// Seconds between two automatic rollbacks.
+    /// The minimum time between two automatic rollbacks, in seconds.
     pub cooldown_seconds: Option<u32>,
-    /// Automatic rollbacks in 24 hours.
+    /// The maximum number of automatic rollbacks in 24 hours.
     pub max_rollbacks_a_day: Option<u32>,
-    /// Whether the stage's caches are flushed after a rollback, which raises the load behind the API.
+    /// Whether a rollback also flushes the stage's caches, which raises the load on the backend.
     pub flush_cache: Option<bool>,
     /// `hold`, or `switch-off` to let a rollback switch AutoDeploy off.
     pub auto_deploy: Option<AutoDeploy>,
-    /// `hold`, or `skip` to let a rollback go on without parts that do not exist.
+    /// `hold`, or `skip` to let a rollback proceed without components that do not exist.
     pub missing_parts: Option<MissingComponents>,
     /// The Lambda aliases that belong to the release, such as `orders:live`.
     pub aliases: Option<Vec<AliasRef>>,
@@ -110,7 +110,7 @@ pub struct PolicyOverrides {
 impl Stored for PolicyOverrides {
     const WHAT: &'static str = "policy";
 
-    /// The numbers keep to the limits of the settings whose place they take.
+    /// Checks the limits that the function's settings have too.
     fn check(&self) -> Result<(), String> {
         for (field, number, most) in [
             ("bake_seconds", self.bake_seconds, MAX_BAKE_SECONDS),
@@ -119,22 +119,22 @@ impl Stored for PolicyOverrides {
             ("max_rollbacks_a_day", self.max_rollbacks_a_day, MAX_ROLLBACKS_A_DAY),
         ] {
             if let Some(number) = number.filter(|number| *number > most) {
-                return Err(format!("`{field}` is {number}; it is a number from 0 to {most}"));
+                return Err(format!("`{field}` is {number}; it must be a number from 0 to {most}"));
             }
         }
-        let parts = [
+        let lists = [
             ("aliases", self.aliases.as_ref().map(Vec::len)),
             ("mappings", self.mappings.as_ref().map(Vec::len)),
         ];
-        match parts.into_iter().find(|(_, number)| number.is_some_and(|number| number > MAX_COMPONENTS)) {
-            Some((field, _)) => Err(format!("`{field}` lists more than {MAX_COMPONENTS}")),
+        match lists.into_iter().find(|(_, number)| number.is_some_and(|number| number > MAX_COMPONENTS)) {
+            Some((field, _)) => Err(format!("`{field}` lists more than {MAX_COMPONENTS} entries")),
             None => Ok(()),
         }
     }
 }
 
 impl StagePolicy {
-    /// These terms, with what a stage's policy sets otherwise.
+    /// Applies a stage's overrides to these terms.
     #[must_use]
     pub fn under(&self, policy: &PolicyOverrides) -> Self {
         let seconds = |seconds: u32| TimeDelta::seconds(seconds.into());
@@ -152,7 +152,7 @@ impl StagePolicy {
     }
 }
 
-/// A setting of zero seconds switches it off.
+/// Returns `None` for zero, which switches a setting off.
 pub(crate) fn unless_zero(time: TimeDelta) -> Option<TimeDelta> {
     Some(time).filter(|time| !time.is_zero())
 }

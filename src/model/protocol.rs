@@ -1,10 +1,10 @@
-//! The kinds of API.
+//! The protocols of APIs.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What kind of API a stage belongs to.
+/// The protocol of an API.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
@@ -19,7 +19,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Whether API Gateway has it in its second API (`apigatewayv2`).
+    /// Returns whether API Gateway manages it through `apigatewayv2`.
     #[must_use]
     pub fn is_v2(self) -> bool {
         self != Self::Rest

@@ -1,4 +1,4 @@
-//! The records in SSM Parameter Store: their schemas, names, reading and printing. No I/O.
+//! The records in Parameter Store: their schemas, and how they are parsed and printed. No I/O.
 
 use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
@@ -9,21 +9,21 @@ use crate::model::stage::StageRef;
 
 pub use super::parameter_names::ParameterNames;
 
-/// The newest schema this build writes and reads.
+/// The newest schema that this version reads, and the one it writes.
 pub const SCHEMA: u32 = 1;
 
-/// The most bytes of a parameter's value: the advanced tier's limit (`PutParameter`); Intelligent-Tiering picks
-/// that tier above 4 KB.
+/// The longest value of a parameter, in bytes: the limit of the advanced tier (`PutParameter`). Intelligent-Tiering
+/// chooses that tier above 4 KB.
 const MAX_BYTES: usize = 8 * 1024;
 
-/// A parameter of SSM Parameter Store.
+/// A parameter of Parameter Store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameter {
-    /// Its name, without a version.
+    /// The name, without a version.
     pub name: String,
-    /// Its value.
+    /// The value.
     pub value: String,
-    /// This value's version, counted from 1.
+    /// The version of this value, counted from 1.
     pub version: i64,
 }
 
@@ -32,95 +32,96 @@ pub struct Parameter {
 pub struct Record {
     /// The record's schema.
     pub schema: u32,
-    /// The stage it belongs to; a record of another stage is refused.
+    /// The stage that it belongs to; the function refuses another stage's record.
     pub stage: StageRef,
-    /// The region it was written in; a record of another region is refused.
+    /// The Region in which it was written; the function refuses another Region's record.
     pub region: String,
-    /// The API's name, where known.
+    /// The API's name, if known.
     pub api_name: Option<String>,
     /// The release.
     pub release: Release,
-    /// When the deployment was made.
+    /// When the deployment was created.
     pub created: Option<DateTime<Utc>>,
     /// When the record was written.
     pub recorded_at: DateTime<Utc>,
-    /// Whether it is pinned by a parked stage, as far as the settings at that time said.
+    /// Whether pinning was on when the record was written.
     pub pinned: bool,
-    /// The release's name for people.
+    /// The label of the release, as reports show it.
     pub label: Option<String>,
-    /// The changelog's note.
+    /// The note for the changelog.
     pub note: Option<String>,
-    /// Who recorded it.
+    /// The sender of the command, or `sweep`.
     pub who: Option<String>,
-    /// Whether it cannot be left by going back, as after a data migration.
+    /// Whether alarms must not roll it back, as after a data migration.
     #[serde(default)]
     pub irreversible: bool,
 }
 
-/// The record of an incident: one bad release on one stage. Created once, never overwritten by a rival.
+/// The record of an incident: one bad release on one stage. The run that wins the claim creates it, and no other run
+/// overwrites it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incident {
     /// The record's schema.
     pub schema: u32,
     /// The stage.
     pub stage: StageRef,
-    /// The release that was taken off.
+    /// The release that was rolled back.
     pub bad: Release,
-    /// The release that was put back.
+    /// The known-good release that replaced it.
     pub good: Release,
     /// The version of the known-good record that was used.
     pub version: i64,
-    /// When the stage was put back.
+    /// When the stage was rolled back.
     pub at: DateTime<Utc>,
-    /// Since when the bad release was live, as API Gateway has it: what tells this incident from one before, if
-    /// somebody brings the release back.
+    /// Since when the bad release was live, according to API Gateway. If the release goes live again, this time
+    /// distinguishes its incidents.
     #[serde(default)]
     pub since: Option<DateTime<Utc>>,
-    /// Whether nothing came of it: a step was refused, and what was done is undone.
+    /// Whether the run undid its steps because AWS refused one of them.
     #[serde(default)]
     pub undone: bool,
-    /// The alarm's name, or who commanded it.
+    /// The alarm's name, or the sender of the command.
     pub by: String,
-    /// Whether it was an alarm.
+    /// Whether an alarm was the trigger.
     #[serde(default)]
     pub by_alarm: bool,
     /// When the alarm fired.
     pub alarm_at: Option<DateTime<Utc>>,
-    /// The alarm's or the person's reason.
+    /// The reason given by the alarm or the operator.
     pub why: String,
-    /// The run that did it, to find its log.
+    /// The run that rolled the stage back, to find its log.
     pub run: String,
-    /// When the alarm was OK again.
+    /// When the alarm returned to OK.
     #[serde(default)]
     pub recovered_at: Option<DateTime<Utc>>,
-    /// Who took the bad release out of quarantine.
+    /// The operator who took the bad release out of quarantine.
     #[serde(default)]
     pub lifted_by: Option<String>,
 }
 
-/// The live release while it is not proven yet.
+/// The live release until it is proven.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
     /// The record's schema.
     pub schema: u32,
-    /// The kind of its API.
+    /// The protocol of its API.
     #[serde(default)]
     pub protocol: Protocol,
     /// The release.
     pub release: Release,
-    /// When it was first seen live.
+    /// When a run first saw it live.
     pub first_seen: DateTime<Utc>,
-    /// Whether it cannot be left by going back.
+    /// Whether alarms must not roll it back.
     #[serde(default)]
     pub irreversible: bool,
-    /// The release's name for people, where a pipeline announced it.
+    /// The label of the release, if a pipeline or an operator announced it.
     pub label: Option<String>,
-    /// The changelog's note.
+    /// The note for the changelog.
     pub note: Option<String>,
 }
 
 impl Candidate {
-    /// A release that is seen live for the first time.
+    /// Builds the candidate for a release that a run sees live for the first time.
     #[must_use]
     pub fn new(protocol: Protocol, release: &Release, now: DateTime<Utc>) -> Self {
         Self {
@@ -134,8 +135,8 @@ impl Candidate {
         }
     }
 
-    /// The same, proven since the stage's last change at the earliest: between two sweeps another release may have
-    /// been live, and this one brought back.
+    /// Moves `first_seen` to the stage's last change if that is later: between two sweeps, another release may have
+    /// been live.
     #[must_use]
     pub fn unchanged_since(self, changed_at: Option<DateTime<Utc>>) -> Self {
         let first_seen = changed_at.map_or(self.first_seen, |changed_at| changed_at.max(self.first_seen));
@@ -148,48 +149,48 @@ impl Candidate {
 pub struct Hold {
     /// The record's schema.
     pub schema: u32,
-    /// When it ends by itself.
+    /// When it ends automatically.
     pub until: DateTime<Utc>,
-    /// Who holds.
+    /// The operator who holds the stage.
     pub by: Option<String>,
-    /// Why.
+    /// The operator's reason.
     pub why: Option<String>,
 }
 
-/// The latest rollbacks of a stage, oldest first: what the guards need in the one read of a run. The
-/// incidents themselves are the lasting record.
+/// The latest rollbacks of a stage, oldest first, as the preconditions need them. The incidents are the permanent
+/// record, but a run cannot read them all in its one read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollbacks {
     /// The record's schema.
     pub schema: u32,
-    /// At most [`Rollbacks::KEPT`].
+    /// The entries, at most [`Rollbacks::KEPT`].
     pub past: Vec<RollbackEntry>,
 }
 
 /// One rollback.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RollbackEntry {
-    /// When the stage was put back.
+    /// When the stage was rolled back.
     pub at: DateTime<Utc>,
-    /// The fingerprint of the release that was taken off: the incident's last name.
+    /// The fingerprint of the release that was rolled back: the last part of the incident's name.
     pub fingerprint: String,
-    /// The alarm's name; `None` for a person's rollback.
+    /// The alarm's name; `None` for an operator's rollback.
     pub alarm: Option<String>,
     /// When the alarm fired.
     pub alarm_at: Option<DateTime<Utc>>,
-    /// When the alarm was OK again.
+    /// When the alarm returned to OK.
     #[serde(default)]
     pub recovered_at: Option<DateTime<Utc>>,
-    /// Whether the quarantine was lifted.
+    /// Whether an operator lifted the quarantine.
     #[serde(default)]
     pub lifted: bool,
 }
 
 impl Rollbacks {
-    /// Twenty fit a standard parameter, and a stage that was put back more often has other troubles.
+    /// The most entries that are kept: this many fit into a parameter of the standard tier.
     pub const KEPT: usize = 20;
 
-    /// The same with one more.
+    /// Adds an entry, and drops the oldest ones beyond [`Rollbacks::KEPT`].
     #[must_use]
     pub fn with(mut self, past: RollbackEntry) -> Self {
         self.schema = SCHEMA;
@@ -199,7 +200,7 @@ impl Rollbacks {
         self
     }
 
-    /// Whether a release was taken off here and is still in quarantine.
+    /// Returns whether a release was rolled back on this stage and is still in quarantine.
     #[must_use]
     pub fn quarantines(&self, release: &Release) -> bool {
         let fingerprint = release.fingerprint();
@@ -207,7 +208,7 @@ impl Rollbacks {
     }
 }
 
-/// The last sweep that went through.
+/// The last complete sweep.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastSweep {
     /// The record's schema.
@@ -216,11 +217,11 @@ pub struct LastSweep {
     pub at: DateTime<Utc>,
     /// The run.
     pub run: String,
-    /// How many stages it looked after.
+    /// How many stages it checked.
     pub stages: usize,
 }
 
-/// The index of an API's name: which ids have it.
+/// The index of an API name: the ids of the APIs that have it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameIndex {
     /// The record's schema.
@@ -229,15 +230,15 @@ pub struct NameIndex {
     pub apis: Vec<String>,
 }
 
-/// A value that is kept in SSM.
+/// A value that is stored in Parameter Store.
 pub trait Stored: Serialize + for<'de> Deserialize<'de> {
-    /// What it is called in messages.
+    /// The word for it in messages.
     const WHAT: &'static str;
 
-    /// Whether what was read can be meant.
+    /// Checks the values that the schema alone does not restrict.
     ///
     /// # Errors
-    /// A sentence on the first thing that cannot.
+    /// A sentence about the first invalid value.
     fn check(&self) -> Result<(), String> {
         Ok(())
     }
@@ -259,10 +260,12 @@ impl Stored for Candidate {
     const WHAT: &'static str = "candidate";
 
     fn check(&self) -> Result<(), String> {
-        // The bake time is added to it, which must not end beyond what a calendar has.
+        // The bake time is added to it, and the sum must be a valid date.
         let seen = self.first_seen;
         let plausible = (1970..=9999).contains(&seen.year());
-        plausible.then_some(()).ok_or_else(|| format!("`first_seen` is {seen}, which cannot be"))
+        plausible
+            .then_some(())
+            .ok_or_else(|| format!("`first_seen` is {seen}; its year must be from 1970 to 9999"))
     }
 }
 
@@ -271,18 +274,18 @@ impl Stored for Hold {
 }
 
 impl Stored for LastSweep {
-    const WHAT: &'static str = "time of a sweep";
+    const WHAT: &'static str = "sweep time";
 }
 
 impl Stored for Rollbacks {
     const WHAT: &'static str = "list of rollbacks";
 }
 
-/// Reads a stored value.
+/// Parses a stored value.
 ///
 /// # Errors
-/// A sentence's end for "the parameter X ...", where it is too long, no JSON, of a newer schema, incomplete, or
-/// says what cannot be meant.
+/// The end of a sentence that begins with "the parameter X", if the value is too long, is not JSON, has a newer
+/// schema, or is incomplete or invalid.
 pub fn parse<T: Stored>(text: &str) -> Result<T, String> {
     #[derive(Deserialize)]
     struct Head {
@@ -290,36 +293,35 @@ pub fn parse<T: Stored>(text: &str) -> Result<T, String> {
     }
     let what = T::WHAT;
     if text.len() > MAX_BYTES {
-        return Err(format!("has {} bytes, and a {what} has at most {MAX_BYTES}", text.len()));
+        return Err(format!("has {} bytes, but a {what} has at most {MAX_BYTES}", text.len()));
     }
-    let head: Head =
-        serde_json::from_str(text).map_err(|error| format!("does not hold a {what}: {error}"))?;
+    let head: Head = serde_json::from_str(text).map_err(|error| format!("contains no {what}: {error}"))?;
     if head.schema == 0 || head.schema > SCHEMA {
         return Err(format!(
-            "holds a {what} of schema {}, and this build reads schema {SCHEMA}: update the function",
+            "contains {what} schema {}, but this version reads schema {SCHEMA}: update the function",
             head.schema
         ));
     }
     let value: T =
-        serde_json::from_str(text).map_err(|error| format!("does not hold a whole {what}: {error}"))?;
-    value.check().map_err(|why| format!("does not hold a {what} that can be meant: {why}"))?;
+        serde_json::from_str(text).map_err(|error| format!("contains no valid {what}: {error}"))?;
+    value.check().map_err(|why| format!("contains no valid {what}: {why}"))?;
     Ok(value)
 }
 
-/// Prints a value for SSM.
+/// Prints a value for Parameter Store.
 ///
 /// # Errors
-/// A sentence, where the value is too long for a parameter.
+/// A sentence, if the value is too long for a parameter.
 pub fn print<T: Stored>(value: &T) -> Result<String, String> {
     let what = T::WHAT;
     let text =
-        serde_json::to_string(value).map_err(|error| format!("the {what} cannot be written: {error}"))?;
-    // Parameter Store refuses its own reference syntax. In JSON two braces follow each other in texts only, where
-    // the second may be spelt by its number.
+        serde_json::to_string(value).map_err(|error| format!("the {what} cannot be serialized: {error}"))?;
+    // Parameter Store refuses `{{`, its reference syntax. JSON has `{{` only within strings, where an escape may
+    // replace the second brace.
     let text = text.replace("{{", r"{\u007b");
     if text.len() > MAX_BYTES {
         return Err(format!(
-            "the {what} has {} bytes, and a parameter holds {MAX_BYTES}: use fewer or shorter stage variables",
+            "the {what} has {} bytes, but a parameter holds at most {MAX_BYTES}: use fewer or shorter stage variables",
             text.len()
         ));
     }
@@ -332,14 +334,14 @@ mod tests {
     use crate::model::policy::PolicyOverrides;
 
     #[test]
-    fn a_value_that_cannot_be_trusted_is_refused_with_its_reason() {
+    fn an_invalid_value_is_refused_with_its_reason() {
         for (text, expected) in [
-            ("", "does not hold a name index: EOF"),
-            ("release 7", "does not hold a name index: expected value"),
-            ("{}", "does not hold a name index: missing field `schema`"),
-            (r#"{"schema":2,"apis":[]}"#, "holds a name index of schema 2, and this build reads schema 1"),
-            (r#"{"schema":0,"apis":[]}"#, "holds a name index of schema 0"),
-            (r#"{"schema":1}"#, "does not hold a whole name index: missing field `apis`"),
+            ("", "contains no name index: EOF"),
+            ("release 7", "contains no name index: expected value"),
+            ("{}", "contains no name index: missing field `schema`"),
+            (r#"{"schema":2,"apis":[]}"#, "contains name index schema 2, but this version reads schema 1"),
+            (r#"{"schema":0,"apis":[]}"#, "contains name index schema 0"),
+            (r#"{"schema":1}"#, "contains no valid name index: missing field `apis`"),
         ] {
             let error = parse::<NameIndex>(text).unwrap_err();
             assert!(error.starts_with(expected), "{text}: {error}");
@@ -348,50 +350,49 @@ mod tests {
         let long = format!(r#"{{"schema":1,"apis":["{}"]}}"#, "a".repeat(9000));
         assert_eq!(
             parse::<NameIndex>(&long).unwrap_err(),
-            "has 9024 bytes, and a name index has at most 8192"
+            "has 9024 bytes, but a name index has at most 8192"
         );
     }
 
     #[test]
-    fn a_policy_keeps_to_the_limits_of_the_settings() {
+    fn a_policy_has_the_limits_of_the_settings() {
         let aliases = |number: usize| format!(r#""aliases":[{}]"#, vec![r#""a:b""#; number].join(","));
         let mappings = |number: usize| format!(r#""mappings":[{}]"#, vec![r#""a.b""#; number].join(","));
         for (settings, expected) in [
-            (r#""bake_seconds":604800"#.to_owned(), "fine"),
+            (r#""bake_seconds":604800"#.to_owned(), "valid"),
             (
                 r#""bake_seconds":604801"#.to_owned(),
-                "`bake_seconds` is 604801; it is a number from 0 to 604800",
+                "`bake_seconds` is 604801; it must be a number from 0 to 604800",
             ),
-            (r#""rollback_window_seconds":31536000"#.to_owned(), "fine"),
+            (r#""rollback_window_seconds":31536000"#.to_owned(), "valid"),
             (
                 r#""rollback_window_seconds":31536001"#.to_owned(),
-                "`rollback_window_seconds` is 31536001; it is a number from 0 to 31536000",
+                "`rollback_window_seconds` is 31536001; it must be a number from 0 to 31536000",
             ),
-            (r#""cooldown_seconds":86400"#.to_owned(), "fine"),
+            (r#""cooldown_seconds":86400"#.to_owned(), "valid"),
             (
                 r#""cooldown_seconds":86401"#.to_owned(),
-                "`cooldown_seconds` is 86401; it is a number from 0 to 86400",
+                "`cooldown_seconds` is 86401; it must be a number from 0 to 86400",
             ),
-            (r#""max_rollbacks_a_day":20"#.to_owned(), "fine"),
+            (r#""max_rollbacks_a_day":20"#.to_owned(), "valid"),
             (
                 r#""max_rollbacks_a_day":21"#.to_owned(),
-                "`max_rollbacks_a_day` is 21; it is a number from 0 to 20",
+                "`max_rollbacks_a_day` is 21; it must be a number from 0 to 20",
             ),
-            (aliases(100), "fine"),
-            (aliases(101), "`aliases` lists more than 100"),
-            (mappings(100), "fine"),
-            (mappings(101), "`mappings` lists more than 100"),
+            (aliases(100), "valid"),
+            (aliases(101), "`aliases` lists more than 100 entries"),
+            (mappings(100), "valid"),
+            (mappings(101), "`mappings` lists more than 100 entries"),
         ] {
             let read = parse::<PolicyOverrides>(&format!(r#"{{"schema":1,{settings}}}"#));
-            let described = read.map_or_else(|why| why, |_| "fine".to_owned());
-            let described =
-                described.strip_prefix("does not hold a policy that can be meant: ").unwrap_or(&described);
+            let described = read.map_or_else(|why| why, |_| "valid".to_owned());
+            let described = described.strip_prefix("contains no valid policy: ").unwrap_or(&described);
             assert_eq!(described, expected);
         }
     }
 
     #[test]
-    fn a_candidate_was_first_seen_at_a_time_that_can_be() {
+    fn a_candidate_with_an_impossible_time_is_refused() {
         for (seen, expected) in [
             ("2026-11-20T10:00:00Z", true),
             ("1970-01-01T00:00:00Z", true),
@@ -407,12 +408,12 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_ssm_would_refuse_is_not_sent() {
+    fn a_value_that_parameter_store_would_refuse_is_not_sent() {
         let index = |api: String| NameIndex { schema: SCHEMA, apis: vec![api] };
         let braces = index("{{{{x}}".into());
         let text = print(&braces).unwrap();
         assert_eq!(text, r#"{"schema":1,"apis":["{\u007b{\u007bx}}"]}"#);
         assert_eq!(parse::<NameIndex>(&text).unwrap(), braces);
-        assert!(print(&index("x".repeat(9000))).unwrap_err().contains("a parameter holds 8192"));
+        assert!(print(&index("x".repeat(9000))).unwrap_err().contains("a parameter holds at most 8192"));
     }
 }

@@ -1,4 +1,4 @@
-//! A stage and a release, and the release's fingerprint. No I/O.
+//! A release and its fingerprint. No I/O.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
 
-/// All that decides what a stage serves.
+/// Everything that decides what a stage serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Release {
@@ -17,13 +17,13 @@ pub struct Release {
     /// The stage variables.
     #[serde(default)]
     pub variables: BTreeMap<String, String>,
-    /// The canary, where the stage has one.
+    /// The canary, if the stage has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
     /// The Lambda aliases that belong to it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub aliases: BTreeMap<AliasRef, AliasTarget>,
-    /// The custom domains' mappings that belong to it.
+    /// The mappings of custom domains that belong to it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub mappings: BTreeMap<MappingRef, MappingTarget>,
 }
@@ -32,40 +32,40 @@ pub struct Release {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Canary {
-    /// The canary's deployment; API Gateway may leave it out.
+    /// The canary's deployment; API Gateway may omit it.
     pub deployment: Option<String>,
     /// The share of the traffic it gets, in percent, as API Gateway prints it.
     pub percent: String,
-    /// Stage variables that the canary overrides.
+    /// The stage variables that the canary overrides.
     #[serde(default)]
     pub overrides: BTreeMap<String, String>,
 }
 
 impl Release {
-    /// What of it is in the stage itself.
+    /// Returns the release without its components: the values of the stage itself.
     #[must_use]
     pub fn in_stage(&self) -> Self {
         Self { aliases: BTreeMap::new(), mappings: BTreeMap::new(), ..self.clone() }
     }
 
-    /// What a stage that serves `live` serves once this recorded release is back: a part that the record
-    /// does not name stays as it is, one that is not live any more is no part.
+    /// Returns what a stage that serves `live` will serve after a rollback to this recorded release. Components that
+    /// the record does not name stay as they are, and components that are not live are left out.
     #[must_use]
     pub fn over(&self, live: &Self) -> Self {
-        let mut back = self.clone();
-        back.aliases = live.aliases.clone();
-        back.mappings = live.mappings.clone();
+        let mut restored = self.clone();
+        restored.aliases = live.aliases.clone();
+        restored.mappings = live.mappings.clone();
         let aliases = self.aliases.iter().filter(|(alias, _)| live.aliases.contains_key(*alias));
-        back.aliases.extend(aliases.map(|(alias, target)| (alias.clone(), target.clone())));
+        restored.aliases.extend(aliases.map(|(alias, target)| (alias.clone(), target.clone())));
         let mappings = self.mappings.iter().filter(|(mapping, _)| live.mappings.contains_key(*mapping));
-        back.mappings.extend(mappings.map(|(mapping, target)| (mapping.clone(), target.clone())));
-        back
+        restored.mappings.extend(mappings.map(|(mapping, target)| (mapping.clone(), target.clone())));
+        restored
     }
 
-    /// A short stable name: the first 12 hexadecimal digits of SHA-256 over everything in the release.
+    /// Returns a short stable name: the first 12 hexadecimal digits of SHA-256 over everything in the release.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        // Every text goes in with its length, so that no two releases read alike.
+        // Each text is preceded by its length, so that different releases never produce the same bytes.
         let mut hash = Sha256::new();
         let mut put = |text: &str| {
             hash.update((text.len() as u64).to_be_bytes());
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recorded_release_leaves_alone_what_it_does_not_name() {
+    fn components_that_a_record_does_not_name_stay_as_they_are() {
         let recorded = with(&[("orders:live", "1"), ("gone:live", "1")], &[]);
         let live = with(&[("orders:live", "2"), ("new:live", "7")], &[("api.example.com", "green")]);
         let back = with(&[("orders:live", "1"), ("new:live", "7")], &[("api.example.com", "green")]);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_is_stable_and_tells_every_part_apart() {
+    fn a_fingerprint_is_stable_and_depends_on_every_field() {
         assert_eq!(release("d1", &[("release", "1")]).fingerprint(), "2f6b7efdf195");
         let canary =
             Canary { deployment: Some("d2".into()), percent: "10".into(), overrides: BTreeMap::new() };

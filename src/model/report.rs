@@ -1,4 +1,4 @@
-//! The one value that every run ends in. The log line and the JSON answer are both made from it.
+//! The report: the one value in which every run ends. The log line and the JSON answer are built from it.
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
@@ -12,43 +12,43 @@ use crate::model::stage::StageRef;
 use crate::model::status::{HistoryEntry, StageStatus};
 use crate::model::trigger::TriggeredBy;
 
-/// How a run ended.
+/// The outcome of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub enum Outcome {
-    /// The stage was put back.
+    /// The run rolled the stage back.
     RolledBack,
-    /// `plan`: `rollback` would put it back.
+    /// `plan`: a `rollback` would roll the stage back.
     WouldRollBack,
-    /// `record`: the release is recorded.
+    /// `record`: the run recorded the live release as known-good.
     Recorded,
-    /// `status`: see the details.
+    /// `status`: the details contain the facts.
     Status,
-    /// The sweep, or `promote`: the live release is known-good from now on.
+    /// The sweep or `promote`: the live release is now known-good.
     Promoted,
     /// The alarm is OK again after a rollback.
     Recovered,
-    /// The sweep went through; what it did is in reports of their own.
+    /// The sweep is complete. Each of its actions has a report of its own.
     Swept,
-    /// A command was carried out.
+    /// The run carried out a command.
     Done,
-    /// The safety net has a hole, or did not help: somebody must look.
+    /// A rollback would fail, or did not help: an operator must check the stage.
     Attention,
-    /// A rollback was thinkable and was not done.
+    /// A rollback was possible, but the run did not carry it out.
     Held,
-    /// The signal can never lead to anything.
+    /// The signal or command can never have an effect.
     Rejected,
-    /// Nothing to do.
+    /// Nothing needs to be done.
     Ignored,
-    /// AWS said no or did not answer; trying again may help.
+    /// AWS refused a call or did not answer. A retry may help.
     Failed,
-    /// The stage is neither as it was nor as it should be.
+    /// The stage has neither its old nor its intended state: an operator must act.
     NeedsHuman,
 }
 
 impl Outcome {
-    /// The word for it in reports.
+    /// Returns the word for it in reports.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -69,60 +69,60 @@ impl Outcome {
         }
     }
 
-    /// Whether the run is handed back to Lambda, for its retries and the dead-letter queue.
+    /// Returns whether Lambda is to treat the run as failed, for its retries and the dead-letter queue.
     #[must_use]
     pub fn is_failure(self) -> bool {
         matches!(self, Self::Failed | Self::NeedsHuman)
     }
 }
 
-/// What happened in one run, and why.
-#[must_use = "every run is reported"]
+/// The result of one run, and the reason for it.
+#[must_use = "every run must be reported"]
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Report {
     /// The report's schema.
     pub schema: u32,
-    /// The run: Lambda's request id.
+    /// The id of the run: Lambda's request id.
     pub run: String,
-    /// The run's trace in X-Ray.
+    /// The id of the run's trace in X-Ray.
     pub trace: Option<String>,
     /// When the run ended.
     pub at: DateTime<Utc>,
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Why nothing was done, as a stable code.
+    /// Why the run did nothing, as a stable code.
     #[serde(serialize_with = "as_code")]
     #[cfg_attr(feature = "cli", schemars(with = "Option<String>"))]
     pub reason: Option<Reason>,
-    /// What happened, in one sentence.
+    /// The result, in one sentence.
     pub message: String,
-    /// What a person does next.
+    /// The next steps for an operator.
     pub next: Vec<String>,
-    /// What called.
+    /// The trigger.
     pub signal: TriggeredBy,
     /// The stage, once it is known.
     pub stage: Option<StageRef>,
     /// The release before the run.
     pub before: Option<Release>,
-    /// The release after the run; for a plan, the one there would be.
+    /// The release after the run; for a plan, the release after its rollback.
     pub after: Option<Release>,
-    /// The version of the known-good record that was used or written.
+    /// The version of the known-good record that the run used or wrote.
     pub version: Option<i64>,
     /// The parameter with the incident's record.
     pub incident: Option<String>,
-    /// Since when what the run found has been so: the release that was taken off live, a recovered stage back, the
-    /// last sweep over.
+    /// Since when the bad release was live; for a recovered stage, the time of the rollback; for a sweep, the time of
+    /// the sweep before it.
     pub since: Option<DateTime<Utc>>,
     /// Seconds from the alarm's state change to the end of the run.
     pub seconds_since_alarm: Option<f64>,
-    /// Whether another run dealt with the same a moment ago, so that nobody needs to hear of this one.
+    /// Whether another run handled the same incident a moment ago, so that no notification is needed.
     #[serde(skip)]
     pub handled: bool,
-    /// What this report has in common with others of the same news, of which people hear once.
+    /// The key that reports of the same news share. The function notifies operators once for each key.
     #[serde(skip)]
     pub notification_key: Option<String>,
-    /// What went wrong beside the main thing.
+    /// Problems besides the result.
     pub warnings: Vec<String>,
     /// `status`, `history` and the sweep: the facts.
     #[cfg_attr(feature = "cli", schemars(with = "Option<Value>"))]
@@ -137,38 +137,38 @@ pub enum Details {
     Status(Box<StageStatus>),
     /// `history`, newest first.
     History(Vec<HistoryEntry>),
-    /// The sweep: how each stage stands.
+    /// The sweep: the state of each stage.
     Sweep(Vec<SweptStage>),
 }
 
-/// How a stage stands after a sweep.
+/// The state of a stage after a sweep.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SweptStage {
     /// The stage.
     pub stage: String,
-    /// In a few words, how it stands.
+    /// The state, in a few words.
     pub state: String,
 }
 
-#[expect(clippy::ref_option, reason = "serde calls it so")]
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
 fn as_code<S: Serializer>(reason: &Option<Reason>, serializer: S) -> Result<S::Ok, S::Error> {
     reason.as_ref().map(Reason::code).serialize(serializer)
 }
 
-/// The longest message, in characters: what AWS and events say goes into it, and people and programs are to get it
-/// whole (`Publish` and `PutEvents` take 256 KB).
+/// The longest message, in characters. It quotes AWS and events, and must fit into a notification (`Publish` and
+/// `PutEvents` accept 256 KB).
 const MAX_MESSAGE: usize = 4_000;
 
 fn cut(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(MAX_MESSAGE) {
         text.truncate(end);
-        text.push_str(" (cut off here)");
+        text.push_str(" (truncated)");
     }
     text
 }
 
 impl Report {
-    /// A report of this outcome, to be filled in.
+    /// Builds a report with this outcome, for the caller to complete.
     pub fn new(
         run: &str,
         at: DateTime<Utc>,
@@ -202,7 +202,7 @@ impl Report {
         }
     }
 
-    /// The report of doing nothing, for a reason.
+    /// Builds the report of a run that did nothing, for this reason.
     pub fn no(run: &str, at: DateTime<Utc>, signal: &TriggeredBy, reason: Reason) -> Self {
         let outcome = match reason.kind() {
             Kind::Ignore => Outcome::Ignored,
@@ -216,7 +216,7 @@ impl Report {
         .because(reason)
     }
 
-    /// The report of a call that failed.
+    /// Builds the report of a run in which a call failed.
     pub fn failed(run: &str, at: DateTime<Utc>, signal: &TriggeredBy, error: &CloudError) -> Self {
         Self {
             next: Some(error.advice().to_owned()).filter(|advice| !advice.is_empty()).into_iter().collect(),
@@ -228,18 +228,18 @@ impl Report {
         Self { reason: Some(reason), ..self }
     }
 
-    /// The code of the reason, where nothing was done.
+    /// Returns the code of the reason, if the run did nothing.
     #[must_use]
     pub fn code(&self) -> Option<&'static str> {
         self.reason.as_ref().map(Reason::code)
     }
 
-    /// The same, about this stage.
+    /// Sets the stage.
     pub fn on(self, stage: &StageRef) -> Self {
         Self { stage: Some(stage.clone()), ..self }
     }
 
-    /// The same, with what a plan changes.
+    /// Sets the stage, the releases and the version of a plan.
     pub fn with_plan(self, plan: &Plan) -> Self {
         Self {
             before: Some(plan.from.clone()),
@@ -249,7 +249,7 @@ impl Report {
         }
     }
 
-    /// The JSON schema of reports, as they are sent to queues, functions and event buses.
+    /// Returns the JSON schema of reports, as the function sends them to queues, functions and event buses.
     #[cfg(feature = "cli")]
     #[must_use]
     pub fn schema() -> Value {

@@ -1,4 +1,4 @@
-//! A stage: which one, and as API Gateway has it now.
+//! A stage: its identity, and its state in API Gateway.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::protocol::Protocol;
 use super::release::Release;
 
-/// How a parked stage's name ends: it holds the known-good deployment and serves nobody.
+/// The suffix of a parked stage's name. A parked stage holds the known-good deployment and serves no traffic.
 pub const PARKED_SUFFIX: &str = "-known-good";
 
-/// A stage.
+/// The identity of a stage.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct StageRef {
-    /// The kind of its API.
+    /// The protocol of its API.
     pub protocol: Protocol,
     /// The API's id.
     pub api: String,
@@ -24,27 +24,27 @@ pub struct StageRef {
 }
 
 impl StageRef {
-    /// A stage of an API of this kind.
+    /// Names a stage of an API with this protocol.
     #[must_use]
     pub fn new(protocol: Protocol, api: impl Into<String>, stage: impl Into<String>) -> Self {
         Self { protocol, api: api.into(), stage: stage.into() }
     }
 
-    /// A stage of a REST API.
+    /// Names a stage of a REST API.
     #[must_use]
     pub fn rest(api: impl Into<String>, stage: impl Into<String>) -> Self {
         Self::new(Protocol::Rest, api, stage)
     }
 
-    /// The parked stage that pins this stage's known-good deployment.
+    /// Returns the parked stage that pins this stage's known-good deployment.
     #[must_use]
     pub fn parked(&self) -> Self {
-        // `$` is allowed in the name `$default` alone.
+        // API Gateway allows `$` only in the name `$default`.
         let stage = format!("{}{PARKED_SUFFIX}", self.stage.replace('$', "_"));
         Self { stage, ..self.clone() }
     }
 
-    /// Whether this is itself a parked stage.
+    /// Returns whether this is a parked stage.
     #[must_use]
     pub fn is_parked(&self) -> bool {
         self.stage.ends_with(PARKED_SUFFIX)
@@ -57,44 +57,42 @@ impl fmt::Display for StageRef {
     }
 }
 
-/// A stage as it is now.
+/// The present state of a stage.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact that API Gateway tells by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate fact from API Gateway")]
 pub struct LiveStage {
-    /// What it serves; as the port tells it, only what is in the stage itself.
+    /// The release that it serves. The gateway port fills in only the stage's own values, not the components.
     pub release: Release,
-    /// When anything of the stage was last changed, by anybody.
+    /// The time of the last change to the stage, whatever its source.
     pub updated_at: Option<DateTime<Utc>>,
-    /// Its description.
+    /// The description.
     pub description: String,
-    /// Whether it lets no request through (throttling rate 0 for every method), as parked stages do.
+    /// Whether it rejects every request (throttling rate 0 for every method), as parked stages do.
     pub closed: bool,
-    /// Whether it has a cache that is on. REST only.
+    /// Whether its cache is enabled. REST only.
     pub cache: bool,
-    /// Whether API Gateway deploys every change to it by itself, and so takes no deployment from anybody.
-    /// HTTP and WebSocket only.
+    /// Whether AutoDeploy is on, so that API Gateway accepts no other deployment. HTTP and WebSocket only.
     pub auto_deploy: bool,
-    /// Whether API Gateway manages it (quick create), so that nobody can change it. HTTP only.
+    /// Whether API Gateway manages it (quick create), so that it cannot be changed. HTTP only.
     pub managed: bool,
 }
 
 /// A deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployment {
-    /// When it was made.
+    /// The time of its creation.
     pub created: Option<DateTime<Utc>>,
-    /// Its status where it is not deployed (`PENDING`, `FAILED`), so that no stage can serve it. HTTP and
-    /// WebSocket only.
+    /// The status of a deployment that no stage can serve (`PENDING`, `FAILED`). HTTP and WebSocket only.
     pub undeployed: Option<String>,
 }
 
 /// An API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Api {
-    /// Its kind.
+    /// The protocol.
     pub protocol: Protocol,
-    /// Its id.
+    /// The id.
     pub id: String,
-    /// Its name, which others may have too.
+    /// The name, which need not be unique.
     pub name: String,
 }

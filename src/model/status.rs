@@ -1,4 +1,4 @@
-//! How a stage stands: what `status` and `history` report, as data for the JSON answer and for the command line.
+//! The state of a stage as `status` and `history` report it: data for the JSON answer and for the command line.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -9,14 +9,14 @@ use super::reason::Reason;
 use super::records::{Candidate, Hold, Record, RollbackEntry};
 use super::release::Release;
 
-/// What `status` reports about one stage.
+/// The state of one stage, as `status` reports it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StageStatus {
-    /// What the stage serves; `None` if API Gateway has no such stage.
+    /// The live release; `None` if API Gateway has no such stage.
     pub live: Option<Live>,
     /// The known-good record.
     pub known_good: KnownGoodStatus,
-    /// The candidate on record.
+    /// The recorded candidate.
     pub candidate: Option<CandidateStatus>,
     /// The hold, unless it has ended.
     pub hold: Option<Hold>,
@@ -28,13 +28,13 @@ pub struct StageStatus {
     pub pin: Option<PinStatus>,
     /// The alarms that name the stage.
     pub alarms: Vec<AlarmStatus>,
-    /// What an alarm that fired now would lead to.
+    /// The effect of an alarm that fires now.
     pub alarm_now: AlarmNowStatus,
-    /// Whether the settings name the stage.
+    /// Whether the settings list the stage.
     pub configured: bool,
 }
 
-/// What a stage serves.
+/// The live release of a stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Live {
     /// The release.
@@ -49,31 +49,31 @@ pub struct Live {
 pub enum KnownGoodStatus {
     /// A usable record.
     Found {
-        /// Its parameter.
+        /// The parameter's name.
         parameter: String,
-        /// Its version.
+        /// The parameter's version.
         version: i64,
         /// The record.
         record: Box<Record>,
     },
     /// There is no record.
     Missing {
-        /// Its parameter.
+        /// The parameter's name.
         parameter: String,
-        /// In words.
+        /// A sentence that says so.
         missing: String,
     },
     /// The record is unusable.
     Unusable {
-        /// Its parameter.
+        /// The parameter's name.
         parameter: String,
-        /// Why: a sentence's end.
+        /// Why: the end of a sentence that begins with the parameter.
         unusable: String,
     },
 }
 
 impl KnownGoodStatus {
-    /// The usable record.
+    /// Returns the version and the record, if usable.
     #[must_use]
     pub fn record(&self) -> Option<(i64, &Record)> {
         match self {
@@ -88,7 +88,7 @@ impl KnownGoodStatus {
 pub struct CandidateStatus {
     /// When its bake time ends.
     pub bakes_until: DateTime<Utc>,
-    /// Its record.
+    /// The record.
     pub candidate: Candidate,
     /// Whether the stage still serves it.
     pub is_live: bool,
@@ -102,12 +102,12 @@ pub enum PinStatus {
     Holds {
         /// The deployment.
         deployment: String,
-        /// Whether it refuses requests.
+        /// Whether it rejects every request.
         closed: bool,
     },
-    /// A stage of the parked stage's name exists and is not ours.
+    /// A stage with the parked stage's name exists, but the function did not create it.
     Foreign {
-        /// In words.
+        /// A sentence that says so.
         foreign: String,
     },
 }
@@ -115,22 +115,22 @@ pub enum PinStatus {
 /// An alarm that names the stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AlarmStatus {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its state.
+    /// The state.
     pub state: State,
     /// Since when it has this state.
     pub since: Option<DateTime<Utc>>,
-    /// Whether its actions run at all.
+    /// Whether its actions are enabled.
     pub actions_enabled: bool,
-    /// Whether one of its actions is our topic or our function.
+    /// Whether one of its actions notifies our topic or invokes our function.
     pub calls_this_function: bool,
 }
 
-/// What an alarm that fired now would lead to.
+/// The effect of an alarm that fires now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AlarmNowStatus {
-    /// This rollback.
+    /// The rollback of this plan.
     Act(Box<Plan>),
     /// Nothing, for this reason.
     Hold(Reason),
@@ -158,7 +158,7 @@ impl Serialize for AlarmNowStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Version {
-    /// A usable one.
+    /// A usable version.
     Usable {
         /// The version.
         version: i64,
@@ -166,23 +166,23 @@ pub enum Version {
         deployment: String,
         /// When it was recorded.
         recorded_at: DateTime<Utc>,
-        /// The release's name for people.
+        /// The label of the release.
         label: Option<String>,
-        /// The changelog's note.
+        /// The note for the changelog.
         note: Option<String>,
-        /// Who recorded it.
+        /// The sender of the command, or `sweep`.
         who: Option<String>,
     },
-    /// One that cannot be used.
+    /// An unusable version.
     Unusable {
         /// The version.
         version: i64,
-        /// Why: a sentence's end.
+        /// Why: the end of a sentence that begins with the parameter.
         unusable: String,
     },
 }
 
-/// A line of `history`.
+/// An entry of `history`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum HistoryEntry {
@@ -190,7 +190,7 @@ pub enum HistoryEntry {
     Version(Version),
     /// A rollback.
     Rollback {
-        /// Its entry on the stage's list.
+        /// The entry on the stage's list of rollbacks.
         rollback: RollbackEntry,
     },
 }

@@ -1,9 +1,9 @@
-//! A stage as a signal names it.
+//! A stage as named by a signal.
 
 use super::protocol::Protocol;
 use super::stage::StageRef;
 
-/// An API as an alarm, a directive or a command names it.
+/// An API as named by an alarm, a directive or a command.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ApiRef {
     /// By its id.
@@ -13,14 +13,14 @@ pub enum ApiRef {
 }
 
 impl ApiRef {
-    /// Reads what a person wrote. Ten lower-case letters and digits are an id, as API Gateway makes them.
+    /// Parses the text of an operator. Ten lower-case letters and digits are an id, as API Gateway generates them.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let id = text.len() == 10 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         if id { Self::Id(text.to_owned()) } else { Self::Name(text.to_owned()) }
     }
 
-    /// The id or name.
+    /// Returns the id or the name.
     #[must_use]
     pub fn text(&self) -> &str {
         match self {
@@ -29,21 +29,21 @@ impl ApiRef {
     }
 }
 
-/// A stage as a signal names it.
+/// A stage as named by a signal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Target {
     /// The API.
     pub api: ApiRef,
-    /// The stage's own name, without `/Canary`.
+    /// The stage's name, without `/Canary`.
     pub stage: String,
-    /// Whether the signal is about the stage's canary alone.
+    /// Whether the signal is about the stage's canary only.
     pub canary: bool,
-    /// The kind of API, where the signal tells it.
+    /// The API's protocol, if the signal says it.
     pub protocol: Option<Protocol>,
 }
 
-/// The target that names this stage, whose API also has these names: the one place that says whether an alarm names a
-/// stage.
+/// Returns the target that names this stage, if any; its API is also known by `api_names`. Only this function decides
+/// whether an alarm names a stage.
 #[must_use]
 pub fn naming<'a>(targets: &'a [Target], stage: &StageRef, api_names: &[String]) -> Option<&'a Target> {
     let is_its_api = |text: &str| text == stage.api || api_names.iter().any(|name| name == text);

@@ -1,15 +1,15 @@
-//! What triggered a run: an alarm, the sweep, or a command.
+//! The trigger of a run: an alarm, the sweep, or a command.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::alarm::Alarm;
 
-/// What triggered a run, as reports and records name it.
+/// The trigger of a run, as reports and records show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct TriggeredBy {
-    /// `alarm`, `sweep`, the command's word, or `unknown`.
+    /// The kind: `alarm`, `sweep`, the command's word, or `unknown`.
     #[cfg_attr(feature = "cli", schemars(with = "String"))]
     pub kind: TriggerKind,
     /// The alarm's name, or the sender of the command.
@@ -25,9 +25,9 @@ pub struct TriggeredBy {
 /// The kind of a trigger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TriggerKind {
-    /// The event of an alarm.
+    /// An alarm's event.
     Alarm,
-    /// A command, or the schedule's `sweep`.
+    /// A command, or the scheduled `sweep`.
     Command(Verb),
     /// An event that is neither.
     #[default]
@@ -35,7 +35,7 @@ pub enum TriggerKind {
 }
 
 impl TriggerKind {
-    /// The word for it in reports.
+    /// Returns the word for it in reports.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -52,12 +52,12 @@ impl Serialize for TriggerKind {
     }
 }
 
-/// The trigger of a run that has not read its event yet.
+/// The trigger of a run that has not parsed its event yet.
 pub static UNKNOWN: TriggeredBy =
     TriggeredBy { kind: TriggerKind::Unknown, name: None, arn: None, changed_at: None, why: None };
 
 impl TriggeredBy {
-    /// The event of an alarm.
+    /// Builds the trigger for an alarm's event.
     #[must_use]
     pub fn alarm(alarm: &Alarm) -> Self {
         Self {
@@ -69,67 +69,67 @@ impl TriggeredBy {
         }
     }
 
-    /// An alarm that the sweep found in ALARM.
+    /// Builds the trigger for an alarm that the sweep found in ALARM.
     #[must_use]
     pub fn swept_alarm(alarm: &Alarm) -> Self {
         Self { kind: TriggerKind::Command(Verb::Sweep), ..Self::alarm(alarm) }
     }
 
-    /// A command.
+    /// Builds the trigger for a command.
     #[must_use]
     pub fn command(verb: Verb, sender: Option<String>, why: Option<String>) -> Self {
         Self { kind: TriggerKind::Command(verb), name: sender, why, ..Self::default() }
     }
 
-    /// Whether an alarm led here, by its event or through the sweep. Otherwise an operator did.
+    /// Returns whether an alarm or the sweep triggered the run, and not an operator.
     #[must_use]
     pub fn is_alarm(&self) -> bool {
         matches!(self.kind, TriggerKind::Alarm) || self.is_sweep()
     }
 
-    /// Whether the sweep led here.
+    /// Returns whether the sweep triggered the run.
     #[must_use]
     pub fn is_sweep(&self) -> bool {
         self.kind == TriggerKind::Command(Verb::Sweep)
     }
 
-    /// Whether an operator or a pipeline sent a command and reads its answer.
+    /// Returns whether an operator or a pipeline sent a command and reads its answer.
     #[must_use]
     pub fn is_operator(&self) -> bool {
         matches!(self.kind, TriggerKind::Command(_)) && !self.is_sweep()
     }
 }
 
-/// What a command does.
+/// The verb of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verb {
-    /// Record the live release as known-good, and pin it.
+    /// Record the live release as known-good and pin it.
     Record,
-    /// Promote the candidate now, if its alarms are quiet and had data.
+    /// Promote the candidate now if its alarms are quiet and had data.
     Promote,
-    /// Give the live release a label and a note, and say whether it is reversible.
+    /// Give the live release a label and a note, and mark it reversible or irreversible.
     Announce,
     /// Roll the stage back.
     Rollback,
-    /// Say what `rollback` would do; write nothing.
+    /// Report the plan of a `rollback` without writing anything.
     Plan,
-    /// Say what is live, what is known-good, and what an alarm would do now; write nothing.
+    /// Report the live release, the known-good release and the effect of an alarm now, without writing anything.
     Status,
-    /// List the known-good releases with the rollbacks between them; write nothing.
+    /// List the known-good releases and the rollbacks between them, without writing anything.
     History,
-    /// Keep alarms and the sweep from changing the stage, for a time.
+    /// Keep alarms and the sweep from changing the stage until a given time.
     Hold,
     /// End a hold.
     ReleaseHold,
     /// Take a release out of quarantine.
     Lift,
-    /// Check every protected stage; the schedule sends it.
+    /// Check every protected stage. The schedule sends this command.
     Sweep,
 }
 
 impl Verb {
-    /// The word for it in commands and reports.
+    /// Returns the word for it in commands and reports.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

@@ -1,5 +1,5 @@
-//! Metrics in CloudWatch's embedded metric format: JSON lines on standard output, which Lambda's log turns into
-//! metrics without a call. Pure.
+//! Metrics in CloudWatch's embedded metric format: JSON lines on standard output, which CloudWatch Logs
+//! turns into metrics without an API call. Pure.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
@@ -13,7 +13,7 @@ pub const NAMESPACE: &str = "apigw-rollback";
 /// A metric's name, unit and value.
 type MetricValue = (&'static str, &'static str, f64);
 
-/// The line of one report: `Reports`, by outcome and by reason, and the times that count.
+/// Returns the line of one report: the count `Reports` by outcome and reason, and the durations in seconds.
 #[must_use]
 pub fn report_metrics(report: &Report, function: &str) -> Value {
     let outcome = json!(report.outcome);
@@ -52,10 +52,10 @@ pub fn report_metrics(report: &Report, function: &str) -> Value {
     line(report.at, &dimensions, &sets, &metrics)
 }
 
-/// The line of one event: how long it took and what it asked of AWS.
+/// Returns the line of one event: its run time in seconds, its API calls and retries, and the unsent notifications.
 #[must_use]
 pub fn run_metrics(at: DateTime<Utc>, function: &str, seconds: f64, spent: Spent, not_told: usize) -> Value {
-    #[expect(clippy::cast_precision_loss, reason = "a run makes no 2^52 calls")]
+    #[expect(clippy::cast_precision_loss, reason = "a run makes fewer than 2^52 calls")]
     let metrics: [MetricValue; 4] = [
         ("RunTime", "Seconds", seconds),
         ("ApiCalls", "Count", spent.calls as f64),
@@ -65,7 +65,7 @@ pub fn run_metrics(at: DateTime<Utc>, function: &str, seconds: f64, spent: Spent
     line(at, &[("Function", Some(function))], &[vec!["Function"]], &metrics)
 }
 
-/// Only those sets of dimensions are told of which all have a value.
+/// Builds a line. Only the sets whose dimensions all have a value are included.
 fn line(
     at: DateTime<Utc>,
     dimensions: &[(&str, Option<&str>)],

@@ -1,5 +1,5 @@
-//! Tells people and programs what happened: who is told what is decided here, purely; the sending comes after
-//! everything else, so that it neither delays nor undoes a rollback.
+//! Notifies people and programs of reports. A pure function decides which reports are sent. The run sends them last, so
+//! that sending neither delays nor undoes a rollback.
 
 pub mod metrics;
 pub mod notification;
@@ -20,20 +20,20 @@ use crate::model::reason::stamp;
 use crate::model::records::{self, SCHEMA, Stored};
 use crate::model::report::{Outcome, Report};
 
-/// How long it is remembered what people were told.
+/// How long a sent notification is remembered.
 const REMEMBERED: TimeDelta = TimeDelta::days(2);
 
-/// The detail type of the events for programs.
+/// The detail type of the EventBridge events for programs.
 const EVENT: &str = "API Gateway Rollback Report";
 
-/// The mark that people were told something: created once, so that nobody is told twice.
+/// The mark of a sent notification. It is created only once, so that people are not notified twice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentMark {
     /// The record's schema.
     pub schema: u32,
-    /// When.
+    /// The time of sending.
     pub at: DateTime<Utc>,
-    /// By which run.
+    /// The run that sent the notification.
     pub run: String,
 }
 
@@ -41,13 +41,13 @@ impl Stored for SentMark {
     const WHAT: &'static str = "mark of a notification";
 }
 
-/// Reports that are sent at the same time.
+/// The number of reports that are sent at the same time.
 const SENT_AT_ONCE: usize = 8;
 
-/// Notifies people and programs of every report, several at a time. What cannot be sent is added to its report's
-/// warnings. Returns how many messages were not sent.
+/// Notifies people and programs of every report, several at a time. A message that cannot be sent becomes a
+/// warning of its report. Returns the number of messages that were not sent.
 pub async fn notify<C: Parameters + Outbox>(context: &Context<'_, C>, reports: &mut [Report]) -> usize {
-    // Several reports of one run can be about the same thing: people are notified of the first.
+    // Several reports of one run can be about the same thing: people are notified of the first only.
     let mut seen = BTreeSet::new();
     let keys: Vec<_> =
         reports.iter().map(|report| key(report).filter(|key| seen.insert(key.clone()))).collect();
@@ -56,8 +56,8 @@ pub async fn notify<C: Parameters + Outbox>(context: &Context<'_, C>, reports: &
             tokio::join!(notify_people(context, report, key), notify_programs(context, report));
         let failed: Vec<CloudError> = [people.err(), programs.err()].into_iter().flatten().collect();
         for error in &failed {
-            tracing::error!(run = report.run, what = %error, "not told");
-            report.warnings.push(format!("not told: {error}"));
+            tracing::error!(run = report.run, what = %error, "not sent");
+            report.warnings.push(format!("not sent: {error}"));
         }
         failed.len()
     });
@@ -74,7 +74,7 @@ async fn notify_people<C: Parameters + Outbox>(
     let ours = SentMark { schema: SCHEMA, at: context.now, run: context.id.to_owned() };
     let put = context.cloud.put_parameter(&mark, &json!(ours).to_string(), Write::Create).await?;
     if put == Written::Exists {
-        // The SDK repeats a call whose answer was lost, so the first writer may be this run.
+        // The SDK retries a call whose answer was lost, so this run itself may be the first writer.
         let found = context.cloud.parameters(std::slice::from_ref(&mark)).await?;
         let first = found.first().and_then(|found| records::parse::<SentMark>(&found.value).ok());
         if first != Some(ours) {
@@ -84,8 +84,8 @@ async fn notify_people<C: Parameters + Outbox>(
     let notification = notification::of(report, context.function_name());
     let sent = context.cloud.publish(topic, &notification).await;
     if sent.as_ref().is_err_and(|error| error.failure != Failure::NoAnswer) {
-        // SNS refused it, so the next run may send it. Without an answer it may have been sent, and people are not
-        // notified twice; the report and the metric `NotTold` say so.
+        // SNS refused it, so the next run may send it. Without an answer SNS may have sent it, and people must not be
+        // notified twice. The report and the metric `NotTold` record the failure.
         context.cloud.delete_parameter(&mark).await.ok();
     }
     sent
@@ -103,14 +103,14 @@ async fn notify_programs<C: Parameters + Outbox>(
     context.cloud.put_event(bus, EVENT, &json!(report).to_string()).await
 }
 
-/// The key of a report's notification: the same for every report of the same thing, of which people are notified once.
-/// `None` if nobody must hear of it. The result of one change of an alarm is sent once; what lasts, which every sweep
-/// finds again, once a day.
+/// Returns the key of a report's notification; `None` if the report needs none. People are notified once for each key.
+/// The result of one state change of an alarm is sent once. A lasting problem, which every sweep finds again, is sent
+/// once a day.
 fn key(report: &Report) -> Option<String> {
     let trigger = &report.signal;
     let stage = report.stage.as_ref().map(ToString::to_string).unwrap_or_default();
     let outcome = report.outcome.word();
-    // Failed calls say something else each time, and the first one is enough.
+    // The key contains no error message: messages differ each time, and one notification is enough.
     let reason = report.code().unwrap_or_default();
     let alarm = trigger.name.as_deref().unwrap_or_default();
     match report.outcome {
@@ -123,7 +123,7 @@ fn key(report: &Report) -> Option<String> {
                 Some(changed_at) if report.outcome != Outcome::Attention => {
                     Some(digest(&[outcome, reason, &stage, alarm, &stamp(changed_at)]))
                 }
-                // The sender of a command reads its answer.
+                // The operator reads the answer to the command.
                 None if trigger.is_operator() => None,
                 _ => Some(digest(&[outcome, reason, &stage, &report.at.date_naive().to_string()])),
             }
@@ -138,7 +138,7 @@ fn key(report: &Report) -> Option<String> {
     }
 }
 
-/// Whether nobody is needed: the alarm is over, its actions are disabled, or another run just rolled the stage back.
+/// Whether no action is needed: the alarm is over, its actions are disabled, or another run just rolled the stage back.
 fn passes(report: &Report) -> bool {
     let is_over =
         matches!(report.reason, Some(Reason::AlarmCleared { .. } | Reason::AlarmActionsDisabled { .. }));
@@ -154,7 +154,7 @@ fn digest(parts: &[&str]) -> String {
     hash.finalize().iter().take(8).fold(String::new(), |print, byte| print + &format!("{byte:02x}"))
 }
 
-/// Forgets what people were told long ago.
+/// Deletes the marks of old notifications (`GetParametersByPath`, `DeleteParameter`).
 ///
 /// # Errors
 /// The first call that failed.
@@ -166,7 +166,7 @@ pub async fn remove_old_marks<C: Parameters + Outbox>(context: &Context<'_, C>) 
     let marks = context.cloud.parameters_under(&context.config.names.sent_marks()).await?;
     let old = marks.iter().filter(|mark| match records::parse::<SentMark>(&mark.value) {
         Ok(described) => context.now - described.at > REMEMBERED,
-        // Not ours, so not to be deleted.
+        // The function did not write this parameter, so it does not delete it.
         Err(_) => false,
     });
     for mark in old.take(AT_MOST) {
@@ -175,9 +175,9 @@ pub async fn remove_old_marks<C: Parameters + Outbox>(context: &Context<'_, C>) 
     Ok(())
 }
 
-/// Writes a report's one log line: the few fields to search by, and the whole as JSON.
+/// Writes the one log line of a report: the fields to search by, and the whole report as JSON.
 pub fn log(report: &Report) {
-    // The command-line tool prints its reports itreport.
+    // The command-line tool prints its reports itself.
     if !tracing::enabled!(tracing::Level::ERROR) {
         return;
     }

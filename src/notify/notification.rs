@@ -1,4 +1,4 @@
-//! The news of a report, in the words of each who reads it: an e-mail, a chat message, the report itself. Pure.
+//! Renders a report for each of its readers: an e-mail, a chat message, the report as JSON. Pure.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -9,13 +9,13 @@ use crate::model::release::Release;
 use crate::model::report::{Outcome, Report};
 use crate::model::stage::StageRef;
 
-/// What a person can do next, as a command to paste.
+/// A next step for the operator, with a command to paste.
 struct NextStep {
     what: &'static str,
     command: String,
 }
 
-/// The notice of a report. Commands in it call `function`.
+/// Renders the notification of a report. Its commands invoke `function`.
 #[must_use]
 pub fn of(report: &Report, function: &str) -> Notification {
     let next_steps = next_steps(report, function);
@@ -27,7 +27,7 @@ pub fn of(report: &Report, function: &str) -> Notification {
     }
 }
 
-/// What happened, in the fewest words.
+/// Returns the headline of an outcome.
 #[must_use]
 pub fn headline(outcome: Outcome) -> &'static str {
     match outcome {
@@ -39,12 +39,12 @@ pub fn headline(outcome: Outcome) -> &'static str {
         Outcome::Recovered => "RECOVERED",
         Outcome::Swept => "SWEPT",
         Outcome::Done => "DONE",
-        Outcome::Attention => "LOOK AT THIS",
+        Outcome::Attention => "ATTENTION",
         Outcome::Held => "NOT ROLLED BACK",
         Outcome::Rejected => "CANNOT ACT ON THIS ALARM",
         Outcome::Ignored => "IGNORED",
         Outcome::Failed => "FAILED",
-        Outcome::NeedsHuman => "A HUMAN IS NEEDED",
+        Outcome::NeedsHuman => "MANUAL ACTION REQUIRED",
     }
 }
 
@@ -53,26 +53,26 @@ fn about(report: &Report) -> String {
     report.stage.as_ref().map(ToString::to_string).or_else(alarm).unwrap_or_else(|| "an event".to_owned())
 }
 
-/// SNS takes printable ASCII and at most 100 characters.
+/// Returns the subject. SNS accepts printable ASCII, and at most 100 characters.
 fn subject(report: &Report) -> String {
     let reason = report.code().map(|code| format!(" ({code})")).unwrap_or_default();
     let line = format!("{}: {}{reason}", headline(report.outcome), about(report));
     line.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(100).collect()
 }
 
-/// The facts, a line each: a label and what it says.
+/// Returns the facts, one per line: a label and a text.
 fn facts(report: &Report) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     let signal = &report.signal;
     if let Some(fired) = signal.changed_at {
-        let name = signal.name.as_deref().unwrap_or("without a name");
+        let name = signal.name.as_deref().unwrap_or("unnamed");
         let why = signal.why.as_deref().unwrap_or("no reason given");
-        let state = if report.outcome == Outcome::Recovered { "OK since" } else { "Fired" };
+        let state = if report.outcome == Outcome::Recovered { "Cleared" } else { "Fired" };
         facts.push((state, format!("alarm `{name}` at {}: {why}", stamp(fired))));
     } else {
-        let who = signal.name.as_deref().unwrap_or("nobody named");
+        let who = signal.name.as_deref().unwrap_or("an unnamed sender");
         let why = signal.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-        facts.push(("Asked for", format!("`{}` by {who}{why}", signal.kind.word())));
+        facts.push(("Requested", format!("`{}` by {who}{why}", signal.kind.word())));
     }
     let changed = report.before != report.after;
     if let (true, Some(before)) = (changed, &report.before) {
@@ -85,10 +85,10 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
         facts.push(("Live now", format!("{}{version}", described(after))));
     }
     if let (Outcome::RolledBack, Some(seconds)) = (report.outcome, report.seconds_since_alarm) {
-        facts.push(("Back after", format!("{seconds:.1} s from the alarm's change of state")));
+        facts.push(("Took", format!("{seconds:.1} s from the alarm's state change")));
     }
     if report.signal.is_sweep() && report.signal.changed_at.is_some() {
-        facts.push(("Found by", "the sweep: the alarm's own event had not done it".to_owned()));
+        facts.push(("Found by", "the sweep: the alarm's event did not lead to a rollback".to_owned()));
     }
     facts.extend(report.warnings.iter().map(|warning| ("Warning", warning.clone())));
     facts.push(("Run", format!("{} at {}", report.run, stamp(report.at))));
@@ -119,8 +119,8 @@ fn text(report: &Report, next_steps: &[NextStep]) -> String {
     lines.join("\n")
 }
 
-/// The schema of Amazon Q Developer in chat applications for custom notifications, version 1.0. One incident is
-/// one thread.
+/// Renders the schema of Amazon Q Developer in chat applications for custom notifications, version 1.0. Each incident
+/// is one thread.
 fn chat(report: &Report, next_steps: &[NextStep]) -> Value {
     let facts: Vec<String> =
         facts(report).into_iter().map(|(label, fact)| format!("*{label}* {fact}")).collect();
@@ -150,7 +150,7 @@ fn chat(report: &Report, next_steps: &[NextStep]) -> Value {
     })
 }
 
-/// What belongs together: an incident, else all about a stage on one alarm's call, else the run.
+/// Returns the id of the thread: the incident, otherwise the alarm and the time of its state change, otherwise the run.
 fn thread(report: &Report) -> String {
     let by_alarm = || {
         let signal = &report.signal;
@@ -162,17 +162,16 @@ fn thread(report: &Report) -> String {
 fn next_steps(report: &Report, function: &str) -> Vec<NextStep> {
     let Some(stage) = &report.stage else { return vec![] };
     let step = |what, verb, more: Value| NextStep { what, command: command(function, stage, verb, more) };
-    let status = step("see how the stage stands", "status", json!({}));
+    let status = step("show the status of the stage", "status", json!({}));
     let until = stamp(report.at + TimeDelta::hours(2));
     let hold = json!({"until": until, "reason": "working on it"});
     match report.outcome {
         Outcome::RolledBack => {
-            vec![status, step("keep the function off the stage for two hours", "hold", hold)]
+            vec![status, step("stop the function from changing the stage for two hours", "hold", hold)]
         }
         Outcome::Held => {
-            let by_hand =
-                step("go back by hand, if it is the release", "rollback", json!({"reason": "by hand"}));
-            vec![status, by_hand]
+            let reason = json!({"reason": "manual rollback"});
+            vec![status, step("roll back manually if the release is the cause", "rollback", reason)]
         }
         Outcome::Failed | Outcome::NeedsHuman | Outcome::Attention | Outcome::Recovered => vec![status],
         Outcome::WouldRollBack
@@ -186,7 +185,7 @@ fn next_steps(report: &Report, function: &str) -> Vec<NextStep> {
     }
 }
 
-/// A command to paste into a shell.
+/// Returns a command to paste into a shell.
 fn command(function: &str, stage: &StageRef, verb: &str, more: Value) -> String {
     let mut payload = json!({"command": verb, "stage": {"api": stage.api, "name": stage.stage}});
     if let (Some(payload), Value::Object(more)) = (payload.as_object_mut(), more) {

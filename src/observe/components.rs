@@ -1,4 +1,4 @@
-//! The parts of a release beside its stage, as they are now, and whether they could be put back.
+//! Reads the components of a release, and whether a rollback could restore the recorded ones.
 
 use futures_util::future::try_join_all;
 
@@ -10,11 +10,11 @@ use crate::model::observed::{Component, DeploymentNow, LiveComponents};
 use crate::model::release::Release;
 use crate::model::stage::StageRef;
 
-/// Reads the listed parts, and whether the recorded ones could be put back: what they are to point at exists.
-/// All at once.
+/// Reads the listed components at the same time (`GetAlias`, `GetBasePathMapping` or `GetApiMappings`). Also reads
+/// whether the targets of the recorded ones still exist (`GetFunctionConfiguration`, `GetStage`).
 ///
 /// # Errors
-/// The first call that failed; "does not exist" is no failure.
+/// The first call that failed. A component that does not exist is not an error.
 pub async fn components<C: Gateway + Components>(
     cloud: &C,
     config: &Config,
@@ -25,10 +25,10 @@ pub async fn components<C: Gateway + Components>(
     let none = Release::default();
     let recorded = recorded.unwrap_or(&none);
     let mut now = LiveComponents::default();
-    // A call to another region's function would be answered by ours, or refused with a riddle.
+    // Lambda would answer with this Region's function of the same name, or refuse the call with an unclear message.
     let foreign = |alias: &&AliasRef| alias.region().is_some_and(|region| region != config.region);
     for alias in listed.aliases.iter().filter(foreign) {
-        now.lacks(Component::Alias(alias.clone()), &format!("is not of region `{}`", config.region));
+        now.lacks(Component::Alias(alias.clone()), &format!("is not in Region `{}`", config.region));
     }
     let aliases = listed.aliases.iter().filter(|alias| !foreign(alias)).map(|alias| async move {
         let version = recorded.aliases.get(alias).map(|target| target.version.as_str());
@@ -43,25 +43,25 @@ pub async fn components<C: Gateway + Components>(
     });
     let (aliases, mappings) = tokio::try_join!(try_join_all(aliases), try_join_all(mappings))?;
     for (alias, live, lost) in aliases {
-        let part = Component::Alias(alias.clone());
+        let component = Component::Alias(alias.clone());
         match (live, lost) {
-            (None, _) => now.lacks(part, "does not exist"),
+            (None, _) => now.lacks(component, "does not exist"),
             (Some(live), lost) => {
                 now.aliases.insert(alias.clone(), live);
                 if let Some(version) = lost {
-                    now.lost(part, format!("is to point at version {version}, which does not exist"));
+                    now.lost(component, format!("must point to version {version}, which does not exist"));
                 }
             }
         }
     }
     for (mapping, live, lost) in mappings {
-        let part = Component::Mapping(mapping.clone());
+        let component = Component::Mapping(mapping.clone());
         match (live, lost) {
-            (None, _) => now.lacks(part, "does not exist"),
+            (None, _) => now.lacks(component, "does not exist"),
             (Some(live), lost) => {
                 now.mappings.insert(mapping.clone(), live);
                 if let Some(why) = lost {
-                    now.lost(part, format!("is to point at {why}"));
+                    now.lost(component, format!("must point to {why}"));
                 }
             }
         }
@@ -69,7 +69,8 @@ pub async fn components<C: Gateway + Components>(
     Ok(now)
 }
 
-/// Why a mapping cannot be recorded as it is: a stage of another kind of API, or none, is no way back.
+/// Returns a reason for each mapping that cannot be recorded as it is now (`GetStage`). Its target is not a stage of an
+/// API of this protocol, so a rollback could not restore it.
 ///
 /// # Errors
 /// A failed call.
@@ -80,12 +81,12 @@ pub async fn stray_mappings<C: Gateway + Components>(
 ) -> Result<Vec<String>, CloudError> {
     let stray_mappings = components.mappings.iter().map(|(mapping, live)| async move {
         let lost = lost_stage(cloud, stage, Some(&live.target)).await?;
-        Ok(lost.map(|why| format!("the mapping `{mapping}` points at {why}")))
+        Ok(lost.map(|why| format!("the mapping `{mapping}` points to {why}")))
     });
     Ok(try_join_all(stray_mappings).await?.into_iter().flatten().collect())
 }
 
-/// What is wrong with the target of a mapping, if anything.
+/// Reads whether the target of a mapping exists, and returns the problem if it does not (`GetStage`).
 async fn lost_stage<C: Gateway + Components>(
     cloud: &C,
     stage: &StageRef,
@@ -94,10 +95,10 @@ async fn lost_stage<C: Gateway + Components>(
     let Some(target) = target else { return Ok(None) };
     let to = StageRef::new(stage.protocol, &target.api, &target.stage);
     let is_there = to == *stage || (!target.stage.is_empty() && cloud.stage(&to).await?.is_some());
-    Ok((!is_there).then(|| format!("`{target}`, which is no stage of a {} API", stage.protocol)))
+    Ok((!is_there).then(|| format!("`{target}`, which is not a stage of a {} API", stage.protocol)))
 }
 
-/// The version, if the alias's function does not have it.
+/// Returns the version if the alias's function does not have it (`GetFunctionConfiguration`).
 async fn lost_version<'a, C: Gateway + Components>(
     cloud: &C,
     alias: &AliasRef,
@@ -109,7 +110,7 @@ async fn lost_version<'a, C: Gateway + Components>(
     }
 }
 
-/// The listed aliases that a running CodeDeploy deployment moves.
+/// Reads which listed aliases a running CodeDeploy deployment moves (`ListDeployments` and its details).
 pub(super) async fn moving_aliases<C: Gateway + Components>(
     cloud: &C,
     listed: &ListedComponents,
@@ -124,7 +125,7 @@ pub(super) async fn moving_aliases<C: Gateway + Components>(
     Ok(listed.aliases.iter().filter(is_moving).cloned().collect())
 }
 
-/// What is known of the recorded deployment, where it is asked for.
+/// Reads the recorded deployment, if there is one to read (`GetDeployment`).
 pub(super) async fn recorded_deployment<C: Gateway + Components>(
     cloud: &C,
     stage: &StageRef,

@@ -9,8 +9,8 @@ use crate::model::guarding_alarm::GuardingAlarm;
 use crate::model::policy::StagePolicy;
 use crate::model::records::Candidate;
 
-/// Reads whether a guarding alarm fired since the candidate was first seen (`DescribeAlarmHistory`, only for alarms
-/// whose state does not say), and how many samples their metrics had (`GetMetricData`, only if the policy asks).
+/// Reads whether a guarding alarm fired since the candidate was first seen (`DescribeAlarmHistory`, only if the alarm's
+/// state does not show it). Also counts the samples of their metrics (`GetMetricData`, only if the policy needs data).
 ///
 /// # Errors
 /// A failed call.
@@ -22,19 +22,19 @@ pub async fn read<C: Alarms>(
 ) -> Result<Evidence, CloudError> {
     let since = candidate.first_seen;
     let mut evidence = Evidence::default();
-    for guard in guarding {
-        // Clocks differ: a change so close to the first sight is looked up in the history.
-        let fired = match guard.quiet_since(since - CLOCK_SKEW) {
+    for alarm in guarding {
+        // Clocks differ, so for a change close to `first_seen` the history decides.
+        let fired = match alarm.quiet_since(since - CLOCK_SKEW) {
             Some(quiet) => !quiet,
-            None => context.cloud.states_since(&guard.alarm.name, since).await?.contains(&State::Alarm),
+            None => context.cloud.states_since(&alarm.alarm.name, since).await?.contains(&State::Alarm),
         };
         if fired {
-            evidence.fired = Some(guard.alarm.name.clone());
+            evidence.fired = Some(alarm.alarm.name.clone());
             return Ok(evidence);
         }
     }
     let mut metrics: Vec<Metric> = Vec::new();
-    for metric in guarding.iter().flat_map(|guard| &guard.metrics) {
+    for metric in guarding.iter().flat_map(|alarm| &alarm.metrics) {
         if !metrics.contains(metric) {
             metrics.push(metric.clone());
         }

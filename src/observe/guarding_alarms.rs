@@ -1,5 +1,4 @@
-//! The guarding alarms: those that would call this function. Read once, then matched to stages by the same
-//! code that reads an alarm's message.
+//! Reads the guarding alarms. The same code that reads an alarm's event then matches them to stages.
 
 use crate::cloud::Alarms;
 use crate::context::Context;
@@ -9,7 +8,8 @@ use crate::model::cloud_error::CloudError;
 use crate::model::guarding_alarm::GuardingAlarm;
 use crate::signal::target;
 
-/// Reads every alarm that notifies our topic or invokes our function.
+/// Reads every alarm that notifies our topic or invokes our function, and the alarms in the rules of composite alarms
+/// (`DescribeAlarms`).
 ///
 /// # Errors
 /// A failed call.
@@ -26,18 +26,19 @@ pub async fn read<C: Alarms>(context: &Context<'_, C>) -> Result<Vec<GuardingAla
     alarms.extend(by_function?);
     alarms.sort_by(|a, b| a.alarm.name.cmp(&b.alarm.name));
     alarms.dedup_by(|a, b| a.alarm.name == b.alarm.name);
-    let mut behind: Vec<String> = alarms.iter().flat_map(|now| names_behind(&now.alarm)).cloned().collect();
-    behind.sort();
-    behind.dedup();
+    let mut wanted: Vec<String> = alarms.iter().flat_map(|now| children_of(&now.alarm)).cloned().collect();
+    wanted.sort();
+    wanted.dedup();
     let mut children = Vec::new();
-    // A call takes at most 100 names.
-    for names in behind.chunks(100) {
+    // One call accepts at most 100 names.
+    for names in wanted.chunks(100) {
         children.extend(context.cloud.alarms(names).await?);
     }
     Ok(alarms.into_iter().map(|now| GuardingAlarm::of(now, &children)).collect())
 }
 
-fn names_behind(alarm: &Alarm) -> &[String] {
+/// Returns the names of the alarms in a composite alarm's rule.
+fn children_of(alarm: &Alarm) -> &[String] {
     match &alarm.watches {
         Watches::Alarms(names) => names,
         Watches::Metrics(_) => &[],
@@ -45,25 +46,26 @@ fn names_behind(alarm: &Alarm) -> &[String] {
 }
 
 impl GuardingAlarm {
+    /// Combines an alarm with the alarms in its rule. Only an alarm that names no stage itself takes over their stages.
     fn of(now: AlarmNow, children: &[AlarmNow]) -> Self {
-        let mut guard = Self {
+        let mut guarding = Self {
             targets: target::stages_named_by(&now.alarm),
             metrics: metrics(&now.alarm).to_vec(),
             window: now.window,
             actions_enabled: now.actions_enabled,
             alarm: now.alarm,
         };
-        let has_directive = !guard.targets.is_empty();
-        for name in names_behind(&guard.alarm) {
+        let has_directive = !guarding.targets.is_empty();
+        for name in children_of(&guarding.alarm) {
             for child in children.iter().filter(|child| child.alarm.name == *name) {
-                guard.metrics.extend(metrics(&child.alarm).iter().cloned());
-                guard.window = guard.window.max(child.window);
+                guarding.metrics.extend(metrics(&child.alarm).iter().cloned());
+                guarding.window = guarding.window.max(child.window);
                 if !has_directive {
-                    guard.targets.extend(target::stages_named_by(&child.alarm));
+                    guarding.targets.extend(target::stages_named_by(&child.alarm));
                 }
             }
         }
-        guard
+        guarding
     }
 }
 

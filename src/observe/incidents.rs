@@ -1,4 +1,4 @@
-//! The incidents of one stage, as they are on record.
+//! Reads the recorded incidents of one stage.
 
 use crate::cloud::Parameters;
 use crate::context::Context;
@@ -6,16 +6,16 @@ use crate::model::cloud_error::CloudError;
 use crate::model::records::{self, Incident};
 use crate::model::stage::StageRef;
 
-/// An incident, and where it is on record.
+/// A parameter that holds an incident.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OnFile {
-    /// The parameter.
+    /// The parameter's name.
     pub parameter: String,
-    /// The incident, or why it cannot be read: a sentence's end for "the parameter X ...".
+    /// The incident, or why it cannot be read, as the end of a sentence that begins "the parameter X".
     pub incident: Result<Incident, String>,
 }
 
-/// Reads the incidents of a stage (`GetParametersByPath`), newest first. Those that cannot be read come before them.
+/// Reads the incidents of a stage (`GetParametersByPath`): first those that cannot be parsed, then the newest first.
 ///
 /// # Errors
 /// A failed call.
@@ -30,7 +30,7 @@ pub async fn read<C: Parameters>(
     let mut all: Vec<OnFile> =
         found.into_iter().map(|one| OnFile { incident: incident(&one.value), parameter: one.name }).collect();
     all.sort_by_key(|one| std::cmp::Reverse(one.incident.as_ref().map(|incident| incident.at).ok()));
-    // Without a time they would come last, where nobody sees them.
+    // Incidents that cannot be parsed have no time. They come first, where an operator sees them.
     all.sort_by_key(|one| one.incident.is_ok());
     Ok(all)
 }

@@ -1,4 +1,4 @@
-//! The read phase: everything that a decision needs is read here, before anything is decided.
+//! Reads everything that a decision needs, before the decision.
 
 pub mod components;
 pub mod evidence;
@@ -23,16 +23,16 @@ use crate::model::records::{self, Incident};
 use crate::model::stage::StageRef;
 use components::{components, moving_aliases, recorded_deployment};
 
-/// How old a look at a stage may be when everything else is read.
+/// The longest time between the read of the stage and the end of all other reads.
 const STILL_FRESH: Duration = Duration::from_secs(5);
 
-/// Reads the stage, its records and the trigger's alarm at once, in one round trip (`GetStage`, `GetParameters`,
-/// `DescribeAlarms`). A second round trip reads the components, if the release has any, and the recorded deployment,
-/// unless the one call that sets it would refuse the plan as a whole. `version` is the version of the known-good record
-/// to read; `None` takes the newest.
+/// Reads the stage, its records and the trigger's alarm in one round trip (`GetStage`, `GetParameters`,
+/// `DescribeAlarms`). A second round trip reads the components, if any (see [`components()`]), and the recorded
+/// deployment (`GetDeployment`), unless the plan is one call, which API Gateway would refuse if the deployment did not
+/// exist. `version` selects a version of the known-good record, `None` the newest.
 ///
 /// # Errors
-/// The first call that failed; "does not exist" is no failure.
+/// The first call that failed. A stage or record that does not exist is not an error.
 pub async fn observe<C: Gateway + Components + Parameters + Alarms>(
     context: &Context<'_, C>,
     stage: &StageRef,
@@ -45,15 +45,15 @@ pub async fn observe<C: Gateway + Components + Parameters + Alarms>(
     let others = [names.candidate(stage), names.hold(stage), names.policy(stage), names.rollbacks(stage)];
     let wanted: Vec<String> = std::iter::once(known_good.clone()).chain(others).collect();
     let alarm = trigger.alarm();
-    let look = async { (cloud.stage(stage).await, Instant::now()) };
-    let ((live, looked), found, alarms) = tokio::join!(look, cloud.parameters(&wanted), async {
+    let timed = async { (cloud.stage(stage).await, Instant::now()) };
+    let ((live, read_at), found, alarms) = tokio::join!(timed, cloud.parameters(&wanted), async {
         match alarm {
             Some(name) => cloud.alarms(&[name.to_owned()]).await,
             None => Ok(vec![]),
         }
     });
-    // If hundreds of alarms are read at once, their answer can come long after the look at the stage.
-    let live = if looked.elapsed() > STILL_FRESH { cloud.stage(stage).await } else { live };
+    // When hundreds of runs read alarms at once, the pace can delay them until long after the read of the stage.
+    let live = if read_at.elapsed() > STILL_FRESH { cloud.stage(stage).await } else { live };
     let mut on_record = OnRecord::from_parameters(names, &config.region, stage, &found?);
     if let KnownGood::None { parameter } = &mut on_record.known_good {
         *parameter = known_good;
@@ -84,9 +84,9 @@ pub async fn observe<C: Gateway + Components + Parameters + Alarms>(
     Ok(observed)
 }
 
-/// A refused run undoes its steps. API Gateway reports that as a change of the stage, but it is nobody's fix. If only
-/// this change keeps the alarm from acting, the release counts as live since before it (`GetParameters`). An incident
-/// that cannot be read counts as none: then the change is taken for somebody's.
+/// Ignores the change that a refused run made when it undid its steps. API Gateway reports it like a deploy, but it is
+/// not a fix. If only this change keeps the alarm from acting, the release counts as live since before the change
+/// (`GetParameters`). If the incident cannot be read, the change counts as a deploy.
 async fn without_undoing<C: Parameters>(
     context: &Context<'_, C>,
     observed: &mut Observed,

@@ -1,4 +1,5 @@
-//! The protected stages: those that the settings name, and those with a record. The one place that knows them.
+//! Reads the protected stages: those that the settings name, and those with a record. No other module decides which
+//! stages are protected.
 
 use std::collections::BTreeSet;
 
@@ -19,11 +20,11 @@ pub async fn read<C: Parameters>(context: &Context<'_, C>) -> Result<BTreeSet<St
     Ok(protected(context.config, &found))
 }
 
-/// The stages that the settings or these parameters protect. A parked stage is never protected.
+/// Returns the stages that the settings or these parameters protect. A parked stage is never protected.
 #[must_use]
 pub fn protected(config: &Config, parameters: &[Parameter]) -> BTreeSet<StageRef> {
     let configured: BTreeSet<StageRef> = config.stages.iter().map(|one| one.stage.clone()).collect();
-    // The settings know the kind of an API; a record that cannot be read does not.
+    // The settings know an API's protocol; a record that cannot be parsed does not.
     let is_configured = |stage: &StageRef| {
         configured.iter().any(|known| (&known.api, &known.stage) == (&stage.api, &stage.stage))
     };
@@ -32,8 +33,8 @@ pub fn protected(config: &Config, parameters: &[Parameter]) -> BTreeSet<StageRef
     configured.into_iter().chain(recorded).filter(|stage| !stage.is_parked()).collect()
 }
 
-/// The stage whose known-good record or candidate this parameter holds. The kind of its API is inside; if that cannot be
-/// read, a REST API is the most likely.
+/// Returns the stage whose known-good record or candidate this parameter holds. If the value cannot be parsed, the
+/// protocol counts as REST, the most likely one.
 fn recorded(names: &ParameterNames, parameter: &Parameter) -> Option<StageRef> {
     let (api, stage) = names.stage_of(&parameter.name)?;
     let rest = StageRef::rest(&api, &stage);

@@ -1,4 +1,4 @@
-//! From what a signal names to what there is: the stage of a target, and the alarms behind a composite alarm.
+//! Resolves the names in a signal: a target to its stage, and a composite alarm to the alarms in its rule.
 
 use crate::cloud::{Alarms, Gateway, Parameters};
 use crate::config::Config;
@@ -12,17 +12,18 @@ use crate::model::stage::Api;
 use crate::model::stage::StageRef;
 use crate::model::target::{ApiRef, Target};
 
-/// How deep composite alarms may be stacked; CloudWatch itself advises against more than a few levels.
+/// The deepest nesting of composite alarms that is read. CloudWatch advises against more than a few levels.
 const MAX_COMPOSITE_DEPTH: usize = 5;
 
-/// The longest name of an API that is looked for, in bytes: written out as a parameter's name, SSM would refuse a
-/// longer one (`GetParameters`).
+/// The longest name of an API that is looked up, in bytes. Parameter Store would refuse the parameter's name that a
+/// longer one leads to (`GetParameters`).
 const MAX_NAME: usize = 255;
 
-/// The stage that a target means: by the settings, the name index, and last by every API there is.
+/// Finds the stage that a target means: in the settings, then in the name index (`GetParameters`), and last among all
+/// APIs (`GetRestApis`, `GetApis`).
 ///
 /// # Errors
-/// Outer: a failed call. Inner: why the API cannot be told.
+/// Outer: a failed call. Inner: why the target does not lead to exactly one stage.
 pub async fn resolve<C: Gateway + Parameters>(
     cloud: &C,
     config: &Config,
@@ -34,7 +35,8 @@ pub async fn resolve<C: Gateway + Parameters>(
         return Ok(only(target, configured));
     }
     if target.api.text().len() > MAX_NAME {
-        let why = format!("the API's name has more than {MAX_NAME} bytes, so it is not looked for");
+        let why =
+            format!("the API's name is longer than {MAX_NAME} bytes, so the function does not look it up");
         return Ok(Err(Reason::NoStage(why)));
     }
     let name = match &target.api {
@@ -55,31 +57,32 @@ pub async fn resolve<C: Gateway + Parameters>(
     }
     let mut apis = vec![];
     if could_be(target, Protocol::Rest) {
-        apis.extend(listed(cloud.rest_apis().await)?);
+        apis.extend(empty_if_denied(cloud.rest_apis().await)?);
     }
     if could_be(target, Protocol::Http) {
-        apis.extend(listed(cloud.v2_apis().await)?);
+        apis.extend(empty_if_denied(cloud.v2_apis().await)?);
     }
     let same = apis.into_iter().filter(|api| is_called(&api.name, &api.id, name));
     Ok(only(target, same.map(|api| StageRef::new(api.protocol, api.id, &target.stage)).collect()))
 }
 
-/// What the function may not list is not for it to protect, and trying again would not help.
-fn listed(apis: Result<Vec<Api>, CloudError>) -> Result<Vec<Api>, CloudError> {
+/// Turns a denial into an empty list: the function need not protect APIs that it is not allowed to list, and a retry
+/// would not help.
+fn empty_if_denied(apis: Result<Vec<Api>, CloudError>) -> Result<Vec<Api>, CloudError> {
     match apis {
         Err(error) if error.is_denial() => Ok(vec![]),
         apis => apis,
     }
 }
 
-/// Whether the signal leaves it open that the API is of this kind. HTTP and WebSocket metrics cannot always be
-/// told apart.
+/// Whether the API may be of this protocol, as far as the signal says. The metrics of HTTP and WebSocket APIs cannot
+/// always be distinguished.
 fn could_be(target: &Target, protocol: Protocol) -> bool {
     target.protocol.is_none_or(|described| described.is_v2() == protocol.is_v2())
 }
 
-/// The stage of an API of this id. Where the signal does not tell its kind, the stage's record does, and last API
-/// Gateway, whose requests are scarce.
+/// Finds the stage of the API with this id. If the signal does not say the protocol, the stage's record does
+/// (`GetParameters`), and last API Gateway, whose requests are scarce (`GetRestApi`, `GetApi`).
 async fn by_id<C: Gateway + Parameters>(
     cloud: &C,
     config: &Config,
@@ -96,12 +99,12 @@ async fn by_id<C: Gateway + Parameters>(
     if let Some(record) = record.filter(|record| could_be(target, record.stage.protocol)) {
         return stage(record.stage.protocol);
     }
-    let found = match ask(cloud, target, id).await {
+    let found = match find_api(cloud, target, id).await {
         Ok(found) => found,
-        // Trying again would not help: what it may look at, the function's role says.
+        // A retry would not help: the function's role decides what it may read.
         Err(error) if error.is_denial() => {
             let why = format!(
-                "API `{id}` is not in PROTECTED_STAGES, and the function may not look at it: {error}"
+                "API `{id}` is not in PROTECTED_STAGES, and the function is not allowed to read it: {error}"
             );
             return Ok(Err(Reason::NotProtected(why)));
         }
@@ -109,16 +112,16 @@ async fn by_id<C: Gateway + Parameters>(
     };
     match found {
         Some(api) => stage(api.protocol),
-        None => Ok(Err(Reason::NoStage(format!("there is no API `{id}`")))),
+        None => Ok(Err(Reason::NoStage(format!("the API `{id}` does not exist")))),
     }
 }
 
-async fn ask<C: Gateway>(cloud: &C, target: &Target, id: &str) -> Result<Option<Api>, CloudError> {
+async fn find_api<C: Gateway>(cloud: &C, target: &Target, id: &str) -> Result<Option<Api>, CloudError> {
     let rest = if could_be(target, Protocol::Rest) { cloud.rest_api(id).await? } else { None };
     if rest.is_some() { Ok(rest) } else { cloud.v2_api(id).await }
 }
 
-/// CloudWatch gets an API's name without its non-ASCII characters, or its id where none are left.
+/// Whether an API has this name in CloudWatch, which drops non-ASCII characters and uses the id if none remain.
 fn is_called(name: &str, id: &str, wanted: &str) -> bool {
     let ascii: String = name.chars().filter(char::is_ascii).collect();
     name == wanted || ascii == wanted || (ascii.is_empty() && id == wanted)
@@ -130,7 +133,9 @@ fn only(target: &Target, mut stages: Vec<StageRef>) -> Result<StageRef, Reason> 
     let name = target.api.text();
     match stages.as_slice() {
         [stage] => Ok(stage.clone()),
-        [] => Err(Reason::NoStage(format!("there is no API named `{name}` that the function may look at"))),
+        [] => Err(Reason::NoStage(format!(
+            "there is no API named `{name}` that the function is allowed to read"
+        ))),
         several => Err(Reason::AmbiguousTarget(format!(
             "the name `{name}` belongs to several APIs: {}",
             several.iter().map(|stage| stage.api.as_str()).collect::<Vec<_>>().join(", ")
@@ -138,7 +143,8 @@ fn only(target: &Target, mut stages: Vec<StageRef>) -> Result<StageRef, Reason> 
     }
 }
 
-/// The alarms behind a composite alarm, as they are now, down to those that name a stage or a metric.
+/// Reads the alarms in a composite alarm's rule as they are now, down to those that name a stage or a metric
+/// (`DescribeAlarms`).
 ///
 /// # Errors
 /// A failed call.
@@ -154,7 +160,7 @@ pub async fn children<C: Alarms>(
     let mut leaves = Vec::new();
     for _ in 0..MAX_COMPOSITE_DEPTH {
         let mut deeper = Vec::new();
-        // A call takes at most 100 names.
+        // One call accepts at most 100 names.
         for names in wanted.chunks(100) {
             for now in cloud.alarms(names).await? {
                 match &now.alarm.watches {

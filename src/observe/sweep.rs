@@ -1,4 +1,4 @@
-//! What a sweep reads: once about everything, then about each stage before anything is done for it.
+//! Reads what a sweep needs: first everything that all stages share, then the rest for each stage before its actions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,12 +17,12 @@ use crate::model::records::{self, Incident, LastSweep};
 use crate::model::stage::{LiveStage, StageRef};
 use crate::model::target::Target;
 
-/// API Gateway lets 10 requests a second through, with a burst of 40, for the whole account and Region. A sweep's reads
-/// take ten at once and then five a second, so that a rollback always finds room.
+/// API Gateway accepts 10 requests per second, with a burst of 40, for the whole account and Region. A sweep sends ten
+/// reads at once and then five per second, so that a rollback can always send its own requests.
 const BURST: usize = 10;
 const PACE: Duration = Duration::from_millis(200);
 
-/// Everything that a sweep reads once.
+/// What a sweep reads for all stages together.
 #[derive(Debug)]
 pub struct SweepReadings {
     /// The protected stages, each with its records and incidents.
@@ -31,9 +31,9 @@ pub struct SweepReadings {
     pub stages: BTreeMap<StageRef, LiveStage>,
     /// The guarding alarms.
     pub alarms: Vec<GuardingAlarm>,
-    /// The APIs whose stages could not be read. Only their stages are left out.
+    /// The APIs whose stages could not be read, each with the failed call. The sweep skips only their stages.
     pub unread: BTreeMap<String, CloudError>,
-    /// When the sweep before this one ran.
+    /// The time of the previous sweep, if recorded.
     pub last: Option<DateTime<Utc>>,
 }
 
@@ -52,7 +52,7 @@ pub async fn world<C: Gateway + Parameters + Alarms>(
         guarding_alarms::read(context),
         cloud.parameters(&last)
     );
-    // The time of the last sweep is worth knowing, and not worth failing for.
+    // The time of the previous sweep is not worth a failed sweep.
     let last = last.unwrap_or_default();
     let last = last.first().and_then(|found| records::parse::<LastSweep>(&found.value).ok());
     let parameters = parameters?;
@@ -100,14 +100,14 @@ async fn stages<C: Gateway, T>(
     (stages, unread)
 }
 
-/// The APIs of the protected stages.
+/// Returns the APIs of the protected stages.
 #[must_use]
 pub fn apis<T>(protected: &BTreeMap<StageRef, T>) -> BTreeSet<(Protocol, String)> {
     protected.keys().map(|stage| (stage.protocol, stage.api.clone())).collect()
 }
 
 impl SweepReadings {
-    /// The guarding alarms that name a stage, each with the target by which it does.
+    /// Returns the guarding alarms that name a stage, each with the target that names it.
     #[must_use]
     pub fn guarding<'a, C>(
         &'a self,
@@ -120,8 +120,8 @@ impl SweepReadings {
     }
 }
 
-/// Reads what is still missing about one stage: its components, its known-good deployment, and the evidence on its live
-/// release if its promotion is due.
+/// Reads the remaining facts about one stage: its components, its known-good deployment, and the evidence about its
+/// live release if a promotion is due. A failed call becomes one of the facts.
 pub async fn stage<'a, C: Gateway + Components + Alarms>(
     context: &Context<'_, C>,
     world: &'a SweepReadings,
@@ -160,8 +160,8 @@ pub async fn stage<'a, C: Gateway + Components + Alarms>(
     facts
 }
 
-/// The known-good deployment (`GetDeployment`). A REST deployment that a stage points at exists: API Gateway does not
-/// delete it. Whether that holds for HTTP and WebSocket APIs is not documented, so theirs are asked for.
+/// Reads the known-good deployment (`GetDeployment`). A REST deployment that a stage serves needs no call, because API
+/// Gateway does not delete it. For HTTP and WebSocket APIs that is not documented, so their deployments are read.
 async fn known_good_deployment<C: Gateway>(
     context: &Context<'_, C>,
     world: &SweepReadings,

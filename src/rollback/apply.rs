@@ -1,5 +1,5 @@
-//! Does what a plan says, step by step, looks at each answer, and undoes in reverse where a step is refused.
-//! Decides nothing.
+//! Carries out a plan step by step, verifies each answer, and undoes the steps in reverse order if one is refused.
+//! Makes no decisions.
 
 use crate::cloud::{Components, Gateway};
 use crate::model::cloud_error::{CloudError, Failure};
@@ -10,44 +10,44 @@ use crate::model::release::Release;
 use crate::model::stage::LiveStage;
 use crate::model::stage::StageRef;
 
-/// What came of applying a plan.
+/// The result of applying a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// Everything shows the planned release.
+    /// The stage and its components serve the planned release.
     Done,
-    /// Somebody else changes a part, or no answer came: read the world again, then decide again. What is done
-    /// stays done, because the next look goes on from there.
+    /// Another run or deploy changes a component, or a call got no answer: observe and decide again. Completed
+    /// steps stay, because the next pass continues from there.
     Again(CloudError),
-    /// A step was refused; everything is as it was.
+    /// A step was refused, and the steps before it were undone.
     Refused {
-        /// Why.
+        /// The cause.
         why: Refusal,
-        /// The steps that were done and are undone.
+        /// The steps that were undone.
         undone: Vec<String>,
     },
-    /// Something is neither as it was nor as planned.
+    /// The stage or a component is in neither the old nor the planned state.
     Broken(String),
 }
 
-/// Why a step was refused.
+/// The cause of a refused step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The planned deployment does not exist.
     DeploymentGone,
-    /// Whatever AWS says.
+    /// AWS refused the call with this error.
     Error(CloudError),
 }
 
-/// What came of one step.
+/// The result of one step.
 enum StepResult {
-    /// It is done; the revision that an alias has now.
+    /// The step is done. For an alias, this is its new revision.
     Done(Option<String>),
     Again(CloudError),
     Refused(Refusal),
     Broken(String),
 }
 
-/// Applies a plan.
+/// Applies a plan, one step after the other.
 pub async fn apply<C: Gateway + Components>(cloud: &C, plan: &Plan) -> Applied {
     let mut done: Vec<(&Step, Option<String>)> = Vec::new();
     for step in &plan.steps {
@@ -70,10 +70,10 @@ pub async fn apply<C: Gateway + Components>(cloud: &C, plan: &Plan) -> Applied {
 
 fn with_steps_done(what: String, done: &[(&Step, Option<String>)]) -> String {
     let steps: Vec<String> = done.iter().map(|(step, _)| step.to_string()).collect();
-    if steps.is_empty() { what } else { format!("{what}; done before that: {}", steps.join("; ")) }
+    if steps.is_empty() { what } else { format!("{what}; steps done before: {}", steps.join("; ")) }
 }
 
-/// Undoes what was done, the last step first. What cannot be undone is left for a person, who is told of all.
+/// Undoes the completed steps, the last one first. If one cannot be undone, the report lists all steps.
 async fn undo<C: Gateway + Components>(
     cloud: &C,
     plan: &Plan,
@@ -129,7 +129,7 @@ async fn move_alias<C: Gateway + Components>(
 ) -> StepResult {
     match cloud.move_alias(alias, to, revision).await {
         Ok(now) if now.target == *to => StepResult::Done(Some(now.revision)),
-        Ok(now) => StepResult::Broken(format!("the alias `{alias}` shows {}, not {to}", now.target)),
+        Ok(now) => StepResult::Broken(format!("the alias `{alias}` points at {}, not at {to}", now.target)),
         Err(error) => unapplied(error),
     }
 }
@@ -142,15 +142,15 @@ async fn move_mapping<C: Gateway + Components>(
 ) -> StepResult {
     match cloud.move_mapping(mapping, id, to).await {
         Ok(now) if now == *to => StepResult::Done(None),
-        Ok(now) => StepResult::Broken(format!("the mapping `{mapping}` shows {now}, not {to}")),
+        Ok(now) => StepResult::Broken(format!("the mapping `{mapping}` points at {now}, not at {to}")),
         Err(error) => unapplied(error),
     }
 }
 
-/// What API Gateway says of an unknown deployment, recorded for a canary's; for a stage's it is not documented.
+/// API Gateway's message for an unknown deployment: recorded for a canary's deployment, not documented for a stage's.
 const NO_DEPLOYMENT: &str = "Deployment id does not exist";
 
-/// One change of a stage.
+/// One change of one stage.
 #[derive(Clone, Copy)]
 struct StageSwitch<'a> {
     stage: &'a StageRef,
@@ -160,7 +160,7 @@ struct StageSwitch<'a> {
 }
 
 impl StageSwitch<'_> {
-    /// Makes it with one `UpdateStage`.
+    /// Makes the change with one `UpdateStage`.
     async fn make<C: Gateway + Components>(self, cloud: &C) -> StepResult {
         match cloud.change_stage(self.stage, self.change).await {
             Ok(live) if self.shows(&live) => StepResult::Done(None),
@@ -174,8 +174,8 @@ impl StageSwitch<'_> {
         live.release == *self.to && !(self.change.stop_auto_deploy && live.auto_deploy)
     }
 
-    /// Why API Gateway refused. Its words are only trusted where the deployment cannot be asked for; and
-    /// whether a refused patch leaves nothing behind is not documented, so the stage is looked at.
+    /// Finds out why API Gateway refused. Its message counts only if the deployment cannot be read. Whether a
+    /// refused patch can change a stage is not documented, so the stage is read again.
     async fn refused<C: Gateway + Components>(self, cloud: &C, error: CloudError) -> StepResult {
         let deployment = cloud.deployment(self.stage, &self.to.deployment).await;
         let exists = deployment.map_or_else(
@@ -190,8 +190,8 @@ impl StageSwitch<'_> {
         }
     }
 
-    /// What stands in the way first, then the rest. If the rest fails, what stood in the way stays off: that
-    /// is nearer to the plan than before, and the next look at the stage goes on from there.
+    /// Makes the blocking change first, then the rest. If the rest fails, the first call is not undone: the stage
+    /// is nearer to the plan than before, and the next pass continues from there.
     async fn one_by_one<C: Gateway + Components>(self, cloud: &C, calls: [StageChange; 2]) -> StepResult {
         let [first, rest] = calls;
         if let Err(error) = cloud.change_stage(self.stage, &first).await {
@@ -202,9 +202,9 @@ impl StageSwitch<'_> {
             Ok(live) => self.unlike(&live, None),
             Err(error) if matches!(error.failure, Failure::Refused | Failure::Other) => {
                 StepResult::Broken(format!(
-                    "{} has {} off and is otherwise as it was; {error}",
+                    "{} is unchanged except that {}; {error}",
                     self.stage,
-                    if first.stop_auto_deploy { "AutoDeploy" } else { "its canary" }
+                    if first.stop_auto_deploy { "AutoDeploy is off" } else { "its canary is removed" }
                 ))
             }
             Err(error) => unapplied(error),
@@ -224,14 +224,14 @@ impl StageSwitch<'_> {
                 operation: "GetStage",
                 subject: self.stage.to_string(),
                 code: "NotFoundException".to_owned(),
-                message: "the stage was deleted while it was put back".to_owned(),
+                message: "the stage was deleted during the rollback".to_owned(),
             }),
         }
     }
 
     fn unlike(self, live: &LiveStage, error: Option<&CloudError>) -> StepResult {
         StepResult::Broken(format!(
-            "{} shows deployment `{}` with {} stage variables{}{}",
+            "{} serves deployment `{}` with {} stage variables{}{}",
             self.stage,
             live.release.deployment,
             live.release.variables.len(),

@@ -1,4 +1,5 @@
-//! Writes the claim: the create-only incident that one run wins. `decide::claim` judges it and has all its times.
+//! Writes the claim: the create-only incident record that exactly one run wins. `decide::claim` holds its rules and
+//! its time constants.
 
 use std::pin::pin;
 
@@ -10,19 +11,19 @@ use crate::decide::claim::{HEAD_START, comes_first, half_done_by, is_same, is_un
 use crate::model::plan::Plan;
 use crate::model::records::{self, Incident};
 
-/// What became of a claim.
+/// The result of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// This run opened the incident.
     Won(Box<Incident>),
-    /// Another run opened it first: its incident.
+    /// Another run opened the incident first. This is its record.
     Lost(Box<Incident>),
-    /// The incident is not on record, for this reason.
+    /// The incident could not be recorded, for this reason.
     Unwritten(Box<Incident>, String),
 }
 
-/// Claims a rollback: exactly one run creates the record of the incident. If a run dies between the claim and its step,
-/// the sweep makes up for it.
+/// Claims a rollback: exactly one run creates the record of the incident (`PutParameter`). If a run dies between the
+/// claim and its first step, the sweep completes the rollback.
 pub async fn claim<C: Parameters>(context: &Context<'_, C>, plan: &Plan, incident: Incident) -> Claim {
     if let Some(other_run) = half_done_by_other_run(context, plan, &incident).await {
         return Claim::Lost(Box::new(other_run));
@@ -34,10 +35,11 @@ pub async fn claim<C: Parameters>(context: &Context<'_, C>, plan: &Plan, inciden
     }
 }
 
-/// Claims and applies a plan. With one step, the claim's request goes out first and neither waits for the other.
+/// Claims and applies a plan. If the plan has one step, the claim's request is sent first and neither waits for the
+/// other.
 ///
 /// # Errors
-/// The incident of the other run that is rolling the stage back; nothing was applied.
+/// The incident of another run that is rolling the stage back. Nothing was applied.
 pub async fn claim_and_apply<C: Gateway + Components>(
     context: &Context<'_, C>,
     plan: &Plan,
@@ -58,7 +60,7 @@ pub async fn claim_and_apply<C: Gateway + Components>(
     Ok(tokio::join!(biased; claim, apply(context.cloud, plan)))
 }
 
-/// Creates the record of the incident. `Some` is the incident of the run that created it first.
+/// Creates the record of the incident. Returns the incident of the run that created it first, if any.
 async fn create<C: Parameters>(
     context: &Context<'_, C>,
     incident: &Incident,
@@ -73,26 +75,26 @@ async fn create<C: Parameters>(
     }
     let found = context.cloud.parameters(std::slice::from_ref(&name)).await;
     let found = found.map_err(|error| not_on_record(&error))?;
-    let found = found.first().ok_or_else(|| format!("the parameter `{name}` exists and cannot be read"))?;
+    let found = found.first().ok_or_else(|| format!("the parameter `{name}` exists but cannot be read"))?;
     let before: Incident =
         records::parse(&found.value).map_err(|why| format!("the parameter `{name}` {why}"))?;
-    // The SDK repeats a call whose answer was lost, so the first writer may be this run.
+    // The SDK retries a call whose answer was lost, so this run itself may be the first writer.
     if before == *incident {
         return Ok(None);
     }
     if is_same(incident, &before) {
         return Ok(Some(before));
     }
-    // The release was redeployed, or the last run was refused a step. SSM counts the versions, so one run alone gets the
-    // next one.
+    // The release was redeployed, or a step of the last run was refused. Parameter Store numbers the versions, so only
+    // one run gets the next number.
     match put(Write::Overwrite).await? {
         Written::Version(version) if version == found.version + 1 => Ok(None),
         Written::Version(_) | Written::Exists => Ok(Some(before)),
     }
 }
 
-/// Another run's incident whose half-done rollback this run found. An incident that cannot be read counts as none: a
-/// second notification is better than none.
+/// Returns the incident of another run whose half-done rollback this run found. An unreadable incident counts as none:
+/// a second notification is better than no notification.
 async fn half_done_by_other_run<C: Parameters>(
     context: &Context<'_, C>,
     plan: &Plan,
@@ -101,7 +103,7 @@ async fn half_done_by_other_run<C: Parameters>(
     if !plan.is_partly_done() {
         return None;
     }
-    // The function's role may list only the path above all stages.
+    // The function's role allows listing only the path above all stages.
     let names = &context.config.names;
     let found = context.cloud.parameters_under(&names.stages()).await.ok()?;
     let ours_begin_with = names.all_incidents(&plan.stage);

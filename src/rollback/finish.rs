@@ -1,4 +1,4 @@
-//! What is left once the stage serves the known-good release: records, caches, the hook, and the report.
+//! Finishes a rollback once the stage serves the known-good release: records, caches, the hook, and the report.
 
 use super::claim::{Claim, claim};
 use super::pin;
@@ -12,7 +12,7 @@ use crate::model::records::{self, Incident, Record};
 use crate::model::report::{Outcome, Report};
 use crate::model::trigger::TriggeredBy;
 
-/// Puts the rollback on record and reports it. A run that lost the claim reports `already-known-good`.
+/// Records the rollback and reports it. A run that lost the claim reports `already-known-good`.
 pub(super) async fn finish<C: Cloud>(
     context: &Context<'_, C>,
     plan: &Plan,
@@ -32,7 +32,7 @@ pub(super) async fn finish<C: Cloud>(
         hook::after(context, plan)
     );
     warnings.extend(listed.err().into_iter().chain(flushed).chain(hooked));
-    // An older version that a rollback went back to is the known-good release from now on.
+    // A rollback to an older version makes that version the known-good release from now on.
     if let (Some(_), Some((_, record))) = (request.version, on_record.good()) {
         warnings.extend(renew(context, plan, record).await);
     }
@@ -41,11 +41,11 @@ pub(super) async fn finish<C: Cloud>(
     }
     let missing = observed.components.described();
     if !missing.is_empty() {
-        warnings.push(format!("not all of the release is back: {}", missing.join("; ")));
+        warnings.push(format!("the rollback left out some components: {}", missing.join("; ")));
     }
     let live = observed.live.as_ref().and_then(|live| live.updated_at);
     let since = on_record.candidate_for(&plan.from).map(|candidate| candidate.first_seen).or(live);
-    let message = format!("{} is back: {plan}", plan.stage);
+    let message = format!("{} was rolled back: {plan}", plan.stage);
     Report {
         next: advice(plan, context.trigger),
         incident: Some(context.config.names.incident(&plan.stage, &plan.from.fingerprint())),
@@ -56,10 +56,11 @@ pub(super) async fn finish<C: Cloud>(
     }
 }
 
-const AUTO_DEPLOY_IS_OFF: &str = "AutoDeploy of the stage is OFF now: edits of the API do not go live by themselves until somebody switches it on again";
+const AUTO_DEPLOY_IS_OFF: &str =
+    "AutoDeploy of the stage is now OFF: API changes do not go live until it is switched on again";
 
-/// The incident that this run opened. There is time now to try once more to put it on record. The error is the incident
-/// of the run that won the claim.
+/// Returns the incident that this run opened, and retries its write if that failed before the rollback. The error is
+/// the incident of the run that won the claim.
 async fn incident_of<C: Parameters>(
     context: &Context<'_, C>,
     plan: &Plan,
@@ -82,7 +83,8 @@ async fn incident_of<C: Parameters>(
     }
 }
 
-/// Flushes the caches that are on, if the plan says so. Returns what went wrong.
+/// Flushes the caches that are on, if the plan says so (`FlushStageCache`, `FlushStageAuthorizersCache`). Returns a
+/// warning for each failure.
 async fn flush<C: Gateway>(context: &Context<'_, C>, plan: &Plan, observed: &Observed) -> Vec<String> {
     if !plan.flush {
         return vec![];
@@ -100,11 +102,11 @@ async fn flush<C: Gateway>(context: &Context<'_, C>, plan: &Plan, observed: &Obs
         Ok(())
     };
     let (answers, authorizers) = tokio::join!(answers, authorizers);
-    let failed = |error: CloudError| format!("a cache is not flushed: {error}");
+    let failed = |error: CloudError| format!("a cache was not flushed: {error}");
     [answers, authorizers].into_iter().filter_map(Result::err).map(failed).collect()
 }
 
-/// Writes an older version of the record as the newest one, and moves the pin. Returns what went wrong.
+/// Writes an older version of the record as the newest one, and moves the pin. Returns a warning for each failure.
 async fn renew<C: Gateway + Parameters>(
     context: &Context<'_, C>,
     plan: &Plan,
@@ -112,7 +114,7 @@ async fn renew<C: Gateway + Parameters>(
 ) -> Vec<String> {
     let renewed = Record {
         recorded_at: context.now,
-        note: Some(format!("put back from version {}", plan.version)),
+        note: Some(format!("restored from version {}", plan.version)),
         ..record.clone()
     };
     let mut warnings = Vec::new();
@@ -121,7 +123,7 @@ async fn renew<C: Gateway + Parameters>(
             let name = context.config.names.known_good(&plan.stage);
             let put = context.cloud.put_parameter(&name, &value, Write::Overwrite).await;
             warnings.extend(
-                put.err().map(|error| format!("the older release is not the newest record: {error}")),
+                put.err().map(|error| format!("the older release was not recorded as the newest: {error}")),
             );
         }
         Err(why) => warnings.push(why),
@@ -134,8 +136,8 @@ async fn renew<C: Gateway + Parameters>(
 
 fn advice(plan: &Plan, trigger: &TriggeredBy) -> Vec<String> {
     let stack = format!(
-        "the stack or pipeline still describes the release that was taken off (deployment `{}`): its next deploy \
-         brings it back, so fix or revert the change first",
+        "the stack or pipeline still describes the bad release (deployment `{}`), and its next deploy brings that \
+         release back: fix or revert the change first",
         plan.from.deployment
     );
     let watch = "watch the alarm: if it stays in ALARM, the release was not the cause".to_owned();

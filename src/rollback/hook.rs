@@ -1,5 +1,5 @@
-//! The hook: a function of the user's that is called before and after a rollback, to capture data or to repair. It
-//! decides nothing, and a rollback waits for it no longer than the settings say.
+//! The hook: a function of the user that the run calls before and after a rollback, to capture data or to repair. It
+//! has no say in the decision, and the rollback waits for it only as long as the settings allow.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::config::Hook;
 use crate::context::Context;
 use crate::model::plan::Plan;
 
-/// Calls the hook before the rollback and waits for its answer (`Invoke`). Returns what went wrong.
+/// Calls the hook before the rollback and waits for its answer (`Invoke`). Returns a warning if the call failed.
 pub async fn before<C: Outbox>(context: &Context<'_, C>, hook: &Hook, plan: &Plan) -> Option<String> {
     let payload = payload(context, "before", plan);
     let call = context.cloud.invoke(&hook.function, &payload, true);
@@ -23,7 +23,8 @@ pub async fn before<C: Outbox>(context: &Context<'_, C>, hook: &Hook, plan: &Pla
     }
 }
 
-/// Calls the hook after the rollback, without waiting for it (`Invoke`, asynchronously). Returns what went wrong.
+/// Calls the hook after the rollback without waiting for its answer (asynchronous `Invoke`). Returns a warning if the
+/// call failed.
 pub async fn after<C: Outbox>(context: &Context<'_, C>, plan: &Plan) -> Option<String> {
     let hook = context.config.hook.as_ref()?;
     let payload = payload(context, "after", plan);

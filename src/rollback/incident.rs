@@ -1,5 +1,5 @@
-//! Writes incidents: the list of rollbacks, the closing by an OK, the withdrawal after an undoing, the lifting by an
-//! operator.
+//! Writes incidents: lists a rollback, closes an incident after an OK, withdraws one whose rollback was undone, and
+//! lifts a quarantine.
 
 use chrono::{DateTime, Utc};
 
@@ -15,7 +15,7 @@ use crate::model::records::{self, Incident, Rollbacks, SCHEMA};
 use crate::model::report::{Outcome, Report};
 use crate::model::stage::StageRef;
 
-/// The incident that a plan ends. `at` is when the stage was observed, `since` when the bad release went live.
+/// Creates the incident that a plan ends. The stage was observed `at`; the bad release has been live `since`.
 #[must_use]
 pub fn new<C>(
     context: &Context<'_, C>,
@@ -36,7 +36,7 @@ pub fn new<C>(
         by: trigger.name.clone().unwrap_or_else(|| "operator".to_owned()),
         by_alarm: trigger.is_alarm(),
         alarm_at: trigger.changed_at,
-        // A reason can be long; the record must fit.
+        // A reason can be long, but the record must fit into a parameter.
         why: trigger.why.as_deref().unwrap_or_default().chars().take(500).collect(),
         run: context.id.to_owned(),
         recovered_at: None,
@@ -44,16 +44,16 @@ pub fn new<C>(
     }
 }
 
-/// What all reports of one rollback have in common: people are notified of it once.
+/// Returns the key that all reports of one rollback share, so that people are notified of it once.
 #[must_use]
 pub fn notification_key(fingerprint: &str, at: DateTime<Utc>) -> String {
     format!("{fingerprint} {}", stamp(at))
 }
 
-/// Puts a rollback on the stage's list, which the guards read (`PutParameter`).
+/// Adds a rollback to the stage's list, which the preconditions read (`PutParameter`).
 ///
 /// # Errors
-/// A sentence on what is not on record. The stage is rolled back nevertheless.
+/// A sentence that says what was not recorded. The stage is rolled back nevertheless.
 pub async fn list<C: Parameters>(
     context: &Context<'_, C>,
     on_record: &OnRecord,
@@ -65,13 +65,13 @@ pub async fn list<C: Parameters>(
     store_list(context, &incident.stage, &on_record.rollbacks.clone().with(entry_of(incident))).await
 }
 
-/// Marks an incident as undone: nothing came of it (`PutParameter`). Returns what went wrong.
+/// Marks an incident as undone: its rollback had no effect (`PutParameter`). Returns a warning if the write failed.
 pub async fn withdraw<C: Parameters>(context: &Context<'_, C>, incident: Incident) -> Option<String> {
     let name = name_of(&context.config.names, &incident);
     overwrite(context, &name, &Incident { undone: true, ..incident }).await.err()
 }
 
-/// Closes what the OK of an alarm closes, and reports how long the recovery took (`PutParameter`).
+/// Closes the incident that the OK of an alarm ends, and reports the time to recovery (`PutParameter`).
 pub async fn close<C: Parameters>(context: &Context<'_, C>, stage: &StageRef, closing: &Closing) -> Report {
     let Closing { alarm, at, entry, rollbacks } = closing;
     let name = context.config.names.incident(stage, &entry.fingerprint);
@@ -81,7 +81,7 @@ pub async fn close<C: Parameters>(context: &Context<'_, C>, stage: &StageRef, cl
             let closed = Incident { recovered_at: Some(*at), ..incident };
             warnings.extend(overwrite(context, &name, &closed).await.err());
         }
-        Ok(Ok(None)) => warnings.push(format!("the parameter `{name}` does not hold the incident")),
+        Ok(Ok(None)) => warnings.push(format!("the parameter `{name}` does not contain the incident")),
         Ok(Err(unreadable)) => warnings.push(unreadable),
         Err(error) => warnings.push(error.to_string()),
     }
@@ -104,7 +104,8 @@ pub async fn close<C: Parameters>(context: &Context<'_, C>, stage: &StageRef, cl
     }
 }
 
-/// Why this release is in quarantine on this stage; `None` if it is not. An incident that cannot be read counts.
+/// Returns why a release is in quarantine on this stage; `None` if it is not. An unreadable incident counts as a
+/// quarantine.
 ///
 /// # Errors
 /// A failed `GetParameters`.
@@ -116,12 +117,12 @@ pub async fn quarantine<C: Parameters>(
     Ok(match read(context, &context.config.names.incident(stage, fingerprint)).await? {
         Ok(incident) => incident
             .filter(|incident| incident.lifted_by.is_none() && !incident.undone)
-            .map(|incident| format!("it was taken off at {} by `{}`", stamp(incident.at), incident.by)),
+            .map(|incident| format!("it was rolled back at {} by `{}`", stamp(incident.at), incident.by)),
         Err(unreadable) => Some(unreadable),
     })
 }
 
-/// Takes a release out of quarantine (`PutParameter`). The inner error says why there is nothing to lift.
+/// Lifts the quarantine of a release (`PutParameter`). The inner error says why it cannot be lifted.
 ///
 /// # Errors
 /// A failed `GetParameters`.
@@ -136,7 +137,7 @@ pub async fn lift<C: Parameters>(
     let incident = match (read(context, &name).await?, on_record.unreadable.clone()) {
         (Ok(Some(incident)), None) => incident,
         (Ok(None), _) => {
-            return Ok(Err(Reason::Malformed(format!("the parameter `{name}` holds no incident"))));
+            return Ok(Err(Reason::Malformed(format!("the parameter `{name}` contains no incident"))));
         }
         (Err(unreadable), _) | (_, Some(unreadable)) => {
             return Ok(Err(Reason::HeldByOperator(unreadable)));
@@ -154,7 +155,7 @@ pub async fn lift<C: Parameters>(
     Ok(Ok(lifted))
 }
 
-/// Reads the incident of this name. The inner error says why there is one that cannot be read.
+/// Reads the incident of this name (`GetParameters`). The inner error says why the parameter is unreadable.
 pub(super) async fn read<C: Parameters>(
     context: &Context<'_, C>,
     name: &str,
@@ -165,7 +166,7 @@ pub(super) async fn read<C: Parameters>(
 }
 
 pub(super) fn not_on_record(error: &CloudError) -> String {
-    format!("the incident is not on record: {error}")
+    format!("the incident was not recorded: {error}")
 }
 
 fn name_of(names: &ParameterNames, incident: &Incident) -> String {
@@ -177,7 +178,7 @@ async fn store_list<C: Parameters>(
     stage: &StageRef,
     list: &Rollbacks,
 ) -> Result<(), String> {
-    // A list that did not exist has no schema yet, and nobody could read it without one.
+    // A new list has no schema yet, and no reader accepts a list without one.
     let value = records::print(&Rollbacks { schema: SCHEMA, past: list.past.clone() })?;
     let name = context.config.names.rollbacks(stage);
     let put = context.cloud.put_parameter(&name, &value, Write::Overwrite).await;

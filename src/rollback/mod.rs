@@ -1,4 +1,4 @@
-//! Rolls one stage back: observe, decide, check, claim and apply, and again if the world moved meanwhile.
+//! Rolls one stage back: observe, decide, check, claim and apply. The pass is repeated if the stage changed meanwhile.
 
 pub mod apply;
 pub mod claim;
@@ -28,30 +28,30 @@ use apply::{Applied, Refusal};
 use claim::{Claim, claim, claim_and_apply};
 use finish::finish;
 
-/// What is requested for a stage.
+/// A request to roll a stage back.
 #[derive(Clone, Copy, Debug)]
 pub struct RollbackRequest<'a> {
-    /// What requests it.
+    /// The trigger.
     pub trigger: Trigger<'a>,
-    /// The version of the known-good record to go back to; `None` takes the newest.
+    /// The version of the known-good record to roll back to; `None` means the newest.
     pub version: Option<i64>,
-    /// Report the plan, and apply nothing.
+    /// Whether to report the plan without applying it.
     pub dry: bool,
 }
 
-/// How one pass ended.
+/// The result of one pass.
 enum Pass {
     /// The run is over.
     Over(Box<Report>),
-    /// The world moved or is unknown: observe again after a pause.
+    /// The stage changed or its state is unknown: observe again after a pause.
     Again(Wait),
-    /// The hook took its time: observe again at once.
+    /// The hook took some time: observe again immediately.
     AfterHook,
-    /// The known-good release of this version cannot serve; an older one may.
-    NoWayBack(i64, Box<Report>),
+    /// This version of the known-good record cannot serve; an older one may.
+    CannotServe(i64, Box<Report>),
 }
 
-/// What a run waits for.
+/// The reason for a pause.
 enum Wait {
     /// A call that met a conflict or got no answer.
     Call(CloudError),
@@ -59,22 +59,22 @@ enum Wait {
     OtherRun(Box<Incident>),
 }
 
-/// What earlier passes of a run did.
+/// The state that a run keeps between its passes.
 #[derive(Default)]
 struct Attempt {
-    /// The first plan whose steps were begun. The report is about this whole plan.
+    /// The first plan whose steps were started. The report covers this whole plan.
     first: Option<Box<Plan>>,
     /// The claim of that plan.
     claim: Option<Claim>,
-    /// The incident of another run, for which this run waits.
+    /// The incident of the other run that this run waits for.
     other_run: Option<Box<Incident>>,
     /// Whether the hook was called.
     hooked: bool,
-    /// What went wrong without stopping the rollback.
+    /// Failures that did not stop the rollback.
     warnings: Vec<String>,
 }
 
-/// Rolls one stage back, if the evidence says so.
+/// Rolls one stage back if `decide` says so, and reports the result.
 pub async fn rollback<C: Cloud>(
     context: &Context<'_, C>,
     stage: &StageRef,
@@ -92,8 +92,8 @@ pub async fn rollback<C: Cloud>(
         let wait = match pass(context, stage, current, &mut attempt).await {
             Pass::Over(report) => return report.on(stage),
             Pass::AfterHook => continue,
-            Pass::NoWayBack(_, report) if request.version.is_some() => return report.on(stage),
-            Pass::NoWayBack(version, report) => match older_version(context, stage, version).await {
+            Pass::CannotServe(_, report) if request.version.is_some() => return report.on(stage),
+            Pass::CannotServe(version, report) => match older_version(context, stage, version).await {
                 Ok(Some(older)) => {
                     current.version = Some(older);
                     continue;
@@ -127,7 +127,7 @@ async fn pass<C: Cloud>(
         return Pass::Again(Wait::OtherRun(other_run.clone()));
     }
     let policy = context.config.policy.under(&observed.on_record.policy);
-    // A rollback that has begun is finished, even if its first step has cleared the alarm.
+    // The run finishes a rollback that it started, even if the first step has already cleared the alarm.
     let is_begun = is_begun(attempt, &observed);
     let trigger = if is_begun { Trigger::Operator { force: true } } else { request.trigger };
     let plan = match decide(trigger, &observed, &policy, context.now) {
@@ -140,7 +140,7 @@ async fn pass<C: Cloud>(
         return Pass::Over(Box::new(context.report(Outcome::NeedsHuman, broken).with_plan(&plan)));
     }
     if request.dry {
-        let message = format!("{stage} would be put back: {plan}");
+        let message = format!("{stage} would be rolled back: {plan}");
         return Pass::Over(Box::new(context.report(Outcome::WouldRollBack, message).with_plan(&plan)));
     }
     if let Some(hook) = context.config.hook.as_ref().filter(|_| !attempt.hooked) {
@@ -160,7 +160,7 @@ async fn act<C: Cloud>(
     attempt: &mut Attempt,
     plan: Box<Plan>,
 ) -> Pass {
-    // If an earlier pass of this run did some of the steps, the report is about the whole plan.
+    // If an earlier pass of this run did some of the steps, the report covers the whole plan.
     let whole = attempt.first.take().filter(|first| first.to == plan.to && first.passes_through(&plan.from));
     if whole.is_none() {
         abandon(context, attempt).await;
@@ -195,17 +195,17 @@ async fn act<C: Cloud>(
             refused(context, observed, &whole, why, &undone)
         }
         Applied::Broken(what) => {
-            let message = format!("{} was to be put back: {whole}; {what}", whole.stage);
+            let message = format!("the rollback of {} did not complete: {whole}; {what}", whole.stage);
             let report = context.report(Outcome::NeedsHuman, message).with_plan(&whole);
             Pass::Over(Box::new(Report { after: None, next: vec![HALF_WAY.to_owned()], ..report }))
         }
     }
 }
 
-const HALF_WAY: &str = "look at the stage, its aliases and its mappings, and bring them to one release by hand; \
-                        `status` shows what is live and what is known-good";
+const HALF_WAY: &str = "check the stage, its aliases and its mappings, and set them to one release manually; \
+                        `status` shows the live and the known-good release";
 
-/// What a hold leads to. If the stage already serves the known-good release, this run or another one may have done it.
+/// Handles a hold. If the stage already serves the known-good release, this run or another one may have rolled it back.
 async fn on_hold<C: Cloud>(
     context: &Context<'_, C>,
     request: RollbackRequest<'_>,
@@ -215,7 +215,7 @@ async fn on_hold<C: Cloud>(
     reason: Reason,
 ) -> Pass {
     if matches!(reason, Reason::AlreadyKnownGood { .. }) {
-        // An earlier call of this run had its effect, and only its answer was lost.
+        // An earlier call of this run took effect, and only its answer was lost.
         if let Some(plan) = attempt.first.take() {
             return Pass::Over(Box::new(finish(context, &plan, request, observed, attempt).await));
         }
@@ -237,32 +237,33 @@ fn held<C>(context: &Context<'_, C>, reason: Reason, observed: &Observed, warnin
     let missing = if let Reason::KnownGoodMissing { version, .. } = reason { Some(version) } else { None };
     let report = Report { before: live.clone(), after: live, handled, warnings, ..context.no(reason) };
     match missing {
-        Some(version) => Pass::NoWayBack(version, Box::new(report)),
+        Some(version) => Pass::CannotServe(version, Box::new(report)),
         None => Pass::Over(Box::new(report)),
     }
 }
 
-/// Another run was first.
+/// Reports that another run rolled the stage back first.
 fn done_by_other_run<C>(context: &Context<'_, C>, other_run: &Incident, warnings: Vec<String>) -> Report {
     let reason = Reason::AlreadyKnownGood {
         deployment: other_run.good.deployment.clone(),
         version: other_run.version,
-        by: Some(format!("run {} put it back at {}", other_run.run, stamp(other_run.at))),
+        by: Some(format!("run {} rolled it back at {}", other_run.run, stamp(other_run.at))),
     };
     let incident = context.config.names.incident(&other_run.stage, &other_run.bad.fingerprint());
     let report = context.no(reason).with_plan(&plan_of(other_run));
     Report { incident: Some(incident), warnings, handled: true, ..report }
 }
 
-/// Nothing came of the incident that this run opened. If the withdrawal fails, `record` asks for a `lift` first.
+/// Withdraws the incident that this run opened, because its rollback had no effect. If that fails, the release stays in
+/// quarantine until an operator sends `lift`.
 async fn abandon<C: Parameters>(context: &Context<'_, C>, attempt: &mut Attempt) {
     if let Some(Claim::Won(incident)) = attempt.claim.take() {
         attempt.warnings.extend(incident::withdraw(context, *incident).await);
     }
 }
 
-/// A refusal leads to an older release if the deployment does not exist, otherwise to a failed run. The steps before it
-/// are undone.
+/// Handles a refused step, whose earlier steps are undone. If the deployment does not exist, the run tries an older
+/// release; otherwise it fails.
 fn refused<C>(
     context: &Context<'_, C>,
     observed: &Observed,
@@ -277,7 +278,7 @@ fn refused<C>(
                 deployment: plan.to.deployment.clone(),
                 parameter: context.config.names.known_good(&plan.stage),
                 version: plan.version,
-                why: "does not exist any more, and no older version serves".to_owned(),
+                why: "no longer exists, and no older version can serve".to_owned(),
             };
             held(context, reason, observed, vec![])
         }
@@ -285,7 +286,7 @@ fn refused<C>(
     }
 }
 
-/// The run's time is up while it waits.
+/// Reports that the run's time ran out during a pause.
 fn out_of_time<C>(context: &Context<'_, C>, wait: &Wait) -> Report {
     match wait {
         Wait::Call(error) => context.failed(error),
@@ -293,20 +294,20 @@ fn out_of_time<C>(context: &Context<'_, C>, wait: &Wait) -> Report {
             let Incident { run, stage, at, .. } = incident.as_ref();
             let since = stamp(*at);
             let message =
-                format!("run {run} has been rolling {stage} back since {since} and has not finished in time");
+                format!("run {run} has been rolling {stage} back since {since} and did not finish in time");
             context.report(Outcome::Failed, message)
         }
     }
 }
 
-/// Whether an earlier pass of this run did some of the steps, and nobody else changed anything.
+/// Whether an earlier pass of this run did some of the steps and nothing else changed the stage.
 fn is_begun(attempt: &Attempt, observed: &Observed) -> bool {
     let (Some(first), Some(live)) = (&attempt.first, &observed.live) else { return false };
     live.release != first.from && first.passes_through(&live.release)
 }
 
-/// If this run did some of the steps, it made the stage's last change itself: the change must not look like a fix that
-/// somebody deployed after the alarm.
+/// Hides the last change of the stage if this run made it: the change must not look like a fix that was deployed after
+/// the alarm.
 fn without_own_change(mut observed: Observed, begun: Option<&Plan>) -> Observed {
     if let (Some(plan), Some(live)) = (begun, observed.live.as_mut()) {
         let moved = live.release.in_stage() != plan.from.in_stage() && plan.passes_through(&live.release);
@@ -317,8 +318,8 @@ fn without_own_change(mut observed: Observed, begun: Option<&Plan>) -> Observed 
     observed
 }
 
-/// The newest version of the record before this one that can serve: readable, not in quarantine, its deployment there
-/// (`GetParameterHistory`). The search stops at the first version marked irreversible.
+/// Returns the newest version of the record before this one that can serve (`GetParameterHistory`): it is readable, it
+/// is not in quarantine, and its deployment exists. The search stops at the first version marked irreversible.
 async fn older_version<C: Parameters + Gateway>(
     context: &Context<'_, C>,
     stage: &StageRef,

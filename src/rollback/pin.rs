@@ -1,5 +1,5 @@
 //! The pin: a parked stage that points at the known-good deployment, so that API Gateway refuses to delete
-//! it. CloudFormation, CDK and Terraform delete a deployment as soon as the stage has moved on.
+//! it. CloudFormation, CDK and Terraform delete a deployment as soon as the stage uses another one.
 
 use crate::cloud::Gateway;
 use crate::model::cloud_error::CloudError;
@@ -8,10 +8,11 @@ use crate::model::observed::Pin;
 use crate::model::plan::StageChange;
 use crate::model::stage::StageRef;
 
-/// Moves the pin of a stage to a deployment. Reads first; a pin that is right is left alone.
+/// Moves the pin of a stage to a deployment (`GetStage`, then `CreateStage` or `UpdateStage`). A correct pin is left
+/// alone.
 ///
 /// # Errors
-/// A sentence on what stood in the way. The record stands without a pin, and says so.
+/// A sentence that says why the deployment is not pinned. The release stays recorded nevertheless.
 pub async fn move_to<C: Gateway>(cloud: &C, stage: &StageRef, deployment: &str) -> Result<(), String> {
     let parked = stage.parked();
     let described = |error: CloudError| format!("the known-good deployment is not pinned: {error}");
@@ -22,13 +23,13 @@ pub async fn move_to<C: Gateway>(cloud: &C, stage: &StageRef, deployment: &str) 
         Pin::Holds { .. } => {}
         Pin::Foreign => {
             return Err(format!(
-                "the known-good deployment is not pinned: {parked} exists and is not described as `{MARK}`; \
+                "the known-good deployment is not pinned: the description of {parked} does not begin with `{MARK}`; \
                  rename that stage, or set PIN to off"
             ));
         }
         Pin::None => {
             let description = format!(
-                "{MARK}: keeps the known-good deployment of stage {} from being deleted. Serves nobody.",
+                "{MARK}: keeps the known-good deployment of stage {} from being deleted. Serves no traffic.",
                 stage.stage
             );
             cloud.create_stage(&parked, deployment, &description).await.map_err(described)?;

@@ -1,4 +1,4 @@
-//! Commands: what a person, a pipeline or the schedule asks of the function directly.
+//! Commands that an operator, a pipeline or the schedule sends to the function directly.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -8,39 +8,39 @@ use crate::model::reason::Reason;
 use crate::model::trigger::Verb;
 use crate::signal::target::is_stage_name;
 
-/// The longest text of a command, in bytes.
+/// The longest text field of a command, in bytes.
 const MAX_TEXT: usize = 500;
 
-/// A command, as its JSON event.
+/// A command, read from its JSON event.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
     /// What to do.
     #[serde(rename = "command")]
     pub verb: Verb,
-    /// With which stage; every command but `sweep` is about one.
+    /// The stage. Every command except `sweep` needs one.
     pub stage: Option<StageArg>,
-    /// To this version of the record instead of the newest.
+    /// The version of the record to roll back to, instead of the newest.
     pub to: Option<i64>,
-    /// Go back even from a release that is marked as not reversible.
+    /// Whether to roll back even a release that is marked irreversible.
     pub force: Option<bool>,
-    /// Why, for the records.
+    /// The reason, for the records.
     pub reason: Option<String>,
-    /// The release's name for people, for example `v1.4.2`.
+    /// A readable name of the release, for example `v1.4.2`.
     pub label: Option<String>,
     /// A note for the changelog.
     pub note: Option<String>,
-    /// `false` marks the release as one that cannot be left by going back, as after a data migration.
+    /// `false` marks the release irreversible, for example after a data migration: alarms do not roll it back.
     pub reversible: Option<bool>,
-    /// When a hold ends by itself.
+    /// The time at which a hold ends automatically.
     pub until: Option<DateTime<Utc>>,
     /// The fingerprint of the release to take out of quarantine.
     pub incident: Option<String>,
-    /// Who asks, for the records; the function cannot tell by itself.
+    /// The sender's name, for the records. The function cannot find it out from the event.
     pub who: Option<String>,
 }
 
-/// The fields that go with it, beside `stage` and `who`; those it cannot do without come first.
+/// The fields that a command requires, then those it accepts. `stage` and `who` are not listed.
 fn fields_of(verb: Verb) -> (&'static [&'static str], &'static [&'static str]) {
     match verb {
         Verb::Record | Verb::Announce => (&[], &["label", "note", "reversible"]),
@@ -51,7 +51,7 @@ fn fields_of(verb: Verb) -> (&'static [&'static str], &'static [&'static str]) {
     }
 }
 
-/// A stage as a person names it.
+/// A stage, as an operator names it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StageArg {
@@ -74,7 +74,7 @@ pub(super) fn read(event: &Value) -> Result<Command, Reason> {
     let given = |field: &str| event.get(field).is_some_and(|value| !value.is_null());
     for field in ["to", "force", "reason", "label", "note", "reversible", "until", "incident"] {
         if given(field) && !needed.contains(&field) && !allowed.contains(&field) {
-            return refuse(format!("the command `{word}` has `{field}`, which does not go with it"));
+            return refuse(format!("the command `{word}` does not accept `{field}`"));
         }
     }
     if let Some(field) = needed.iter().find(|field| !given(field)) {
@@ -89,17 +89,19 @@ pub(super) fn read(event: &Value) -> Result<Command, Reason> {
     if let Some(stage) = &command.stage
         && (stage.api.is_empty() || !is_stage_name(&stage.name))
     {
-        return refuse("`stage` is an API's id or name, and the name of a stage".to_owned());
+        return refuse(
+            "`stage` must have the id or name of an API (`api`) and the name of a stage (`name`)".to_owned(),
+        );
     }
     let Command { reason, label, note, incident, who, .. } = &command;
     for text in [reason, label, note, incident, who].into_iter().flatten() {
-        // 8 KB must do for the whole record.
+        // The whole record must fit into a parameter of 8 KB.
         if text.len() > MAX_TEXT {
-            return refuse(format!("a text of a command may have at most {MAX_TEXT} bytes"));
+            return refuse(format!("a text field of a command may have at most {MAX_TEXT} bytes"));
         }
     }
     if command.to.is_some_and(|version| version < 1) {
-        return refuse("`to` is a version of the record: 1 or more".to_owned());
+        return refuse("`to` must be a version of the known-good record, 1 or higher".to_owned());
     }
     Ok(command)
 }
@@ -124,8 +126,8 @@ mod tests {
     }
 
     #[test]
-    fn a_command_takes_its_own_fields_and_no_others() {
-        for (word, needs, may) in [
+    fn a_command_accepts_only_its_own_fields() {
+        for (word, needs, accepts) in [
             ("record", "", "label note reversible"),
             ("announce", "", "label note reversible"),
             ("promote", "", ""),
@@ -140,7 +142,7 @@ mod tests {
         ] {
             let mut command = serde_json::json!({"command": word, "who": "me"});
             if word != "sweep" {
-                assert_eq!(described(&command), told_of_fields(word, needs, "needs a stage"));
+                assert_eq!(described(&command), field_error(word, needs, "needs a stage"));
                 command["stage"] = serde_json::json!({"api": "a", "name": "prod"});
             }
             if !needs.is_empty() {
@@ -151,37 +153,47 @@ mod tests {
             for field in ALL.into_iter().filter(|field| *field != needs) {
                 let mut command = command.clone();
                 command[field] = value(field);
-                let taken = may.split(' ').any(|one| one == field);
-                let refused = format!("the command `{word}` has `{field}`, which does not go with it");
-                assert_eq!(described(&command), if taken { word.to_owned() } else { refused });
+                let accepted = accepts.split(' ').any(|one| one == field);
+                let refused = format!("the command `{word}` does not accept `{field}`");
+                assert_eq!(described(&command), if accepted { word.to_owned() } else { refused });
                 command[field] = Value::Null;
                 assert_eq!(described(&command), word, "`{field}` is null");
             }
         }
     }
 
-    fn told_of_fields(word: &str, needs: &str, otherwise: &str) -> String {
-        let lacks = if needs.is_empty() { otherwise.to_owned() } else { format!("needs `{needs}`") };
-        format!("the command `{word}` {lacks}")
+    fn field_error(word: &str, needs: &str, otherwise: &str) -> String {
+        let error = if needs.is_empty() { otherwise.to_owned() } else { format!("needs `{needs}`") };
+        format!("the command `{word}` {error}")
     }
 
     #[test]
-    fn a_command_that_cannot_be_meant_is_refused_with_its_reason() {
+    fn an_invalid_command_is_refused_with_a_reason() {
         let stage = serde_json::json!({"api": "a", "name": "prod"});
-        let no_stage = "`stage` is an API's id or name, and the name of a stage";
+        let no_stage = "`stage` must have the id or name of an API (`api`) and the name of a stage (`name`)";
         for (word, field, value, expected) in [
             ("sweep", "stage", stage, "the command `sweep` takes no stage"),
             ("status", "stage", serde_json::json!({"api": "", "name": "prod"}), no_stage),
             ("status", "stage", serde_json::json!({"api": "a", "name": "a/b"}), no_stage),
             ("status", "stage", serde_json::json!({"api": "a", "name": ""}), no_stage),
             ("status", "stage", serde_json::json!({"api": "a", "name": "$default"}), "status"),
-            ("rollback", "to", 0.into(), "`to` is a version of the record: 1 or more"),
-            ("rollback", "to", (-1).into(), "`to` is a version of the record: 1 or more"),
+            ("rollback", "to", 0.into(), "`to` must be a version of the known-good record, 1 or higher"),
+            ("rollback", "to", (-1).into(), "`to` must be a version of the known-good record, 1 or higher"),
             ("rollback", "to", 1.into(), "rollback"),
             ("rollback", "reason", "x".repeat(500).into(), "rollback"),
-            ("rollback", "reason", "x".repeat(501).into(), "a text of a command may have at most 500 bytes"),
-            ("record", "label", "x".repeat(501).into(), "a text of a command may have at most 500 bytes"),
-            ("record", "who", "x".repeat(501).into(), "a text of a command may have at most 500 bytes"),
+            (
+                "rollback",
+                "reason",
+                "x".repeat(501).into(),
+                "a text field of a command may have at most 500 bytes",
+            ),
+            (
+                "record",
+                "label",
+                "x".repeat(501).into(),
+                "a text field of a command may have at most 500 bytes",
+            ),
+            ("record", "who", "x".repeat(501).into(), "a text field of a command may have at most 500 bytes"),
         ] {
             let mut command = serde_json::json!({"command": word, "stage": {"api": "a", "name": "prod"}});
             command[field] = value;

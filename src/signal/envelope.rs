@@ -1,8 +1,8 @@
-//! The envelopes: SNS and SQS records, an SNS envelope by itself, EventBridge, a direct alarm action,
-//! a bare alarm message, a command. One may hold another.
+//! The envelopes: SNS and SQS records, a single SNS envelope, EventBridge, a direct alarm action, a bare alarm
+//! message, a command. One may contain another.
 //!
-//! SNS and EventBridge envelopes are read by hand: the typed ones of `aws_lambda_events` refuse a record
-//! without a signature or with a time of another spelling, and then the handler would never be called.
+//! SNS and EventBridge envelopes are read by hand. The types of `aws_lambda_events` refuse a record without a signature
+//! or with another time format, and then Lambda would never call the handler.
 
 use aws_lambda_events::sqs::SqsMessage;
 use serde::Deserialize;
@@ -11,23 +11,23 @@ use serde_json::Value;
 use super::{Delivery, Event, Signal, command, malformed, not_an_alarm, payload, text};
 use crate::model::reason::Reason;
 
-/// SQS around SNS around EventBridge is the deepest nesting that AWS makes; one more is allowed.
+/// AWS nests at most three envelopes: SQS around SNS around EventBridge. One more is allowed.
 const MAX_NESTING: u8 = 4;
 
-/// SQS puts no more messages into one event.
+/// The most messages that SQS puts into one event.
 const MAX_RECORDS: usize = 10_000;
 
 pub(super) fn read(event: &Value) -> Event {
     match event.get("Records") {
         Some(Value::Array(records)) if records.len() > MAX_RECORDS => only(malformed(format!(
-            "the event has {} records, and at most {MAX_RECORDS} are read",
+            "the event has {} records; the function reads at most {MAX_RECORDS}",
             records.len()
         ))),
         Some(Value::Array(records)) if !records.is_empty() => {
             let from_queue = records.iter().all(is_queue_record);
             Event { deliveries: records.iter().map(read_record).collect(), from_queue }
         }
-        Some(_) => only(malformed("the event's `Records` hold no record")),
+        Some(_) => only(malformed("the event's `Records` field contains no records")),
         None => match event.get("command") {
             Some(_) => only(command::read(event).map_or_else(Signal::Unreadable, Signal::Command)),
             None => only(read_value(event, 0)),
@@ -50,15 +50,15 @@ fn read_record(record: &Value) -> Delivery {
     }
     let signal = match (record, record.get("Sns")) {
         (_, Some(sns @ Value::Object(_))) => read_sns(sns, 0),
-        (_, Some(_)) => malformed("the SNS record holds no message"),
-        (Value::Object(_), None) => not_an_alarm("the record is neither of SNS nor of SQS"),
+        (_, Some(_)) => malformed("the SNS record contains no message"),
+        (Value::Object(_), None) => not_an_alarm("the record comes from neither SNS nor SQS"),
         _ => malformed("a record of the event is not an object"),
     };
     Delivery { messages: vec![], signal }
 }
 
 fn read_queue_record(record: &Value) -> Delivery {
-    // A record that the typed message refuses still has its id read, so that it can be reported by it.
+    // The id is read even if the typed message refuses the record: SQS needs the ids of failed messages.
     let message = SqsMessage::deserialize(record).unwrap_or_else(|_| {
         let mut message = SqsMessage::default();
         message.message_id = text(record, "messageId").map(str::to_owned);
@@ -80,20 +80,20 @@ fn read_sns(sns: &Value, nesting: u8) -> Signal {
 fn read_text(message: &str, nesting: u8) -> Signal {
     match serde_json::from_str::<Value>(message) {
         Ok(value) => read_value(&value, nesting),
-        // Cut-off JSON was meant to be JSON; anything else is somebody's text on the same topic.
+        // Truncated JSON was meant to be JSON. Anything else is plain text that another sender published.
         Err(error) if message.trim_start().starts_with('{') => {
-            malformed(format!("the message is not readable JSON: {error}"))
+            malformed(format!("the message is not valid JSON: {error}"))
         }
-        Err(_) => not_an_alarm("the message is a text, not an alarm"),
+        Err(_) => not_an_alarm("the message is plain text, not an alarm"),
     }
 }
 
 fn read_value(value: &Value, nesting: u8) -> Signal {
     if nesting > MAX_NESTING {
-        return malformed("envelopes are nested too deep");
+        return malformed("the envelopes are nested too deeply");
     }
     if !value.is_object() {
-        return not_an_alarm("the JSON is not an object, so not an alarm");
+        return not_an_alarm("the JSON is not an object, so it is not an alarm");
     }
     if value.get("NewStateValue").is_some() {
         return payload::read_sns_message(value);
@@ -106,8 +106,8 @@ fn read_value(value: &Value, nesting: u8) -> Signal {
     }
     match text(value, "Type") {
         Some("Notification") => read_sns(value, nesting),
-        Some(other) => not_an_alarm(format!("the SNS message is a `{other}`")),
-        None => not_an_alarm("the JSON has none of an alarm's fields"),
+        Some(other) => not_an_alarm(format!("the SNS message is of type `{other}`")),
+        None => not_an_alarm("the JSON has none of the fields of an alarm"),
     }
 }
 
@@ -117,6 +117,6 @@ fn read_eventbridge(event: &Value) -> Signal {
         other if other.starts_with("CloudWatch Alarm") => {
             Signal::Unreadable(Reason::NotAStateChange(other.to_owned()))
         }
-        other => not_an_alarm(format!("the EventBridge event is a `{other}`")),
+        other => not_an_alarm(format!("the EventBridge event is of type `{other}`")),
     }
 }

@@ -1,4 +1,4 @@
-//! JSON to signals: what came in, whichever of the five envelopes carried it.
+//! Reads an event's JSON into signals, for each kind of envelope.
 
 mod command;
 mod envelope;
@@ -15,54 +15,53 @@ pub(crate) use payload::says_no_datapoints;
 
 pub use command::{Command, StageArg};
 
-/// What came in.
+/// A signal: the content of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// An alarm's change of state.
     Alarm(Box<Alarm>),
     /// An operator's or a pipeline's command, sent to the function directly.
     Command(Command),
-    /// Something that is no signal, and why.
+    /// Content that is neither, with the reason.
     Unreadable(Reason),
 }
 
 /// A signal and the queue messages that carried it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// The SQS message ids to report where this signal's run fails; empty for other envelopes.
+    /// The SQS message ids to report if this signal's run fails; empty for other envelopes.
     pub messages: Vec<String>,
     /// The signal.
     pub signal: Signal,
 }
 
-/// An event, read.
+/// An event after parsing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// At least one delivery, in the order of the event, each signal once.
+    /// At least one delivery, in the order of the event. Each signal appears once.
     pub deliveries: Vec<Delivery>,
     /// Whether SQS delivered it and expects `batchItemFailures`.
     pub from_queue: bool,
 }
 
-/// The longest event that is read, in bytes: Lambda takes no longer one (`Invoke`). How deep it may be is the JSON
-/// reader's own limit, 128.
+/// The longest event that is read, in bytes: the limit of Lambda's `Invoke`. The JSON parser limits the depth to 128.
 const MAX_BYTES: usize = 6 * 1024 * 1024;
 
-/// Reads an event from its JSON text. Never fails: what cannot be read becomes a signal that says so.
+/// Reads an event from its JSON text. Never fails: unreadable text becomes [`Signal::Unreadable`].
 #[must_use]
 pub fn read(text: &str) -> Event {
     if text.len() > MAX_BYTES {
-        let why = format!("the event has {} bytes, and at most {MAX_BYTES} are read", text.len());
+        let why = format!("the event has {} bytes; the function reads at most {MAX_BYTES}", text.len());
         return envelope::only(malformed(why));
     }
     let read = match serde_json::from_str::<Value>(text) {
         Ok(event) => envelope::read(&event),
-        Err(error) => envelope::only(malformed(format!("the event is not readable JSON: {error}"))),
+        Err(error) => envelope::only(malformed(format!("the event is not valid JSON: {error}"))),
     };
     Event { deliveries: merged(read.deliveries), ..read }
 }
 
-/// SNS delivers at least once, and two records of one event may hold the same alarm: it is run once.
+/// Merges equal signals. SNS delivers at least once, so two records of one event may contain the same alarm.
 fn merged(deliveries: Vec<Delivery>) -> Vec<Delivery> {
     let mut merged: Vec<Delivery> = Vec::new();
     for delivery in deliveries {
@@ -82,12 +81,12 @@ fn not_an_alarm(why: impl Into<String>) -> Signal {
     Signal::Unreadable(Reason::NotAnAlarm(why.into()))
 }
 
-/// The text at a key, where it is a non-empty text.
+/// Returns the text at a key, if it is a non-empty text.
 fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
-/// The same, owned.
+/// Returns the same text, owned.
 fn owned(value: &Value, key: &str) -> Option<String> {
     text(value, key).map(str::to_owned)
 }
@@ -97,7 +96,7 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
 
-    /// What an event is read as, a line for each delivery.
+    /// Describes the deliveries of an event, one per line.
     fn described(event: &str) -> String {
         let event = read(event);
         let lines = event.deliveries.iter().map(|Delivery { messages, signal }| {
@@ -132,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_is_read_or_refused_with_its_reason() {
+    fn an_envelope_is_read_or_refused_with_a_reason() {
         let text = |length: usize| format!("\"{}\"", "x".repeat(length - 2));
         let records =
             |record: &str, number: usize| format!(r#"{{"Records":[{}]}}"#, vec![record; number].join(","));
@@ -140,21 +139,24 @@ mod tests {
             serde_json::json!({"Records": [{"eventSource": "aws:sqs", "messageId": id, "body": body}]})
                 .to_string()
         };
-        let no_alarm = "not-an-alarm: the JSON is not an object, so not an alarm";
+        let no_alarm = "not-an-alarm: the JSON is not an object, so it is not an alarm";
         for (event, expected) in [
             (text(6 * 1024 * 1024), no_alarm),
             (
                 text(6 * 1024 * 1024 + 1),
-                "malformed: the event has 6291457 bytes, and at most 6291456 are read",
+                "malformed: the event has 6291457 bytes; the function reads at most 6291456",
             ),
             (records("1", 10_000), "malformed: a record of the event is not an object"),
-            (records("1", 10_001), "malformed: the event has 10001 records, and at most 10000 are read"),
-            (records("{}", 1), "not-an-alarm: the record is neither of SNS nor of SQS"),
-            (records(r#"{"Sns":1}"#, 1), "malformed: the SNS record holds no message"),
+            (
+                records("1", 10_001),
+                "malformed: the event has 10001 records; the function reads at most 10000",
+            ),
+            (records("{}", 1), "not-an-alarm: the record comes from neither SNS nor SQS"),
+            (records(r#"{"Sns":1}"#, 1), "malformed: the SNS record contains no message"),
             (records(r#"{"Sns":{"Message":1}}"#, 1), "malformed: the SNS record has no `Message`"),
             (
                 records(r#"{"body":"hello"}"#, 1),
-                "from a queue; not-an-alarm: the message is a text, not an alarm",
+                "from a queue; not-an-alarm: the message is plain text, not an alarm",
             ),
             (
                 records(r#"{"body":1,"messageId":"m"}"#, 1),
@@ -162,24 +164,24 @@ mod tests {
             ),
             (
                 records(r#"{"body":"{","Sns":{"Message":" {"}}"#, 1),
-                "malformed: the message is not readable JSON: EOF while parsing an object at line 1 column 2",
+                "malformed: the message is not valid JSON: EOF while parsing an object at line 1 column 2",
             ),
             (
                 sqs("m", "[1]"),
-                "from a queue; [\"m\"] not-an-alarm: the JSON is not an object, so not an alarm",
+                "from a queue; [\"m\"] not-an-alarm: the JSON is not an object, so it is not an alarm",
             ),
-            (r#"{"Records":[]}"#.to_owned(), "malformed: the event's `Records` hold no record"),
+            (r#"{"Records":[]}"#.to_owned(), "malformed: the event's `Records` field contains no records"),
             (
                 r#"{"Records":[{"body":"x"},{"Sns":{"Message":"x"}}]}"#.to_owned(),
-                "not-an-alarm: the message is a text, not an alarm",
+                "not-an-alarm: the message is plain text, not an alarm",
             ),
-            (r#"{"Type":"Other"}"#.to_owned(), "not-an-alarm: the SNS message is a `Other`"),
-            (r#"{"detail-type":1}"#.to_owned(), "not-an-alarm: the EventBridge event is a ``"),
-            (r#"{"alarmData":{}}"#.to_owned(), "not-an-alarm: the event holds no alarm's state"),
+            (r#"{"Type":"Other"}"#.to_owned(), "not-an-alarm: the SNS message is of type `Other`"),
+            (r#"{"detail-type":1}"#.to_owned(), "not-an-alarm: the EventBridge event is of type ``"),
+            (r#"{"alarmData":{}}"#.to_owned(), "not-an-alarm: the event contains no alarm state"),
             (r#"{"NewStateValue":"ALARM"}"#.to_owned(), "not-an-alarm: the message names no alarm"),
             (
                 r#"{"NewStateValue":1,"AlarmName":"a"}"#.to_owned(),
-                "malformed: the message about alarm `a` gives no state",
+                "malformed: the message about alarm `a` has no state",
             ),
             ("[]".to_owned(), no_alarm),
         ] {
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_longer_than_an_alarm_can_have_it_is_refused_or_cut() {
+    fn alarm_fields_that_are_too_long_are_refused_or_cut() {
         let alarm = |field: &str, value: Value| {
             let mut alarm = serde_json::json!({"NewStateValue": "ALARM", "AlarmName": "a", "AlarmRule": "r"});
             alarm[field] = value;
@@ -216,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_data_is_told_by_the_reason_or_by_the_datapoints() {
+    fn missing_data_is_recognized_by_the_reason_or_by_the_datapoints() {
         for (why, points, expected) in [
             ("Threshold Crossed", "[1.0]", false),
             ("Threshold Crossed", "[]", true),
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_signal_is_delivered_once_for_all_its_messages() {
+    fn equal_signals_become_one_delivery_with_all_their_messages() {
         let record = |id: &str, body: &str| serde_json::json!({"messageId": id, "body": body});
         let records = [
             record("m1", "{\"Type\":\"A\"}"),
@@ -242,8 +244,8 @@ mod tests {
         let described = described(&serde_json::json!({ "Records": records }).to_string());
         assert_eq!(
             described,
-            "from a queue; [\"m1\", \"m2\"] not-an-alarm: the SNS message is a `A`\n  \
-             and [\"m3\"] not-an-alarm: the SNS message is a `B`"
+            "from a queue; [\"m1\", \"m2\"] not-an-alarm: the SNS message is of type `A`\n  \
+             and [\"m3\"] not-an-alarm: the SNS message is of type `B`"
         );
     }
 }

@@ -1,6 +1,6 @@
-//! The two spellings of an alarm: SNS's (`NewStateValue`, upper camel case) and that of EventBridge and
-//! of direct alarm actions (`state.value`, lower camel case). Unknown and missing fields are fine;
-//! a missing name or state is not.
+//! The two formats of an alarm: the SNS message (`NewStateValue`, upper camel case), and the format of EventBridge and
+//! of direct alarm actions (`state.value`, lower camel case). Only the name and the state are required. Unknown fields
+//! are ignored.
 
 use serde_json::Value;
 
@@ -13,13 +13,13 @@ const MAX_NAME: usize = 255;
 /// The longest ARN of an alarm, in characters (`MetricAlarm`).
 const MAX_ARN: usize = 1_600;
 
-/// So much of a reason is kept, in characters: CloudWatch's own have 1,023 at most (`SetAlarmState`).
+/// The longest reason that is kept, in characters: CloudWatch's limit is 1,023 (`SetAlarmState`).
 const MAX_WHY: usize = 1_023;
 
-/// The most triggering alarms that are taken from a message. Those of a longer list are looked up.
+/// The most triggering alarms that are read from a message. If the list is longer, the function asks CloudWatch.
 const MAX_CHILDREN: usize = 100;
 
-/// An SNS message's alarm.
+/// Reads the alarm of an SNS message.
 pub(super) fn read_sns_message(message: &Value) -> Signal {
     let trigger = message.get("Trigger").unwrap_or(&Value::Null);
     let watches = if message.get("AlarmRule").is_some_and(|rule| !rule.is_null()) {
@@ -31,7 +31,7 @@ pub(super) fn read_sns_message(message: &Value) -> Signal {
     build(AlarmFields {
         name: owned(message, "AlarmName"),
         arn: owned(message, "AlarmArn"),
-        // SNS gives the region by its human name only.
+        // The SNS message has only the Region's display name.
         claimed: Origin { account: owned(message, "AWSAccountId"), region: None },
         description: owned(message, "AlarmDescription"),
         state: message.get("NewStateValue"),
@@ -43,14 +43,14 @@ pub(super) fn read_sns_message(message: &Value) -> Signal {
     })
 }
 
-/// A direct alarm action's alarm.
+/// Reads the alarm of a direct alarm action.
 pub(super) fn read_direct_action(event: &Value) -> Signal {
     let claimed = Origin { account: owned(event, "accountId"), region: owned(event, "region") };
     let data = event.get("alarmData").unwrap_or(&Value::Null);
     read_state(data, owned(event, "alarmArn"), claimed)
 }
 
-/// An EventBridge event's alarm.
+/// Reads the alarm of an EventBridge event.
 pub(super) fn read_eventbridge(event: &Value) -> Signal {
     let claimed = Origin { account: owned(event, "account"), region: owned(event, "region") };
     let arn = event.get("resources").and_then(|all| all.get(0)).and_then(Value::as_str).map(str::to_owned);
@@ -59,7 +59,7 @@ pub(super) fn read_eventbridge(event: &Value) -> Signal {
 
 fn read_state(data: &Value, arn: Option<String>, claimed: Origin) -> Signal {
     let Some(state) = data.get("state").filter(|state| state.is_object()) else {
-        return not_an_alarm("the event holds no alarm's state");
+        return not_an_alarm("the event contains no alarm state");
     };
     let configuration = data.get("configuration").unwrap_or(&Value::Null);
     let details: Value =
@@ -102,13 +102,13 @@ fn build(fields: AlarmFields<'_>) -> Signal {
     let Some(name) = fields.name else { return not_an_alarm("the message names no alarm") };
     let is_long = |text: &str, most| text.chars().count() > most;
     if is_long(&name, MAX_NAME) || fields.arn.as_deref().is_some_and(|arn| is_long(arn, MAX_ARN)) {
-        return malformed("the message gives a longer name or ARN than an alarm can have");
+        return malformed("the message has a longer alarm name or ARN than CloudWatch allows");
     }
     let Some(word) = fields.state.and_then(Value::as_str) else {
-        return malformed(format!("the message about alarm `{name}` gives no state"));
+        return malformed(format!("the message about alarm `{name}` has no state"));
     };
     let Some(state) = State::parse(word) else {
-        return malformed(format!("the message about alarm `{name}` gives the unknown state `{word}`"));
+        return malformed(format!("the message about alarm `{name}` has the unknown state `{word}`"));
     };
     Signal::Alarm(Box::new(Alarm {
         name,
@@ -124,8 +124,8 @@ fn build(fields: AlarmFields<'_>) -> Signal {
     }))
 }
 
-/// CloudWatch tells only in prose that missing data alone made the alarm. This is the one place where
-/// a reason's prose is read.
+/// Reports whether missing data alone caused the alarm. CloudWatch says so only in the text of the reason, and no other
+/// code reads that text.
 pub(crate) fn says_no_datapoints(why: &str) -> bool {
     why.contains("no datapoints were received")
 }
@@ -168,7 +168,7 @@ fn metric_of(
     })
 }
 
-/// Dimensions: an object of name and value, or a list of objects with a name and a value, in either case.
+/// Reads dimensions: an object of names and values, or a list of objects with a name and a value in either case.
 fn pairs(dimensions: &Value) -> Vec<(String, String)> {
     match dimensions {
         Value::Object(map) => {

@@ -1,4 +1,4 @@
-//! Alarm to stages: which stages an alarm is about, told from the alarm alone. No I/O, never a guess.
+//! Finds the stages that an alarm names, from the alarm alone. It never guesses. Pure.
 
 use crate::model::alarm::{Alarm, Metric, Watches};
 use crate::model::protocol::Protocol;
@@ -10,24 +10,24 @@ pub const NAMESPACE: &str = "AWS/ApiGateway";
 
 const DIRECTIVE: &str = "rollback-target:";
 
-/// The most stages that one alarm may name; a description has room for some more (`PutMetricAlarm`).
+/// The most stages that one alarm may name. A description has room for a few more (`PutMetricAlarm`).
 const MAX_TARGETS: usize = 100;
 const CANARY: &str = "Canary";
 
-/// The metrics that only WebSocket APIs have; HTTP APIs share `IntegrationLatency` and the dimensions.
+/// The metrics that only WebSocket APIs have. HTTP APIs also have `IntegrationLatency` and the same dimensions.
 const WEBSOCKET_METRICS: [&str; 5] =
     ["ConnectCount", "MessageCount", "IntegrationError", "ClientError", "ExecutionError"];
 
-/// What an alarm names.
+/// The stages or alarms that an alarm names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Named {
-    /// These stages, by its directive or its metrics.
+    /// Stages, named by its directive or its metrics.
     Stages(Vec<Target>),
-    /// The alarms below a composite alarm, which must be looked up. Empty if the payload does not list them.
+    /// The alarms below a composite alarm, which the function must read. Empty if the message does not list them.
     Children(Vec<String>),
 }
 
-/// The stages that an alarm names, or the alarms below it.
+/// Returns the stages that an alarm names, or the alarms below it.
 ///
 /// # Errors
 /// [`Reason::NotApiGateway`], [`Reason::NoStage`] or [`Reason::AmbiguousTarget`] if it names no stage.
@@ -41,7 +41,7 @@ pub fn named_by(alarm: &Alarm) -> Result<Named, Reason> {
     }
 }
 
-/// The stages that an alarm itself names; empty if it names none.
+/// Returns the stages that the alarm itself names; empty if it names none.
 #[must_use]
 pub fn stages_named_by(alarm: &Alarm) -> Vec<Target> {
     match named_by(alarm) {
@@ -50,10 +50,10 @@ pub fn stages_named_by(alarm: &Alarm) -> Vec<Target> {
     }
 }
 
-/// All entries that watch API Gateway must name the same stage; other namespaces do not count.
+/// Returns the one stage that all API Gateway metrics name. Metrics of other namespaces do not count.
 fn named_by_metrics(metrics: &[Metric]) -> Result<Target, Reason> {
     if metrics.is_empty() {
-        return Err(Reason::NoStage("the alarm names no metric, so no stage".into()));
+        return Err(Reason::NoStage("the alarm names no metric, so it names no stage".into()));
     }
     let mut named = Vec::new();
     for metric in metrics.iter().filter(|metric| metric.namespace == NAMESPACE) {
@@ -67,11 +67,11 @@ fn named_by_metrics(metrics: &[Metric]) -> Result<Target, Reason> {
         ([], Some(reason)) => Err(reason),
         ([target], None) => Ok(target.clone()),
         ([target], Some(_)) => Err(Reason::AmbiguousTarget(format!(
-            "one of the alarm's metrics names stage `{}` of API `{}`, another names no stage",
+            "one of the alarm's metrics names stage `{}` of API `{}`, but another names no stage",
             target.stage,
             target.api.text()
         ))),
-        // An expression that compares the canary with its base is about the stage as a whole.
+        // An alarm that compares the canary with its base watches the whole stage.
         ([base, canary], None) if Target { canary: false, ..canary.clone() } == *base => Ok(base.clone()),
         (several, _) => Err(Reason::AmbiguousTarget(format!(
             "the alarm's metrics name several stages: {}",
@@ -88,7 +88,9 @@ fn named_by_metric(metric: &Metric) -> Result<Target, Reason> {
         match values.as_slice() {
             [] => Ok(None),
             [value] => Ok(Some((*value).to_owned())),
-            _ => Err(Reason::AmbiguousTarget(format!("the metric gives `{dimension}` more than once"))),
+            _ => Err(Reason::AmbiguousTarget(format!(
+                "the metric has several values for the dimension `{dimension}`"
+            ))),
         }
     };
     let (api, protocol) = match (only("ApiId")?, only("ApiName")?) {
@@ -99,7 +101,7 @@ fn named_by_metric(metric: &Metric) -> Result<Target, Reason> {
         (None, Some(name)) => (ApiRef::Name(name), Protocol::Rest),
         (None, None) => {
             return Err(Reason::NoStage(format!(
-                "the metric `{}` has neither the dimension ApiName nor ApiId",
+                "the metric `{}` has neither the dimension ApiName nor the dimension ApiId",
                 metric.name
             )));
         }
@@ -111,21 +113,21 @@ fn named_by_metric(metric: &Metric) -> Result<Target, Reason> {
     };
     let Some(stage) = only("Stage")? else {
         return Err(Reason::NoStage(format!(
-            "the metric `{}` names API `{}` and no stage",
+            "the metric `{}` names API `{}` but no stage",
             metric.name,
             api.text()
         )));
     };
     let (stage, canary) = split_canary(&stage);
     if !is_stage_name(stage) {
-        return Err(Reason::NoStage(format!("`{stage}` cannot be the name of a stage")));
+        return Err(Reason::NoStage(format!("`{stage}` is not a valid stage name")));
     }
     Ok(Target { api, stage: stage.to_owned(), canary, protocol: Some(protocol) })
 }
 
-/// The stages of a `rollback-target:` directive, or `None` where the text has none.
+/// Returns the stages of the `rollback-target:` directives, or `None` if the text has none.
 ///
-/// The directive reaches to the end of its line. A list that cannot be read whole is refused whole.
+/// A directive extends to the end of its line. One invalid entry makes the whole list invalid.
 pub(crate) fn directives(description: &str) -> Option<Result<Vec<Target>, Reason>> {
     let mut targets = Vec::new();
     let mut found = false;
@@ -158,7 +160,7 @@ fn directive(item: &str) -> Result<Target, Reason> {
         ))
     };
     let (api, stage) = item.trim().split_once('/').ok_or_else(refuse)?;
-    // A sentence may go on or end after the last stage: "rollback-target: orders/prod. Runbook: ..."
+    // A sentence may continue or end after the last stage: "rollback-target: orders/prod. Runbook: ..."
     let stage = stage.split_whitespace().next().unwrap_or_default();
     let stage = stage.trim_end_matches(['.', ';', ')', ']']);
     let (stage, canary) = split_canary(stage);
@@ -175,7 +177,8 @@ fn split_canary(stage: &str) -> (&str, bool) {
     }
 }
 
-/// Letters, digits, `-` and `_`, at most 128 (`CreateStage`), or the `$default` of HTTP APIs.
+/// Reports whether a stage can have this name: at most 128 letters, digits, `-` and `_` (`CreateStage`), or the
+/// `$default` of HTTP APIs.
 #[must_use]
 pub fn is_stage_name(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
@@ -213,9 +216,9 @@ mod tests {
     }
 
     #[test]
-    fn a_directive_names_its_stages_or_is_refused_whole() {
+    fn a_directive_names_its_stages_or_is_refused_as_a_whole() {
         for (description, expected) in [
-            ("no word of it", "-"),
+            ("no directive", "-"),
             ("rollback-target: a1b2c3d4e5/prod", "id a1b2c3d4e5/prod"),
             (
                 "5xx. Rollback-Target: orders api/prod, a1b2c3d4e5/$default",
@@ -266,14 +269,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_api_gateways_is_told_by_its_namespaces() {
+    fn an_alarm_of_another_service_is_refused_with_its_namespaces() {
         let of = |namespace: &str| Metric { namespace: namespace.into(), ..metric(&[("Queue", "q")]) };
         let reason = named_by_metrics(&[of("AWS/SQS"), of("AWS/Lambda"), of("AWS/SQS")]).unwrap_err();
-        assert_eq!(reason.to_string(), "the alarm watches AWS/Lambda, AWS/SQS and names no stage");
+        assert_eq!(reason.to_string(), "the alarm watches metrics of AWS/Lambda, AWS/SQS and names no stage");
     }
 
     #[test]
-    fn an_id_belongs_to_the_kind_of_api_that_has_the_metric() {
+    fn the_metric_of_an_api_id_decides_its_protocol() {
         for (name, expected) in [
             ("MessageCount", Protocol::WebSocket),
             ("4xx", Protocol::Http),
@@ -285,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directive_names_a_hundred_stages_at_most() {
+    fn a_directive_names_at_most_a_hundred_stages() {
         for (number, expected) in [(100, Ok(100)), (101, Err("no-stage"))] {
             let stages: Vec<String> = (1..=number).map(|n| format!("a/s{n}")).collect();
             let read = directives(&format!("rollback-target: {}, a/s1", stages.join(","))).unwrap();

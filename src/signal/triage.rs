@@ -1,4 +1,4 @@
-//! The first verdict: what an alarm's own words allow, before anything is read from AWS. Pure.
+//! The first decision on an alarm, from its message alone, before anything is read from AWS. Pure.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -8,30 +8,29 @@ use crate::model::reason::Reason;
 use crate::model::target::Target;
 use crate::signal::target::{self, NAMESPACE, Named};
 
-/// What an alarm is held against.
+/// The bounds within which an alarm's message counts.
 #[derive(Clone, Debug)]
 pub struct Bounds {
-    /// The account and region the function runs in; what is unknown is not compared.
+    /// The account and Region in which the function runs. An unknown value is not compared.
     pub home: Origin,
-    /// The oldest state change that is acted on; `None` switches the check off.
+    /// The oldest state change that the function acts on; `None` switches the check off.
     pub max_age: Option<TimeDelta>,
-    /// The time now.
+    /// The current time.
     pub now: DateTime<Utc>,
 }
 
-/// What an alarm's message leads to.
+/// The result of an alarm's message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Triage {
-    /// A run on each of these stages.
+    /// The function runs for each of these stages.
     Targets(Vec<Target>),
-    /// A look at the alarms below the composite alarm, given by name or ARN. They decide through
-    /// [`triage_children`].
+    /// The alarms below this composite alarm decide, given by name or ARN: see [`triage_children`].
     Composite(Vec<String>),
-    /// Nothing, for the first [`Reason`] that applies.
+    /// The function does nothing, for the first [`Reason`] that applies.
     Refused(Reason),
 }
 
-/// Judges an alarm's message by itself.
+/// Decides on an alarm's message without reading anything else.
 #[must_use]
 pub fn triage(alarm: &Alarm, bounds: &Bounds) -> Triage {
     match is_in_alarm(alarm).and_then(|()| target::named_by(alarm)) {
@@ -44,11 +43,10 @@ pub fn triage(alarm: &Alarm, bounds: &Bounds) -> Triage {
     }
 }
 
-/// The stages that the alarms below a composite alarm name, as far as these are in ALARM.
+/// Returns the stages that are named by those alarms below a composite alarm that are in ALARM.
 ///
 /// # Errors
-/// The first [`Reason`] that applies to the parent or to a child. A child that has nothing to do with API Gateway
-/// refuses nothing.
+/// The first [`Reason`] that applies to the parent or to a child. A child that does not watch API Gateway is skipped.
 pub fn triage_children(parent: &Alarm, children: &[Alarm], bounds: &Bounds) -> Result<Vec<Target>, Reason> {
     is_current(parent, bounds)?;
     let mut targets = Vec::new();
@@ -61,7 +59,10 @@ pub fn triage_children(parent: &Alarm, children: &[Alarm], bounds: &Bounds) -> R
             Triage::Refused(reason @ Reason::NotApiGateway(_)) => refusal = refusal.or(Some(reason)),
             Triage::Refused(reason) => return Err(reason),
             Triage::Composite(_) => {
-                let why = format!("`{}` is a composite alarm too deep below `{}`", child.name, parent.name);
+                let why = format!(
+                    "the composite alarm `{}` is nested too deeply below `{}`",
+                    child.name, parent.name
+                );
                 return Err(Reason::NoStage(why));
             }
         }
@@ -70,7 +71,7 @@ pub fn triage_children(parent: &Alarm, children: &[Alarm], bounds: &Bounds) -> R
         return Ok(targets);
     }
     let cleared = |child: &Alarm| Reason::AlarmCleared { alarm: child.name.clone(), state: child.state };
-    let none = || Reason::NoStage(format!("no alarm is known behind `{}`", parent.name));
+    let none = || Reason::NoStage(format!("no alarm was found below `{}`", parent.name));
     Err(refusal.or_else(|| children.first().map(cleared)).unwrap_or_else(none))
 }
 
@@ -82,7 +83,7 @@ fn is_in_alarm(alarm: &Alarm) -> Result<(), Reason> {
     }
 }
 
-/// Ours, with data, and fresh.
+/// Checks that the alarm belongs to this account and Region, has data, and is recent.
 ///
 /// # Errors
 /// [`Reason::WrongAccount`], [`Reason::WrongRegion`], [`Reason::NoDatapoints`], [`Reason::Stale`].
@@ -100,9 +101,9 @@ pub fn is_current(alarm: &Alarm, bounds: &Bounds) -> Result<(), Reason> {
         return Err(Reason::NoDatapoints);
     }
     let Some(max_age) = bounds.max_age else { return Ok(()) };
-    let fresh =
+    let is_recent =
         alarm.changed_at.is_some_and(|at| at <= bounds.now + CLOCK_SKEW && bounds.now - at <= max_age);
-    if fresh {
+    if is_recent {
         return Ok(());
     }
     Err(Reason::Stale {
@@ -112,7 +113,7 @@ pub fn is_current(alarm: &Alarm, bounds: &Bounds) -> Result<(), Reason> {
     })
 }
 
-/// An account other than ours, of the alarm or of an API Gateway metric that it reads.
+/// Returns an account other than ours, of the alarm or of an API Gateway metric that it reads.
 fn foreign_account(alarm: &Alarm, home: &Origin) -> Option<String> {
     let mut accounts = vec![alarm.origin().account];
     if let Watches::Metrics(metrics) = &alarm.watches {
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_reason_of_the_table_is_given() {
+    fn the_first_reason_that_applies_is_returned() {
         let bounds = Bounds {
             home: Origin { account: Some("123456789012".into()), region: Some("eu-west-1".into()) },
             max_age: Some(TimeDelta::seconds(900)),
@@ -173,7 +174,7 @@ mod tests {
         };
         let other = "arn:aws:cloudwatch:us-east-1:999999999999:alarm:a";
         for (what, alarm, expected) in [
-            ("as it should be", alarm(), "act"),
+            ("a valid alarm", alarm(), "act"),
             ("no arn", Alarm { arn: None, ..alarm() }, "act"),
             ("OK", Alarm { state: State::Ok, ..alarm() }, "ok"),
             ("no data", Alarm { state: State::InsufficientData, ..alarm() }, "insufficient-data"),
@@ -183,7 +184,7 @@ mod tests {
                 "suppressed",
             ),
             (
-                "another region",
+                "another Region",
                 Alarm { arn: Some("arn:aws:cloudwatch:us-east-1:123456789012:alarm:a".into()), ..alarm() },
                 "wrong-region",
             ),
@@ -212,7 +213,11 @@ mod tests {
             ("no time", Alarm { changed_at: None, ..alarm() }, "stale"),
             ("just in time", Alarm { changed_at: time("2026-11-20T09:51:00Z"), ..alarm() }, "act"),
             ("too old", Alarm { changed_at: time("2026-11-20T09:50:59Z"), ..alarm() }, "stale"),
-            ("a clock a minute ahead", Alarm { changed_at: time("2026-11-20T10:07:00Z"), ..alarm() }, "act"),
+            (
+                "a clock that is a minute ahead",
+                Alarm { changed_at: time("2026-11-20T10:07:00Z"), ..alarm() },
+                "act",
+            ),
             ("the future", Alarm { changed_at: time("2026-11-20T10:07:01Z"), ..alarm() }, "stale"),
             (
                 "no stage comes before another account",
@@ -235,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_composite_alarm_is_about_the_stages_of_its_children_in_alarm() {
+    fn a_composite_alarm_targets_the_stages_of_its_children_in_alarm() {
         let bounds = Bounds {
             home: Origin::default(),
             max_age: Some(TimeDelta::seconds(900)),
@@ -257,10 +262,10 @@ mod tests {
             ("one child", vec![alarm()], "act"),
             ("the parent's time counts, not the child's", vec![long_ago], "act"),
             ("the same stage twice", vec![alarm(), alarm()], "act"),
-            ("another child has nothing to do with it", vec![elsewhere.clone(), alarm()], "act"),
+            ("another child watches another service", vec![elsewhere.clone(), alarm()], "act"),
             ("none is in ALARM", vec![quiet], "alarm-cleared"),
-            ("no child is known", vec![], "no-stage"),
-            ("no child is about an API", vec![elsewhere], "not-api-gateway"),
+            ("no child was found", vec![], "no-stage"),
+            ("no child watches an API", vec![elsewhere], "not-api-gateway"),
             ("a child without a stage", vec![alarm(), stageless], "no-stage"),
         ] {
             let described = triage_children(&alarm(), &children, &bounds);

@@ -1,4 +1,4 @@
-//! The sweep: checks every protected stage, whether events came or not.
+//! The sweep: checks every protected stage on a schedule, independently of alarm events.
 
 pub mod promote;
 pub mod reconcile;
@@ -19,11 +19,11 @@ use crate::notify::remove_old_marks;
 use crate::observe::sweep::{apis, stage, world};
 use reconcile::reconcile;
 
-/// No stage is begun with less time left than a rollback with some retries takes.
+/// The time that must be left to start with a stage: a rollback with some retries takes this long.
 const TIME_FOR_A_STAGE: Duration = Duration::from_secs(8);
 
-/// Checks every protected stage, one after the other so that a rollback finds room in API Gateway's quota. Returns a
-/// report for each thing done or to be looked at, and one for the sweep.
+/// Checks every protected stage, one after the other, to leave room for a rollback in API Gateway's quota. Returns a
+/// report for each action and each problem, and one for the sweep.
 pub async fn sweep<C: Cloud>(context: &Context<'_, C>) -> Vec<Report> {
     let world = match world(context).await {
         Ok(world) => world,
@@ -31,13 +31,13 @@ pub async fn sweep<C: Cloud>(context: &Context<'_, C>) -> Vec<Report> {
     };
     let mut reports = Vec::new();
     let mut details = Vec::new();
-    // Another function may keep its records under the same prefix, for APIs that ours may not read.
+    // Another function may keep its records under the same prefix, for APIs that this function may not read.
     let is_ours = |api: &str| context.config.stages.iter().any(|one| one.stage.api == api);
     for (_, error) in world.unread.iter().filter(|(api, error)| is_ours(api) || !error.is_denial()) {
         reports.push(context.failed(error));
     }
     let mut stages: Vec<_> = world.on_record.iter().collect();
-    // Users wait for a stage in ALARM; a release that must bake can bake a little longer.
+    // A stage in ALARM comes first, because its users see errors. A release can bake a little longer.
     stages.sort_by_key(|(stage, (on_record, _))| {
         let guarding = world.guarding(context, stage, on_record);
         !guarding.iter().any(|(alarm, _)| alarm.alarm.state == State::Alarm)
@@ -56,7 +56,7 @@ pub async fn sweep<C: Cloud>(context: &Context<'_, C>) -> Vec<Report> {
         details.push(SweptStage { stage: name.to_string(), state });
     }
     let message = format!(
-        "looked after {} stages of {} APIs with {} guarding alarms; {} reports",
+        "checked {} stages of {} APIs with {} guarding alarms; {} reports",
         details.len(),
         apis(&world.on_record).len(),
         world.alarms.len(),
@@ -70,7 +70,7 @@ pub async fn sweep<C: Cloud>(context: &Context<'_, C>) -> Vec<Report> {
     reports
 }
 
-/// Writes that a sweep ran, for `doctor` (`PutParameter`).
+/// Records that a sweep ran, for `doctor` (`PutParameter`).
 async fn note_sweep<C: Parameters>(context: &Context<'_, C>, stages: usize) -> Result<(), CloudError> {
     let last = LastSweep { schema: SCHEMA, at: context.now, run: context.id.to_owned(), stages };
     let name = context.config.names.sweep();

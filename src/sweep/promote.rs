@@ -1,14 +1,18 @@
 //! Promotion: a proven candidate becomes the known-good release.
 
-use crate::cloud::Cloud;
+use crate::cloud::{Alarms, Components, Gateway, Parameters};
 use crate::context::Context;
 use crate::model::records::Candidate;
 use crate::model::report::{Outcome, Report};
 use crate::model::stage::StageRef;
 use crate::sweep::record::{Recording, record};
 
-/// Records a proven candidate, if it is still live.
-pub async fn promote<C: Cloud>(context: &Context<'_, C>, stage: &StageRef, candidate: &Candidate) -> Report {
+/// Records a proven candidate as the known-good release if it is still live.
+pub async fn promote<C: Gateway + Components + Parameters + Alarms>(
+    context: &Context<'_, C>,
+    stage: &StageRef,
+    candidate: &Candidate,
+) -> Report {
     let recording = Recording {
         label: candidate.label.clone(),
         note: candidate.note.clone(),

@@ -1,4 +1,4 @@
-//! Carries out what the sweep decided for one stage, each action by the code that also serves events and commands.
+//! Carries out the sweep's actions for one stage, each with the code that also serves events and commands.
 
 use crate::cloud::{Cloud, Parameters, Write};
 use crate::context::Context;
@@ -16,17 +16,17 @@ use crate::model::trigger::TriggeredBy;
 use crate::rollback::{RollbackRequest, incident, pin, rollback};
 use crate::sweep::promote::promote;
 
-/// What came of a stage.
+/// The result of the sweep for one stage.
 #[derive(Clone, Debug, Default)]
 pub struct Reconciled {
-    /// What was done, or must be looked at.
+    /// The reports of actions and of problems.
     pub reports: Vec<Report>,
-    /// In a few words, how the stage stands.
+    /// The state of the stage, in a few words.
     pub state: String,
 }
 
-/// Decides what to do for a stage from what was read about it, and does it. A rollback and a promotion observe the stage
-/// again by themselves.
+/// Decides the actions for a stage from its facts, and carries them out. A rollback and a promotion observe the stage
+/// again.
 pub async fn reconcile<C: Cloud>(context: &Context<'_, C>, facts: &StageFacts<'_>) -> Reconciled {
     let Upkeep { actions, state } = upkeep(facts, context.config, context.now);
     let mut reconciled = Reconciled { reports: vec![], state };
@@ -42,7 +42,7 @@ pub async fn reconcile<C: Cloud>(context: &Context<'_, C>, facts: &StageFacts<'_
             Err(error) => {
                 reconciled.reports.push(context.failed(&error).on(facts.stage));
                 if is_note {
-                    // A release that could not be noted is not judged either.
+                    // Without a stored candidate, the release is not judged either.
                     reconciled.state = error.to_string();
                     break;
                 }
@@ -78,7 +78,7 @@ fn attention<C>(context: &Context<'_, C>, stage: &StageRef, reason: Reason) -> R
     Report { outcome: Outcome::Attention, ..context.no(reason).on(stage) }
 }
 
-/// Puts a rollback on the list whose run died before it could, and makes the report that the run could not make.
+/// Lists a rollback whose run died before it could list it, and makes the report that the run could not make.
 async fn list<C: Parameters>(
     context: &Context<'_, C>,
     stage: &StageRef,
@@ -94,7 +94,7 @@ async fn list<C: Parameters>(
         why: Some(incident.why.clone()),
     };
     let message = format!(
-        "{stage} is back on {} (known-good version {}): run {} put it back at {}, and could not say so",
+        "{stage} was rolled back to {} (known-good version {}): run {} did so at {}, but could not report it",
         incident.good,
         incident.version,
         incident.run,
@@ -113,7 +113,7 @@ async fn list<C: Parameters>(
     })
 }
 
-/// The rollback that an event should have triggered, under the same decision table.
+/// Rolls the stage back as the alarm's event should have done, under the same decision table.
 async fn roll_back<C: Cloud>(
     context: &Context<'_, C>,
     stage: &StageRef,
@@ -126,8 +126,8 @@ async fn roll_back<C: Cloud>(
     rollback(&context.triggered_by(&by), stage, request).await
 }
 
-/// A bad release that stays for a lasting reason must be looked at. A reason that passes is only part of the sweep's own
-/// report.
+/// Returns a report that is worth a notification, if any: a hold with a lasting reason becomes `attention`. A hold with
+/// a passing reason appears only in the sweep's own report.
 fn worth_reporting(report: Report) -> Option<Report> {
     let lasts = matches!(
         report.reason,
@@ -149,7 +149,7 @@ fn worth_reporting(report: Report) -> Option<Report> {
 /// Writes the stage's candidate (`PutParameter`).
 ///
 /// # Errors
-/// A failed call. A candidate that does not fit a parameter is not written, and so never promoted.
+/// A failed call. A candidate that does not fit into a parameter is not written, and thus never promoted.
 pub async fn note<C: Parameters>(
     context: &Context<'_, C>,
     stage: &StageRef,

@@ -1,6 +1,6 @@
-//! Recording: the live release becomes the known-good one, for the `record` command and for promotions.
+//! Records the live release as the known-good release, for the `record` command and for promotions.
 
-use crate::cloud::{Cloud, Write, Written};
+use crate::cloud::{Alarms, Components, Gateway, Parameters, Write, Written};
 use crate::context::Context;
 use crate::decide::Trigger;
 use crate::decide::recording::{Known, recordable};
@@ -17,25 +17,25 @@ use crate::observe::observe;
 use crate::rollback::incident;
 use crate::rollback::pin;
 
-/// What is written with the release.
+/// The data that is recorded with the release.
 #[derive(Clone, Debug)]
 pub struct Recording<'a> {
-    /// The release's name for people.
+    /// A readable name of the release.
     pub label: Option<String>,
-    /// The changelog's note.
+    /// A note on the release.
     pub note: Option<String>,
-    /// Who records.
+    /// The operator or trigger that records the release.
     pub who: Option<String>,
-    /// Whether the release cannot be left by going back.
+    /// Whether the release is irreversible: alarms do not roll it back.
     pub irreversible: bool,
-    /// The release that was proven; nothing else is recorded. `None` takes what is live.
+    /// The proven release: no other release is recorded. `None` records the live release, whatever it is.
     pub expected: Option<&'a Release>,
-    /// The outcome that is reported.
+    /// The outcome to report.
     pub outcome: Outcome,
 }
 
-/// Records the live release of a stage, indexes its API's name, and pins its deployment.
-pub async fn record<C: Cloud>(
+/// Records the live release of a stage (`PutParameter`), indexes its API's name, and pins its deployment.
+pub async fn record<C: Gateway + Components + Parameters + Alarms>(
     context: &Context<'_, C>,
     stage: &StageRef,
     recording: Recording<'_>,
@@ -46,7 +46,7 @@ pub async fn record<C: Cloud>(
     }
 }
 
-async fn try_record<C: Cloud>(
+async fn try_record<C: Gateway + Components + Parameters + Alarms>(
     context: &Context<'_, C>,
     stage: &StageRef,
     recording: Recording<'_>,
@@ -102,20 +102,20 @@ async fn try_record<C: Cloud>(
     }
     let policy = context.config.policy.under(&observed.on_record.policy);
     if live.auto_deploy && policy.auto_deploy == AutoDeploy::Hold {
-        warnings.push(format!("an alarm will not go back to it: {}", Reason::AutoDeploy(stage.to_string())));
+        warnings.push(format!("alarms will not roll back to it: {}", Reason::AutoDeploy(stage.to_string())));
     }
     let message = format!(
         "{stage}: {} is known-good version {version}{}",
         record.release,
-        if is_new { "" } else { ", as it was already" }
+        if is_new { "" } else { ", as before" }
     );
     let report = context.report(recording.outcome, message);
     let release = Some(record.release);
     Ok(Report { before: release.clone(), after: release, version: Some(version), warnings, ..report })
 }
 
-/// Writes the record, unless it says the same already. The inner error says why it cannot be stored.
-async fn store<C: Cloud>(
+/// Writes the record, unless the newest version is the same. The inner error says why it cannot be stored.
+async fn store<C: Parameters>(
     context: &Context<'_, C>,
     record: &Record,
     known_good: &KnownGood,
@@ -133,11 +133,11 @@ async fn store<C: Cloud>(
     let name = context.config.names.known_good(&record.stage);
     match context.cloud.put_parameter(&name, &value, Write::Overwrite).await? {
         Written::Version(version) => Ok(Ok((version, true))),
-        Written::Exists => Ok(Err(format!("the parameter `{name}` was taken while it was written"))),
+        Written::Exists => Ok(Err(format!("another writer created the parameter `{name}` at the same time"))),
     }
 }
 
-async fn api_name<C: Cloud>(
+async fn api_name<C: Gateway>(
     context: &Context<'_, C>,
     stage: &StageRef,
 ) -> Result<Option<String>, CloudError> {
@@ -148,15 +148,15 @@ async fn api_name<C: Cloud>(
     }
 }
 
-/// Adds the API to the index of its name, so that an alarm's `ApiName` is understood with one read.
-async fn index<C: Cloud>(context: &Context<'_, C>, name: &str, api: &str) -> Result<(), String> {
+/// Adds the API to the index of its name, so that an alarm's `ApiName` is resolved with one read.
+async fn index<C: Parameters>(context: &Context<'_, C>, name: &str, api: &str) -> Result<(), String> {
     let parameter = context.config.names.api_name(name);
-    let described = |error: CloudError| format!("the API's name is not indexed: {error}");
+    let described = |error: CloudError| format!("the API's name was not indexed: {error}");
     let found = context.cloud.parameters(std::slice::from_ref(&parameter)).await.map_err(described)?;
     let known = found.iter().find(|found| found.name == parameter);
     let mut index = match known {
         Some(found) => records::parse::<NameIndex>(&found.value)
-            .map_err(|why| format!("the API's name is not indexed: the parameter `{parameter}` {why}"))?,
+            .map_err(|why| format!("the API's name was not indexed: the parameter `{parameter}` {why}"))?,
         None => NameIndex { schema: SCHEMA, apis: vec![] },
     };
     if index.apis.iter().any(|known| known == api) {

@@ -1,13 +1,13 @@
-"""Alarms that LocalEmu's CloudWatch evaluates, and their messages as a Lambda function gets them from a queue."""
+"""Alarms that LocalEmu's CloudWatch evaluates, and their messages as an SQS queue delivers them to the function."""
 
 import json
 import time
 
 
 def alarm_from_traffic(emulator, alarm, metric, dimensions, request):
-    """An SQS event with the message of an alarm that bad traffic set off, or nothing.
+    """Lets bad traffic set off an alarm. Returns an SQS event with its message, or `None` if no alarm fired.
 
-    `request` is one request of a user; its answers become metric data, as API Gateway would make them.
+    `request` sends one request as a user; the statuses become metric data, as API Gateway would publish them.
     """
     named = [{"Name": name, "Value": value} for name, value in dimensions.items()]
     topic = emulator.client("sns").create_topic(Name=alarm)["TopicArn"]
@@ -15,7 +15,7 @@ def alarm_from_traffic(emulator, alarm, metric, dimensions, request):
     queue = queues.create_queue(QueueName=alarm)["QueueUrl"]
     arn = queues.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     emulator.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-    # Times are whole seconds here and there: the alarm must come visibly after the change.
+    # Some of the times are whole seconds: the alarm must be visibly later than the change.
     time.sleep(1.5)
     cloudwatch = emulator.client("cloudwatch")
     cloudwatch.put_metric_alarm(

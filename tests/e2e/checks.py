@@ -1,26 +1,26 @@
-"""What a test found out, counted and told."""
+"""The checks of a test, counted and printed."""
 
 
 class Checks:
-    """Counts what held and what did not, and says so."""
+    """Counts the checks that failed, and prints the result of each check."""
 
     def __init__(self, say):
         self.say = say
         self.failed = []
 
-    def that(self, what, holds, facts=""):
-        if holds:
-            self.say(f"ok      {what}")
+    def that(self, name, passed, facts=""):
+        if passed:
+            self.say(f"ok      {name}")
         else:
-            self.failed.append(what)
-            self.say(f"NOT OK  {what}: {facts}")
+            self.failed.append(name)
+            self.say(f"NOT OK  {name}: {facts}")
 
-    def equal(self, what, got, wanted):
-        self.that(what, got == wanted, f"got {got!r}, wanted {wanted!r}")
+    def equal(self, name, got, wanted):
+        self.that(name, got == wanted, f"got {got!r}, wanted {wanted!r}")
 
     def status(self):
-        """Tells the end, and gives the exit status. Who sees the last lines only learns what failed from them."""
-        for what in self.failed:
-            self.say(f"NOT OK  {what}")
-        self.say(f"{len(self.failed)} checks failed" if self.failed else "all checks held")
+        """Prints the failed checks once more, so that they end the output, and returns the exit status."""
+        for name in self.failed:
+            self.say(f"NOT OK  {name}")
+        self.say(f"{len(self.failed)} checks failed" if self.failed else "all checks passed")
         return 1 if self.failed else 0

@@ -1,4 +1,4 @@
-"""`make demo`: a release earns its record, a bad one goes out, an alarm fires, the stage is back."""
+"""`make demo`: a release becomes known-good, a bad one is deployed, an alarm fires, the stage is rolled back."""
 
 import json
 import os
@@ -39,63 +39,63 @@ def play(stack, say):
         recovery = watch_until_healthy(stack, users, good, say)
         status = show(stack, reports, good, recovery, say)
         if status == 0:
-            say(f"a picture of it: {picture(users.seen, proven, deployed, recovery)}")
+            say(f"the timeline as a picture: {picture(users.seen, proven, deployed, recovery)}")
         return status
 
 
 def release_one(stack, reports, say):
-    """Release 1 serves, and becomes known-good with nobody's help. Returns its deployment."""
+    """Waits until the sweep promotes release 1 without an operator. Returns its deployment."""
     live = stack.stage()
     say(f"release 1 is live: deployment {live['deploymentId']}, variables {live['variables']}")
-    say(f"users come to {stack.url}")
-    say("(the emulated gateway publishes no metrics, other than the real one: the statuses that")
-    say(" users receive become AWS/ApiGateway metric data here)")
-    say("nobody records release 1 as good: one sweep notes it, and a later one finds that it served")
-    say("with quiet alarms for its bake time (30 s here, 30 minutes by default)")
+    say(f"users send requests to {stack.url}")
+    say("(the emulated gateway publishes no metrics, unlike API Gateway: the demo turns the statuses that")
+    say(" users receive into AWS/ApiGateway metric data)")
+    say("no operator records release 1: one sweep notes it as the candidate, and a later sweep promotes it,")
+    say("once its alarms were quiet for the bake time (30 s here, 30 minutes by default)")
     reports.until("release 1 to be known-good", earned, TWO_SWEEPS)
     return live["deploymentId"]
 
 
 def show(stack, reports, good, recovery, say):
-    """Prints the report and the times. Returns the exit status."""
+    """Prints the rollback's report and the times. Returns the exit status."""
     if recovery.alarm is None:
         say(f"FAILED: the alarm {ALARM} did not fire within {PATIENCE} s")
         return 1
     if recovery.healthy is None:
-        say(f"FAILED: users were not served again within {PATIENCE} s of the alarm")
+        say(f"FAILED: users still got errors {PATIENCE} s after the alarm")
         return 1
     report = reports.until("the report of the rollback", rolled_back, PATIENCE)
     print(json.dumps(report, indent=2), flush=True)
     live = stack.stage()
     if live["deploymentId"] != good:
-        say(f"FAILED: the stage is on deployment {live['deploymentId']}, not on {good}")
+        say(f"FAILED: the stage serves deployment {live['deploymentId']}, not {good}")
         return 1
-    say("the incident stays open until the alarm is OK again, when the errors are out of its period")
+    say("the incident stays open until the errors leave the alarm's period and the alarm is OK again")
     reports.until("the alarm to be OK again", recovered, ALARM_IS_OVER)
-    recovery.mark("over", f"the alarm {ALARM} is OK again, and the incident is closed")
-    say(f"from the alarm to the stage back: {recovery.after_alarm('stage_back')}; "
+    recovery.mark("over", f"the alarm {ALARM} is OK again, and the function closes the incident")
+    say(f"from the alarm to the rolled-back stage: {recovery.after_alarm('stage_back')}; "
         f"to {counted([stack.request() for _ in range(20)])}: {recovery.after_alarm('healthy')}")
     return 0
 
 
 def picture(answers, proven, deployed, recovery):
-    """Draws what users got, the whole story above and the rollback below. Returns the file."""
+    """Draws the answers that users got: the whole demo above, the rollback below. Returns the file."""
     zero = min(at for at, status in answers if status >= 500)
     turn = [
         (recovery.alarm, "alarm fires"),
-        (recovery.stage_back, "stage is back"),
+        (recovery.stage_back, "stage is rolled back"),
         (recovery.healthy, f"{HEALTHY_IN_A_ROW} good answers in a row"),
     ]
     whole = [
-        (proven, "release 1 is known-good; release 2 is deployed, users wait"),
+        (proven, "release 1 is known-good; release 2 is deployed, users pause"),
         (deployed, "release 2 is live"),
         (recovery.stage_back, "rolled back"),
         (recovery.over, "alarm is OK again"),
     ]
     begin, end = min(answers)[0] - zero, max(answers)[0] - zero
-    near = (deployed, "release 2 is live, users come")
-    return draw(ROOT / "target" / "demo.svg", "A bad release, an alarm, and the way back", [
-        Panel("The whole story", answers, whole, zero, (begin, end), 2.0),
+    near = (deployed, "release 2 is live, users resume")
+    return draw(ROOT / "target" / "demo.svg", "A bad release, an alarm, and the rollback", [
+        Panel("The whole demo", answers, whole, zero, (begin, end), 2.0),
         Panel("The rollback", answers, [near, *turn], zero, (-3, 9), 0.5),
     ])
 

@@ -1,7 +1,7 @@
-"""What each command of the documents needs before it, how it should end, and what it should have done.
+"""For each command of the documents: the state that it needs, its exit status and its effect.
 
-The first row whose pattern the whole command matches is the command's. Rows with `where` another than HERE are run
-by others, or have the reason why they are not run.
+A command belongs to the first row whose pattern matches all of it. Another test runs a row whose `where` is not HERE,
+or the row gives the reason why no test runs it.
 """
 
 import json
@@ -13,11 +13,11 @@ from pages import Command
 from stack import ROOT
 from terminal import CTRL_C
 
-# On MiniStack by `make documents`, on LocalEmu by `make contract`, by .ci/run itself, or not at all.
+# Run on MiniStack by `make documents`, on LocalEmu by `make contract`, by .ci/run directly, or not at all.
 HERE, LOCALEMU, CI, NOWHERE = "MiniStack", "LocalEmu", "CI", "nowhere"
 YES = ((r"\[y/N\]:?", "y\n"),)
-# What a person answers who protects `orders-api`. The emulator evaluates alarms on one metric only, which is what
-# MinimumRequests=0 makes, and sweeps of its own would come between the commands.
+# The answers of an operator who protects `orders-api`. MinimumRequests=0 makes an alarm on one metric, because the
+# emulator evaluates no other. SweepMinutes=60 keeps scheduled sweeps from interfering with the commands.
 GUIDED = (
     (r"Parameter ApiId \[.*\]:", f"{API}\n"),
     (r"Parameter ApiName \[.*\]:", "orders-api\n"),
@@ -32,7 +32,7 @@ GUIDED = (
 
 
 class Row(NamedTuple):
-    """What is to be known of a command. `given` makes the world, `then` gives what is wrong with it, or nothing."""
+    """One kind of command. `given` prepares the world; `then` returns what is wrong afterwards, or a false value."""
 
     pattern: str
     given: object = None
@@ -44,18 +44,18 @@ class Row(NamedTuple):
     at_root: bool = False
     where: str = HERE
     why: str = ""
-    # What else can be typed once this has been done: gives rows and commands.
+    # Yields rows and commands that can run only after this command.
     more: object = None
 
 
 def live(deployment, **variables):
-    """The stage serves this deployment: `good`, `bad`."""
+    """Checks that the stage serves this deployment (`good` or `bad`) and these variables."""
     def then(orders, _ran):
         now, wanted = orders.stage(), getattr(orders, deployment)
         if now["deploymentId"] != wanted:
             return f"the stage serves {now['deploymentId']}, not {wanted}"
         if not variables.items() <= now["variables"].items():
-            return f"its variables are {now['variables']}"
+            return f"the stage's variables are {now['variables']}"
         return None
     return then
 
@@ -65,15 +65,15 @@ def says(*words):
 
 
 def shows(read):
-    """The command tells all that is read of the world afterwards."""
+    """Checks that the output contains every word that `read` returns after the command."""
     def then(orders, ran):
         missing = [word for word in read(orders) if word not in ran.output]
-        return missing and f"it does not say {missing}"
+        return missing and f"the output lacks {missing}"
     return then
 
 
 def equal(read, wanted):
-    """What is read of the world afterwards is this."""
+    """Checks the value that `read` returns after the command."""
     def then(orders, _ran):
         got = read(orders)
         return got != wanted and f"got {got!r}, wanted {wanted!r}"
@@ -93,13 +93,14 @@ def lifted(orders, _ran):
     return left and left[0]["fingerprint"] == orders.samples["ffd97f169067"] and f"not lifted: {left}"
 
 
-def only_the_role(_orders, ran):
+def only_the_role_is_faulty(_orders, ran):
     faults = [line for line in ran.output.splitlines() if re.match(r"fault +(?!role|\s)", line)]
     return faults
 
 
 def schema(_orders, ran):
-    return json.loads(ran.output) != json.loads((ROOT / "docs/report.schema.json").read_text()) and "another schema"
+    published = json.loads((ROOT / "docs/report.schema.json").read_text())
+    return json.loads(ran.output) != published and "the schema differs from docs/report.schema.json"
 
 
 def deployed(orders, _ran):
@@ -108,7 +109,7 @@ def deployed(orders, _ran):
 
 
 def aliases(orders, _ran):
-    """Looks at the settings, and takes the aliases out again: the emulator has no CodeDeploy to ask about them."""
+    """Checks the settings, and removes the aliases again, because the emulator has no CodeDeploy to ask about them."""
     stages = json.loads(orders.function("apigw-rollback")["Environment"]["Variables"]["PROTECTED_STAGES"])
     orders.with_settings_of_before()
     return "'live'" not in str(stages) and f"PROTECTED_STAGES is {stages}"
@@ -119,7 +120,7 @@ def records_below(path):
 
 
 def outputs(orders):
-    """The stack's outputs that are whole commands. `HoldCommand` has a time to fill in, `LogCommand` never ends."""
+    """Yields the outputs that are complete commands. `HoldCommand` needs a time, and `LogCommand` never ends."""
     for name, given, then in [
         ("RecordCommand", Orders.new_release, recorded(API, label="v1", who="me")),
         ("StatusCommand", Orders.good_release, says('"outcome": "status"')),
@@ -129,20 +130,21 @@ def outputs(orders):
 
 
 def canary(emulator, _ran):
-    """The canary has its share and its variables; what it serves is the bad release from now on."""
+    """Checks the canary's share and variables. Its release is the bad release from now on."""
     on = emulator.stage().get("canarySettings") or {}
     emulator.bad = on.get("deploymentId")
-    return (on.get("percentTraffic"), on.get("stageVariableOverrides")) != (10.0, {"release": "2"}) and f"canary {on}"
+    got = (on.get("percentTraffic"), on.get("stageVariableOverrides"))
+    return got != (10.0, {"release": "2"}) and f"the canary is {on}"
 
 
 def mapped(emulator):
     return emulator.client("apigateway").get_base_path_mapping(domainName=DOMAIN, basePath=PATH)["stage"]
 
 
-# What is installed here need not be small or fast: as the tests have compiled it, and not for ten minutes anew.
+# The tests have compiled the debug build already; an optimised one would take ten minutes more.
 UNOPTIMISED = 'cargo() { command cargo "$@" --debug; }\n'
 ROLLED_BACK = {"given": Orders.new_release, "then": live("good", release="1")}
-# MiniStack has neither canaries nor changes of a mapping.
+# MiniStack supports neither canaries nor changes of a mapping.
 ON_LOCALEMU = {"where": LOCALEMU, "at_root": True}
 NOT_RUN = {"where": NOWHERE}
 
@@ -168,8 +170,8 @@ ROWS = [
         shows(lambda orders: [f"version {orders.status()['known_good']['version']}", orders.good])),
     Row("apigw-rollback incidents orders-api/prod", Orders.rolled_back,
         shows(lambda orders: [orders.incident(), orders.bad])),
-    Row("apigw-rollback watch .*", Orders.good_release, says("Ctrl-C ends"), answers=(("Ctrl-C ends", CTRL_C),)),
-    Row("apigw-rollback plan .*", Orders.new_release, says("would be put back")),
+    Row("apigw-rollback watch .*", Orders.good_release, says("Ctrl-C stops"), answers=(("Ctrl-C stops", CTRL_C),)),
+    Row("apigw-rollback plan .*", Orders.new_release, says("would be rolled back")),
     Row("apigw-rollback rollback .* --to 3 .*", Orders.four_versions, live("good")),
     Row("apigw-rollback rollback .*", **ROLLED_BACK),
     Row("apigw-rollback record .*", Orders.new_release, recorded(API, label="v1.4.2", note="new checkout")),
@@ -180,16 +182,16 @@ ROWS = [
     Row("apigw-rollback hold .*", Orders.good_release, equal(hold, True)),
     Row("apigw-rollback release-hold .*", Orders.held, equal(hold, False)),
     Row("apigw-rollback lift .*", Orders.rolled_back, lifted),
-    # The emulator's IAM cannot be asked what a role may do, which is a fault to the doctor.
-    Row("apigw-rollback doctor", Orders.good_release, only_the_role, status=(6,)),
-    Row("apigw-rollback doctor .* -eq 5 .*", Orders.good_release, only_the_role, status=(1,)),
+    # The emulator's IAM cannot simulate a role's permissions, which the doctor reports as a fault.
+    Row("apigw-rollback doctor", Orders.good_release, only_the_role_is_faulty, status=(6,)),
+    Row("apigw-rollback doctor .* -eq 5 .*", Orders.good_release, only_the_role_is_faulty, status=(1,)),
     Row("apigw-rollback explain --format json .*", then=says('"verdict"')),
     Row("apigw-rollback explain events/.*", then=says("events/")),
     Row("apigw-rollback schema", then=schema),
     Row(r"cargo run -- explain events/\*.json", patience=1200, at_root=True, then=says("events/hello.json")),
-    Row("SEED=42 cargo test .*", patience=1800, at_root=True, then=says("test result: ok")),
+    Row("(SEED=42 )?cargo test .*", patience=1800, at_root=True, then=says("test result: ok")),
 
-    # The function, by the AWS command line.
+    # The function, through the AWS CLI.
     Row(r"aws lambda invoke .*b2c3d4e5f6.*", then=recorded(SECOND, label="v7", who="me")),
     Row(r"aws lambda invoke .*", Orders.new_release, recorded(API, label="v1.4.2", note="new checkout")),
     Row(r"ask '\{\"command\":\"(status|history)\".*", Orders.good_release, says('"outcome": "status"')),
@@ -200,7 +202,7 @@ ROWS = [
     Row(r"ask '\{\"command\":\"release-hold\".*", Orders.held, equal(hold, False)),
     Row(r"ask '\{\"command\":\"lift\".*", Orders.rolled_back, lifted),
 
-    # AWS itself.
+    # AWS services.
     Row("aws ssm put-parameter .*/policy.*",
         then=equal(lambda orders: "observe" in orders.parameters()[f"{PREFIX}/stages/{SECOND}/{STAGE}/policy"], True)),
     Row("aws ssm get-parameter .*", Orders.good_release, says('"deployment"')),
@@ -215,7 +217,7 @@ ROWS = [
         lambda orders: orders.alarm("orders-canary")["AlarmActions"] == [orders.stack.outputs["AlarmTopicArn"]], True)),
     Row("aws cloudwatch set-alarm-state .*", Orders.good_release,
         equal(lambda orders: orders.alarm("apigw-rollback-stage-errors")["StateValue"], "ALARM")),
-    # The emulator keeps no actions in an alarm's history.
+    # The emulator records no actions in an alarm's history.
     Row("aws cloudwatch describe-alarm-history .*", then=says("AlarmHistoryItems")),
     Row("aws cloudformation detect-stack-drift .*", then=says("StackDriftDetectionId")),
     Row("aws apigateway get-stages .*", Orders.parked, says("prod-known-good")),
@@ -224,7 +226,7 @@ ROWS = [
     Row(f"aws ssm get-parameters-by-path --path {PREFIX}/stages/{API} .*", Orders.on_file,
         records_below(f"{PREFIX}/stages/{API}")),
     Row(f"aws ssm get-parameters-by-path --path {PREFIX} .*", Orders.on_file, records_below(PREFIX)),
-    # Only version 2 of the AWS CLI has it; when this one has it too, this row is to be changed.
+    # Only version 2 of the AWS CLI has this command. Change the row when the installed version has it too.
     Row("aws logs tail .*", status=(2, 252), then=says("Invalid choice")),
     Row("aws apigateway create-deployment .*--canary-settings.*", then=canary, **ON_LOCALEMU),
     Row("aws apigateway update-stage .*op=copy.*", then=live("bad", release="2"), **ON_LOCALEMU),
@@ -232,23 +234,23 @@ ROWS = [
         then=equal(lambda emulator: "canarySettings" in emulator.stage(), False), **ON_LOCALEMU),
     Row("aws apigateway update-base-path-mapping .*", then=equal(mapped, "blue"), **ON_LOCALEMU),
 
-    # What the documents only name: what is to be added stands in the sentence.
-    *[Row(name, **NOT_RUN, why="is only named there, without what belongs to it") for name in (
+    # The documents only mention these; the sentence says which arguments they need.
+    *[Row(name, **NOT_RUN, why="the documents only mention it, without its arguments") for name in (
         "apigw-rollback explain", "apigw-rollback incidents", "aws apigatewayv2 get-stages",
         "aws kms cancel-key-deletion", "sam sync")],
 
-    # The project's own targets that CI does not run.
-    Row("(KEEP=1 )?make demo", **NOT_RUN, why="`make e2e` plays its story, with assertions"),
-    Row("make drill.*", **NOT_RUN, why="`make e2e` holds a drill on its stack"),
-    Row("make bench|cargo bench.*", **NOT_RUN, why="measures for many minutes; `make bench-smoke` runs its parts"),
+    # Make targets that CI does not run.
+    Row("(KEEP=1 )?make demo", **NOT_RUN, why="`make e2e` runs the same scenario with assertions"),
+    Row("make drill.*", **NOT_RUN, why="`make e2e` runs the drill on its own stack"),
+    Row("make bench|cargo bench.*", **NOT_RUN, why="takes many minutes; `make bench-smoke` is its short form"),
     Row("make soak.*|make guards|make fuzz|make mutants", **NOT_RUN, why="takes half an hour or more"),
     Row("make advisories", **NOT_RUN, why="needs github.com"),
-    Row("make sbom", **NOT_RUN, why="compiles a tool for minutes"),
+    Row("make sbom", **NOT_RUN, why="spends minutes on compiling a tool"),
 ]
 
 
 def row_of(command):
-    """The row of a command, or nothing."""
+    """Returns the row of a command, or `None`."""
     for each in ROWS:
         if re.fullmatch(each.pattern, command.line):
             return each
@@ -258,10 +260,10 @@ def row_of(command):
 
 
 def by_ci():
-    """What the whole check makes, and what that makes in turn."""
-    told = re.findall(r"^make ([a-z0-9-]+)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    """Returns the make commands that .ci/run runs, directly or through another target."""
+    targets = re.findall(r"^make ([a-z0-9-]+)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
     makefile = (ROOT / "Makefile").read_text()
-    for target in told:
+    for target in targets:
         recipe = re.search(rf"^{target}:.*\n((\t.*\n)*)", makefile, re.MULTILINE)[1]
-        told += re.findall(r"\$\(MAKE\) .*?([a-z0-9-]+)$", recipe, re.MULTILINE)
-    return {f"make {target}" for target in told}
+        targets += re.findall(r"\$\(MAKE\) .*?([a-z0-9-]+)$", recipe, re.MULTILINE)
+    return {f"make {target}" for target in targets}

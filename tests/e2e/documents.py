@@ -1,4 +1,4 @@
-"""`make documents`: every command of README and docs, as it is written, against the emulators."""
+"""`make documents`: runs every command of the README and docs against an emulator, exactly as written."""
 
 import os
 import sys
@@ -17,22 +17,22 @@ def main():
     checks = Checks(timeline.say)
     try:
         with Stack(timeline, keep=os.environ.get("KEEP", "") not in ("", "0")) as stack:
-            person = reader.Reader(stack.endpoint, checks)
+            operator = reader.Reader(stack.endpoint, checks)
             reader.clone()
             world = Orders(stack)
-            reader.play(documented.HERE, person, world, checks)
-            tell_what_is_not_run(checks)
-            nested.play(stack, person, checks)
+            reader.play(documented.HERE, operator, world, checks)
+            list_commands_not_run(checks)
+            nested.play(stack, operator, checks)
     except StepFailed as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
     return checks.status()
 
 
-def tell_what_is_not_run(checks):
+def list_commands_not_run(checks):
     for row, command in reader.known(Checks(lambda text: None)):
         if row.where not in (documented.HERE, documented.CI):
-            checks.say(f"        not here: {command}: {row.why or f'{row.where} by make contract'}")
+            checks.say(f"        not run here: {command}: {row.why or f'`make contract` runs it on {row.where}'}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""`make drill STACK=name`: trips a sandbox stack's alarm, and asserts that the function puts the stage back.
+"""`make drill STACK=name`: trips the alarm of a sandbox stack, and asserts that the function rolls the stage back.
 
-It makes a release of its own (a new deployment of the API as it is, and the stage variable `drill`), puts the stage
-on it, sets the stack's alarm to ALARM, and waits. Whatever comes of it, the stage is left as it was found, and the
-drill's deployment and quarantine are taken away. It uses your credentials and region.
+The drill deploys a release of its own (a new deployment of the unchanged API, with the stage variable `drill`), sets
+the stack's alarm to ALARM, and waits. In any case it then restores the stage, deletes its deployment and lifts its
+quarantine. It uses your credentials and Region.
 """
 
 import contextlib
@@ -18,16 +18,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 PATIENCE = 120
 USAGE = """\
 usage: make drill STACK=name [YES=1]
-STACK is a stack of this template, for a sandbox: for some seconds its stage serves a release that differs only in a
-stage variable, and its alarm is set to ALARM. YES=1 does it without asking."""
+STACK is a sandbox stack of this template. For some seconds its stage serves a release that differs only in a stage
+variable, and its alarm is set to ALARM. YES=1 skips the confirmation."""
 
 
 class NotDrilled(Exception):
-    """The drill cannot be done, or the net did not hold; the message says why and what to do."""
+    """The drill cannot run, or the function did not roll back; the message says why and what to do."""
 
 
 class Sandbox:
-    """The stack that is drilled."""
+    """The stack under drill."""
 
     def __init__(self, name, client=boto3.client):
         self.client, self.name = client, name
@@ -39,13 +39,13 @@ class Sandbox:
             self.function, self.api = outputs["FunctionName"], outputs["ProtectedApi"]
             self.alarm = outputs["StageAlarms"].split(",")[0].strip()
         except KeyError as missing:
-            raise NotDrilled(f"the stack `{name}` has no output {missing}: is it a stack of this template?") from None
+            raise NotDrilled(f"the stack `{name}` has no output {missing}; name a stack of this template") from None
         self.stage = given.get("StageName", "prod")
         self.is_rest = given.get("Protocol", "REST") == "REST"
         self.gateway = client("apigateway" if self.is_rest else "apigatewayv2")
 
     def ask(self, command, **more):
-        """The function's report on a command."""
+        """Sends the function a command and returns its report."""
         payload = {"command": command, "stage": {"api": self.api, "name": self.stage}, "who": "drill", **more}
         answer = self.client("lambda").invoke(FunctionName=self.function, Payload=json.dumps(payload).encode())
         report = json.loads(answer["Payload"].read())
@@ -54,7 +54,7 @@ class Sandbox:
         return report
 
     def live(self):
-        """The deployment and the variables that the stage serves."""
+        """Returns the deployment and the variables that the stage serves."""
         if self.is_rest:
             stage = self.gateway.get_stage(restApiId=self.api, stageName=self.stage)
             return stage["deploymentId"], stage.get("variables", {})
@@ -62,7 +62,7 @@ class Sandbox:
         return stage["DeploymentId"], stage.get("StageVariables", {})
 
     def deploy(self):
-        """A release that differs from what is live only in its name. Returns its deployment."""
+        """Deploys a release that differs from the live one only in a stage variable. Returns its deployment."""
         if self.is_rest:
             made = self.gateway.create_deployment(restApiId=self.api, description="drill")["id"]
         else:
@@ -95,43 +95,44 @@ class Sandbox:
 
 
 def drill(sandbox, say):
-    """Raises NotDrilled where the net does not hold."""
+    """Runs the drill. Raises NotDrilled if the function does not roll the stage back."""
     before = sandbox.live()
     verdict = sandbox.ask("status")["details"]["alarm_now"]
     if verdict.get("reason") != "already-known-good":
-        raise NotDrilled(f"the stage is not on its known-good release, or is held: {verdict.get('why', verdict)}")
+        raise NotDrilled(f"the stage does not serve its known-good release, or is held: {verdict.get('why', verdict)}")
     made = sandbox.deploy()
-    say(f"stage {sandbox.stage} serves the drill's deployment {made} in the place of {before[0]}")
+    say(f"stage {sandbox.stage} serves the drill's deployment {made} instead of {before[0]}")
     try:
         verdict = sandbox.ask("status")["details"]["alarm_now"]
         if verdict.get("verdict") != "act":
             raise NotDrilled(f"an alarm would change nothing now: {verdict.get('why', verdict)}")
-        # API Gateway's times are whole seconds: the alarm must come visibly after the change.
+        # API Gateway's times are whole seconds: the alarm must be visibly later than the change.
         time.sleep(1.5)
         sandbox.set_alarm("ALARM")
         tripped = time.monotonic()
         say(f"alarm {sandbox.alarm} is set to ALARM")
         while sandbox.live() != before:
             if time.monotonic() - tripped > PATIENCE:
-                raise NotDrilled(f"the stage was not put back within {PATIENCE} s; ask `doctor` and the function's log")
+                raise NotDrilled(
+                    f"the stage was not rolled back within {PATIENCE} s; run `doctor` and read the function's log")
             time.sleep(0.5)
-        say(f"the stage is back on {before[0]} after {time.monotonic() - tripped:.1f} s")
+        say(f"the stage serves {before[0]} again after {time.monotonic() - tripped:.1f} s")
     finally:
         clean_up(sandbox, before, made, say)
 
 
 def clean_up(sandbox, before, made, say):
-    """Leaves the stage as it was found, whatever came of the drill."""
+    """Restores the stage and removes all traces of the drill, even if the drill failed."""
     sandbox.set_alarm("OK")
     if sandbox.live() != before:
         sandbox.point_at(*before)
-        say(f"the drill put the stage back on {before[0]} itself")
+        say(f"the drill restored deployment {before[0]} itself")
     for past in sandbox.ask("status")["details"]["rollbacks"]:
         if past["at"] >= sandbox.began and not past["lifted"]:
             sandbox.ask("lift", incident=past["fingerprint"], reason="it was a drill")
     with contextlib.suppress(ClientError):
         sandbox.forget(made)
-    say("the drill's deployment and its quarantine are taken away")
+    say("the drill deleted its deployment and lifted its quarantine")
 
 
 def main():
@@ -144,13 +145,13 @@ def main():
         if os.environ.get("YES", "") in ("", "0"):
             question = f"trip {sandbox.alarm} and move stage {sandbox.api}/{sandbox.stage} of stack {name}? [y/N] "
             if not sys.stdin.isatty() or input(question).strip().lower() != "y":
-                print("nothing was done; YES=1 does it without asking", file=sys.stderr)
+                print("nothing was changed; YES=1 skips the confirmation", file=sys.stderr)
                 return 2
         drill(sandbox, print)
     except (NotDrilled, ClientError, BotoCoreError) as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
-    print("the drill held")
+    print("the drill passed")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`make e2e`: the demo's story as assertions, the sweep, and the direct commands, on the deployed stack."""
+"""`make e2e`: asserts the demo's scenario, the sweep and the direct commands on the deployed stack."""
 
 import contextlib
 import datetime
@@ -19,7 +19,7 @@ from story import (
 )
 
 PARKED_STAGE = f"{STAGE_NAME}-known-good"
-# The sweep comes once a minute; the emulator may see that ten seconds late.
+# The sweep runs once a minute; the emulator may start it ten seconds late.
 ONE_SWEEP = 90
 
 
@@ -40,7 +40,7 @@ def play(stack, checks):
     stack.build()
     stack.deploy(release=1)
     messages = listen_to_the_alarm_topic(stack)
-    refuse_what_cannot_be_done(stack, checks)
+    refuse_impossible_commands(stack, checks)
     with Users(stack) as users:
         reports = Reports(stack, users, checks.say)
         good = earn_release_one(stack, reports, checks)
@@ -56,47 +56,47 @@ def play(stack, checks):
         with users.away():
             roll_back_by_hand(stack, checks, good, bad)
         lose_an_event(stack, users, reports, checks, good, messages)
-    tell_the_history(stack, checks)
-    answer_what_cannot_be_read(stack, checks)
-    look_from_the_command_line(stack, checks)
-    hold_a_drill(stack, checks)
+    read_the_history(stack, checks)
+    send_an_unreadable_event(stack, checks)
+    use_the_command_line_tool(stack, checks)
+    run_a_drill(stack, checks)
 
 
-def look_from_the_command_line(stack, checks):
-    """The tool takes its settings from the deployed function."""
+def use_the_command_line_tool(stack, checks):
+    """Runs the command-line tool, which reads its settings from the deployed function."""
     for arguments, answers in [
         (["status"], [0]),
         (["plan", f"{stack.api}/{STAGE_NAME}"], [0, 3]),
         (["history", f"{stack.api}/{STAGE_NAME}"], [0]),
         (["incidents", f"{stack.api}/{STAGE_NAME}"], [0]),
-        # The emulator has no data for the alarms and no policies to ask, which the doctor has to say.
+        # The emulator has no data for the alarms and cannot simulate policies, which the doctor reports.
         (["doctor"], [0, 5, 6]),
     ]:
         tool = ROOT / "target" / "debug" / "apigw-rollback"
         command = [tool, *arguments, "--function", stack.outputs["FunctionName"]]
         ran = subprocess.run(command, env=clean_environment(stack.endpoint), capture_output=True, text=True, timeout=60)
-        told = (ran.stderr.strip() or ran.stdout.strip())[-200:]
-        checks.that(f"`apigw-rollback {arguments[0]}` answers", ran.returncode in answers, f"{ran.returncode}: {told}")
+        end = (ran.stderr.strip() or ran.stdout.strip())[-200:]
+        checks.that(f"`apigw-rollback {arguments[0]}` answers", ran.returncode in answers, f"{ran.returncode}: {end}")
 
 
-def hold_a_drill(stack, checks):
-    """What `make drill` does, on this stack, once the last rollback's cooldown is over."""
+def run_a_drill(stack, checks):
+    """Runs `make drill` on this stack, once the cooldown of the last rollback is over."""
     time.sleep(COOLDOWN + 1)
     try:
         drill(Sandbox(STACK_NAME, stack.client), checks.say)
-        checks.that("the drill holds", True)
+        checks.that("the drill passes", True)
     except NotDrilled as failure:
-        checks.that("the drill holds", False, failure)
+        checks.that("the drill passes", False, failure)
 
 
 def released(stack, stage=STAGE_NAME):
-    """What decides what a stage serves."""
+    """Returns the deployment and the variables that a stage serves."""
     live = stack.stage(stage)
     return {"deployment": live["deploymentId"], "variables": live.get("variables", {})}
 
 
 def world(stack):
-    """All the function may write, to tell whether it wrote."""
+    """Returns everything that the function may write, so that two calls show whether it wrote."""
     stages = stack.client("apigateway").get_stages(restApiId=stack.api)["item"]
     return {
         "stages": {each.pop("stageName"): each for each in stages},
@@ -111,7 +111,7 @@ def parameters(stack):
         for page in pages.paginate(Path="/apigw-rollback", Recursive=True)
         for each in page["Parameters"]
     ]
-    # Every sweep writes when it was.
+    # Every sweep writes its time there.
     return [each for each in found if each["Name"] != "/apigw-rollback/sweep"]
 
 
@@ -124,7 +124,7 @@ def outcome_of(report):
 
 
 def listen_to_the_alarm_topic(stack):
-    """A queue beside the function, which gets the very messages that the function gets."""
+    """Subscribes a queue to the alarm topic. Returns a function that receives the messages."""
     sqs = stack.client("sqs")
     url = sqs.create_queue(QueueName="listener")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -133,7 +133,7 @@ def listen_to_the_alarm_topic(stack):
     )
 
     def receive():
-        """What came since the last time, of alarms that fired."""
+        """Returns the messages since the last call, of alarms that fired."""
         found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
         for each in found:
             sqs.delete_message(QueueUrl=url, ReceiptHandle=each["ReceiptHandle"])
@@ -143,36 +143,36 @@ def listen_to_the_alarm_topic(stack):
     return receive
 
 
-def refuse_what_cannot_be_done(stack, checks):
+def refuse_impossible_commands(stack, checks):
     before = world(stack)
     status = stack.command("status")
-    checks.equal("status answers before anything is recorded", status.get("outcome"), "status")
+    checks.equal("status works before anything is recorded", status.get("outcome"), "status")
     rollback = stack.command("rollback", reason="nothing is recorded yet")
-    checks.equal("rollback without a record is held", rollback.get("outcome"), "held")
-    checks.equal("  because nothing is known-good", rollback.get("reason"), "no-known-good")
+    checks.equal("a rollback without a record is held", rollback.get("outcome"), "held")
+    checks.equal("  because the stage has no known-good release", rollback.get("reason"), "no-known-good")
     unknown = stack.invoke({"command": "status", "stage": {"api": "no-such-api", "name": "prod"}})
     checks.that(
-        "a stage that does not exist is no success", unknown.get("outcome") != "status", outcome_of(unknown)
+        "status of a stage that does not exist fails", unknown.get("outcome") != "status", outcome_of(unknown)
     )
     checks.equal("nothing was written", world(stack), before)
 
 
 def earn_release_one(stack, reports, checks):
-    """Nobody records anything: the emulator's schedule sweeps, and release 1 proves itself."""
+    """No operator records anything: the scheduled sweeps promote release 1. Returns the release."""
     good = released(stack)
     report = reports.until("release 1 to be known-good", earned, TWO_SWEEPS)
     checks.equal("the sweep promoted release 1", report["signal"]["kind"], "sweep")
-    checks.equal("  which is what is live", (report["after"] or {}).get("deployment"), good["deployment"])
-    checks.equal("promoting leaves the stage alone", released(stack), good)
+    checks.equal("  which is the live release", (report["after"] or {}).get("deployment"), good["deployment"])
+    checks.equal("promotion does not change the stage", released(stack), good)
     by_hand = [each for each in reports.all() if each["outcome"] == "recorded"]
-    checks.equal("no person recorded anything", by_hand, [])
-    checks.equal("one record is in the parameter store", len(named(stack, "/known-good")), 1)
-    checks.equal("the API's name is in the index", len(named(stack, "/names/")), 1)
+    checks.equal("no operator recorded anything", by_hand, [])
+    checks.equal("Parameter Store has one record", len(named(stack, "/known-good")), 1)
+    checks.equal("the index has the API's name", len(named(stack, "/names/")), 1)
     parked = stack.stage(PARKED_STAGE)
     checks.equal("a parked stage keeps the deployment", parked["deploymentId"], good["deployment"])
     limits = parked.get("methodSettings", {}).get("*/*", {})
     checks.that(
-        "and serves nobody",
+        "  and allows no requests",
         limits.get("throttlingRateLimit") == 0 and limits.get("throttlingBurstLimit") == 0,
         limits,
     )
@@ -182,7 +182,7 @@ def earn_release_one(stack, reports, checks):
 def record_as_a_pipeline(stack, checks, good):
     report = stack.command("record", label="release 1", note="first release", who="make e2e")
     checks.that("a pipeline can record as well", report.get("outcome") == "recorded", outcome_of(report))
-    checks.equal("recording leaves the stage alone", released(stack), good)
+    checks.equal("recording does not change the stage", released(stack), good)
 
 
 def plan_release_one(stack, checks, good, bad):
@@ -191,11 +191,11 @@ def plan_release_one(stack, checks, good, bad):
     before = world(stack)
     report = stack.command("plan")
     checks.that(
-        "a plan tells of the rollback", report.get("outcome") == "would-roll-back", outcome_of(report)
+        "a plan describes the rollback", report.get("outcome") == "would-roll-back", outcome_of(report)
     )
     checks.equal("  from release 2", report["before"]["deployment"], bad["deployment"])
     checks.equal("  to release 1", report["after"]["deployment"], good["deployment"])
-    checks.equal("and nothing was written", world(stack), before)
+    checks.equal("  and writes nothing", world(stack), before)
 
 
 def alarm_rolls_back(stack, users, reports, checks, good):
@@ -204,14 +204,14 @@ def alarm_rolls_back(stack, users, reports, checks, good):
     checks.that("traffic was healthy within 60 s of the alarm", recovery.healthy is not None)
     checks.equal("deployment and variables are those of release 1", released(stack), good)
     report = reports.until("the alarm's report", rolled_back, patience=30)
-    checks.equal("the alarm's event did it", report["signal"]["kind"], "alarm")
-    checks.equal("  by this alarm", report["signal"]["name"], ALARM)
-    checks.equal("it was done once", len([each for each in reports.all() if rolled_back(each)]), 1)
-    checks.equal("an incident is on record", len(named(stack, "/incidents/")), 1)
+    checks.equal("the alarm's event caused the rollback", report["signal"]["kind"], "alarm")
+    checks.equal("  with this alarm", report["signal"]["name"], ALARM)
+    checks.equal("the stage was rolled back once", len([each for each in reports.all() if rolled_back(each)]), 1)
+    checks.equal("the incident is recorded", len(named(stack, "/incidents/")), 1)
 
 
 def same_alarm_again(stack, checks, messages):
-    """Alarms are delivered at least once: the second delivery must change nothing."""
+    """Delivers the alarm's message again: SNS delivers at least once, and a second delivery must change nothing."""
     envelope = wait_for("the alarm's message", messages)[0]
     record = {
         "EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": "arn:again", "Sns": envelope,
@@ -219,24 +219,24 @@ def same_alarm_again(stack, checks, messages):
     before = world(stack)
     report = stack.invoke({"Records": [record]})
     checks.that(
-        "the same alarm again is no second rollback",
+        "a second delivery causes no second rollback",
         report.get("outcome") in ("held",),
         outcome_of(report),
     )
-    checks.equal("and nothing was written", world(stack), before)
+    checks.equal("  and writes nothing", world(stack), before)
 
 
 def recover(stack, reports, checks):
-    """The alarm is OK again, its OK event arrives, and the incident is closed."""
+    """The alarm returns to OK, its OK event arrives, and the function closes the incident."""
     report = reports.until("the alarm to be OK again", recovered, ALARM_IS_OVER)
-    checks.equal("the function tells of the recovery", report["stage"]["stage"], STAGE_NAME)
+    checks.equal("the function reports the recovery", report["stage"]["stage"], STAGE_NAME)
     incident = [each for each in parameters(stack) if "/incidents/" in each["Name"]][0]
     closed = json.loads(incident["Value"]).get("recovered_at")
     checks.that("  and closes the incident", closed, incident["Value"])
 
 
-def put_live(stack, deployment, **variables):
-    """Changes the stage behind everybody's back, as a careless hand would."""
+def change_stage(stack, deployment, **variables):
+    """Changes the stage directly in API Gateway, as a careless operator would."""
     operations = [{"op": "replace", "path": "/deploymentId", "value": deployment}]
     for name, value in variables.items():
         operations.append({"op": "replace", "path": f"/variables/{name}", "value": value})
@@ -246,25 +246,25 @@ def put_live(stack, deployment, **variables):
 
 
 def roll_back_by_hand(stack, checks, good, bad):
-    """The bad release is put back behind everybody's back, and an operator rolls back."""
-    put_live(stack, bad["deployment"], release=bad["variables"]["release"], leftover="of-release-2")
+    """The bad release is deployed again without the function, and an operator rolls it back."""
+    change_stage(stack, bad["deployment"], release=bad["variables"]["release"], leftover="of-release-2")
     report = stack.command("rollback", reason="tried by hand")
-    checks.that("rollback by hand works", report.get("outcome") == "rolled-back", outcome_of(report))
+    checks.that("an operator can roll back", report.get("outcome") == "rolled-back", outcome_of(report))
     checks.equal("deployment and variables are those of release 1", released(stack), good)
     checks.equal("release 1 serves", set(stack.request() for _ in range(5)), {200})
     before = world(stack)
     again = stack.command("rollback", reason="tried by hand again")
-    checks.equal("rollback of a healthy stage is held", again.get("outcome"), "held")
-    checks.equal("and nothing was written", world(stack), before)
+    checks.equal("a rollback of a healthy stage is held", again.get("outcome"), "held")
+    checks.equal("  and writes nothing", world(stack), before)
 
 
 @contextlib.contextmanager
 def unsubscribed(stack):
-    """The function is off the alarm topic, so that the alarm's event is lost on the way."""
+    """Unsubscribes the function from the alarm topic, so that the alarm's event is lost."""
     sns = stack.client("sns")
     topic = stack.outputs["AlarmTopicArn"]
-    all_of_it = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
-    [function] = [each for each in all_of_it if each["Protocol"] == "lambda"]
+    subscriptions = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    [function] = [each for each in subscriptions if each["Protocol"] == "lambda"]
     sns.unsubscribe(SubscriptionArn=function["SubscriptionArn"])
     try:
         yield
@@ -273,7 +273,7 @@ def unsubscribed(stack):
 
 
 def lose_an_event(stack, users, reports, checks, good, messages):
-    """A third, bad release goes out, and its alarm reaches nobody. First an operator keeps the sweep off."""
+    """A third, bad release is deployed and its alarm event is lost. A hold first keeps the sweep from acting."""
     until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)
     hold = stack.command("hold", until=until.isoformat(timespec="seconds").replace("+00:00", "Z"),
                          reason="looking into release 3", who="make e2e")
@@ -281,37 +281,37 @@ def lose_an_event(stack, users, reports, checks, good, messages):
     with unsubscribed(stack):
         before = len(reports.all())
         release_3 = stack.client("apigateway").create_deployment(restApiId=stack.api, description="release 3")
-        put_live(stack, release_3["id"], release="3")
+        change_stage(stack, release_3["id"], release="3")
         bad = released(stack)
         wait_for("the alarm on release 3", lambda: users.alarm_state() == "ALARM", patience=60)
-        checks.that("the alarm's message went out", wait_for("the message", messages))
+        checks.that("the alarm's message was sent", wait_for("the message", messages))
         reports.skip()
         reports.until("a sweep during the hold", swept, ONE_SWEEP)
         meanwhile = reports.all()[before:]
-        checks.equal("the hold keeps the sweep off", released(stack), bad)
+        checks.equal("the hold keeps the sweep from acting", released(stack), bad)
         checks.that(
-            "and nothing else reached the function",
+            "  and nothing else reached the function",
             all(each["signal"]["kind"] == "sweep" for each in meanwhile),
             [outcome_of(each) for each in meanwhile],
         )
         ended = stack.command("release-hold", who="make e2e")
-        checks.that("the hold can be ended", ended.get("outcome") == "done", outcome_of(ended))
-        healed = reports.until("the sweep to make up for the lost event", rolled_back, ONE_SWEEP)
-        checks.equal("the sweep rolled back", healed["signal"]["kind"], "sweep")
-        checks.equal("  for this alarm", healed["signal"]["name"], ALARM)
+        checks.that("an operator can end the hold", ended.get("outcome") == "done", outcome_of(ended))
+        report = reports.until("the sweep to make up for the lost event", rolled_back, ONE_SWEEP)
+        checks.equal("the sweep rolled back", report["signal"]["kind"], "sweep")
+        checks.equal("  because of this alarm", report["signal"]["name"], ALARM)
         checks.equal("deployment and variables are those of release 1", released(stack), good)
         wait_for("healthy traffic", lambda: users.healthy_in_a_row >= 10)
 
 
-def tell_the_history(stack, checks):
+def read_the_history(stack, checks):
     report = stack.command("history")
-    told = json.dumps(report)
-    checks.that("the history names the release", "release 1" in told and "first release" in told, told)
-    checks.that("  and the rollback of the lost event", ALARM in told, told)
+    text = json.dumps(report)
+    checks.that("the history names the release", "release 1" in text and "first release" in text, text)
+    checks.that("  and the rollback of the lost event", ALARM in text, text)
 
 
-def answer_what_cannot_be_read(stack, checks):
-    """An event beyond the JSON reader's depth still reaches the function, and is reported."""
+def send_an_unreadable_event(stack, checks):
+    """An event that is nested too deeply for the JSON parser still reaches the function, which reports it."""
     deep = []
     for _ in range(300):
         deep = [deep]

@@ -1,4 +1,4 @@
-"""The function as a process of this machine, under the Runtime Interface Emulator that aws-sam-cli carries."""
+"""The function as a local process, under the Runtime Interface Emulator of aws-sam-cli."""
 
 import json
 import platform
@@ -6,21 +6,21 @@ import urllib.request
 
 from stack import ROOT, TOOLS, StepFailed, clean_environment, free_port
 
-# The account that the Runtime Interface Emulator gives a function. The emulators take an access key of
-# twelve digits for the account, and the function rejects alarms of another one.
+# The account that the Runtime Interface Emulator gives a function. The emulators read an access key of twelve
+# digits as the account, and the function rejects alarms of any other account.
 ACCOUNT = "012345678912"
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Function:
-    """One process with its own settings; `entry` is what PROTECTED_STAGES has of its stage."""
+    """One process with its own settings; `entry` is its stage's entry in PROTECTED_STAGES."""
 
     def __init__(self, entry, url):
         self.entry = entry
         self.url = url
 
     def invoke(self, event):
-        """What the function answers; an error of the function is `{"errorType", "errorMessage"}`."""
+        """Invokes the function and returns its answer; an error is `{"errorType", "errorMessage"}`."""
         url = f"{self.url}/2015-03-31/functions/function/invocations"
         with _DIRECT.open(urllib.request.Request(url, data=json.dumps(event).encode()), timeout=90) as answer:
             return json.loads(answer.read())
@@ -31,7 +31,7 @@ class Function:
 
 
 def start(processes, entry, endpoint, **settings):
-    """Starts the function for one stage. `settings` are further environment variables."""
+    """Starts the function for one stage. `settings` are additional environment variables."""
     machine = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
     found = sorted((TOOLS / "sam").glob(f"lib/python*/site-packages/samcli/local/rapid/aws-lambda-rie-{machine}"))
     if not found:

@@ -1,6 +1,6 @@
-"""LocalEmu with a REST API of two releases, and the function beside it.
+"""LocalEmu with a REST API of two releases, and a process of the function.
 
-LocalEmu's gateway serves frozen deployments over real HTTP, refuses what AWS refuses, and knows canaries.
+LocalEmu's gateway serves frozen deployments over real HTTP, refuses the same requests as AWS, and supports canaries.
 It runs Lambda functions only with Docker, so the function runs under the Runtime Interface Emulator.
 """
 
@@ -24,7 +24,7 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def client(endpoint, service):
-    """A client of an emulated AWS service, deaf to the settings of the machine's user."""
+    """Returns a client of an emulated AWS service that ignores the user's AWS settings."""
     return boto3.client(
         service, endpoint_url=endpoint, region_name=REGION, aws_access_key_id=ACCOUNT,
         aws_secret_access_key="test", config=Config(proxies={}, retries={"total_max_attempts": 1}),
@@ -32,7 +32,7 @@ def client(endpoint, service):
 
 
 class LocalEmu:
-    """The emulator, the API and the function. Use as a context manager: leaving it cleans up."""
+    """The emulator, the API and the function, as a context manager that cleans up."""
 
     def __init__(self, say):
         self.say = say
@@ -57,11 +57,11 @@ class LocalEmu:
         return client(self.endpoint, service)
 
     def start_function(self, entry, **settings):
-        """One more process of the function, for the stage of this entry."""
+        """Starts another process of the function, for the stage of this entry."""
         return function.start(self.processes, entry, self.endpoint, **settings)
 
     def release(self, status):
-        """Makes the API answer with this status, and freezes that in a deployment."""
+        """Makes the API answer with this status. Returns a deployment that freezes it."""
         gateway, method = self.client("apigateway"), {
             "restApiId": self.api, "resourceId": self.root, "httpMethod": "GET"}
         with contextlib.suppress(gateway.exceptions.NotFoundException):
@@ -74,7 +74,7 @@ class LocalEmu:
         return gateway.create_deployment(restApiId=self.api)["id"]
 
     def patch(self, stage=STAGE, **paths):
-        """Changes the stage behind the function's back: `deploymentId="x"`, `variables__release="2"`."""
+        """Changes the stage without the function: `deploymentId="x"`, `variables__release="2"`."""
         operations = [
             {"op": "replace", "path": "/" + path.replace("__", "/"), "value": value}
             for path, value in paths.items()
@@ -86,7 +86,7 @@ class LocalEmu:
         return self.client("apigateway").get_stage(restApiId=self.api, stageName=name)
 
     def request(self, stage=STAGE):
-        """One request of a user: the HTTP status."""
+        """Sends one request as a user and returns the HTTP status."""
         try:
             with _DIRECT.open(f"{self.endpoint}/_aws/execute-api/{self.api}/{stage}/", timeout=15) as answer:
                 return answer.status
@@ -100,16 +100,16 @@ class LocalEmu:
         return self.function.command(name, **arguments)
 
     def parameter(self, api, stage, what):
-        """The function's name of a parameter of a stage."""
+        """Returns the name that the function gives a parameter of a stage."""
         return f"/apigw-rollback/stages/{api}/{stage.replace('$', '_24')}/{what}"
 
     def record(self, api, stage):
-        """What the function recorded as known-good."""
+        """Returns the known-good record of a stage."""
         found = self.client("ssm").get_parameter(Name=self.parameter(api, stage, "known-good"))
         return json.loads(found["Parameter"]["Value"])
 
     def write(self, api, stage, what, value):
-        """Puts a parameter in the place of what there is, with no older versions left."""
+        """Replaces a parameter, so that it has no older versions."""
         store, name = self.client("ssm"), self.parameter(api, stage, what)
         with contextlib.suppress(store.exceptions.ParameterNotFound):
             store.delete_parameter(Name=name)
@@ -117,7 +117,7 @@ class LocalEmu:
 
     def _make_api(self):
         gateway = self.client("apigateway")
-        # The id that the documents' commands have.
+        # The documents' commands use this id.
         self.api = gateway.create_rest_api(name=API_NAME, tags={"_custom_id_": API})["id"]
         self.root = gateway.get_resources(restApiId=self.api)["items"][0]["id"]
         self.good = self.release(200)
@@ -127,7 +127,7 @@ class LocalEmu:
     def _start_emulator(self):
         host, port = "127.0.0.1", self.endpoint.rsplit(":", 1)[1]
         command = [TOOLS / "localemu" / "bin" / "localemu", "start", "--host", host, "--port", port]
-        # LocalEmu calls itself, and an endpoint in its environment leads it astray.
+        # LocalEmu calls its own API, and an endpoint in its environment would misdirect it.
         own = {key: value for key, value in clean_environment("").items() if not key.startswith("AWS_")}
         self.processes.start("localemu", command, dict(own, TMPDIR=str(self.processes.work)))
         self.processes.wait("localemu", f"{self.endpoint}/_localemu/health")

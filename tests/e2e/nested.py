@@ -1,8 +1,8 @@
-"""The template as a part of another stack, exactly as docs/many-apis.md shows it, deployed and deleted.
+"""Deploys and deletes the template as part of another stack, exactly as docs/many-apis.md shows it.
 
-CloudFormation expands the SAM templates of nested stacks too. MiniStack does that for the outermost stack only, so the
-nested template is expanded here with AWS's own translator, between `sam build` and `sam deploy`. MiniStack also takes
-no alarm on a rate, which is why the example gets `MinimumRequests: 0`.
+CloudFormation also expands the SAM templates of nested stacks, but MiniStack expands only the outermost one. So this
+test expands the nested template with AWS's own translator, between `sam build` and `sam deploy`. MiniStack also
+rejects alarms on a rate, which is why the example gets `MinimumRequests: 0`.
 """
 
 import json
@@ -48,8 +48,8 @@ Resources:
 """
 
 
-def shown():
-    """The example, the capabilities and the output that the page shows."""
+def page_example():
+    """Returns the example, the capabilities and the output from the page."""
     page = (ROOT / "docs" / "many-apis.md").read_text()
     [example] = [block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "Application" in block]
     [capabilities] = re.findall(r"`(--capabilities [^`]+)`", page)
@@ -58,15 +58,15 @@ def shown():
 
 
 def outer_template():
-    """A stack of an API with the example in it, and outputs of the nested stack as outputs of its own."""
-    example, _, output = shown()
+    """Returns a stack with an API and the example, which passes on outputs of the nested stack."""
+    example, _, output = page_example()
     names = {"Shown": output, "FunctionName": "Rollback.Outputs.FunctionName", "Api": "Rollback.Outputs.ProtectedApi"}
     outputs = "".join(f"  {name}: {{ Value: !GetAtt {value} }}\n" for name, value in names.items())
     return f"{AROUND}{textwrap.indent(example, '  ')}Outputs:\n{outputs}"
 
 
 def play(stack, reader, checks):
-    example = textwrap.indent(shown()[0], "  ")
+    example = textwrap.indent(page_example()[0], "  ")
     simpler = example.replace("    Parameters:\n", "    Parameters:\n        MinimumRequests: 0\n")
     (FOLDER / "template.yaml").write_text(outer_template().replace(example, simpler))
 
@@ -75,23 +75,23 @@ def play(stack, reader, checks):
         checks.that(what, ran.status == 0, f"status {ran.status}\n{ran.end(1500)}")
         return ran.status == 0
 
-    deploy = f"sam deploy --stack-name {OUTER} --resolve-s3 {shown()[1]}"
+    deploy = f"sam deploy --stack-name {OUTER} --resolve-s3 {page_example()[1]}"
     if not step("`sam build` builds the function of the nested template", "sam build"):
         return
     expand(FOLDER / ".aws-sam" / "build" / "Rollback" / "template.yaml")
     if not step(f"`sam deploy` deploys the stack `{OUTER}` with the nested one", deploy, 600):
         return
-    look(stack, checks)
-    # `sam delete` does not know the addresses of an emulator's buckets for those of nested templates.
+    check_nested_stack(stack, checks)
+    # `sam delete` does not recognise an emulator's bucket addresses for nested templates.
     delete = f"aws cloudformation delete-stack --stack-name {OUTER} && aws cloudformation wait stack-delete-complete"
     step("the outer stack can be deleted", f"{delete} --stack-name {OUTER}", 300)
     left = [each["FunctionName"] for each in stack.client("lambda").list_functions()["Functions"]]
     left = [name for name in left if "Rollback" in name]
-    checks.equal("  and the nested function goes with it", left, [])
+    checks.equal("  and the nested function is deleted with it", left, [])
 
 
-def look(stack, checks):
-    """The nested stack is there, the outer one has its outputs, and the function protects the outer one's API."""
+def check_nested_stack(stack, checks):
+    """Checks that the nested stack exists, that its outputs work, and that it protects the outer stack's API."""
     formation = stack.client("cloudformation")
     nested = formation.describe_stack_resource(StackName=OUTER, LogicalResourceId="Rollback")
     nested = formation.describe_stacks(StackName=nested["StackResourceDetail"]["PhysicalResourceId"])["Stacks"][0]
@@ -99,22 +99,23 @@ def look(stack, checks):
     api = api["StackResourceDetail"]["PhysicalResourceId"]
     inner = {each["OutputKey"]: each["OutputValue"] for each in nested["Outputs"]}
     stack.read_outputs(OUTER)
-    checks.equal("the nested stack is there", nested["StackStatus"], "CREATE_COMPLETE")
-    told = r"orders-Rollback-[A-Za-z0-9-]{12}$"
-    checks.that("  called as the page says", re.match(told, nested["StackName"]), nested["StackName"])
-    checks.equal("  and its function like the stack", inner["FunctionName"], nested["StackName"])
-    checks.equal("what the page shows is an output", stack.outputs["Shown"], inner[shown()[2].rpartition(".")[2]])
-    checks.equal("the API of the outer stack is protected", stack.outputs["Api"], api)
+    checks.equal("the nested stack exists", nested["StackStatus"], "CREATE_COMPLETE")
+    pattern = r"orders-Rollback-[A-Za-z0-9-]{12}$"
+    checks.that("  with the name that the page gives", re.match(pattern, nested["StackName"]), nested["StackName"])
+    checks.equal("  and its function has the stack's name", inner["FunctionName"], nested["StackName"])
+    output = page_example()[2].rpartition(".")[2]
+    checks.equal("the outer stack has the output that the page shows", stack.outputs["Shown"], inner[output])
+    checks.equal("the nested function protects the API of the outer stack", stack.outputs["Api"], api)
     answer = stack.invoke({"command": "record", "stage": {"api": api, "name": STAGE_NAME}})
     checks.equal("the nested function records the stage's release", answer.get("outcome"), "recorded")
 
 
 def expand(built):
-    """Writes a built template anew, with SAM's part expanded. Its code is still to be uploaded by `sam deploy`."""
+    """Expands the SAM resources of a built template in place. `sam deploy` still uploads its code."""
     template = yaml_parse(built.read_text())
     function = template["Resources"]["RollbackFunction"]["Properties"]
     code = function["CodeUri"]
-    # The translator takes only code that was uploaded.
+    # The translator accepts only uploaded code.
     function["CodeUri"] = "s3://bucket/code"
     defaults = {name: str(one["Default"]) for name, one in template["Parameters"].items()}
     session = boto3.Session(region_name=REGION)

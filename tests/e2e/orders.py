@@ -1,4 +1,4 @@
-"""What the documents' commands speak of, on MiniStack: the samples' APIs, functions, alarms and releases."""
+"""The sample APIs, functions, alarms and releases of the documents' commands, on MiniStack."""
 
 import datetime
 import json
@@ -13,7 +13,7 @@ PREFIX = "/apigw-rollback"
 
 
 class Orders:
-    """The sample world. `stack` is the emulator, and the stack that the documents deployed on it."""
+    """The sample world. `stack` is the emulator and the stack that the documents' commands deployed."""
 
     def __init__(self, stack):
         self.stack = stack
@@ -33,7 +33,7 @@ class Orders:
             EvaluationPeriods=1, Threshold=0.05, ComparisonOperator="GreaterThanThreshold")
 
     def _rest_api(self, api, name):
-        """An API whose stage serves release 1. Returns its deployment."""
+        """Makes an API whose stage serves release 1. Returns its deployment."""
         self.gateway.create_rest_api(name=name, tags={"ms-custom-id": api})
         [root] = self.gateway.get_resources(restApiId=api)["items"]
         method = {"restApiId": api, "resourceId": root["id"], "httpMethod": "GET"}
@@ -57,45 +57,45 @@ class Orders:
         return [each["stageName"] for each in self.gateway.get_stages(restApiId=API)["item"]]
 
     def ask(self, command, **arguments):
-        """What the function answers to a command about the stage."""
+        """Sends the function a command about the stage and returns its answer."""
         return self.stack.invoke({"command": command, "stage": {"api": API, "name": STAGE}, **arguments})
 
     def status(self):
         return self.ask("status")["details"]
 
-    def put_live(self, deployment, release):
-        """A stage tells of its changes in whole seconds; each comes visibly after the last."""
+    def change_stage(self, deployment, release):
+        """Changes the stage. API Gateway's times are whole seconds: each change must be visibly later than the last."""
         time.sleep(1.1)
         self.gateway.update_stage(restApiId=API, stageName=STAGE, patchOperations=[
             {"op": "replace", "path": "/deploymentId", "value": deployment},
             {"op": "replace", "path": "/variables/release", "value": release}])
 
-    # What must be before a command.
+    # Preparations before a command.
 
     def remember_settings(self):
         self.settings = self.function("apigw-rollback")["Environment"]
 
     def good_release(self):
-        """The stage serves release 1, which is on record."""
-        self.put_live(self.good, "1")
+        """Makes the stage serve release 1, and records it."""
+        self.change_stage(self.good, "1")
         self.ask("release-hold")
         self.ask("record", label="v1")
 
     def new_release(self):
-        """A release that nobody has seen before is live."""
+        """Deploys a release that the function has never seen."""
         self.good_release()
         self.bad = self.gateway.create_deployment(restApiId=API, description="v2")["id"]
-        self.put_live(self.bad, "2")
+        self.change_stage(self.bad, "2")
 
     def four_versions(self):
-        """There is a version 3 of the record that is not the newest."""
+        """Records four versions, so that version 3 is not the newest."""
         self.new_release()
         while self.status()["known_good"]["version"] < 4:
             self.ask("record", label="another", who=str(time.monotonic()))
-        self.put_live(self.bad, "3")
+        self.change_stage(self.bad, "3")
 
     def with_traffic(self):
-        """A sweep has seen the new release, which then had traffic, so that its alarm has had data."""
+        """Lets a sweep see a new release, and gives its alarm data."""
         self.new_release()
         self.stack.client("cloudwatch").set_alarm_state(
             AlarmName="apigw-rollback-stage-errors", StateValue="OK", StateReason="a test")
@@ -117,7 +117,7 @@ class Orders:
         self.stack.invoke({"command": "record", "stage": {"api": SECOND, "name": STAGE}})
 
     def on_file(self):
-        """Some record, even where the function is gone."""
+        """Writes a record without the function, which may be deleted by now."""
         for api in (API, SECOND):
             self.store.put_parameter(
                 Name=f"{PREFIX}/stages/{api}/{STAGE}/known-good", Value="{}", Type="String", Overwrite=True)
@@ -126,7 +126,7 @@ class Orders:
         if f"{STAGE}-known-good" not in self.stages():
             self.gateway.create_stage(restApiId=API, stageName=f"{STAGE}-known-good", deploymentId=self.good)
 
-    # What is looked at after one.
+    # Observations after a command.
 
     def with_settings_of_before(self):
         self.stack.client("lambda").update_function_configuration(
@@ -137,11 +137,11 @@ class Orders:
         return {each["Name"]: each["Value"] for page in pages for each in page["Parameters"]}
 
     def known_good(self, api=API):
-        """The newest record of an API's stage."""
+        """Returns the newest record of an API's stage."""
         return json.loads(self.parameters()[f"{PREFIX}/stages/{api}/{STAGE}/known-good"])
 
     def incident(self):
-        """The fingerprint of the newest rollback, as `lift` takes it."""
+        """Returns the fingerprint of the newest rollback, which `lift` takes."""
         past = self.status()["rollbacks"]
         return max(past, key=lambda one: one["at"])["fingerprint"] if past else "none"
 

@@ -1,4 +1,4 @@
-"""The commands that the documents tell people to type, as they stand there and in their order."""
+"""The commands of the documents, exactly as written and in their order."""
 
 import re
 import textwrap
@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 from stack import ROOT
 
-# What a span of code begins with where it is a command of its own.
+# A span of code with one of these beginnings is a command.
 TOOLS = ("aws ", "sam ", "cargo ", "apigw-rollback ", "make ", "KEEP=1 make ")
-# A block of code with the word behind its fence, or code within a sentence, which may go over the end of a line.
+# A block of code with the word after its fence, or code within a sentence, which may wrap to the next line.
 CODE = re.compile(r"^ *```(\w*)\n(.*?)^ *```|`([^`]+)`", re.DOTALL | re.MULTILINE)
 DEFINITION = re.compile(r"\w+\(\) *\{.*\}$")
 
 
 class Command(NamedTuple):
-    """One command of a page. `before` is what the page has defined for it, as in a shell that stays open."""
+    """One command of a page. `before` has the shell functions that the page defined earlier."""
 
     page: str
     text: str
@@ -22,7 +22,7 @@ class Command(NamedTuple):
 
     @property
     def line(self):
-        """The command on one line."""
+        """Joins the command into one line."""
         return " ".join(self.text.replace("\\\n", " ").split())
 
     def __str__(self):
@@ -30,9 +30,10 @@ class Command(NamedTuple):
 
 
 def commands():
-    """All commands of all pages, each once: the README's first, as a reader comes by them."""
+    """Returns the commands of all pages, each once, in a reader's order: those of the README first."""
     found = {}
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md"]:
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md",
+                 ROOT / "CONTRIBUTING.md"]:
         for command in of_page(path.name, path.read_text()):
             found.setdefault(command.text, command)
     return list(found.values())
@@ -52,7 +53,7 @@ def of_page(name, text):
 
 
 def lines(block):
-    """The commands of a block: a line each, or several where one goes on."""
+    """Yields the commands of a block. A command may continue over several lines."""
     whole = ""
     for line in block.splitlines():
         whole += line.strip() if not whole else "\n" + line.strip()

@@ -1,4 +1,4 @@
-"""Lambda functions of two versions behind an alias, on an emulator."""
+"""Lambda functions with two versions and an alias, on an emulator."""
 
 import contextlib
 import io
@@ -8,30 +8,30 @@ import zipfile
 
 from botocore.exceptions import ClientError
 
-# Version 1 works, version 2 fails, whoever calls.
+# Version 1 answers every call with 200, version 2 with 500.
 CODE = "def handler(event, context):\n    return {'statusCode': %d, 'body': 'code'}\n"
 TRUST = {"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
 
 
 def function_of_two_versions(client, name, alias):
-    """Versions 1 and 2, and an alias that points at 1. `client` makes clients. Returns the alias's ARN."""
+    """Makes versions 1 and 2, and an alias that points at 1. `client` makes clients. Returns the alias's ARN."""
     functions = client("lambda")
     role = client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
     functions.create_function(
         FunctionName=name, Runtime="python3.13", Role=role, Handler="index.handler", Code={"ZipFile": zipped(200)})
-    settle(functions, name)
+    wait_until_ready(functions, name)
     functions.publish_version(FunctionName=name)
-    # LocalEmu takes the code, and then says that it cannot run it without Docker.
+    # LocalEmu accepts the code, and then fails because it cannot run it without Docker.
     with contextlib.suppress(ClientError):
         functions.update_function_code(FunctionName=name, ZipFile=zipped(500))
-    settle(functions, name)
+    wait_until_ready(functions, name)
     functions.publish_version(FunctionName=name)
     return functions.create_alias(FunctionName=name, Name=alias, FunctionVersion="1")["AliasArn"]
 
 
-def settle(functions, name):
-    """Until the function is made or changed. LocalEmu ends in `Failed`, and aliases do not mind."""
+def wait_until_ready(functions, name):
+    """Waits until the function is ready. LocalEmu ends in `Failed`, but its aliases work nevertheless."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         now = functions.get_function_configuration(FunctionName=name)
@@ -42,12 +42,12 @@ def settle(functions, name):
 
 
 def a_later_second():
-    """Stages tell of their changes in whole seconds; the next change comes visibly after the last."""
+    """Waits, because the times of stages are whole seconds: the next change must be visibly later than the last."""
     time.sleep(1.1)
 
 
 def target_of(functions, name, alias):
-    """The version an alias points at, and how it shares the traffic with others."""
+    """Returns the version that an alias points at, and its traffic weights for other versions."""
     now = functions.get_alias(FunctionName=name, Name=alias)
     return now["FunctionVersion"], now.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
 

@@ -1,4 +1,4 @@
-"""The demo's picture: what users got, second by second, and what happened meanwhile."""
+"""The demo's picture: the answers that users got over time, and the events that explain them."""
 
 import math
 
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 COLOURS = {"2xx": "#2f855a", "5xx": "#c53030", "other": "#b7791f"}
 INK, PAPER = "#1a202c", "#ffffff"
-# Text stays text, and the same story gives the same file.
+# Text stays text, and the same data gives the same file.
 STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "apigw-rollback",
@@ -22,7 +22,7 @@ STYLE = {
 
 
 def draw(path, title, panels):
-    """Writes the picture as SVG. `panels` are drawn one below the other."""
+    """Writes the picture as SVG, with the panels one below the other."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 3.6 * len(panels)), facecolor=PAPER, layout="constrained")
         figure.suptitle(title, fontsize=13, fontweight="bold")
@@ -34,16 +34,16 @@ def draw(path, title, panels):
 
 
 class Panel:
-    """Requests per second by status in one span of time, with its moments marked."""
+    """Requests per second by status in one span of time, with the events marked."""
 
     def __init__(self, title, answers, moments, zero, span, step):
-        """`answers` are (time, status) and `moments` (time, text); `span` is (from, to) in seconds
-        around the time `zero`, counted in steps of `step` seconds."""
+        """Takes `answers` as (time, status) and `moments` as (time, text). `span` is (from, to) in
+        seconds relative to the time `zero`; a bar covers `step` seconds."""
         self.title = title
         self.answers = [(at - zero, status) for at, status in answers]
         self.moments = sorted((at - zero, text) for at, text in moments)
         self.step = step
-        # A step begins at zero, so that none holds both what was before and what was after.
+        # A step begins at zero, so that no step mixes answers before and after it.
         self.start, self.end = (math.floor(span[0] / step) * step, math.ceil(span[1] / step) * step)
 
     def draw_on(self, axes):
@@ -73,7 +73,7 @@ class Panel:
         return [count / self.step for count in counts]
 
     def _mark(self, axes, highest):
-        """A line for each moment, each with its text one row below the one before it."""
+        """Draws a line for each moment, with its text one row below the previous text."""
         row = highest * 0.12
         top = highest * 1.1 + row * (len(self.moments) + 1)
         axes.set_ylim(0, top)
@@ -89,6 +89,6 @@ class Panel:
 
 
 def kind_of(status):
-    """The row of `COLOURS` that a status counts to."""
+    """Returns the key of `COLOURS` for a status."""
     family = f"{status // 100}xx"
     return family if family in COLOURS else "other"

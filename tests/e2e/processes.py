@@ -1,4 +1,4 @@
-"""Programs that a test starts beside itself, with their logs, until the test is over."""
+"""Background programs of a test, with their logs."""
 
 import contextlib
 import shutil
@@ -16,7 +16,7 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Processes:
-    """The programs and the folder they work in. `end` stops them and tidies up."""
+    """The programs and their working folder. `end` stops the programs and deletes the folder."""
 
     def __init__(self):
         self.work = Path(tempfile.mkdtemp(prefix="apigw-rollback-"))
@@ -30,7 +30,7 @@ class Processes:
             )
 
     def wait(self, name, url):
-        """Until something answers, with whatever status."""
+        """Waits until the URL answers with any status."""
         deadline = time.monotonic() + 120
         while True:
             with contextlib.suppress(urllib.error.URLError, OSError):
@@ -41,7 +41,7 @@ class Processes:
                 return
             if self._all[name].poll() is not None or time.monotonic() > deadline:
                 print(tail(self.work / f"{name}.log"), file=sys.stderr)
-                raise StepFailed(f"the {name} did not start; the end of its log is above")
+                raise StepFailed(f"{name} did not start; read the end of its log above")
             time.sleep(0.2)
 
     def end(self):

@@ -1,8 +1,8 @@
-"""The emulator and the stack that the demo and the end-to-end test play on.
+"""The emulator and the stack that the demo and the end-to-end test run on.
 
-MiniStack stands in for AWS on a free loopback port. It takes a real `sam deploy` of the real
-template, runs the real function as a process of this machine, carries CloudWatch alarms over SNS
-to it, and calls it for the sweep by the template's own schedule.
+MiniStack replaces AWS on a free loopback port. It accepts a real `sam deploy` of the real template,
+runs the real function as a local process, delivers CloudWatch alarms to it through SNS, and invokes
+the sweep on the template's own schedule.
 """
 
 import contextlib
@@ -28,18 +28,18 @@ TOOLS = ROOT / ".tools"
 STACK_NAME = "apigw-rollback-demo"
 STAGE_NAME = "prod"
 REGION = "us-east-1"
-# Seconds; short, so that the story can have several rollbacks.
+# Seconds; short, so that one scenario can contain several rollbacks.
 COOLDOWN = 10
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class StepFailed(Exception):
-    """A step could not be done; the message says which and where to look."""
+    """A step failed; the message names the step and says where to look."""
 
 
 class Timeline:
-    """Prints what happens, with the seconds since the start."""
+    """Prints messages with the seconds since the start."""
 
     def __init__(self):
         self.start = time.monotonic()
@@ -49,7 +49,7 @@ class Timeline:
 
 
 def clean_environment(endpoint):
-    """This process's environment without anything that leads to a real AWS account."""
+    """Returns this process's environment without anything that leads to a real AWS account."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
     env.update(
         AWS_ENDPOINT_URL=endpoint,
@@ -74,7 +74,7 @@ def free_port():
 
 
 def stop_group(process):
-    """Ends a process that was started in a session of its own, with all its children."""
+    """Ends a process that has its own session, with all its children."""
     for signum, patience in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signum)
@@ -86,7 +86,7 @@ def stop_group(process):
 
 
 def stop_on_signals():
-    """Makes every usual way to end this process run the clean-up first."""
+    """Lets the usual signals end this process only after the clean-up."""
 
     def interrupted(signum, _frame):
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -98,7 +98,7 @@ def stop_on_signals():
 
 
 class Stack:
-    """One emulator with the stack in it. Use as a context manager: leaving it cleans up."""
+    """One emulator with the stack in it, as a context manager that cleans up."""
 
     def __init__(self, timeline, keep=False):
         self.timeline = timeline
@@ -120,14 +120,14 @@ class Stack:
 
     def __exit__(self, *_exception):
         if self.keep and self.emulator and self.emulator.poll() is None:
-            self._say_how_to_look_around()
+            self._print_how_to_look_around()
             return
         if self.emulator:
             stop_group(self.emulator)
         shutil.rmtree(self.work, ignore_errors=True)
 
     def client(self, service):
-        """A client of an emulated AWS service, deaf to the settings of the machine's user."""
+        """Returns a client of an emulated AWS service that ignores the user's AWS settings."""
         return boto3.client(
             service,
             endpoint_url=self.endpoint,
@@ -138,11 +138,11 @@ class Stack:
         )
 
     def build(self):
-        """Builds the function with `sam build`, beside the user's own build."""
+        """Builds the function with `sam build`, without touching the user's own build."""
         zig_python = str(TOOLS / "cargo-lambda" / "bin")
         env = dict(self.env, PATH=os.pathsep.join((zig_python, self.env["PATH"])))
         self._run(
-            "sam build (a first build compiles the AWS SDK and takes minutes)",
+            "sam build (the first build compiles the AWS SDK and takes minutes)",
             [self._sam(), "build", "--template-file", ROOT / "template.yaml",
              "--build-dir", self.work / "build",
              "--parameter-overrides", f"Architecture={self._architecture()}"],
@@ -150,20 +150,20 @@ class Stack:
         )
 
     def deploy(self, release):
-        """Deploys the built stack with `sam deploy`, the sample API serving this release."""
+        """Deploys the built stack with `sam deploy`; its sample API serves this release."""
         parameters = {
             "Architecture": self._architecture(),
             "StageName": STAGE_NAME,
             "SampleRelease": release,
-            # The emulator evaluates alarms on one metric only, so the demo takes the plain average
-            # of 5XXError and leaves the metric-math alarm to AWS.
+            # The emulator evaluates only alarms on a single metric, so the demo uses the plain average
+            # of 5XXError instead of the metric-math alarm.
             "MinimumRequests": 0,
-            # A bake shorter than the time between two sweeps, so that the second one promotes.
+            # A bake time shorter than the time between two sweeps, so that the second sweep promotes.
             "SweepMinutes": 1,
             "BakeSeconds": 30,
-            # One period: the emulator takes all of them as one, and bad data should be soon over.
+            # One period: the emulator treats several as one, and bad data should expire soon.
             "AlarmEvaluationPeriods": 1,
-            # More happens here in minutes than elsewhere in months.
+            # The tests roll back several times within minutes.
             "CooldownSeconds": COOLDOWN,
             "MaxRollbacksADay": 20,
         }
@@ -190,11 +190,11 @@ class Stack:
 
     @property
     def url(self):
-        """Where the emulated gateway serves the sample API."""
+        """The address of the sample API on the emulated gateway."""
         return f"{self.endpoint}/restapis/{self.api}/{STAGE_NAME}/_user_request_/"
 
     def request(self):
-        """One request of a user: the HTTP status."""
+        """Sends one request as a user and returns the HTTP status."""
         try:
             with _DIRECT.open(self.url, timeout=15) as response:
                 return response.status
@@ -202,7 +202,7 @@ class Stack:
             return refusal.code
 
     def invoke(self, event):
-        """Calls the function with an event and returns its answer."""
+        """Invokes the function with an event and returns its answer."""
         answer = self.client("lambda").invoke(
             FunctionName=self.outputs["FunctionName"], Payload=json.dumps(event)
         )
@@ -212,7 +212,7 @@ class Stack:
         return body
 
     def command(self, name, **arguments):
-        """Gives the function a command about the sample stage."""
+        """Sends the function a command about the sample stage."""
         return self.invoke(
             {"command": name, "stage": {"api": self.api, "name": STAGE_NAME}, **arguments}
         )
@@ -221,7 +221,7 @@ class Stack:
         return self.client("apigateway").get_stage(restApiId=self.api, stageName=name)
 
     def reports(self):
-        """The function's reports so far, in order, from its log."""
+        """Returns the function's reports so far, in order, from its log."""
         pages = self.client("logs").get_paginator("filter_log_events").paginate(
             logGroupName=f"/aws/lambda/{self.outputs['FunctionName']}"
         )
@@ -239,7 +239,7 @@ class Stack:
             BIND_HOST="127.0.0.1",
             GATEWAY_PORT=str(self.port),
             MINISTACK_REGION=REGION,
-            # The emulator keeps code and state under the temporary folder and does not tidy up.
+            # The emulator keeps code and state in the temporary folder and does not clean up.
             TMPDIR=str(self.work),
         )
         log = self.work / "emulator.log"
@@ -253,7 +253,7 @@ class Stack:
         while not self._healthy():
             if self.emulator.poll() is not None or time.monotonic() > deadline:
                 print(tail(log), file=sys.stderr)
-                raise StepFailed("the emulator did not start; the end of its log is above")
+                raise StepFailed("the emulator did not start; read the end of its log above")
             time.sleep(0.2)
         self.timeline.say(f"the emulator (MiniStack) listens on {self.endpoint}")
 
@@ -264,7 +264,7 @@ class Stack:
         return False
 
     def _run(self, title, command, env):
-        """Runs a long step, showing that it is alive, and its output only if it fails."""
+        """Runs a long step. Shows its progress, and its output only if it fails."""
         self.timeline.say(title)
         log = self.work / "step.log"
         with log.open("wb") as output:
@@ -284,18 +284,18 @@ class Stack:
                 stop_group(process)
         if status != 0:
             print(tail(log), file=sys.stderr)
-            raise StepFailed(f"`{title}` ended with status {status}; the end of its output is above")
+            raise StepFailed(f"`{title}` ended with status {status}; read the end of its output above")
 
-    def _say_how_to_look_around(self):
+    def _print_how_to_look_around(self):
         status = {"command": "status", "stage": {"api": self.outputs.get("ProtectedApi"), "name": STAGE_NAME}}
         print(f"""
-KEEP=1: the emulator and the stack stay up. In another shell:
+KEEP=1: the emulator and the stack keep running. In another shell:
     export AWS_ENDPOINT_URL={self.endpoint} AWS_DEFAULT_REGION={REGION} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
     curl -i {self.url if self.outputs else self.endpoint}
     {self._sam()} list stack-outputs --stack-name {STACK_NAME}
     {self._sam()} remote invoke --stack-name {STACK_NAME} RollbackFunction --event '{json.dumps(status)}'
-Log of the emulator: {self.work}/emulator.log
-When done: kill {self.emulator.pid}; rm -r {self.work}""")
+The emulator's log: {self.work}/emulator.log
+To clean up: kill {self.emulator.pid}; rm -r {self.work}""")
 
     @staticmethod
     def _sam():
@@ -303,7 +303,7 @@ When done: kill {self.emulator.pid}; rm -r {self.work}""")
 
     @staticmethod
     def _architecture():
-        # The emulator runs the function as a process of this machine.
+        # The emulator runs the function as a local process.
         return "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
 
 

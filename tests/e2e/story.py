@@ -1,4 +1,4 @@
-"""The story both the demo and the end-to-end test play: users, metrics, sweeps, the alarm, the way back."""
+"""The scenario of the demo and the end-to-end test: users, metrics, sweeps, the alarm and the rollback."""
 
 import contextlib
 import json
@@ -10,18 +10,18 @@ from stack import STACK_NAME, STAGE_NAME, StepFailed
 ALARM = f"{STACK_NAME}-stage-errors"
 HEALTHY_IN_A_ROW = 10
 PATIENCE = 60
-# The stack sweeps once a minute, and the emulator looks at its schedules every ten seconds.
+# The sweep runs once a minute, and the emulator checks its schedules every ten seconds.
 TWO_SWEEPS = 150
-# Bad data counts for one alarm period of a minute; then the good traffic is alone.
+# Bad data counts for one alarm period of a minute; after that only good traffic counts.
 ALARM_IS_OVER = 120
 
 
 class Users:
-    """Sends real HTTP requests to the sample API, all the time, and makes metric data of the answers.
+    """Sends real HTTP requests to the sample API all the time, and turns the answers into metric data.
 
-    API Gateway publishes `AWS/ApiGateway` metrics by itself; the emulated one does not, so its part
-    is played here, from the statuses that were really received. The emulator evaluates alarms as
-    data arrives, so the stream of data is also what lets an alarm become OK again.
+    API Gateway publishes `AWS/ApiGateway` metrics; the emulated gateway does not. So this class
+    publishes them from the statuses that users received. The emulator evaluates an alarm only when
+    data arrives, so an alarm also needs this traffic to become OK again.
     """
 
     AT_ONCE = 5
@@ -31,15 +31,15 @@ class Users:
         self.stack = stack
         self.cloudwatch = stack.client("cloudwatch")
         self.latest = []
-        # When each answer came, and its status.
+        # The time and status of each answer.
         self.seen = []
         self.healthy_in_a_row = 0
         self.published_at = time.monotonic()
         self._failure = None
         self._over = threading.Event()
-        # Held by whoever sends, or keeps the users from sending.
+        # The thread that sends holds it; `away` holds it to stop the traffic.
         self._turn = threading.Lock()
-        self._thread = threading.Thread(target=self._come_and_go, name="users", daemon=True)
+        self._thread = threading.Thread(target=self._send_until_over, name="users", daemon=True)
 
     def __enter__(self):
         self._thread.start()
@@ -51,12 +51,12 @@ class Users:
 
     @contextlib.contextmanager
     def away(self):
-        """Nobody sends meanwhile. What is awaited afterwards is then seen from its beginning."""
+        """Pauses the traffic, so that a change during the pause is observed from its first request."""
         with self._turn:
             yield
 
     def answers(self):
-        """The latest answers, in words."""
+        """Returns the latest answers as text."""
         if self._failure:
             raise StepFailed(f"users got no answer: {self._failure}") from self._failure
         return counted(self.latest)
@@ -64,15 +64,15 @@ class Users:
     def alarm_state(self):
         alarms = self.cloudwatch.describe_alarms(AlarmNames=[ALARM])["MetricAlarms"]
         if not alarms:
-            raise StepFailed(f"the stack has no alarm `{ALARM}`; look at template.yaml")
+            raise StepFailed(f"the stack has no alarm `{ALARM}`; check template.yaml")
         return alarms[0]["StateValue"]
 
-    def _come_and_go(self):
+    def _send_until_over(self):
         try:
             while not self._over.wait(self.PAUSE):
                 with self._turn:
                     self._send()
-        except Exception as failure:  # told by the main thread, which asks for the answers
+        except Exception as failure:  # `answers` raises it in the main thread
             self._failure = failure
 
     def _send(self):
@@ -104,54 +104,54 @@ class Users:
 
 
 class Reports:
-    """The function's reports, read from its log and told as they come."""
+    """The function's reports, read from its log and printed as they arrive."""
 
     def __init__(self, stack, users, say):
         self._stack = stack
         self._users = users
         self._say = say
-        self._told = set()
+        self._printed = set()
         self._waiting = []
 
     def all(self):
-        """Every report so far, whole."""
+        """Returns every report so far."""
         return [json.loads(line["report"]) for line in self._stack.reports()]
 
     def skip(self):
-        """From here on `until` waits for reports that are still to come."""
-        self._tell_new()
+        """Discards the reports so far, so that `until` waits for new ones."""
+        self._print_new()
         self._waiting.clear()
 
     def until(self, what, wanted, patience):
-        """Waits for a report that `wanted` accepts, among those after the one it returned last."""
+        """Returns the next report that `wanted` accepts, after the one that it returned last."""
         started = shown = time.monotonic()
         while True:
-            self._tell_new()
+            self._print_new()
             while self._waiting:
                 report = self._waiting.pop(0)
                 if wanted(report):
                     return report
             now = time.monotonic()
             if now - started > patience:
-                raise StepFailed(f"waited {patience} s in vain for {what}")
+                raise StepFailed(f"waited {patience} s for {what}, but it did not come")
             if now - shown >= 15:
                 shown = now
                 self._say(
-                    f"    {now - started:.0f} s so far for {what}; users get {self._users.answers()}; "
+                    f"    waited {now - started:.0f} s so far for {what}; users get {self._users.answers()}; "
                     f"the alarm is {self._users.alarm_state()}"
                 )
             time.sleep(0.5)
 
-    def _tell_new(self):
+    def _print_new(self):
         for report in self.all():
-            if key(report) not in self._told:
-                self._told.add(key(report))
+            if key(report) not in self._printed:
+                self._printed.add(key(report))
                 self._waiting.append(report)
                 self._say(f"    the function reports: {in_words(report)}")
 
 
 class Recovery:
-    """The moments from the first error to an alarm that is OK again; `None` where one did not come."""
+    """The times from the first error until the alarm is OK again; `None` for a moment that did not come."""
 
     def __init__(self, say):
         self._say = say
@@ -162,7 +162,7 @@ class Recovery:
         self.over = None
 
     def mark(self, moment, text, at=None):
-        """Notes and tells a moment, the first time it is seen."""
+        """Notes and prints a moment when it is first observed."""
         if getattr(self, moment) is None:
             setattr(self, moment, at or time.monotonic())
             self._say(text)
@@ -172,10 +172,10 @@ class Recovery:
 
 
 def watch_until_healthy(stack, users, good, say):
-    """Watches until the alarm fired, the stage is back and the traffic is healthy again.
+    """Watches until the alarm fired, the stage is rolled back and the traffic is healthy again.
 
-    `good` is the deployment to come back to. Gives up after PATIENCE seconds without an alarm, or
-    PATIENCE seconds after it.
+    `good` is the known-good deployment. Gives up after PATIENCE seconds without an alarm, or
+    PATIENCE seconds after the alarm.
     """
     recovery = Recovery(say)
     started = shown = time.monotonic()
@@ -184,12 +184,12 @@ def watch_until_healthy(stack, users, good, say):
         if users.healthy_in_a_row == 0:
             recovery.mark("first_error", f"users see errors: {answers}")
         if recovery.alarm is None and users.alarm_state() == "ALARM":
-            # The moment the data went in: the emulator evaluates an alarm as data arrives.
+            # The time of the data, because the emulator evaluates an alarm when data arrives.
             recovery.mark("alarm", f"the alarm {ALARM} fires", at=users.published_at)
         if recovery.alarm and stack.stage()["deploymentId"] == good:
-            recovery.mark("stage_back", f"the stage is back on deployment {good}")
+            recovery.mark("stage_back", f"the stage serves deployment {good} again")
         if recovery.stage_back and users.healthy_in_a_row >= HEALTHY_IN_A_ROW:
-            recovery.mark("healthy", f"users are served again: {answers}")
+            recovery.mark("healthy", f"users get good answers again: {answers}")
             break
         if time.monotonic() - shown >= 5:
             shown = time.monotonic()
@@ -215,12 +215,12 @@ def rolled_back(report):
 
 
 def key(report):
-    """Tells one report from another: a run may report on several stages, and then on itself."""
+    """Returns the identity of a report: one run may report on several stages, and also on itself."""
     return (report["run"], report["at"], report["outcome"], json.dumps(report["stage"]))
 
 
 def in_words(report):
-    """A report in one line; of a sweep, how each stage stands."""
+    """Returns a report in one line; for a sweep, the state of each stage."""
     states = [each["state"] for each in report["details"] or []] if swept(report) else []
     why = f", {report['reason']}" if report["reason"] else ""
     message = "; ".join(states) or report["message"]
@@ -228,17 +228,17 @@ def in_words(report):
 
 
 def counted(statuses):
-    """`[200, 200, 500]` as `2 x 200, 1 x 500`."""
+    """Returns `[200, 200, 500]` as `2 x 200, 1 x 500`."""
     return ", ".join(f"{statuses.count(each)} x {each}" for each in sorted(set(statuses))) or "nothing yet"
 
 
 def wait_for(what, probe, patience=30):
-    """The first truthy answer of `probe`, asked again and again."""
+    """Calls `probe` until its answer is true, and returns the answer."""
     deadline = time.monotonic() + patience
     while True:
         answer = probe()
         if answer:
             return answer
         if time.monotonic() > deadline:
-            raise StepFailed(f"waited {patience} s in vain for {what}")
+            raise StepFailed(f"waited {patience} s for {what}, but it did not come")
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""Commands in a terminal of their own, with somebody who answers what they ask."""
+"""Runs commands in a terminal of their own, and answers their prompts."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ COLOURS = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\].*?\x07)")
 
 
 class Ran(NamedTuple):
-    """What came of a command. Who did not end in time has no status."""
+    """The result of a command. A command that did not end in time has no status."""
 
     status: int | None
     output: str
@@ -24,9 +24,9 @@ class Ran(NamedTuple):
 
 
 def run(command, folder, env, answers=(), patience=120, say=lambda text: None):
-    """Runs a command in bash on a terminal. `answers` has what to type after which end of the output.
+    """Runs a command in bash on a terminal. `answers` pairs a pattern of a prompt with the text to type.
 
-    Every ten seconds it says the last line, to show that a long one is alive.
+    Prints the last line of the output every ten seconds, so that a long command shows its progress.
     """
     child, terminal = pty.fork()
     if child == 0:
@@ -35,25 +35,25 @@ def run(command, folder, env, answers=(), patience=120, say=lambda text: None):
             os.execvpe("bash", ["bash", "-c", command], env)
         os._exit(127)
     try:
-        return _talk(child, terminal, answers, patience, say)
+        return _converse(child, terminal, answers, patience, say)
     finally:
         _stop(child)
         os.close(terminal)
 
 
-def _talk(child, terminal, answers, patience, say):
-    output, asked, began, told = "", 0, time.monotonic(), time.monotonic()
+def _converse(child, terminal, answers, patience, say):
+    output, asked, began, printed = "", 0, time.monotonic(), time.monotonic()
     while True:
         now = time.monotonic()
         if now - began > patience:
             return Ran(None, output)
-        if now - told > 10:
-            told = now
+        if now - printed > 10:
+            printed = now
             say(f"    {last_line(output)}")
         if select.select([terminal], [], [], 0.5)[0]:
             try:
                 piece = os.read(terminal, 65536)
-            except OSError:  # Nobody has the terminal open any more.
+            except OSError:  # No process has the terminal open.
                 piece = b""
             if not piece:
                 ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -72,7 +72,7 @@ def last_line(output):
 
 
 def _stop(child):
-    """Ends whatever of the command is left: the terminal's session is the child's own group."""
+    """Ends the remaining processes of the command, which are all in the child's own group."""
     for signum in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child, signum)

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Installs the pinned tools of the demo, the end-to-end test and the linters into .tools/, each in a
-# virtual environment of its own, because they want different versions of the same libraries.
+# Installs the pinned tools of the demo, the end-to-end test and the linters into .tools/, each in its own
+# virtual environment, because they need different versions of the same libraries.
 #
-#   tools.sh [sam|cargo-lambda|cfn-lint|checkov|emulator|localemu|awscli ...]     all but localemu if none is named
+#   tools.sh [sam|cargo-lambda|cfn-lint|checkov|emulator|localemu|awscli ...]     all but localemu if no tool is named
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools=$(cd "$here/../.." && pwd)/.tools
 
-# The lowest 3.x that a tool runs on.
+# Prints the lowest 3.x that a tool supports.
 floor_of() {
     [[ $1 == localemu ]] && echo 13 || echo 10
 }
@@ -28,7 +28,7 @@ find_python() {
     done
     cat >&2 <<END
 error: no Python 3.$floor or newer with the venv module was found.
-Install one (on Debian or Ubuntu: apt-get install python3 python3-venv), or name it:
+Install one (on Debian or Ubuntu: apt-get install python3 python3-venv), or give its path:
     make setup PYTHON=/path/to/python3
 END
     return 1
@@ -37,10 +37,10 @@ END
 install() {
     local name=$1 pins=$here/requirements/$1.txt python
     if [[ ! -f $pins ]]; then
-        echo "error: no tool is called '$name'; there are:" "$(cd "$here/requirements" && ls | sed 's/\.txt$//' | xargs)" >&2
+        echo "error: there is no tool '$name'; choose from:" "$(cd "$here/requirements" && ls | sed 's/\.txt$//' | xargs)" >&2
         return 1
     fi
-    # The copied pins mark a finished installation, so an interrupted or outdated one is done again.
+    # The copied pins mark a finished installation, so an interrupted or outdated one is repeated.
     if cmp -s "$pins" "$tools/$name/installed.txt"; then
         return
     fi

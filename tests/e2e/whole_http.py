@@ -1,8 +1,8 @@
 """HTTP and WebSocket releases: the stage, a Lambda alias and the mapping of a custom domain.
 
-LocalEmu has no UpdateStage for these APIs, so MiniStack stands in for `apigatewayv2` and Lambda; records
-stay in LocalEmu. MiniStack serves HTTP APIs live, not by frozen deployments: what is seen by requests is the
-stage's variables and the code behind the alias; of the deployment only that the stage names it.
+LocalEmu has no UpdateStage for these APIs, so MiniStack replaces it for `apigatewayv2` and Lambda; records stay
+in LocalEmu. MiniStack serves HTTP APIs live, not from frozen deployments. So requests show only the stage's
+variables and the code behind the alias; for the deployment, the test reads the stage.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from stack import REGION, TOOLS, clean_environment, free_port
 
 STAGE, NEXT, PARKED = "$default", "next", "_default-known-good"
 FUNCTION, ALIAS, DOMAIN = "web", "live", "web.example.com"
-PART = f"{FUNCTION}:{ALIAS}"
+LISTED_ALIAS = f"{FUNCTION}:{ALIAS}"
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -29,10 +29,10 @@ def play(emulator, checks):
     why_not_localemu(emulator, checks)
     with backend() as url:
         api = HttpApi(emulator, url)
-        comes_back_whole(api, checks)
+        roll_back_the_whole_release(api, checks)
         an_alarm(api, checks)
         auto_deploy(api, checks)
-        a_deployment_that_is_gone(api, checks)
+        deleted_deployment(api, checks)
         websocket(api, checks)
 
 
@@ -42,15 +42,15 @@ def why_not_localemu(emulator, checks):
     gateway.create_stage(ApiId=api, StageName="prod")
     try:
         gateway.update_stage(ApiId=api, StageName="prod", Description="changed")
-        checks.say("        LocalEmu can change HTTP stages now: these tests can move to it")
+        checks.say("        LocalEmu can change HTTP stages now: move these tests to it")
     except ClientError as refused:
         checks.say(f"        LocalEmu 1.3.2 cannot change HTTP stages ({refused.response['Error']['Message']}): "
-                   "MiniStack stands in")
+                   "MiniStack replaces it")
 
 
 @contextlib.contextmanager
 def backend():
-    """A web server that only knows release 1. Gives its address."""
+    """Runs a web server that accepts only release 1. Yields its address."""
 
     class OnlyRelease1(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -70,7 +70,7 @@ def backend():
 
 
 class HttpApi:
-    """An HTTP API on MiniStack. One route shows the stage's variable, the other the code behind the alias."""
+    """An HTTP API on MiniStack. One route uses the stage's variable, the other the code behind the alias."""
 
     def __init__(self, emulator, backend_url):
         self.emulator = emulator
@@ -92,7 +92,7 @@ class HttpApi:
         self.mapping = self.gateway.create_api_mapping(
             DomainName=DOMAIN, ApiId=self.api, Stage=STAGE)["ApiMappingId"]
         self.function = self.start_function(
-            {"api": self.api, "name": "web", "stage": STAGE, "protocol": "http", "aliases": [PART],
+            {"api": self.api, "name": "web", "stage": STAGE, "protocol": "http", "aliases": [LISTED_ALIAS],
              "mappings": [DOMAIN]})
 
     def client(self, service):
@@ -106,7 +106,7 @@ class HttpApi:
         return self.gateway.create_deployment(ApiId=self.api)["DeploymentId"]
 
     def break_all(self, **more):
-        """Release 2 goes out in all its parts."""
+        """Deploys release 2 with all its components."""
         a_later_second()
         bad = self.deployment()
         self.gateway.update_stage(
@@ -120,7 +120,7 @@ class HttpApi:
 
     def now(self):
         stage = self.stage()
-        # MiniStack keeps a removed variable as an empty one.
+        # MiniStack keeps a removed variable as an empty string.
         variables = {name: value for name, value in stage["StageVariables"].items() if value}
         [mapping] = self.gateway.get_api_mappings(DomainName=DOMAIN)["Items"]
         return {
@@ -130,11 +130,11 @@ class HttpApi:
         }
 
     def request(self):
-        """One request of a user to each route: the worse HTTP status."""
+        """Sends one request to each route and returns the worse HTTP status."""
         return max(self._status("variable"), self._status("code"))
 
     def _status(self, path):
-        # MiniStack looks for the API in the account of the request.
+        # MiniStack looks the API up in the account of the request.
         credential = f"AWS4-HMAC-SHA256 Credential={ACCOUNT}/20261120/{REGION}/execute-api/aws4_request"
         request = urllib.request.Request(
             f"{self.endpoint}/_aws/execute-api/{self.api}/{STAGE}/{path}",
@@ -158,64 +158,64 @@ class HttpApi:
         self.emulator.say(f"MiniStack listens on {self.endpoint}")
 
 
-def comes_back_whole(api, checks):
+def roll_back_the_whole_release(api, checks):
     good = api.now()
     checks.equal("release 1 of the HTTP API serves", api.request(), 200)
     recorded = api.function.command("record", label="v1")
-    checks.that("it is recorded", recorded.get("outcome") == "recorded", recorded)
+    checks.that("release 1 is recorded", recorded.get("outcome") == "recorded", recorded)
     parked = api.stage(PARKED)
     limits = parked["DefaultRouteSettings"]
-    checks.equal("a parked stage holds its deployment, and is closed",
+    checks.equal("a parked stage keeps its deployment and allows no requests",
                  (parked["DeploymentId"], limits["ThrottlingRateLimit"], limits["ThrottlingBurstLimit"]),
                  (api.good, 0, 0))
     api.break_all()
     bad = api.now()
     checks.equal("release 2 fails", api.request(), 500)
     plan = api.function.command("plan")
-    checks.equal("a plan touches no part", (plan.get("outcome"), api.now()), ("would-roll-back", bad))
+    checks.equal("a plan changes no component", (plan.get("outcome"), api.now()), ("would-roll-back", bad))
     report = api.function.command("rollback")
-    checks.that("a rollback is done", report.get("outcome") == "rolled-back", report)
-    checks.equal("stage, alias and API mapping are back", api.now(), good)
+    checks.that("a rollback command rolls the stage back", report.get("outcome") == "rolled-back", report)
+    checks.equal("the rollback restores the stage, the alias and the API mapping", api.now(), good)
     checks.equal("release 1 serves again", api.request(), 200)
 
 
 def an_alarm(api, checks):
-    """Metrics of HTTP APIs have other names, and the API's id in the place of its name."""
+    """Metrics of HTTP APIs have different names, and a dimension with the API's id instead of its name."""
     good = api.now()
     api.break_all()
     event = alarm_from_traffic(
         api.emulator, "web-5xx", "5xx", {"ApiId": api.api, "Stage": STAGE}, api.request)
-    checks.that("an alarm on the HTTP stage comes through SNS", event is not None, "none in 120 s")
+    checks.that("the message of an alarm on the HTTP stage arrives through SNS", event is not None, "none in 120 s")
     if event:
         reports = api.function.invoke(event).get("reports", [])
-        checks.equal("the function takes the release off",
+        checks.equal("the function rolls the stage back",
                      [report["outcome"] for report in reports], ["rolled-back"])
-        checks.equal("all three parts are back", api.now(), good)
+        checks.equal("the rollback restores all three components", api.now(), good)
 
 
 def auto_deploy(api, checks):
-    """AWS refuses a deployment on such a stage; the function does not try unless the policy says so."""
+    """API Gateway refuses a deployment id while AutoDeploy is on; the function holds unless the policy allows more."""
     good = api.now()
     api.break_all(AutoDeploy=True)
     bad = api.now()
     report = api.function.command("rollback")
-    checks.equal("a stage with AutoDeploy is held, with nothing touched",
+    checks.equal("a stage with AutoDeploy is held and unchanged",
                  (report.get("reason"), api.now(), api.stage()["AutoDeploy"]), ("auto-deploy", bad, True))
     api.emulator.write(api.api, STAGE, "policy", {"schema": 1, "auto_deploy": "switch-off"})
     report = api.function.command("rollback")
-    checks.equal("the policy lets AutoDeploy be switched off",
+    checks.equal("the policy lets the function switch AutoDeploy off",
                  (report.get("outcome"), api.now(), api.stage()["AutoDeploy"]), ("rolled-back", good, False))
-    checks.that("  which the report says", "AutoDeploy" in str(report), report)
+    checks.that("  and the report says so", "AutoDeploy" in str(report), report)
 
 
-def a_deployment_that_is_gone(api, checks):
+def deleted_deployment(api, checks):
     record = api.emulator.record(api.api, STAGE)
     gone = {**record, "release": {**record["release"], "deployment": "gone"}}
     api.emulator.write(api.api, STAGE, "known-good", gone)
     api.break_all()
     bad = api.now()
     report = api.function.command("rollback")
-    checks.equal("a deleted deployment is held, with nothing touched",
+    checks.equal("a rollback to a deleted deployment is held, and nothing changes",
                  (report.get("reason"), api.now()), ("known-good-missing", bad))
 
 
@@ -231,7 +231,7 @@ def websocket(api, checks):
     gateway.update_stage(ApiId=chat, StageName="prod", DeploymentId=bad, StageVariables={"release": "2"})
     report = function.command("rollback")
     stage = gateway.get_stage(ApiId=chat, StageName="prod")
-    checks.equal("and comes back",
+    checks.equal("a WebSocket release is rolled back",
                  (report.get("outcome"), stage["DeploymentId"], stage["StageVariables"]),
                  ("rolled-back", good, {"release": "1"}))
-    checks.say("        no message is sent: neither emulator serves WebSocket APIs from deployments")
+    checks.say("        the test sends no message: neither emulator serves WebSocket APIs from deployments")

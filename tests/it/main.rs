@@ -1,4 +1,4 @@
-//! One binary for all integration tests, so that it links once.
+//! Builds all integration tests into one binary, so that it links only once.
 
 #[cfg(feature = "cli")]
 #[cfg(test)]

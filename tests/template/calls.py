@@ -1,5 +1,5 @@
-"""What the function asks of AWS, as IAM names it: the requests that the tests of the port wrote down, and what AWS
-does in the function's name.
+"""The calls to AWS in IAM's terms: the requests that the wire tests recorded, and the calls that AWS makes on the
+function's behalf.
 """
 
 import json
@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from stack import ACCOUNT, NAME, REGION, ROOT
 
-# IAM's names of calls that the path and the method stand for.
+# IAM's action for each method and path.
 LAMBDA = [
     ("GET", r".*/functions/([^/]+)/aliases/[^/]+", "lambda:GetAlias"),
     ("PUT", r".*/functions/([^/]+)/aliases/[^/]+", "lambda:UpdateAlias"),
@@ -21,7 +21,7 @@ CONTEXT = {"aws:RequestedRegion": REGION, "events:source": NAME}
 
 @dataclass(frozen=True)
 class Call:
-    """What is asked for. IAM may see the resource in any of these forms, so each must be allowed."""
+    """One call. IAM may see the resource in any of these forms, so a policy must allow each of them."""
 
     verb: str
     operation: str
@@ -36,7 +36,7 @@ def arn(service, rest):
 
 def of_api_gateway(method, path):
     path = path.removeprefix("/v2")
-    # Whether IAM sees the path as it was sent is not documented.
+    # AWS does not document whether IAM sees the path encoded.
     return f"apigateway:{method}", {f"arn:aws:apigateway:{REGION}::{form}" for form in (path, unquote(path))}
 
 
@@ -45,10 +45,10 @@ def of_lambda(method, path):
         match = re.fullmatch(pattern, unquote(path))
         if wanted == method and match:
             name = match.group(1).removeprefix(arn("lambda", "function:"))
-            # A version is asked for by the function's name and a qualifier.
+            # A request for a version has the function's name and a qualifier.
             forms = {name, f"{name}:1"} if action == "lambda:GetFunctionConfiguration" else {name}
             return action, {arn("lambda", f"function:{form}") for form in forms}
-    raise KeyError(f"{method} {path}: what IAM calls it is missing in calls.py")
+    raise KeyError(f"{method} {path}: add its IAM action to calls.py")
 
 
 def of_request(request):
@@ -70,7 +70,7 @@ def of_request(request):
     return Call(request["verb"], operation(request["verb"], call, on), action, tuple(sorted(resources)))
 
 
-# The names of the calls whose requests do not tell them, by the verbs of the port.
+# The AWS operation for each verb of the port whose request does not name it.
 OPERATIONS = {
     "stage": "GetStage",
     "stages": "GetStages",
@@ -100,7 +100,7 @@ def operation(verb, call, on):
 
 
 def recorded():
-    """The requests by what they are made on, and by what brings them about; and what the doctor asks IAM about."""
+    """Returns the requests by stage and feature, and the permissions that the doctor asks IAM about by stage."""
     requests = json.loads((ROOT / "tests/template/requests.json").read_text())
     doctor = {place: features.pop("doctor") for place, features in requests.items() if "doctor" in features}
     return {
@@ -115,7 +115,7 @@ def _by_aws(action, resource, **context):
 
 LOG = f"log-group:/aws/lambda/{NAME}:log-stream:2026/11/20/x"
 KEY = arn("kms", "key/own")
-# What Lambda does with the function's role, and what SQS and SNS do for whoever sends.
+# The calls of Lambda with the function's role, and of SQS and SNS for a sender.
 ALWAYS_BY_AWS = [
     _by_aws("logs:CreateLogStream", arn("logs", LOG)),
     _by_aws("logs:PutLogEvents", arn("logs", LOG)),

@@ -1,11 +1,11 @@
-"""The stages and the features that requests were written down for, each with its parameters, its role and its calls."""
+"""The stages and features with recorded requests, each with its parameters, its role and its calls."""
 
 from calls import ALWAYS_BY_AWS, ENCRYPTING, KEY, arn, recorded
 from policy import is_allowed, of_role
 from stack import Stack, translated
 
 PEOPLE = arn("sns", "people")
-# The parameters that bring each part of the requests about.
+# The parameters that switch each feature on.
 FEATURES = {
     "pinning": {"Pin": "on"},
     "aliases": {"Functions": "orders,carts_2", "FunctionAlias": "live"},
@@ -22,7 +22,7 @@ PROTOCOLS = {"rest": "REST", "http": "HTTP", "websocket": "WEBSOCKET"}
 
 
 def place_of(key):
-    """The parameters by which the template protects this stage."""
+    """Returns the parameters with which the template protects this stage."""
     protocol, api, stage = key.split("/")
     names = {"rest": {"ApiName": "orders-api"}}
     return {"Protocol": PROTOCOLS[protocol], "ApiId": api, "StageName": stage} | names.get(protocol, {})
@@ -46,11 +46,11 @@ class Cases:
         return self.places[key].get(feature) or self.anywhere.get(feature, [])
 
     def features(self, key):
-        """The features that this stage can have; of a mapping, either form."""
+        """Returns the features that this stage can have, with both forms of a mapping."""
         return [one for one in FEATURES if one != "encryption" and self.calls(key, one)]
 
     def together(self, key, mapping="mapping"):
-        """All features at once."""
+        """Returns all features together, with one form of a mapping."""
         return [one for one in self.features(key) if one == mapping or "mapping" not in one] + ["encryption"]
 
     def needed(self, key, features):

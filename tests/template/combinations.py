@@ -1,8 +1,8 @@
-"""The combinations of the template's conditions, as parameters that bring them about.
+"""The combinations of the template's conditions, as parameters that produce them.
 
-There are too many to try each with the whole template, and no need to: one resource depends on a few parameters only.
-So each resource is tried with every combination of the parameters that it depends on, by its own condition, by those
-within it, and by those of what it refers to.
+There are too many to try all of them with the whole template. But one resource depends on few parameters: those of
+its own condition, of the conditions within it, and of the resources that it refers to. So each resource is tried
+with every combination of these parameters.
 """
 
 import itertools
@@ -11,7 +11,7 @@ from functools import cached_property
 
 from stack import ACCOUNT, REGION, Stack
 
-# A value for each parameter that a condition or a rule holds against nothing.
+# A value for each parameter that a condition or a rule compares with an empty string.
 GIVEN = {
     "ApiId": "a1b2c3d4e5",
     "ApiName": "orders-api",
@@ -30,7 +30,7 @@ GIVEN = {
     "KmsKey": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/own",
 }
 
-# What a function of CloudFormation mentions: resources and parameters, or conditions.
+# The resources and parameters, or the conditions, that a CloudFormation function mentions.
 NAMES = {
     "Ref": lambda of: {of},
     "Fn::GetAtt": lambda of: {(of.split(".") if isinstance(of, str) else of)[0]},
@@ -41,13 +41,13 @@ NAMES = {
 }
 CONDITIONS = {
     "Fn::If": lambda of: {of[0]},
-    # In a policy it is a map, and none of CloudFormation's.
+    # In a policy, `Condition` is a map and has nothing to do with CloudFormation's conditions.
     "Condition": lambda of: {of} if isinstance(of, str) else set(),
 }
 
 
 def mentioned(value, kinds):
-    """What is mentioned by functions of these kinds, in a value and in all that is in it."""
+    """Returns the names that functions of these kinds mention anywhere in a value."""
     if isinstance(value, list):
         return set().union(*(mentioned(one, kinds) for one in value))
     if not isinstance(value, dict):
@@ -67,7 +67,7 @@ class Combinations:
             assert None not in values, f"combinations.py needs a value for the parameter {name}"
 
     def _collect(self, test):
-        """The words that conditions and rules compare parameters with."""
+        """Collects the values that conditions and rules compare parameters with."""
         if isinstance(test, list):
             for one in test:
                 self._collect(one)
@@ -84,13 +84,13 @@ class Combinations:
 
     @cached_property
     def ruled(self):
-        """Every combination of the parameters that the rules look at, of those that the rules allow."""
+        """The combinations that the rules allow, of the parameters that the rules check."""
         names = mentioned(self.template["Rules"], {"Ref": lambda of: {of}})
         return [some for some in self._product(names) if not Stack(some, self.template).broken_rules()]
 
     @cached_property
     def free(self):
-        """The parameters of conditions that no rule looks at."""
+        """The parameters of conditions that no rule checks."""
         return set(self.choices) - set(self.ruled[0])
 
     def count(self):
@@ -103,22 +103,22 @@ class Combinations:
         return found | self._parameters_of(deeper) if deeper else found
 
     def of(self, part):
-        """Every combination that this part of the template can tell from another, with a value for all parameters."""
+        """Yields every combination that this part of the template can distinguish, with a value for each parameter."""
         conditions = mentioned(part, CONDITIONS)
         for name in mentioned(part, NAMES):
             other = self.template["Resources"].get(name, {})
-            # What it refers to may not be there, or be called otherwise.
+            # The other resource may be absent, or have another name.
             conditions |= mentioned([other.get("Condition") and {"Condition": other["Condition"]}], CONDITIONS)
             conditions |= mentioned(other.get("Properties", {}), CONDITIONS)
-        told = self._parameters_of(conditions)
-        different = {tuple(sorted((name, one[name]) for name in one if name in told)): one for one in self.ruled}
+        relevant = self._parameters_of(conditions)
+        different = {tuple(sorted((name, one[name]) for name in one if name in relevant)): one for one in self.ruled}
         rest = {name: min(values) for name, values in self.choices.items()}
         for ruled in different.values():
-            for free in self._product(told & self.free):
+            for free in self._product(relevant & self.free):
                 yield rest | ruled | free
 
     def each_rule_with_the_rest(self):
-        """Every combination that the rules allow, with the rest of the parameters at one end and at the other."""
+        """Yields every combination that the rules allow, with the first and the last values of the other parameters."""
         for end in (min, max):
             rest = {name: end(self.choices[name]) for name in self.free}
             yield from (rest | ruled for ruled in self.ruled)

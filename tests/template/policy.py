@@ -1,4 +1,4 @@
-"""What IAM makes of policies, as far as the template's go: actions, resources, principals and plain conditions."""
+"""IAM's evaluation of policies, as far as the template needs it: actions, resources, principals, simple conditions."""
 
 import re
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,7 @@ def listed(value):
 
 
 def matches(pattern, text):
-    """IAM's wildcards, which cross `/` and `:`."""
+    """Matches IAM's wildcards, which cross `/` and `:`."""
     parts = (".*" if part == "*" else "." if part == "?" else re.escape(part) for part in re.split(r"([*?])", pattern))
     return re.fullmatch("".join(parts), text, re.DOTALL) is not None
 
@@ -24,7 +24,7 @@ OPERATORS = {
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement; whose it is, is for messages."""
+    """One statement; `owner` appears in messages only."""
 
     owner: str
     sid: str
@@ -35,7 +35,7 @@ class Statement:
     principal: object = field(default=None, hash=False)
 
     def fits(self, action, resource, context):
-        """Whether it speaks of this; what a condition asks for must be known."""
+        """Returns whether the statement covers this call. A condition needs its key in the context."""
         return (
             any(matches(one.lower(), action.lower()) for one in self.actions)
             and any(matches(one, resource) for one in self.resources)
@@ -67,9 +67,9 @@ def statements(owner, document):
 
 
 def of_role(stack, role):
-    """All that a role of the stack is given: by itself, and by the policies that name it."""
+    """Returns the statements of a role: its own, and those of the policies that name it."""
     properties = stack.resources("AWS::IAM::Role")[role]
-    assert "ManagedPolicyArns" not in properties, f"{role} has policies that somebody else may change"
+    assert "ManagedPolicyArns" not in properties, f"{role} has managed policies, which can change outside the template"
     found = [one for policy in properties.get("Policies", []) for one in statements(role, policy["PolicyDocument"])]
     for name, policy in stack.resources("AWS::IAM::Policy").items():
         if stack.ref(role) in policy["Roles"]:

@@ -1,7 +1,6 @@
-"""The template as CloudFormation sees it: expanded by the SAM translator, its conditions and functions worked out.
+"""The template as CloudFormation sees it: expanded by the SAM translator, with its conditions and functions evaluated.
 
-A resource is what CloudFormation would make of it, with made-up ids. What refers to a resource that is not there is
-refused, as CloudFormation refuses it.
+Resources have made-up ids. A reference to a resource that does not exist is an error, as in CloudFormation.
 """
 
 import os
@@ -10,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION, ACCOUNT, NAME = "eu-west-1", "123456789012", "apigw-rollback"
-# The translator asks for the region to know the partition.
+# The translator needs the Region to determine the partition.
 os.environ["AWS_DEFAULT_REGION"] = REGION
 
 from samtranslator.parser.parser import Parser  # noqa: E402
@@ -26,7 +25,7 @@ PSEUDO = {
     "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{NAME}/0",
 }
 
-# Ids that the recorded requests have, so that they fit a sample API as well.
+# The ids in the recorded requests, so that the requests also fit a sample API.
 IDS = {"SampleApi": "a1b2c3d4e5", "SampleHttpApi": "ju6maoy9o2"}
 
 ARNS = {
@@ -42,7 +41,7 @@ NO_VALUE = object()
 
 
 class Dangling(Exception):
-    """Something refers to what is not in the stack."""
+    """A reference to a resource that is not in the stack."""
 
 
 def source():
@@ -50,11 +49,11 @@ def source():
 
 
 def translated(values=None):
-    """The template without SAM: with these parameters, or with all of them left open."""
+    """Returns the template expanded by SAM, with these parameters or with all parameters left open."""
     template = source()
     for resource in template["Resources"].values():
         if "CodeUri" in resource.get("Properties", {}):
-            # The translator wants code that was uploaded.
+            # The translator accepts only uploaded code.
             resource["Properties"]["CodeUri"] = "s3://bucket/code"
     parameters = template["Parameters"]
     defaults = {name: str(one["Default"]) for name, one in parameters.items() if "Default" in one}
@@ -63,7 +62,7 @@ def translated(values=None):
             one.pop("Default", None)
     translator = Translator({}, Parser())
     expanded = translator.translate(template, {} if values is None else defaults | values)
-    # To nobody; else the translator complains.
+    # Without this the translator prints a warning; nothing is sent.
     translator.metrics.publish()
     for name, default in defaults.items():
         expanded["Parameters"][name]["Default"] = default
@@ -75,7 +74,7 @@ def is_function(value):
 
 
 class Stack:
-    """A stack of this template with these parameters."""
+    """A stack of this template with given parameters."""
 
     def __init__(self, values=None, template=None):
         self.template = template or translated(values)
@@ -107,7 +106,7 @@ class Stack:
         return resource is not None and ("Condition" not in resource or self.has(resource["Condition"]))
 
     def resource(self, name):
-        """A resource with all its values; refuses references to what is not there."""
+        """Returns a resource with all its values. Raises Dangling for a reference to a missing resource."""
         resource = self.template["Resources"][name]
         waits = resource.get("DependsOn", [])
         for other in [waits] if isinstance(waits, str) else waits:
@@ -154,7 +153,7 @@ class Stack:
 
     def own_name(self, name):
         resource = self.template["Resources"][name]
-        # A resource is called by the property that its kind is named after, where it has that.
+        # The resource's name is in the property that is called after its type, if any: `FunctionName`.
         given = resource["Type"].rsplit("::", 1)[-1] + "Name"
         return self.value(resource.get("Properties", {}).get(given, f"{NAME}-{name}-X1"))
 
@@ -166,7 +165,7 @@ class Stack:
         return f"{name}.{attribute}"
 
     def value(self, value):
-        """The value with every function worked out."""
+        """Returns the value with every function evaluated."""
         if isinstance(value, list):
             return [one for one in map(self.value, value) if one is not NO_VALUE]
         if not is_function(value):

@@ -1,4 +1,4 @@
-"""checkov finds nothing but what the template argues for, and with a key nothing about encryption."""
+"""checkov finds only what the template justifies, and nothing about encryption if there is a key."""
 
 import json
 import os
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from stack import ROOT, Stack, source, translated
 
-# What only a key settles.
+# The checks that pass only with a key.
 ENCRYPTION = {"CKV_AWS_26", "CKV_AWS_27", "CKV_AWS_158"}
 
 
 def checked(*files):
-    """The failed and the skipped checks of each file, by check and resource."""
+    """Returns the failed and the skipped checks of each file, by check and resource."""
     command = [ROOT / ".tools/checkov/bin/checkov", "--framework", "cloudformation", "--output", "json"]
-    # Else it asks a server for texts about its checks.
+    # Without this it downloads texts about its checks.
     command += ["--skip-download", "--soft-fail"]
     for file in files:
         command += ["--file", str(file)]
@@ -38,7 +38,7 @@ class Checkov(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         everything = {"NotificationEmail": "people@example.com", "KmsKey": "create", "ReservedConcurrency": "1"}
-        cls.argued = {
+        cls.justified = {
             (skip["id"], name): skip["comment"]
             for name, resource in source()["Resources"].items()
             for skip in resource.get("Metadata", {}).get("checkov", {}).get("skip", [])
@@ -52,19 +52,20 @@ class Checkov(unittest.TestCase):
                 files[-1].write_text(json.dumps({"AWSTemplateFormatVersion": "2010-09-09", "Resources": resources}))
             cls.found = checked(*files)
 
-    def test_the_template_fails_no_check_and_every_exception_is_argued_and_needed(self):
+    def test_the_template_fails_no_check_and_every_exception_is_justified_and_needed(self):
         failed, skipped = self.found["template.yaml"]
         self.assertEqual(failed, {})
-        self.assertEqual(skipped, self.argued)
-        for exception, why in self.argued.items():
+        self.assertEqual(skipped, self.justified)
+        for exception, why in self.justified.items():
             self.assertTrue(why.strip(), exception)
 
-    def test_with_a_key_nothing_is_left_to_say_about_encryption(self):
+    def test_with_a_key_checkov_finds_nothing_about_encryption(self):
         for name in ("REST.json", "HTTP.json"):
             failed, _ = self.found[name]
-            self.assertEqual(set(failed) - set(self.argued), set(), name)
+            self.assertEqual(set(failed) - set(self.justified), set(), name)
             self.assertEqual({check for check, _ in failed} & ENCRYPTION, set(), name)
-            self.assertIn(("CKV_AWS_173", "RollbackFunction"), failed, "what the template argues for is not looked at")
+            known = ("CKV_AWS_173", "RollbackFunction")
+            self.assertIn(known, failed, "checkov did not report a finding that the template justifies")
 
 
 if __name__ == "__main__":

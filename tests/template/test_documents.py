@@ -1,4 +1,4 @@
-"""What the documents say of permissions is what the template has, and what the requests need."""
+"""The documents describe exactly the permissions that the template grants and the requests need."""
 
 import json
 import re
@@ -7,10 +7,10 @@ import unittest
 from calls import KEY
 from cases import FEATURES, Cases
 from policy import is_allowed, statements
-from stack import NAME, ROOT, Stack
+from stack import NAME, ROOT, Stack, source
 from test_doors import key_statements
 
-# The tables' words for what brings a call about, where it is a feature.
+# The feature behind each entry in the tables' column `when`, if any.
 WHEN = {
     "always": None,
     "HTTP, WebSocket": None,
@@ -20,8 +20,8 @@ WHEN = {
     "a mapping, HTTP or WebSocket": "mapping",
     "any mapping": "mapping",
     "caches": "caches",
-    "people are told": "people",
-    "programs are told": "programs",
+    "notifications": "people",
+    "events": "programs",
     "a hook": "hook",
     "a key": "encryption",
 }
@@ -40,7 +40,7 @@ def json_blocks(text):
 
 
 def rows():
-    """The rows of the tables of calls: when, the calls, the actions, the resources."""
+    """Yields the rows of the tables of calls: when, calls, actions, resources."""
     when = "always"
     for line in page("permissions.md").split("## Who may call")[0].splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -57,7 +57,7 @@ def rows():
 
 
 def in_words(arn, key):
-    """A resource in the words of the tables."""
+    """Returns a resource in the notation of the tables."""
     protocol, api, stage = key.split("/")
     kind = "restapis" if protocol == "rest" else "apis"
     text = arn if arn == "*" else arn.split(":", 5)[5]
@@ -83,7 +83,7 @@ def in_words(arn, key):
 
 
 def paired(calls, actions):
-    """The calls with their actions: one for all, or each with its own."""
+    """Pairs the calls with their actions: one action for all calls, or one for each."""
     if len(actions) == 1:
         return [(call, actions[0]) for call in calls]
     if len(calls) == 1:
@@ -96,7 +96,7 @@ class Documents(unittest.TestCase):
     def setUpClass(cls):
         cls.cases = Cases()
 
-    def test_the_tables_of_permissions_are_the_policies(self):
+    def test_the_tables_of_permissions_match_the_policies(self):
         for key in PLACES:
             plain = {(action, in_words(on, key)) for one in self.cases.role(key, []) for action, on in one.pairs()}
             for feature in [None, *self.cases.features(key), "encryption"]:
@@ -105,28 +105,28 @@ class Documents(unittest.TestCase):
                 granted = {(action, in_words(on, key)) for one in allowing for action, on in one.pairs()}
                 if feature == "mapping-root":
                     continue
-                told = {
+                documented = {
                     (action, resource)
                     for when, _, actions, resources in rows()
                     if WHEN[when] == feature and key.split("/")[0] in ONLY.get(when, PROTOCOLS)
                     for action in actions
                     for resource in resources
                 }
-                self.assertEqual(told, granted - plain if feature else granted, f"{key}, {feature}")
+                self.assertEqual(documented, granted - plain if feature else granted, f"{key}, {feature}")
 
-    def test_the_tables_of_permissions_name_every_call_and_no_other(self):
+    def test_the_tables_of_permissions_list_every_call_and_no_other(self):
         for key in PLACES:
             features = self.cases.together(key)
             needed = {(one.operation, one.action) for one in self.cases.needed(key, features)}
-            told = {
+            documented = {
                 (call, action)
                 for when, calls, actions, _ in rows()
                 if key.split("/")[0] in ONLY.get(when, PROTOCOLS)
                 for call, action in paired(calls, actions)
             }
-            # The table says it of both kinds of APIs at once.
+            # The table lists the calls for both kinds of APIs in one row.
             other = "GetRestApis" if not key.startswith("rest") else "GetApis"
-            self.assertEqual(told - {(other, "apigateway:GET")}, needed, key)
+            self.assertEqual(documented - {(other, "apigateway:GET")}, needed, key)
 
     def test_every_feature_is_in_the_tables(self):
         self.assertEqual({when for when, *_ in rows()}, set(WHEN))
@@ -145,11 +145,20 @@ class Documents(unittest.TestCase):
                     needed = any(is_allowed(alone, *one, {}) for one in asked)
                     self.assertTrue(needed, f"docs/many-apis.md allows {action} on {resource}, which no call needs")
 
-    def test_the_key_policy_for_a_key_of_ones_own_is_that_of_the_key_that_the_stack_makes(self):
+    def test_the_documented_key_policy_is_that_of_the_key_that_the_stack_creates(self):
         (policy,) = (block for block in json_blocks(page("security.md")) if "Statement" in block)
         made = key_statements(Stack({"KmsKey": "create"}, self.cases.template))
         own = list(statements("Key", policy))
         self.assertEqual([vars(one) for one in own], [vars(one) for one in made if one.sid != "AsIamSays"])
+
+    def test_the_page_of_settings_lists_every_parameter_and_every_variable(self):
+        parameters, variables = page("settings.md").split("## Variables of the function")
+        shown = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", parameters, re.MULTILINE))
+        defaults = {name: str(one["Default"]) for name, one in source()["Parameters"].items()}
+        self.assertEqual(shown, {name: f"`{default}`" if default else "empty" for name, default in defaults.items()})
+        function = Stack({}, self.cases.template).resources("AWS::Lambda::Function")["RollbackFunction"]
+        listed = set(re.findall(r"^\| `([A-Z_]+)` \|", variables, re.MULTILINE))
+        self.assertEqual(listed, set(function["Environment"]["Variables"]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Who may reach the stack's topics, queue, functions and key from outside: the named service for the named source."""
+"""Only named services with named sources may reach the stack's topics, queue, functions and key from outside."""
 
 import unittest
 
@@ -22,7 +22,7 @@ def alarm(name, account=ACCOUNT):
     return by(arn("cloudwatch", f"alarm:{name}").replace(ACCOUNT, account), account)
 
 
-# Of a stack with everything in it: who does what on what, and whether that may be.
+# For a stack with all features: whether it is allowed, the service, its action, the resource, and the context.
 DOORS = [
     (True, CLOUDWATCH, "sns:Publish", ALARM_TOPIC, alarm(f"{NAME}-stage-latency")),
     (True, CLOUDWATCH, "sns:Publish", ALARM_TOPIC, alarm("of-my-own")),
@@ -40,7 +40,7 @@ DOORS = [
     (False, SNS, "sqs:SendMessage", QUEUE, by(ALARM_TOPIC) | {"aws:SecureTransport": "false"}),
     (False, SNS, "sqs:ReceiveMessage", QUEUE, by(ALARM_TOPIC)),
 ]
-# The same of the key, whose own policy names it `*`.
+# The same for the key, whose own policy names it `*`.
 LOCKS = [
     *((True, CLOUDWATCH, f"kms:{action}", alarm("any")) for action in ("Decrypt", "GenerateDataKey")),
     (False, CLOUDWATCH, "kms:Decrypt", alarm("any", OTHER)),
@@ -53,15 +53,15 @@ LOCKS = [
     (False, "s3.amazonaws.com", "kms:Decrypt", by("arn:aws:s3:::bucket")),
 ]
 
-# Policies whose source is open, and why.
+# The policies with an open source, and why.
 OPEN_SOURCES = {
-    "AlarmTopicPolicy": "any alarm of the account may be told to roll back",
-    "NotificationTopicPolicy": "the stack's alarms about the function itself, by the beginning of their name",
+    "AlarmTopicPolicy": "any alarm of the account may notify the topic",
+    "NotificationTopicPolicy": "the stack's alarms on the function share a name prefix",
 }
 
 
 def admitted(stack):
-    """All statements of policies on resources of the stack."""
+    """Returns all statements of the policies on resources of the stack."""
     found = []
     for kind in ("AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy"):
         for name, policy in stack.resources(kind).items():
@@ -86,17 +86,17 @@ class Doors(unittest.TestCase):
         cls.stack = Stack(cls.values, cls.template)
 
     def each_stack(self, *kinds):
-        """A stack for each combination that resources of these kinds can tell apart."""
+        """Returns a stack for each combination that resources of these kinds can distinguish."""
         resources = [one for one in self.template["Resources"].values() if one["Type"] in kinds]
         return (Stack(values, self.template) for values in Combinations(self.template).of(resources))
 
-    def test_each_service_reaches_what_it_should_for_its_source_alone(self):
+    def test_each_service_reaches_its_resources_for_its_own_source_only(self):
         given = admitted(self.stack)
         for allowed, service, action, resource, context in DOORS:
             with self.subTest(service=service, action=action, resource=resource, context=context):
                 self.assertEqual(is_allowed(of_service(given, service), action, resource, context), allowed)
 
-    def test_the_key_is_used_by_each_service_for_its_source_alone(self):
+    def test_each_service_uses_the_key_for_its_own_source_only(self):
         given = key_statements(self.stack)
         for allowed, service, action, context in LOCKS:
             with self.subTest(service=service, action=action, context=context):
@@ -128,7 +128,7 @@ class Doors(unittest.TestCase):
                 seen.add(principal)
         self.assertEqual(seen, {SNS, "apigateway.amazonaws.com", "lambda.alarms.cloudwatch.amazonaws.com"})
 
-    def test_a_key_encrypts_every_topic_queue_and_log_and_the_queue_is_never_open(self):
+    def test_a_key_encrypts_every_topic_queue_and_log_and_the_queue_is_always_encrypted(self):
         for key in ("", "create", KEY):
             stack = Stack(self.values | {"KmsKey": key}, self.template)
             used = stack.att("Key", "Arn") if key == "create" else key or None
@@ -141,7 +141,7 @@ class Doors(unittest.TestCase):
             self.assertEqual([one.get("KmsKeyId") for one in logs], [used])
             self.assertEqual(len(stack.resources("AWS::KMS::Key")), 1 if key == "create" else 0)
 
-    def test_only_the_schedules_of_this_account_become_the_sweep_and_only_lambda_the_function(self):
+    def test_only_schedules_of_this_account_assume_the_sweep_role_and_only_lambda_the_function_role(self):
         roles = self.stack.resources("AWS::IAM::Role")
         trusted = {name: role["AssumeRolePolicyDocument"]["Statement"][0] for name, role in roles.items()}
         self.assertEqual(trusted["FunctionRole"]["Principal"], {"Service": "lambda.amazonaws.com"})

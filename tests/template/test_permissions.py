@@ -1,4 +1,4 @@
-"""The function's role may do what the function does, and nothing else."""
+"""The function's role allows exactly the calls that the function makes."""
 
 import unittest
 
@@ -8,24 +8,24 @@ from cases import PEOPLE, Cases
 from policy import is_allowed, of_role
 from stack import ACCOUNT, NAME, REGION, Stack
 
-# The statements whose resources are open, and why no ARN is known.
+# The statements with open resources, and why they have no exact ARN.
 OPEN = {
-    "ReadDeployments": "the id of the known-good deployment is in the record",
-    "KeepRecords": "incidents are named after releases, and an API's name may need more escapes than a template has",
-    "ReadAlarmsAndTheirMetrics": "any alarm may guard a stage; the listing calls know no narrower resource",
-    "WriteLog": "streams are named by Lambda",
-    "WriteTraces": "X-Ray knows no resource for these",
-    "ReadAndMoveTheAliases": "a list is joined with a fixed text only: no partition, region or account in it",
-    "ReadTheVersions": "the same; and the version is in the record",
-    "SeeRunningDeployments": "CodeDeploy does not tell which of its groups moves an alias",
-    "ReadAndMoveTheMapping": "how an ARN writes the root of a domain is not documented",
-    "MoveTheMapping": "an ARN has the mapping's id, which is not known before",
-    "ReadTheOtherStages": "the stage that a mapping is to point at is in the record",
-    "RememberWhatWasTold": "marks are named after the news",
+    "ReadDeployments": "only the record has the id of the known-good deployment",
+    "KeepRecords": "incidents are named after releases, and a template cannot escape every API name",
+    "ReadAlarmsAndTheirMetrics": "any alarm may guard a stage; these calls support no narrower resource",
+    "WriteLog": "Lambda names the streams",
+    "WriteTraces": "X-Ray supports no resource for these",
+    "ReadAndMoveTheAliases": "CloudFormation joins a list with fixed text only, without partition, Region or account",
+    "ReadTheVersions": "the same; and only the record has the version",
+    "SeeRunningDeployments": "CodeDeploy does not say which deployment group moves an alias",
+    "ReadAndMoveTheMapping": "AWS does not document the ARN of a domain's root path",
+    "MoveTheMapping": "the ARN has the mapping's id, which is not known at deployment",
+    "ReadTheOtherStages": "only the record has the stage that a mapping must point at",
+    "RememberWhatWasTold": "marks are named after the notification",
 }
 
 API = f"arn:aws:apigateway:{REGION}::/restapis/a1b2c3d4e5"
-# With every feature on, for the stage `prod` of this REST API.
+# Denied for the stage `prod` of this REST API, with every feature on.
 DENIED = [
     ("apigateway:DELETE", f"{API}/stages/prod"),
     ("apigateway:DELETE", f"{API}/stages/prod-known-good"),
@@ -93,18 +93,18 @@ class Permissions(unittest.TestCase):
     def setUpClass(cls):
         cls.cases = Cases()
 
-    def test_every_call_is_allowed_where_its_feature_is_on(self):
+    def test_every_call_is_allowed_if_its_feature_is_on(self):
         for key in self.cases.places:
             for features in self.cases.choices(key):
                 refused = self.cases.refused(self.cases.role(key, features), self.cases.needed(key, features))
                 self.assertEqual(refused, [], f"{key} with {features}")
 
-    def test_nothing_of_a_feature_is_allowed_where_it_is_off(self):
+    def test_no_call_of_a_feature_is_allowed_if_it_is_off(self):
         for key in self.cases.places:
             for features in self.cases.choices(key):
                 given, needed = self.cases.role(key, features), self.cases.needed(key, features)
                 for other in self.cases.features(key):
-                    # Either form of a mapping may need what the other one does.
+                    # The two forms of a mapping may need the same calls.
                     if other in features or any("mapping" in one for one in features) and "mapping" in other:
                         continue
                     calls = [one for one in self.cases.calls(key, other) if one not in needed]
@@ -128,7 +128,7 @@ class Permissions(unittest.TestCase):
                             f"with {features} needs",
                         )
 
-    def test_what_is_open_is_open_for_a_reason(self):
+    def test_every_open_resource_has_a_reason(self):
         found = set()
         for key in self.cases.places:
             given = [self.cases.role(key, self.cases.together(key, which)) for which in ("mapping", "mapping-root")]
@@ -138,16 +138,16 @@ class Permissions(unittest.TestCase):
                     found.add(statement.sid)
         self.assertEqual(found, set(OPEN))
 
-    def test_what_nobody_asked_for_is_denied(self):
+    def test_unneeded_actions_are_denied(self):
         asked = [f"{action} on {on}" for action, on in DENIED if is_allowed(self.full(), action, on, CONTEXT)]
         self.assertEqual(asked, [])
 
-    def test_every_service_that_the_role_may_ask_has_something_that_is_denied(self):
+    def test_every_service_of_the_role_has_a_denied_action(self):
         allowed = {action.split(":")[0] for one in self.full() for action in one.actions}
         denied = {action.split(":")[0] for action, _ in DENIED}
         self.assertEqual(allowed - denied, {"xray"})
 
-    def test_what_holds_here_and_for_us_does_not_hold_elsewhere_and_for_others(self):
+    def test_permissions_do_not_extend_to_other_services_regions_or_sources(self):
         for action, on, key, elsewhere in [
             ("kms:Decrypt", KEY, "kms:ViaService", f"s3.{REGION}.amazonaws.com"),
             ("lambda:UpdateAlias", arn("lambda", "function:orders"), "aws:RequestedRegion", "us-east-1"),
@@ -157,24 +157,24 @@ class Permissions(unittest.TestCase):
             self.assertFalse(is_allowed(self.full(), action, on, CONTEXT | {key: elsewhere}))
 
     def full(self):
-        """The role that may do the most."""
+        """Returns the role with all features on."""
         return self.cases.role("rest/a1b2c3d4e5/prod", self.cases.together("rest/a1b2c3d4e5/prod"))
 
-    def test_the_doctor_asks_about_nothing_that_the_role_lacks(self):
-        """It would tell people of a fault that is none."""
+    def test_the_doctor_checks_only_permissions_that_the_role_has(self):
+        """Otherwise the doctor would report a fault that does not exist."""
         self.assertEqual(set(self.cases.doctor), set(self.cases.places))
         for key, asked in self.cases.doctor.items():
             given = self.cases.role(key, self.cases.together(key))
             refused = [one for one in asked if not is_allowed(given, *one, dict(calls.CONTEXT))]
             self.assertEqual(refused, [], key)
 
-    def test_a_sample_api_needs_and_gets_the_same(self):
+    def test_a_sample_api_gets_the_same_permissions(self):
         for key, protocol in [("rest/a1b2c3d4e5/prod", "REST"), ("http/ju6maoy9o2/$default", "HTTP")]:
             sample = {"ApiId": "", "ApiName": "", "Protocol": protocol}
             features = self.cases.together(key)
             self.assertEqual(self.cases.role(key, features, sample), self.cases.role(key, features))
 
-    def test_the_schedule_may_call_the_function_and_nothing_else(self):
+    def test_the_schedule_may_invoke_only_the_function(self):
         stack = Stack({}, self.cases.template)
         (statement,) = of_role(stack, "SweepRole")
         self.assertEqual(statement.pairs(), [("lambda:InvokeFunction", arn("lambda", f"function:{NAME}"))])

@@ -1,4 +1,4 @@
-"""The template holds together whatever its parameters are."""
+"""The template is consistent for all values of its parameters."""
 
 import re
 import unittest
@@ -15,7 +15,7 @@ class Template(unittest.TestCase):
         cls.template = translated()
         cls.combinations = Combinations(cls.template)
 
-    def test_no_combination_of_conditions_refers_to_what_is_not_there(self):
+    def test_no_combination_of_conditions_refers_to_a_missing_resource(self):
         tried = 0
         for name, resource in self.template["Resources"].items():
             for values in self.combinations.of(resource):
@@ -26,7 +26,7 @@ class Template(unittest.TestCase):
                 try:
                     stack.resource(name)
                 except Dangling as missing:
-                    self.fail(f"{name} refers to {missing}, which is not there with {values}")
+                    self.fail(f"{name} refers to {missing}, which does not exist with {values}")
         for name, output in self.template["Outputs"].items():
             for values in self.combinations.of(output):
                 tried += 1
@@ -35,12 +35,12 @@ class Template(unittest.TestCase):
                     if "Condition" not in output or stack.has(output["Condition"]):
                         stack.value(output["Value"])
                 except Dangling as missing:
-                    self.fail(f"the output {name} refers to {missing}, which is not there with {values}")
+                    self.fail(f"the output {name} refers to {missing}, which does not exist with {values}")
         whole = self.combinations.count()
-        print(f"{whole} combinations, of which resources and outputs can tell {tried}: all hold together")
+        print(f"{whole} combinations, of which resources and outputs distinguish {tried}: all are consistent")
 
     def test_sam_expands_the_template_alike_for_all_parameters(self):
-        """What the other tests work with is the template expanded with its parameters left open."""
+        """The other tests use the template expanded with its parameters left open."""
         for values in self.combinations.each_rule_with_the_rest():
             with self.subTest(values=values):
                 really, openly = Stack(values), Stack(values, self.template)
@@ -52,15 +52,15 @@ class Template(unittest.TestCase):
             seen = {Stack(one, self.template).has(condition) for one in self.combinations.of({"Condition": condition})}
             self.assertEqual(seen, {True, False}, condition)
 
-    def test_the_function_is_given_the_settings_that_it_reads(self):
+    def test_the_function_gets_exactly_the_settings_that_it_reads(self):
         source = (ROOT / "src/config.rs").read_text()
         read = set(re.findall(r'"([A-Z_]+)"', source.split("pub const VARIABLES", 1)[1].split("];", 1)[0]))
         function = Stack({}, self.template).resources("AWS::Lambda::Function")["RollbackFunction"]
-        # Lambda itself sets the region.
+        # Lambda sets the Region.
         self.assertEqual(set(function["Environment"]["Variables"]), read - {"AWS_REGION"})
 
     def test_no_yaml_alias_reaches_cloudformation(self):
-        """CloudFormation reads no aliases. SAM writes each template that it builds or packages with this dumper."""
+        """CloudFormation does not accept YAML aliases. SAM writes every built or packaged template with this dumper."""
 
         def aliases(text):
             return sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text))
@@ -71,11 +71,11 @@ class Template(unittest.TestCase):
         self.assertEqual(aliases(written), 0)
         self.assertEqual(yaml_parse(written), yaml_parse(source))
 
-    def test_only_the_choice_of_the_api_and_of_the_stage_mention_the_sample_outside_its_room(self):
-        """The room is the end of the conditions, and the end of the resources with the first output."""
+    def test_only_the_choice_of_the_api_and_of_the_stage_mentions_the_sample_outside_its_sections(self):
+        """The sample API's sections end the conditions and the resources; the second includes the first output."""
         body = (ROOT / "template.yaml").read_text().split("\nConditions:\n")[1]
-        body, rooms = re.subn(r"(?s)  # The sample API\b.*?(\nResources:|\n  FunctionName:)", r"\1", body)
-        self.assertEqual(rooms, 2)
+        body, sections = re.subn(r"(?s)  # The sample API\b.*?(\nResources:|\n  FunctionName:)", r"\1", body)
+        self.assertEqual(sections, 2)
         owner, mentioning = None, set()
         for line in body.splitlines():
             heading = re.fullmatch(r"  (\w+):", line)

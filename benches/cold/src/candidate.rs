@@ -1,4 +1,4 @@
-//! Who is measured: this function, and the same job by a boto3 and by a Node function.
+//! The measured candidates: this function, and a boto3 and a Node function that do the same job.
 
 use std::fs;
 use std::io::{self, Write};
@@ -12,25 +12,25 @@ use crate::endpoint::Hello;
 use crate::job::{API, API_NAME};
 use crate::runtime_api::FUNCTION;
 
-/// The roots that the function carries.
+/// The root certificates that the function contains.
 const OWN_ROOTS: &str = "src/cloud/aws/roots.pem";
 
 /// A program that does the job.
 pub struct Candidate {
-    /// What starts it.
+    /// The command that starts it.
     pub command: Vec<PathBuf>,
-    /// Where it runs: its own folder under `target/`.
+    /// Its working directory, under `target/`.
     pub folder: PathBuf,
     /// The size of its zip in bytes.
     pub zip: u64,
-    /// Its own variables.
+    /// Its own environment variables.
     pub settings: Vec<(&'static str, String)>,
-    /// The certificates that it trusts in use, as PEM, and the variable that names the file of them.
+    /// The variable that names its file of trusted certificates, and the certificates that it trusts on Lambda, as PEM.
     trust: (&'static str, String),
 }
 
 impl Candidate {
-    /// What a Lambda function finds in its environment, and the way to the endpoint.
+    /// Returns a Lambda function's environment variables, with this endpoint's URLs.
     pub fn environment(&self, endpoint: &Hello) -> Vec<(&'static str, String)> {
         let url = |service: &str| format!("https://127.0.0.1:{}", endpoint.ports[service]);
         let name = FUNCTION.rsplit(':').next().unwrap_or_default();
@@ -64,12 +64,12 @@ impl Candidate {
         all
     }
 
-    /// What the variable names: a file, or a folder of files.
+    /// Returns the file or folder of trusted certificates.
     fn trust_at(&self) -> PathBuf {
         self.folder.join(if self.trust.0 == "SSL_CERT_DIR" { "trust" } else { "trust.pem" })
     }
 
-    /// Writes down the certificates that it trusts: those that it trusts in use, and the endpoint's.
+    /// Writes the trusted certificates: those that the candidate trusts on Lambda, and the endpoint's.
     pub fn trust(&self, endpoint: &Hello) -> io::Result<()> {
         let at = self.trust_at();
         if self.trust.0 == "SSL_CERT_DIR" {
@@ -80,13 +80,14 @@ impl Candidate {
     }
 }
 
-/// This function behind an endpoint whose certificate is none of Amazon's: it must fall back to the system's roots.
+/// Prepares this function for an endpoint whose certificate is not Amazon's. It must fall back to the system's root
+/// certificates.
 pub fn behind_a_proxy(root: &Path, work: &Path, binary: &Path) -> Result<Candidate, String> {
     let function = function(root, work, binary)?;
     Ok(Candidate { trust: ("SSL_CERT_DIR", String::new()), ..function })
 }
 
-/// This function.
+/// Prepares this function.
 pub fn function(root: &Path, work: &Path, binary: &Path) -> Result<Candidate, String> {
     let told = |why: io::Error| format!("{}: {why}", binary.display());
     let folder = work.join("function");
@@ -106,7 +107,7 @@ pub fn function(root: &Path, work: &Path, binary: &Path) -> Result<Candidate, St
     })
 }
 
-/// The boto3 function, on AWS's own runtime client for Python.
+/// Prepares the boto3 function, on AWS's own runtime client for Python.
 pub fn boto3(root: &Path, work: &Path) -> Result<Candidate, String> {
     let tools = root.join("tests/e2e/tools.sh");
     run(Command::new(&tools).arg("peer-boto3"), "Python 3.10 or newer with the venv module, and PyPI")?;
@@ -118,7 +119,7 @@ pub fn boto3(root: &Path, work: &Path) -> Result<Candidate, String> {
         .map_err(|why| format!("{}: {why}", python.display()))?;
     let botocore = PathBuf::from(String::from_utf8_lossy(&found.stdout).trim());
     let packages = botocore.parent().unwrap_or(&botocore);
-    // What somebody would vendor who does not take the runtime's own version.
+    // The packages to vendor if the function does not use the runtime's own version.
     let vendored = ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six.py"];
     let sizes = vendored.iter().map(|package| zipped(&packages.join(package)));
     let libraries: u64 = sizes.sum::<io::Result<u64>>().map_err(|why| format!("boto3: {why}"))?;
@@ -132,7 +133,7 @@ pub fn boto3(root: &Path, work: &Path) -> Result<Candidate, String> {
     })
 }
 
-/// The Node function: bundled and minified.
+/// Prepares the Node function, bundled and minified.
 pub fn node(root: &Path, work: &Path) -> Result<Candidate, String> {
     let files = ["handler.mjs", "runtime.mjs", "package.json", "package-lock.json"];
     let (folder, _) = fresh(root, work, "node", &files)?;
@@ -148,7 +149,7 @@ pub fn node(root: &Path, work: &Path) -> Result<Candidate, String> {
         command: vec![node, bundle],
         folder,
         settings: peer_settings("bundle.handler"),
-        // Node has its roots compiled in, and takes these beside them.
+        // Node contains its root certificates and trusts these in addition.
         trust: ("NODE_EXTRA_CA_CERTS", String::new()),
     })
 }
@@ -158,7 +159,7 @@ fn peer_settings(handler: &str) -> Vec<(&'static str, String)> {
     vec![("_HANDLER", handler.to_owned()), ("API_IDS", ids.to_string())]
 }
 
-/// A peer's folder under `target/`, with its files as they are in the repository. Returns the first of them too.
+/// Copies a peer's files from the repository to its folder under `target/`. Returns the folder and the first file.
 fn fresh(root: &Path, work: &Path, name: &str, files: &[&str]) -> Result<(PathBuf, PathBuf), String> {
     let folder = work.join(name);
     fs::create_dir_all(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
@@ -177,10 +178,10 @@ fn run(command: &mut Command, needs: &str) -> Result<(), String> {
         return Ok(());
     }
     io::stderr().write_all(&done.stderr).ok();
-    Err(format!("`{name}` failed (its words are above); it needs {needs}"))
+    Err(format!("`{name}` failed (its output is above); it needs {needs}"))
 }
 
-/// The size of a zip of this file or folder: what deflate makes of each file, and zip's two headers for it.
+/// Returns the size in bytes of a zip of this file or folder: each file deflated, plus zip's two headers for it.
 fn zipped(path: &Path) -> io::Result<u64> {
     if path.is_dir() {
         let entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;

@@ -1,16 +1,16 @@
-//! The CPU of a small Lambda function, by a quota of a control group.
+//! The CPU of a small Lambda function, limited by a control group.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Memory in MB that comes with one whole CPU.
+/// The memory in MB with which Lambda gives a function one whole CPU.
 const MB_OF_A_CPU: u64 = 1_769;
-/// The period in microseconds in which a quota is handed out. A short one, as Lambda's, so that a function that
-/// has used it up does not stand still for long.
+/// The period of a quota in microseconds. It is short, like Lambda's, so that a function that has used up its quota
+/// does not wait long.
 const PERIOD: u64 = 20_000;
 
-/// How many groups there were.
+/// The number of control groups so far, which makes their names unique.
 static GROUPS: AtomicU64 = AtomicU64::new(0);
 
 /// A control group whose CPU is limited.
@@ -19,9 +19,9 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// A control group with the CPU of this much memory.
+    /// Creates a control group with the CPU of this much memory in MB.
     ///
-    /// Fails where this user or machine cannot have one; the message is for the reader of the table.
+    /// Fails if this user or machine cannot create one. The table shows the message.
     pub fn of(memory: u64) -> Result<Self, String> {
         let quota = PERIOD * memory / MB_OF_A_CPU;
         let nth = GROUPS.fetch_add(1, Ordering::Relaxed);
@@ -51,12 +51,12 @@ impl Quota {
             }
         }
         Err(format!(
-            "no CPU quota can be set here ({}); run it as root, with control groups",
+            "this machine allows no CPU quota ({}); run the bench as root, with control groups",
             whys.join("; ")
         ))
     }
 
-    /// From now on this process has no more than the quota.
+    /// Limits this process to the quota from now on.
     pub fn limit(&self, process: u32) -> Result<(), String> {
         let file = self.group.join("cgroup.procs");
         fs::write(&file, process.to_string()).map_err(|why| format!("{}: {why}", file.display()))
@@ -65,7 +65,7 @@ impl Quota {
 
 impl Drop for Quota {
     fn drop(&mut self) {
-        // Empty by now; an empty group that stays behind does no harm.
+        // The group is empty by now. If the removal fails, an empty group does no harm.
         fs::remove_dir(&self.group).ok();
     }
 }

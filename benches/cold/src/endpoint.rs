@@ -1,5 +1,5 @@
-//! The TLS endpoint that stands in for AWS, in a process of its own: a port for each service, as AWS has a host for
-//! each, and orders by standard input.
+//! The TLS endpoint that replaces AWS, in its own process. It has a port for each service, as AWS has a host for each,
+//! and takes the bench's orders from standard input.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -18,24 +18,24 @@ use serde::{Deserialize, Serialize};
 use crate::http;
 use crate::world::{Call, World, nanoseconds};
 
-/// The services that the job needs.
+/// The services that the job uses.
 pub const SERVICES: [&str; 3] = ["ssm", "apigateway", "monitoring"];
 
-/// What the endpoint says when it is up.
+/// The endpoint's first line of output, when it is ready.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Hello {
     /// The port of each service.
     pub ports: BTreeMap<String, u16>,
-    /// The certificate to trust, as PEM.
+    /// The root certificate to trust, as PEM.
     pub authority: String,
 }
 
-/// What the bench wants of the endpoint.
+/// An order of the bench. The endpoint answers with its world.
 #[derive(Debug, Serialize, Deserialize)]
 enum Order {
-    /// This is the world now. `fresh` forgets the connections too: a new candidate is about to start.
+    /// Replaces the world. `fresh` also resets the count of connections, for a new candidate.
     Reset { world: Box<World>, fresh: bool },
-    /// What was asked since?
+    /// Changes nothing.
     Tell,
 }
 
@@ -51,7 +51,7 @@ pub fn serve() -> Result<(), Box<dyn Error>> {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (config, world) = (Arc::clone(&config), Arc::clone(&world));
-                // A candidate that is killed breaks its connections; the next one has its own.
+                // A killed candidate breaks its connections; the next candidate opens its own.
                 thread::spawn(move || converse(service, stream, config, &world).ok());
             }
         });
@@ -77,9 +77,9 @@ fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
     world.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The server's settings and the certificate that vouches for it: ECDSA, so that it costs little.
+/// Creates the server's settings and its root certificate. Both use ECDSA, which costs little.
 fn identity() -> Result<(Arc<ServerConfig>, String), Box<dyn Error>> {
-    // A name of its own: a leaf of the same name would pass for self-signed.
+    // The root needs its own name: a leaf with the same name would count as self-signed.
     let mut root = CertificateParams::new(vec![])?;
     root.distinguished_name.push(DnType::CommonName, "cold-bench root");
     root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -134,17 +134,17 @@ fn converse(
     Ok(())
 }
 
-/// The endpoint as the bench sees it: started with it, and ended with it.
+/// The endpoint's process, killed when this value is dropped.
 pub struct Endpoint {
     child: Child,
     orders: ChildStdin,
     told: BufReader<ChildStdout>,
-    /// What it said when it was up.
+    /// The endpoint's first line of output.
     pub hello: Hello,
 }
 
 impl Endpoint {
-    /// Starts this program again, as the endpoint.
+    /// Starts this program again as the endpoint.
     pub fn start() -> Result<Self, Box<dyn Error>> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("endpoint")
@@ -160,12 +160,12 @@ impl Endpoint {
         Ok(Self { child, orders, told, hello })
     }
 
-    /// Makes this its world.
+    /// Replaces the endpoint's world.
     pub fn reset(&mut self, world: &World, fresh: bool) -> Result<World, Box<dyn Error>> {
         self.order(&Order::Reset { world: Box::new(world.clone()), fresh })
     }
 
-    /// Its world as it is, with what was asked.
+    /// Returns the endpoint's world and its calls.
     pub fn tell(&mut self) -> Result<World, Box<dyn Error>> {
         self.order(&Order::Tell)
     }

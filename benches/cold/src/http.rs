@@ -1,5 +1,5 @@
-//! As much of HTTP/1.1 as the stubs need, by blocking reads: a thread that waits for one socket is the most exact
-//! stop-watch.
+//! The part of HTTP/1.1 that the stubs need. Reads block, because a thread that waits for one socket measures time most
+//! exactly.
 
 use std::io::{self, Read, Write};
 
@@ -16,13 +16,13 @@ pub struct Request {
 }
 
 impl Request {
-    /// A header's value.
+    /// Returns a header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// The next request of a connection; `None` where the client has closed it. `rest` keeps what was read too far.
+/// Reads the next request of a connection; `None` if the client has closed it. `rest` keeps the bytes after it.
 pub fn read(stream: &mut impl Read, rest: &mut Vec<u8>) -> io::Result<Option<Request>> {
     loop {
         if let Some((head, mut request, length)) = parse(rest)? {
@@ -48,7 +48,8 @@ fn fill(stream: &mut impl Read, rest: &mut Vec<u8>) -> io::Result<usize> {
     Ok(read)
 }
 
-/// The length of the head, the request without its body, and the body's length; `None` where the head is not whole.
+/// Returns the length of the head, the request without its body, and the body's length; `None` if the head is not
+/// complete.
 fn parse(bytes: &[u8]) -> io::Result<Option<(usize, Request, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut parsed = httparse::Request::new(&mut headers);
@@ -63,7 +64,7 @@ fn parse(bytes: &[u8]) -> io::Result<Option<(usize, Request, usize)>> {
         body: vec![],
     };
     if request.header("transfer-encoding").is_some() {
-        return Err(io::Error::other("a request in chunks, which the stub does not read"));
+        return Err(io::Error::other("the stub does not read chunked requests"));
     }
     let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     Ok(Some((head, request, length)))

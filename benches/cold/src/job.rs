@@ -1,4 +1,4 @@
-//! The job that every candidate does: the world before it, the events, and the world that it must leave.
+//! The job of every candidate: the world before it, the events, and the release that each stage must serve afterwards.
 
 use std::collections::BTreeMap;
 
@@ -9,39 +9,39 @@ use crate::world::{Stage, Watch, World};
 
 /// The API's id.
 pub const API: &str = "a1b2c3d4e5";
-/// Its name, which its alarms know it by.
+/// The API's name, which its alarms use.
 pub const API_NAME: &str = "orders-api";
 const ALARM: &str = "orders-prod-5xx";
-/// Stages that one alarm's description names at most.
+/// The most stages that one alarm's description names.
 const OF_ONE_ALARM: usize = 100;
 
-/// What is to be done.
+/// The job of one measurement.
 pub struct Job {
-    /// The world before it.
+    /// The world before the job.
     pub world: World,
-    /// The alarms, as SNS delivers them, one for each API in their order.
+    /// One event for each API, in order: its alarm as SNS delivers it.
     pub events: Vec<String>,
-    /// One event with all the stages, whose alarms name them in their descriptions.
+    /// One event for all stages, with alarms that name the stages in their descriptions.
     pub all: String,
-    /// The ids of the APIs by their names.
+    /// The ids of the APIs by name.
     pub ids: BTreeMap<String, String>,
-    /// What each stage must serve afterwards.
+    /// The release that each stage must serve afterwards.
     pub good: Stage,
 }
 
 impl Job {
-    /// The job at this time, for one stage. `event` is the project's example of an alarm, whose time is moved to now.
+    /// Builds the job for one stage. `event` is the project's example of an alarm; its time becomes one before `now`.
     pub fn new(event: &str, now: DateTime<Utc>, latency_ms: u64) -> Result<Self, String> {
         Self::of(event, now, latency_ms, &[(API_NAME.to_owned(), API.to_owned(), ALARM.to_owned())])
     }
 
-    /// The same for so many stages, of an API each.
+    /// Builds the job for this many stages, each of another API.
     pub fn many(event: &str, now: DateTime<Utc>, latency_ms: u64, stages: usize) -> Result<Self, String> {
         let names = |n| (format!("orders-{n}"), format!("api{n:07}"), format!("orders-{n}-5xx"));
         Self::of(event, now, latency_ms, &(0..stages).map(names).collect::<Vec<_>>())
     }
 
-    /// `apis` has the name, the id and the alarm of each API.
+    /// Builds the job for these APIs, each given as its name, id and alarm.
     fn of(
         event: &str,
         now: DateTime<Utc>,
@@ -81,7 +81,7 @@ impl Job {
         Ok(Self { world, events, all: json!({"Records": records}).to_string(), ids, good })
     }
 
-    /// The stages of this world that do not serve what they must.
+    /// Counts the stages of this world that do not serve the good release.
     pub fn broken(&self, world: &World) -> usize {
         world.stages.values().filter(|stage| **stage != self.good).count()
     }
@@ -98,7 +98,7 @@ fn record(name: &str, id: &str, good: &Stage, updated: DateTime<Utc>) -> String 
     record.to_string()
 }
 
-/// The event with another alarm, and another time of the state change.
+/// Returns the event with another alarm and another time of the state change.
 fn message(
     event: &str,
     fired: DateTime<Utc>,
@@ -106,7 +106,7 @@ fn message(
     alarm: &str,
     description: Option<&str>,
 ) -> Result<String, String> {
-    let bad = |why: serde_json::Error| format!("the example of an alarm cannot be read: {why}");
+    let bad = |why: serde_json::Error| format!("events/sns-alarm.json cannot be parsed: {why}");
     let mut event: Value = serde_json::from_str(event).map_err(bad)?;
     let message = &mut event["Records"][0]["Sns"]["Message"];
     let mut told: Value = serde_json::from_str(message.as_str().unwrap_or_default()).map_err(bad)?;

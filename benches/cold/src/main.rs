@@ -1,7 +1,7 @@
-//! `make bench`: this function beside the same job by boto3 and by Node, from exec to answer.
+//! `make bench`: measures this function and the same job in boto3 and in Node, from exec to answer.
 //!
-//! Fresh processes in alternating order, against a stub of the Lambda Runtime API and a TLS endpoint on loopback that
-//! stands in for AWS, counts, and checks that the stage really moved.
+//! Starts fresh processes in alternating order. A stub of the Lambda Runtime API gives them events. A TLS endpoint on
+//! loopback replaces AWS; it counts the calls and shows whether the stage was rolled back.
 
 mod candidate;
 mod cpu;
@@ -29,7 +29,8 @@ use measure::{Sample, measure};
 use stats::Column;
 use table::{Entrant, Pass, Results};
 
-const USE: &str = "cold-bench [--smoke | --profile] FUNCTION   (the binary; RUNS=n fresh processes; from the repository's root)";
+const USE: &str = "cold-bench [--smoke | --profile] FUNCTION   \
+                   (FUNCTION is the binary; run this from the repository's root; RUNS=n sets the number of processes)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -50,15 +51,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// Measures all candidates in all passes, and writes the results down. Whether all is as it must be.
+/// Measures all candidates in all passes and writes the results. Returns whether all checks and targets are met.
 fn bench(function: &Path, smoke: bool) -> Result<bool, Box<dyn Error>> {
     let root = std::env::current_dir()?;
     let work = root.join("target/bench");
     fs::create_dir_all(&work)?;
-    let event = fs::read_to_string(root.join("events/sns-alarm.json"))
-        .map_err(|why| format!("events/sns-alarm.json: {why}; run it from the repository's root"))?;
+    let event = fs::read_to_string(root.join("events/sns-alarm.json")).map_err(|why| {
+        format!("events/sns-alarm.json cannot be read ({why}); run the bench from the repository's root")
+    })?;
     let runs = match std::env::var("RUNS").ok().filter(|runs| !runs.is_empty()) {
-        Some(runs) => runs.parse().map_err(|_| format!("RUNS is `{runs}`; it is a number"))?,
+        Some(runs) => runs.parse().map_err(|_| format!("RUNS is `{runs}`; set it to a number"))?,
         None if smoke => 2,
         None => 30,
     };
@@ -97,7 +99,7 @@ fn bench(function: &Path, smoke: bool) -> Result<bool, Box<dyn Error>> {
     for (nth, how, stages) in rush::plan(smoke, many) {
         let (name, candidate) = &candidates[nth];
         eprintln!("{stages} stages at once: {name}, {how:?}");
-        let candidate = candidate.as_ref().map_err(|why| format!("{name}: not there: {why}"));
+        let candidate = candidate.as_ref().map_err(|why| format!("{name}: not available: {why}"));
         results.rushes.push(candidate.and_then(|candidate| {
             let rush = rush::rush(name, candidate, &mut endpoint, &event, how, stages);
             rush.map_err(|why| format!("{name}: FAILED: {why}"))
@@ -106,7 +108,7 @@ fn bench(function: &Path, smoke: bool) -> Result<bool, Box<dyn Error>> {
     report(&results, &work, smoke)
 }
 
-/// The passes: a title, the latency in milliseconds, and the memory whose CPU there is.
+/// Returns the passes: the title, the latency in milliseconds, and the memory in MB whose CPU the candidates get.
 fn passes(smoke: bool) -> Vec<(String, u64, Option<u64>)> {
     let mut passes = vec![("10 ms a request".to_owned(), 10, None)];
     if !smoke {
@@ -118,10 +120,10 @@ fn passes(smoke: bool) -> Vec<(String, u64, Option<u64>)> {
     passes
 }
 
-/// Memory sizes in MB, to choose the template's by.
+/// Memory sizes in MB, from which to choose the template's.
 const MEMORIES: [u64; 6] = [128, 192, 256, 512, 1024, 1769];
 
-const BEHIND_A_PROXY: &str = "by the system's roots";
+const BEHIND_A_PROXY: &str = "with the system's root certificates";
 
 type Ready = (&'static str, Result<Candidate, String>);
 
@@ -134,7 +136,7 @@ fn candidates(root: &Path, work: &Path, function: &Path) -> Vec<Ready> {
     ]
 }
 
-/// One pass: one process of each candidate in turn, `runs` times. A candidate that fails once is out.
+/// Runs one pass: a process of each candidate in turn, `runs` times. Skips a candidate after its first failure.
 fn run(
     candidates: &[Ready],
     endpoint: &mut Endpoint,
@@ -145,9 +147,11 @@ fn run(
 ) -> Vec<Result<Column, String>> {
     let mut columns: Vec<Result<Vec<Sample>, String>> = candidates
         .iter()
-        .map(|(_, candidate)| candidate.as_ref().map(|_| vec![]).map_err(|why| format!("not there: {why}")))
+        .map(|(_, candidate)| {
+            candidate.as_ref().map(|_| vec![]).map_err(|why| format!("not available: {why}"))
+        })
         .collect();
-    // The first round fills caches, and is not counted.
+    // The first round only fills caches and does not count.
     for round in 0..=runs {
         for ((name, candidate), column) in candidates.iter().zip(&mut columns) {
             let (Ok(candidate), Ok(samples)) = (candidate, column.as_mut()) else { continue };
@@ -156,7 +160,7 @@ fn run(
                 Ok(sample) => samples.push(sample),
                 Err(why) => {
                     eprintln!("{name}: {why}");
-                    *column = Err(format!("FAILED, and so not timed: {why}"));
+                    *column = Err(format!("FAILED, not timed: {why}"));
                 }
             }
         }

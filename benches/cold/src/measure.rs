@@ -1,4 +1,4 @@
-//! One fresh process, from exec to its last warm invocation.
+//! Measures one fresh process, from exec to its last warm invocation.
 
 use std::error::Error;
 use std::fs;
@@ -18,43 +18,44 @@ use crate::job::Job;
 use crate::runtime_api::{Received, RuntimeApi};
 use crate::world::{Call, World, nanoseconds};
 
-/// What one process showed. Times are in milliseconds.
+/// The measurements of one process. Times are in milliseconds.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Sample {
     /// From exec to the first request for an event.
     pub init: f64,
     /// From the first event to its answer.
     pub first: f64,
-    /// From exec to the answer, without what the bench did in between.
+    /// From exec to the first answer, without the bench's own time in between.
     pub total: f64,
-    /// From exec to the moment when the stage was back.
+    /// From exec to the rolled-back stage.
     pub healed: f64,
-    /// From a later event to its answer.
+    /// From each later event to its answer.
     pub warm: Vec<f64>,
-    /// From the first event to the moment when the stage was back.
+    /// From the first event to the rolled-back stage.
     pub first_healed: f64,
-    /// From a later event to that moment.
+    /// From each later event to the rolled-back stage.
     pub warm_healed: Vec<f64>,
-    /// The most memory it had, in MiB.
+    /// Peak memory in MiB.
     pub memory: f64,
     /// The calls of the first invocation, in order.
     pub calls: Vec<String>,
-    /// Those of them that were sent until the stage was back.
+    /// The calls sent until the stage was rolled back.
     pub calls_to_heal: Vec<String>,
-    /// One after the other, how many round trips these took.
+    /// The number of consecutive round trips of these calls.
     pub steps_to_heal: usize,
-    /// Connections opened until the first answer.
+    /// The number of connections opened until the first answer.
     pub connections: u32,
-    /// Requests without a signature until the first answer.
+    /// The number of requests without a signature until the first answer.
     pub unsigned: u32,
 }
 
-/// How often a process is used once it is warm.
+/// How many warm invocations a process gets.
 const WARM: usize = 5;
-/// How long a candidate may take for anything.
+/// The longest time that any step of a candidate may take.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Starts the candidate, has it do the job, and again. Fails if the stage does not come back.
+/// Starts the candidate and lets it do the job once cold and several times warm. Fails if it does not roll the stage
+/// back.
 pub fn measure(
     candidate: &Candidate,
     endpoint: &mut Endpoint,
@@ -65,7 +66,7 @@ pub fn measure(
     let job = Job::new(event, Utc::now(), latency_ms)?;
     endpoint.reset(&job.world, true)?;
     let api = RuntimeApi::listen(PATIENCE)?;
-    // A group of its own: what the process before it overdrew would be taken from this one.
+    // A new control group, because the previous process may have overdrawn the quota of its own.
     let quota = memory.map(Quota::of).transpose()?;
     let log = candidate.folder.join("stderr.log");
     let mut command = Command::new(&candidate.command[0]);
@@ -123,19 +124,19 @@ fn use_it(
     Ok(())
 }
 
-/// What came of one event.
+/// The result of one event.
 struct Invocation {
     /// Milliseconds from the event to the answer.
     took: f64,
-    /// Milliseconds from the event to the stage being back.
+    /// Milliseconds from the event to the rolled-back stage.
     healed: f64,
-    /// When it was back, in nanoseconds since 1970.
+    /// When the stage was rolled back, in nanoseconds since 1970.
     back: u64,
-    /// The world afterwards.
+    /// The endpoint's world afterwards.
     told: World,
 }
 
-/// One event, its answer, and what it did to the world.
+/// Gives the process one event, and checks its answer and the world afterwards.
 fn invoke(
     running: &Running,
     api: &RuntimeApi,
@@ -153,19 +154,19 @@ fn invoke(
     told.calls.sort_by_key(|call| call.came);
     if job.broken(&told) > 0 {
         let stages = &told.stages;
-        return Err(format!("it does not roll back: the stage serves {stages:?}; its answer: {body}").into());
+        return Err(format!("it did not roll back: the stage serves {stages:?}; its answer: {body}").into());
     }
     if let Some(call) = told.calls.iter().find(|call| !call.known) {
-        return Err(format!("it called `{}`, which the endpoint does not know", call.name).into());
+        return Err(format!("it called `{}`, which the endpoint does not implement", call.name).into());
     }
     let update = told.calls.iter().find(|call| call.name == "UpdateStage");
-    let back = update.ok_or("it moved the stage by no UpdateStage")?.went;
+    let back = update.ok_or("the stage changed without an UpdateStage")?.went;
     #[expect(clippy::cast_precision_loss, reason = "the difference is small")]
     let healed = back.saturating_sub(began) as f64 / 1e6;
     Ok(Invocation { took, healed, back, told })
 }
 
-/// How many of these calls waited for one before them to end.
+/// Counts the consecutive steps of these calls: a step begins when a call waited for an earlier one to end.
 fn steps(calls: &[&Call]) -> usize {
     let mut steps = 0;
     let mut over = 0;
@@ -184,11 +185,11 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// A candidate's process, which ends with the measurement.
+/// A candidate's process, killed when this value is dropped.
 pub struct Running(Mutex<Child>);
 
 impl Running {
-    /// Starts it.
+    /// Starts the process.
     pub fn start(command: &mut Command) -> io::Result<Self> {
         Ok(Self(Mutex::new(command.spawn()?)))
     }
@@ -201,24 +202,24 @@ impl Running {
         self.child().id()
     }
 
-    /// Whether it has not ended.
+    /// Whether the process has not ended.
     pub fn is_alive(&self) -> bool {
         matches!(self.child().try_wait(), Ok(None))
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until the process ends on its own.
     pub fn wait(&self, patience: Duration) -> Result<(), String> {
         let began = Instant::now();
         while self.is_alive() {
             if began.elapsed() > patience {
-                return Err("it does not end".to_owned());
+                return Err("the process does not end".to_owned());
             }
             thread::sleep(Duration::from_millis(50));
         }
         Ok(())
     }
 
-    /// The high-water mark of the process's own memory. The one that `wait` tells includes what the parent had
+    /// Reads the peak of the process's own memory in MiB. The peak that `wait` returns includes the parent's memory
     /// before exec.
     fn memory(&self) -> Result<f64, Box<dyn Error>> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
@@ -241,12 +242,12 @@ mod tests {
     use super::{Call, steps};
 
     #[test]
-    fn calls_that_overlap_are_one_step_and_one_that_waits_is_another() {
+    fn overlapping_calls_are_one_step_and_a_call_that_waits_is_another() {
         let call = |came, went| Call { came, went, ..Call::default() };
-        let (read, beside, update, list) = (call(0, 10), call(1, 11), call(12, 22), call(23, 33));
-        assert_eq!(steps(&[&read, &beside]), 1);
-        assert_eq!(steps(&[&read, &beside, &update]), 2);
-        assert_eq!(steps(&[&read, &beside, &update, &list]), 3);
+        let (read, parallel, update, list) = (call(0, 10), call(1, 11), call(12, 22), call(23, 33));
+        assert_eq!(steps(&[&read, &parallel]), 1);
+        assert_eq!(steps(&[&read, &parallel, &update]), 2);
+        assert_eq!(steps(&[&read, &parallel, &update, &list]), 3);
         assert_eq!(steps(&[]), 0);
     }
 }

@@ -1,5 +1,5 @@
-//! The numbers as pictures: how long each candidate takes from exec to its answer, and how many stages at once grow in
-//! time and cost.
+//! The results as pictures: each candidate's time from exec to its answer, and how time and cost grow with the number
+//! of stages.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -17,7 +17,7 @@ const ROW: f64 = 30.0;
 const INIT: &str = "#4a5568";
 const FIRST: &str = "#2b6cb0";
 
-/// The picture, as SVG. Every pass has a scale of its own.
+/// Draws the times of all passes as SVG. Each pass has its own scale.
 pub fn draw(results: &Results) -> String {
     let mut body = String::new();
     let mut y = 64.0;
@@ -74,7 +74,7 @@ fn bar(svg: &mut String, x: f64, y: f64, width: f64, colour: &str) {
     .ok();
 }
 
-/// How time and cost grow with the stages, for this function's rushes.
+/// Draws how time and cost of this function's rushes grow with the number of stages, as SVG.
 pub fn growth(rushes: &[Result<Rush, String>]) -> Result<String, Box<dyn Error>> {
     let ours = rushes.iter().flatten().next().map(|rush| rush.name);
     let one = |rush: &Rush| rush.how == How::OneEvent;
@@ -99,8 +99,8 @@ pub fn growth(rushes: &[Result<Rush, String>]) -> Result<String, Box<dyn Error>>
         let root = SVGBackend::with_string(&mut svg, (860, 360)).into_drawing_area();
         root.fill(&WHITE)?;
         let halves = root.split_evenly((1, 2));
-        lines(&halves[0], "seconds until the last stage is back", &times)?;
-        lines(&halves[1], "what Lambda bills, in GB seconds", &costs)?;
+        lines(&halves[0], "seconds until the last stage is rolled back", &times)?;
+        lines(&halves[1], "billed by Lambda, in GB seconds", &costs)?;
         root.present()?;
     }
     Ok(svg)

@@ -1,4 +1,4 @@
-//! Where the instructions of a cold rollback go: one process under valgrind's callgrind, from exec to its answer.
+//! Profiles the instructions of a cold rollback: one process under valgrind's callgrind, from exec to its answer.
 
 use std::error::Error;
 use std::fs;
@@ -14,10 +14,10 @@ use crate::job::Job;
 use crate::measure::Running;
 use crate::runtime_api::RuntimeApi;
 
-/// Under valgrind everything takes some fifty times as long.
+/// Under valgrind a process takes about fifty times as long.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// Profiles this function, and prints where most of its instructions went: all of it, and what init took alone.
+/// Profiles this function and prints its most expensive code: for init alone, and for init with one and two rollbacks.
 pub fn profile(function: &Path) -> Result<(), Box<dyn Error>> {
     let root = std::env::current_dir()?;
     let work = root.join("target/bench");
@@ -46,10 +46,10 @@ pub fn profile(function: &Path) -> Result<(), Box<dyn Error>> {
             api.expect("/response", || running.is_alive())?.accept()?;
             next = api.expect("/invocation/next", || running.is_alive())?;
             if job.broken(&endpoint.tell()?) > 0 {
-                return Err("it does not roll back".into());
+                return Err("the function did not roll the stage back".into());
             }
         }
-        // The function ends by itself then, and callgrind writes what it counted.
+        // Without its Runtime API the function ends, and callgrind writes its counts.
         next.hang_up()?;
         running.wait(PATIENCE)?;
         let told = Command::new("callgrind_annotate").arg("--threshold=60").arg(&at).output()?;

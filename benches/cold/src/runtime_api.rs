@@ -1,4 +1,4 @@
-//! A stub of the Lambda Runtime API that notes when each request came and when each answer went.
+//! A stub of the Lambda Runtime API that notes when each request arrived and when each event was sent.
 
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -8,21 +8,21 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::http;
 
-/// The function that the candidates believe to be.
+/// The ARN that the candidates get as their own.
 pub const FUNCTION: &str = "arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback";
 
 /// One candidate's Runtime API.
 pub struct RuntimeApi {
-    /// `host:port`, for `AWS_LAMBDA_RUNTIME_API`.
+    /// The value of `AWS_LAMBDA_RUNTIME_API`: `host:port`.
     pub address: String,
-    /// How long a candidate may take for anything: the function's time-out.
+    /// The longest time to wait for a request, which stands for the function's time-out.
     pub patience: Duration,
     incoming: Receiver<Received>,
 }
 
-/// A request, and the connection that waits for its answer.
+/// A request and the connection that waits for its answer.
 pub struct Received {
-    /// When the whole request was there.
+    /// When the whole request had arrived.
     pub at: Instant,
     /// Its path.
     pub path: String,
@@ -40,31 +40,31 @@ impl RuntimeApi {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let sender = sender.clone();
-                // It ends when the candidate does.
+                // The thread ends with the candidate.
                 thread::spawn(move || converse(stream, &sender).ok());
             }
         });
         Ok(Self { address, patience, incoming })
     }
 
-    /// The next request, which must be this one.
+    /// Waits for the next request. Fails if its path does not end with `wanted`.
     pub fn expect(&self, wanted: &str, is_alive: impl Fn() -> bool) -> Result<Received, String> {
-        let received = self.receive(is_alive).map_err(|why| format!("{why}; expected was {wanted}"))?;
+        let received = self.receive(is_alive).map_err(|why| format!("{why}; expected {wanted}"))?;
         if received.path.ends_with(wanted) {
             return Ok(received);
         }
         let body: String = String::from_utf8_lossy(&received.body).chars().take(800).collect();
-        Err(format!("it asked for {} instead of {wanted}: {body}", received.path))
+        Err(format!("the candidate requested {} instead of {wanted}: {body}", received.path))
     }
 
-    /// The next request.
+    /// Waits for the next request.
     pub fn receive(&self, is_alive: impl Fn() -> bool) -> Result<Received, String> {
         let began = Instant::now();
         loop {
             match self.incoming.recv_timeout(Duration::from_millis(100)) {
                 Ok(received) => return Ok(received),
                 Err(RecvTimeoutError::Timeout) if is_alive() && began.elapsed() < self.patience => {}
-                Err(_) => return Err("it ended, or fell silent".to_owned()),
+                Err(_) => return Err("the candidate ended, or made no request in time".to_owned()),
             }
         }
     }
@@ -88,7 +88,7 @@ fn converse(mut stream: TcpStream, sender: &Sender<Received>) -> io::Result<()> 
 }
 
 impl Received {
-    /// Hands an event to the candidate, which has so long for it. Returns when.
+    /// Sends an event to the candidate, with a deadline after `patience`. Returns when.
     pub fn give(mut self, event: &str, patience: Duration) -> io::Result<Instant> {
         let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + patience;
         let deadline = deadline.as_millis().to_string();
@@ -107,12 +107,12 @@ impl Received {
         Ok(at)
     }
 
-    /// Hangs up, by which a candidate ends.
+    /// Closes the connection, which ends the candidate.
     pub fn hang_up(self) -> io::Result<()> {
         self.stream.shutdown(Shutdown::Both)
     }
 
-    /// Accepts what the candidate sent.
+    /// Accepts the candidate's answer.
     pub fn accept(mut self) -> io::Result<()> {
         http::write(&mut self.stream, 202, &[("content-type", "application/json")], b"{\"status\":\"OK\"}")
     }

@@ -1,5 +1,5 @@
-//! Many stages whose alarms fire at once, against API Gateway's limit for the whole account: who is left broken, how
-//! long it takes, and what it costs.
+//! Many stages whose alarms fire at once, against API Gateway's limit for the whole account. Measures how many stages
+//! stay broken, how long the rollbacks take, and what they cost.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -18,60 +18,61 @@ use crate::measure::Running;
 use crate::runtime_api::RuntimeApi;
 use crate::world::{Limit, nanoseconds};
 
-/// API Gateway's, by its quotas page.
+/// API Gateway's limit, from its quotas page.
 const LIMIT: Limit = Limit { burst: 40.0, a_second: 10.0 };
 const LATENCY_MS: u64 = 10;
-/// The function's time-out, as the template has it.
+/// The function's time-out in the template.
 const TIME_OUT: Duration = Duration::from_mins(5);
-/// The memory that it has, in GB, for what it costs.
+/// The function's memory in the template, in GB. Lambda bills by it.
 const MEMORY: f64 = 0.5;
 
-/// How the events come.
+/// How the events are delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum How {
     /// One event names all of the stages.
     OneEvent,
-    /// An event for each stage, by so many processes, each one event after the other.
+    /// One event for each stage, spread over this many processes. Each handles its events one after the other.
     Processes(usize),
 }
 
-/// What came of it.
+/// The result of one rush.
 #[derive(Clone, Debug, Serialize)]
 pub struct Rush {
-    /// Who did it.
+    /// The candidate's name.
     pub name: &'static str,
-    /// How the events came.
+    /// How the events were delivered.
     pub how: How,
-    /// How many stages there were.
+    /// The number of stages.
     pub stages: usize,
-    /// Those that still serve the bad release when every event was answered once.
+    /// The number of stages that still served the bad release after each event was answered once.
     pub broken: usize,
-    /// Seconds from the events to the last stage being back.
+    /// Seconds from the events to the last rolled-back stage.
     pub seconds: f64,
-    /// Requests to API Gateway that were turned away with 429.
+    /// Requests that API Gateway throttled with 429.
     pub turned_away: usize,
-    /// Changes that were refused with 409, because another change of the API was under way.
+    /// Changes that API Gateway refused with 409, because another change of the API was in progress.
     pub conflicts: usize,
-    /// What Lambda bills: the seconds of all invocations together, by their memory.
+    /// What Lambda bills: the seconds of all invocations times their memory in GB.
     pub gigabyte_seconds: f64,
 }
 
 impl Rush {
-    /// The least time that the limit leaves for two requests a stage.
+    /// The least time in seconds that the limit allows for two requests per stage.
     pub fn floor(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "hundreds")]
         let requests = 2.0 * self.stages as f64;
         ((requests - LIMIT.burst) / LIMIT.a_second).max(0.0)
     }
 
-    /// The most that it may take: a tenth more than the floor by one process, three tenths by many, which know
-    /// nothing of each other. A second is what starting and the network take.
+    /// The target in seconds: one second to start, plus the floor and a tenth of it with one process. Many processes do
+    /// not know of each other, so they may take three tenths more than the floor.
     pub fn most(&self) -> f64 {
         1.0 + self.floor() * if self.how == How::OneEvent { 1.1 } else { 1.3 }
     }
 }
 
-/// What is tried: everybody with 60 stages on 20 processes and 100 on as many, and this function with ever more.
+/// Returns the rushes: every candidate with 60 stages on 20 processes and with 100 stages on 100 processes, and this
+/// function with up to 500 stages.
 pub fn plan(smoke: bool, candidates: usize) -> Vec<(usize, How, usize)> {
     if smoke {
         return vec![(0, How::OneEvent, 60), (0, How::Processes(60), 60)];
@@ -83,7 +84,7 @@ pub fn plan(smoke: bool, candidates: usize) -> Vec<(usize, How, usize)> {
     shared.chain(each).chain(ours).chain(one).collect()
 }
 
-/// Starts the processes, waits until all are ready, and hands them the events at once.
+/// Starts the processes, waits until all are ready, and gives them the events at once.
 pub fn rush(
     name: &'static str,
     candidate: &Candidate,
@@ -105,7 +106,7 @@ pub fn rush(
     let mut command = Command::new(&candidate.command[0]);
     command.args(&candidate.command[1..]).current_dir(&candidate.folder).env_clear();
     command.envs(candidate.environment(&endpoint.hello));
-    // The function knows the stages by their records, a peer by its settings.
+    // The function reads its stages from their records, a peer from its settings.
     command.envs([("PROTECTED_STAGES", "[]"), ("API_IDS", &ids)]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut processes = Vec::new();
@@ -128,7 +129,7 @@ pub fn rush(
         go.wait();
         let billed: Result<Vec<Duration>, String> = workers
             .into_iter()
-            .map(|worker| worker.join().map_err(|_| "a thread broke".to_owned())?)
+            .map(|worker| worker.join().map_err(|_| "a thread panicked".to_owned())?)
             .collect();
         (began, billed)
     });
@@ -153,8 +154,8 @@ pub fn rush(
     })
 }
 
-/// Serves one process its events. Returns how long it was busy with them. A process that fails is let fail: its
-/// stages stay broken, which is counted.
+/// Gives one process its events, and returns how long it worked on them. An event that fails is not repeated: its stage
+/// stays broken and is counted.
 fn work(
     running: &Running,
     api: &RuntimeApi,
@@ -178,10 +179,10 @@ fn work(
     Ok(busy)
 }
 
-/// The results as a table.
+/// Writes the results as a table in Markdown.
 pub fn markdown(rushes: &[Result<Rush, String>]) -> String {
-    let mut text = "\n### Many stages at once\n\n| who | how | stages | left broken | seconds | the limit's floor | 429 | 409 \
-                    | GB seconds |\n|---|---|---|---|---|---|---|---|---|\n"
+    let mut text = "\n### Many stages at once\n\n| function | how | stages | left broken | seconds | the limit's floor | 429 \
+                    | 409 | GB seconds |\n|---|---|---|---|---|---|---|---|---|\n"
         .to_owned();
     for rush in rushes {
         match rush {

@@ -1,25 +1,25 @@
-//! Percentiles, and the numbers of a column of the table.
+//! Percentiles, and the numbers in a column of the table.
 
 use serde::Serialize;
 
 use crate::measure::Sample;
 
-/// The middle and the bad case of some values.
+/// The median and the 90th percentile of some values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Spread {
     /// Half of the values are at most this.
     pub p50: f64,
-    /// Nine of ten are.
+    /// Nine tenths of the values are at most this.
     pub p90: f64,
 }
 
 impl Spread {
-    /// Whether it is of things that are counted and were the same in every run.
+    /// Whether the values are counts that were the same in every run.
     pub fn is_a_count(self) -> bool {
         self.p50.fract().abs() < f64::EPSILON && (self.p90 - self.p50).abs() < f64::EPSILON
     }
 
-    /// Of these values, of which there is at least one.
+    /// Computes the percentiles of these values, at least one.
     pub fn of(values: impl Iterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.collect();
         values.sort_by(f64::total_cmp);
@@ -31,37 +31,37 @@ impl Spread {
     }
 }
 
-/// What a candidate showed in one pass.
+/// The measurements of one candidate in one pass. Times are in milliseconds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Column {
-    /// Exec to the first request for an event, in milliseconds.
+    /// From exec to the first request for an event.
     pub init: Spread,
-    /// First event to answer.
+    /// From the first event to its answer.
     pub first: Spread,
-    /// First event to the stage being back.
+    /// From the first event to the rolled-back stage.
     pub first_healed: Spread,
-    /// Exec to the stage being back.
+    /// From exec to the rolled-back stage.
     pub healed: Spread,
-    /// Exec to answer.
+    /// From exec to the answer.
     pub total: Spread,
-    /// Later event to answer.
+    /// From a later event to its answer.
     pub warm: Spread,
-    /// Later event to the stage being back.
+    /// From a later event to the rolled-back stage.
     pub warm_healed: Spread,
     /// Peak memory in MiB.
     pub memory: Spread,
-    /// Calls of the first invocation, the most of all processes.
+    /// Calls of the first invocation, the maximum of all processes.
     pub calls: usize,
-    /// Connections until the first answer, the most of all processes.
+    /// Connections until the first answer, the maximum of all processes.
     pub connections: u32,
-    /// The calls until the stage was back, as the last process made them.
+    /// The calls of the last process until the stage was rolled back.
     pub calls_to_heal: Vec<String>,
-    /// The round trips that these took, the most of all processes.
+    /// The round trips of these calls, the maximum of all processes.
     pub steps_to_heal: usize,
 }
 
 impl Column {
-    /// Of these processes, of which there is at least one.
+    /// Summarizes these processes, at least one.
     pub fn of(samples: &[Sample]) -> Self {
         let spread = |value: fn(&Sample) -> f64| Spread::of(samples.iter().map(value));
         Self {
@@ -86,7 +86,7 @@ mod tests {
     use super::Spread;
 
     #[test]
-    fn half_and_nine_of_ten_values_are_at_most_the_percentiles() {
+    fn half_of_the_values_are_at_most_p50_and_nine_tenths_at_most_p90() {
         let spread = Spread::of([5.0, 1.0, 4.0, 2.0, 3.0, 10.0, 9.0, 8.0, 7.0, 6.0].into_iter());
         assert_eq!(spread, Spread { p50: 5.0, p90: 9.0 });
         assert_eq!(Spread::of([7.0].into_iter()), Spread { p50: 7.0, p90: 7.0 });

@@ -1,4 +1,4 @@
-//! The numbers as a table, as JSON, and held against the targets.
+//! The results as a table and as JSON, and their comparison with the targets.
 
 use std::fmt::Write;
 
@@ -7,66 +7,66 @@ use serde::Serialize;
 use crate::rush::{self, Rush};
 use crate::stats::{Column, Spread};
 
-/// One pass: a latency and a CPU.
+/// One pass, with one latency and one amount of CPU.
 #[derive(Clone, Debug, Serialize)]
 pub struct Pass {
     /// Its title.
     pub title: String,
-    /// What every answer of the endpoint takes, in milliseconds.
+    /// The latency of the endpoint's answers in milliseconds.
     pub latency_ms: u64,
-    /// The memory in MB whose CPU the candidates have after init; all of this machine's where `None`.
+    /// The memory in MB whose CPU the candidates get after init; `None` for the whole machine's CPU.
     pub memory: Option<u64>,
-    /// Why it could not be run.
+    /// Why the pass was skipped, if it was.
     pub skipped: Option<String>,
-    /// The candidates in their order; an error says why there are no numbers.
+    /// The candidates' columns, in the order of the entrants. An error says why a column is empty.
     pub columns: Vec<Result<Column, String>>,
 }
 
-/// A candidate, as the table has it.
+/// A candidate in the table.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entrant {
     /// Its name.
     pub name: &'static str,
-    /// The size of its zip in bytes; `None` where it could not be made ready.
+    /// The size of its zip in bytes; `None` if the candidate is not available.
     pub zip: Option<u64>,
 }
 
-/// All that was measured.
+/// All results.
 #[derive(Debug, Serialize)]
 pub struct Results {
-    /// Fresh processes of each candidate in each pass.
+    /// The number of fresh processes of each candidate in each pass.
     pub runs: usize,
     /// The candidates; the first is this function.
     pub entrants: Vec<Entrant>,
     /// The passes.
     pub passes: Vec<Pass>,
-    /// This function with the CPU of ever more memory in MB.
+    /// This function with the CPU of increasing memory sizes, in MB.
     pub memories: Vec<(u64, Result<Column, String>)>,
     /// Many stages at once.
     pub rushes: Vec<Result<Rush, String>>,
 }
 
-/// How it stands with one target.
+/// One target and its result.
 pub struct Target {
-    /// Whether it is met.
+    /// Whether the target is met.
     pub met: bool,
-    /// Whether to miss it is an error; else it is known and explained in `docs/performance.md`.
+    /// Whether a miss is an error. If not, `docs/performance.md` explains the miss.
     pub enforced: bool,
-    /// What it is, in a line.
+    /// The target and the value, in one line.
     pub told: String,
 }
 
-/// A row of the table: its title, and its value.
+/// A row of the table: its title and its value.
 type Row = (&'static str, fn(&Column) -> Spread);
 
 const ROWS: [Row; 10] = [
     ("init: exec to first `/next`, ms", |column| column.init),
     ("first invocation, ms", |column| column.first),
-    ("first event to stage healed, ms", |column| column.first_healed),
-    ("exec to stage healed, ms", |column| column.healed),
+    ("first event to stage rolled back, ms", |column| column.first_healed),
+    ("exec to stage rolled back, ms", |column| column.healed),
     ("cold total: exec to answer, ms", |column| column.total),
     ("warm invocation, ms", |column| column.warm),
-    ("later event to stage healed, ms", |column| column.warm_healed),
+    ("later event to stage rolled back, ms", |column| column.warm_healed),
     ("peak memory, MiB", |column| column.memory),
     ("AWS calls", |column| whole(column.calls)),
     ("connections", |column| whole(column.connections as usize)),
@@ -78,7 +78,7 @@ fn whole(count: usize) -> Spread {
 }
 
 impl Results {
-    /// The table, in Markdown.
+    /// Writes the tables in Markdown.
     pub fn markdown(&self) -> String {
         let mut text = format!(
             "{} fresh processes each; p50 / p90; in brackets this function's share of the peer's p50\n",
@@ -107,10 +107,10 @@ impl Results {
         text + &self.by_memory() + &rush::markdown(&self.rushes)
     }
 
-    /// How this function's speed grows with its memory.
+    /// Writes how this function's times depend on its memory.
     fn by_memory(&self) -> String {
-        let mut text = "\n### By memory, no latency\n\n| memory, MB | first event to stage healed, ms | first invocation, ms | \
-                        later event to stage healed, ms | warm invocation, ms |\n|---|---|---|---|---|\n"
+        let mut text = "\n### By memory, no latency\n\n| memory, MB | first event to stage rolled back, ms | first invocation, ms | \
+                        later event to stage rolled back, ms | warm invocation, ms |\n|---|---|---|---|---|\n"
             .to_owned();
         for (memory, column) in &self.memories {
             let cells = [ROWS[2].1, ROWS[1].1, ROWS[6].1, ROWS[5].1].map(|value| cell(column, None, value));
@@ -122,19 +122,20 @@ impl Results {
         if self.memories.is_empty() { String::new() } else { text }
     }
 
-    /// This function must leave no stage broken, however many there are.
+    /// Returns the rushes in which this function failed or left a stage broken.
     pub fn left_broken(&self) -> impl Iterator<Item = String> {
         let ours = self.entrants.first().map(|entrant| entrant.name);
         self.rushes.iter().filter_map(move |rush| match rush {
             Ok(rush) if Some(rush.name) != ours || rush.broken == 0 => None,
-            Ok(rush) => {
-                Some(format!("{} of {} stages are left broken, by {:?}", rush.broken, rush.stages, rush.how))
-            }
+            Ok(rush) => Some(format!(
+                "{} of {} stages are left broken, with {:?}",
+                rush.broken, rush.stages, rush.how
+            )),
             Err(why) => ours.filter(|ours| why.starts_with(ours)).map(|_| why.clone()),
         })
     }
 
-    /// How it stands with every target. The first candidate is this function, the second the boto3 one.
+    /// Compares the results with the targets. The first candidate is this function, the second is boto3.
     pub fn targets(&self) -> Vec<Target> {
         let mut lines = Vec::new();
         for pass in &self.passes {
@@ -148,7 +149,7 @@ impl Results {
                 _ => 0.10,
             };
             if let (Some(Ok(boto3)), true) = (pass.columns.get(1), pass.memory != Some(512)) {
-                // With a round trip of 10 ms the third one decides.
+                // With a latency of 10 ms, the round trips decide, and this function makes a third one.
                 at_most(
                     pass.latency_ms == 0,
                     "cold total, share of boto3's",
@@ -159,11 +160,16 @@ impl Results {
             }
             if pass.memory.is_none() {
                 let trips = 2.0 * f64::from(u32::try_from(pass.latency_ms).unwrap_or(u32::MAX));
-                at_most(trips == 0.0, "later event to stage healed, ms", ours.warm_healed.p50, trips + 1.0);
-                // The list of rollbacks is written when the stage is known to be back: one more round trip.
+                at_most(
+                    trips == 0.0,
+                    "later event to stage rolled back, ms",
+                    ours.warm_healed.p50,
+                    trips + 1.0,
+                );
+                // The function writes the list of rollbacks after the stage, which takes another round trip.
                 at_most(trips == 0.0, "warm invocation, ms", ours.warm.p50, trips + 1.0);
                 if trips > 0.0 {
-                    at_most(true, "first event to stage healed, ms", ours.first_healed.p50, trips * 1.3);
+                    at_most(true, "first event to stage rolled back, ms", ours.first_healed.p50, trips * 1.3);
                     at_most(false, "first invocation, ms", ours.first.p50, trips * 1.3);
                 }
             }
@@ -185,7 +191,7 @@ impl Results {
         lines
     }
 
-    /// Where this function failed. A peer that is not there, or that fails, is an empty column.
+    /// Returns this function's failures. A peer that is not available or that fails is only an empty column.
     pub fn failures(&self) -> impl Iterator<Item = String> {
         let of_pass = |pass: &'_ Pass| -> Vec<String> {
             let peers = ["boto3", "Node"];
@@ -197,7 +203,7 @@ impl Results {
         self.passes.iter().flat_map(of_pass).collect::<Vec<_>>().into_iter()
     }
 
-    /// What is wrong with the calls that this function made until the stage was back.
+    /// Returns the surplus calls and round trips of this function until the stage was rolled back.
     pub fn wrong_calls(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         for pass in self.passes.iter().filter(|pass| pass.latency_ms > 0) {
@@ -205,13 +211,15 @@ impl Results {
             for operation in ["GetParameter", "GetStage", "DescribeAlarms", "UpdateStage", "PutParameter"] {
                 let count = ours.calls_to_heal.iter().filter(|call| call.starts_with(operation)).count();
                 if count > 1 {
-                    wrong.push(format!("{count} calls of {operation} before the stage is back, at most 1"));
+                    wrong.push(format!(
+                        "{count} calls of {operation} before the stage is rolled back, at most 1"
+                    ));
                 }
             }
             if ours.steps_to_heal > 2 {
                 let calls = ours.calls_to_heal.join(", ");
                 wrong.push(format!(
-                    "{} steps one after the other before the stage is back, at most 2: {calls}",
+                    "{} consecutive round trips before the stage is rolled back, at most 2: {calls}",
                     ours.steps_to_heal
                 ));
             }
@@ -271,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_too_many_or_a_step_too_many_is_told() {
+    fn a_surplus_call_or_round_trip_is_reported() {
         let fine = ["GetParameters", "GetStage", "DescribeAlarms", "PutParameter", "UpdateStage"];
         assert!(results(&fine, 2).wrong_calls().is_empty());
         let twice = [&fine[..], &["GetParameter"]].concat();

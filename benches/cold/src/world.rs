@@ -1,4 +1,4 @@
-//! What the endpoint's AWS looks like: stages, parameters, alarms and a limit; and a count of what was asked.
+//! The endpoint's AWS: stages, parameters, alarms and a limit, and a record of all requests.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::http::Request;
 
-/// What a stage serves.
+/// The release that a stage serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
     /// The deployment's id.
@@ -21,73 +21,73 @@ pub struct Stage {
 /// What an alarm watches.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Watch {
-    /// The name of the API in its dimensions.
+    /// The API's name in the alarm's dimensions.
     pub api: String,
-    /// Its description, which can name stages.
+    /// The alarm's description, which can name stages.
     pub description: Option<String>,
 }
 
-/// API Gateway's limit: so many requests at once, and so many a second after that.
+/// API Gateway's request limit.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Limit {
-    /// At once.
+    /// Requests at once.
     pub burst: f64,
-    /// A second.
+    /// Requests per second after the burst.
     pub a_second: f64,
 }
 
-/// One request that was answered.
+/// One answered request.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Call {
     /// The operation.
     pub name: String,
-    /// The API that it is about; empty where it is about none.
+    /// The API's id; empty if the call concerns no API.
     pub api: String,
     /// The status of its answer.
     pub status: u16,
-    /// When it came, in nanoseconds since 1970.
+    /// When the request arrived, in nanoseconds since 1970.
     pub came: u64,
-    /// When its answer went out.
+    /// When the answer was sent, in nanoseconds since 1970.
     pub went: u64,
-    /// Whether it is one of the stub's; else the candidate does something the bench knows nothing of.
+    /// Whether the stub implements the operation. If not, the candidate's job differs from the one measured.
     pub known: bool,
 }
 
-/// What API Gateway knows of the last moments.
+/// API Gateway's short-term state.
 #[derive(Clone, Debug, Default)]
 pub struct Moments {
-    /// How many requests the limit has room for, and when that was.
+    /// How many requests the limit still allowed, and when.
     room: Option<(f64, Instant)>,
-    /// Until when it is at work on a change of each API.
+    /// When the current change of each API ends.
     changing: BTreeMap<String, Instant>,
 }
 
-/// The state, and what was asked of it.
+/// The state of AWS, and the requests it received.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct World {
-    /// How long every answer takes, in milliseconds.
+    /// The latency of every answer in milliseconds.
     pub latency_ms: u64,
-    /// The stages `prod` by their APIs' ids.
+    /// The stage `prod` of each API, by the API's id.
     pub stages: BTreeMap<String, Stage>,
-    /// When they were changed last, in seconds since 1970.
+    /// When the stages were last changed, in seconds since 1970.
     pub updated: i64,
-    /// The parameters by their names.
+    /// The parameters by name.
     pub parameters: BTreeMap<String, String>,
-    /// The alarms by their names, all in ALARM.
+    /// The alarms by name, all in ALARM.
     pub alarms: BTreeMap<String, Watch>,
-    /// API Gateway's limit, where it has one.
+    /// API Gateway's limit, if any.
     #[serde(default)]
     pub limit: Option<Limit>,
-    /// What API Gateway knows of the last moments.
+    /// API Gateway's short-term state.
     #[serde(skip)]
     pub moments: Moments,
     /// The signed requests since the last reset.
     #[serde(default)]
     pub calls: Vec<Call>,
-    /// The requests without a signature since the candidate started: what warms a connection.
+    /// The number of requests without a signature since the candidate started. They warm up a connection.
     #[serde(default)]
     pub unsigned: u32,
-    /// The TLS connections by service since the candidate started.
+    /// The number of TLS connections by service since the candidate started.
     #[serde(default)]
     pub connections: BTreeMap<String, u32>,
 }
@@ -95,19 +95,19 @@ pub struct World {
 /// An answer: status, content type, body.
 pub type Answer = (u16, &'static str, Vec<u8>);
 
-/// Nanoseconds since 1970: the two processes share this clock.
+/// Returns the nanoseconds since 1970, on the clock that both processes share.
 pub fn nanoseconds() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl World {
-    /// How long every answer takes.
+    /// The latency of every answer.
     pub fn latency(&self) -> Duration {
         Duration::from_millis(self.latency_ms)
     }
 
-    /// The call, without its times, and its answer.
+    /// Answers a request. Returns the call, without its times, and the answer.
     pub fn answer(&mut self, service: &str, request: &Request) -> (Call, Answer) {
         let mut api = String::new();
         let (name, answer) = match service {
@@ -130,7 +130,8 @@ impl World {
         };
         let known = answer.is_some();
         let refusal = || {
-            let body = json!({"__type": "UnknownOperationException", "message": "the stub does not know it"});
+            let body =
+                json!({"__type": "UnknownOperationException", "message": "the stub does not implement it"});
             (400, "application/json", body.to_string().into_bytes())
         };
         let answer = answer.unwrap_or_else(refusal);
@@ -171,7 +172,7 @@ impl World {
 
     fn gateway(&mut self, api: &str, request: &Request) -> (String, Option<Answer>) {
         let refused = |status, code: &str| {
-            let body = json!({"__type": code, "message": "the stub's limits are met"});
+            let body = json!({"__type": code, "message": "the stub's limit is reached"});
             Some((status, "application/json", body.to_string().into_bytes()))
         };
         let path: Vec<&str> = request.path.trim_matches('/').split('/').collect();
@@ -205,7 +206,7 @@ impl World {
         (name.to_owned(), Some((200, "application/json", stage.to_string().into_bytes())))
     }
 
-    /// Whether the limit has room for one more request.
+    /// Takes one request from the limit, if it still allows one.
     fn lets_through(&mut self) -> bool {
         let Some(limit) = self.limit else { return true };
         let now = Instant::now();
@@ -216,7 +217,7 @@ impl World {
         lets
     }
 
-    /// CloudWatch speaks CBOR with the SDK for Rust, and no peer asks it.
+    /// The SDK for Rust and CloudWatch exchange CBOR. No peer calls CloudWatch.
     fn describe_alarms(&self, body: &[u8]) -> Answer {
         let asked: Cbor = ciborium::from_reader(body).unwrap_or(Cbor::Null);
         let entries = asked.as_map().into_iter().flatten();
@@ -228,7 +229,7 @@ impl World {
             (Cbor::Text("CompositeAlarms".to_owned()), Cbor::Array(vec![])),
         ]);
         let mut body = Vec::new();
-        ciborium::into_writer(&answer, &mut body).expect("a vector takes every byte");
+        ciborium::into_writer(&answer, &mut body).expect("cannot encode the answer");
         (200, "application/cbor", body)
     }
 
@@ -283,7 +284,7 @@ mod tests {
     use super::{Limit, World};
 
     #[test]
-    fn a_limit_lets_its_burst_through_and_then_no_more_at_once() {
+    fn a_limit_allows_its_burst_and_then_no_more_at_once() {
         let limit = Limit { burst: 40.0, a_second: 0.001 };
         let mut world = World { limit: Some(limit), ..World::default() };
         assert_eq!((0..100).filter(|_| world.lets_through()).count(), 40);

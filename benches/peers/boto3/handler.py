@@ -1,4 +1,4 @@
-"""The same job as a boto3 function: read the record and the stage, put the stage back."""
+"""The same rollback as a boto3 function: reads the record and the stage, then rolls the stage back."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from botocore.config import Config
 CONFIG = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 5})
 ssm = boto3.client("ssm", config=CONFIG)
 gateway = boto3.client("apigateway", config=CONFIG)
-# Alarms name an API by its name, and calls by its id.
+# Alarms identify an API by its name, calls by its id.
 API_IDS = json.loads(os.environ["API_IDS"])
 
 

@@ -1,10 +1,10 @@
-// The same job as a Node function: read the record and the stage, put the stage back.
+// The same rollback as a Node function: reads the record and the stage, then rolls the stage back.
 import { APIGatewayClient, GetStageCommand, UpdateStageCommand } from "@aws-sdk/client-api-gateway";
 import { GetParameterCommand, SSMClient } from "@aws-sdk/client-ssm";
 
 const ssm = new SSMClient({ maxAttempts: 5 });
 const gateway = new APIGatewayClient({ maxAttempts: 5 });
-// Alarms name an API by its name, and calls by its id.
+// Alarms identify an API by its name, calls by its id.
 const apiIds = JSON.parse(process.env.API_IDS);
 
 export async function handler(event) {

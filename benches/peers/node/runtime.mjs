@@ -1,4 +1,4 @@
-// The loop of a Lambda runtime in a few lines: less than AWS's own does, so nothing here slows the peer down.
+// The loop of a Lambda runtime. It does less than AWS's own runtime, so it does not slow the peer down.
 import http from "node:http";
 import { handler } from "./handler.mjs";
 

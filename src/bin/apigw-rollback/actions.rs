@@ -1,4 +1,4 @@
-//! The commands that read or change a stage: each becomes the same command that the function takes.
+//! The commands that read or change a stage. Each builds the JSON command that the function accepts.
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
@@ -22,10 +22,10 @@ use super::error::{CliError, Exit, YOURS, is_denied};
 use super::session::{Connection, Format, Session, now, variable};
 use super::views;
 
-/// Stages whose status is asked for at the same time: API Gateway's quota is the whole account's.
+/// The number of stages that are read concurrently. API Gateway's quota is shared by the whole account.
 const STAGES_AT_ONCE: usize = 4;
 
-/// A stage as it is written: `API/STAGE`.
+/// A stage as the operator writes it: `API/STAGE`.
 #[derive(Clone, Debug)]
 pub(crate) struct StageName {
     api: String,
@@ -33,7 +33,7 @@ pub(crate) struct StageName {
 }
 
 impl StageName {
-    /// Whether this stage is meant.
+    /// Returns whether this name refers to `stage`.
     pub(crate) fn is(&self, stage: &StageRef, config: &Config) -> bool {
         let named = config.entry(stage).is_some_and(|entry| entry.api_name == self.api);
         self.name == stage.stage && (self.api == stage.api || named)
@@ -46,23 +46,23 @@ impl fmt::Display for StageName {
     }
 }
 
-/// Reads `API/STAGE`; an API's name may hold a slash, a stage's may not.
+/// Parses `API/STAGE`. An API name may contain a slash; a stage name may not.
 pub(crate) fn stage(text: &str) -> Result<StageName, String> {
     let split = text.rsplit_once('/').filter(|(api, name)| !api.trim().is_empty() && is_stage_name(name));
     let (api, name) =
-        split.ok_or("a stage is written API/STAGE, such as a1b2c3d4e5/prod or orders-api/prod")?;
+        split.ok_or("write the stage as API/STAGE, such as a1b2c3d4e5/prod or orders-api/prod")?;
     Ok(StageName { api: api.trim().to_owned(), name: name.to_owned() })
 }
 
-/// Reads a time such as 2026-11-20T18:00:00Z.
+/// Parses an RFC 3339 time such as 2026-11-20T18:00:00Z.
 pub(crate) fn time(text: &str) -> Result<DateTime<Utc>, String> {
     apigw_rollback::model::alarm::time(text)
         .ok_or_else(|| "give a time such as 2026-11-20T18:00:00Z".to_owned())
 }
 
-/// Reads a length of time such as 90m, 2h or 1d.
+/// Parses a duration such as 90m, 2h or 1d.
 pub(crate) fn length(text: &str) -> Result<TimeDelta, String> {
-    let wrong = || "give a length of time such as 45s, 90m, 2h or 1d".to_owned();
+    let wrong = || "give a duration such as 45s, 90m, 2h or 1d".to_owned();
     let unit = text.chars().last().ok_or_else(wrong)?;
     let number: i64 = text.strip_suffix(unit).and_then(|number| number.parse().ok()).ok_or_else(wrong)?;
     let seconds = match unit {
@@ -73,21 +73,21 @@ pub(crate) fn length(text: &str) -> Result<TimeDelta, String> {
         _ => return Err(wrong()),
     };
     let length = number.checked_mul(seconds).filter(|_| number > 0).and_then(TimeDelta::try_seconds);
-    // A year is longer than anybody means.
+    // A hold of more than a year is a typing error.
     length.filter(|length| *length <= TimeDelta::days(366)).ok_or_else(wrong)
 }
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Confirm {
-    /// Do not ask before writing
+    /// Skip the confirmation prompt
     #[arg(short, long)]
     yes: bool,
-    /// Who asks, for the records [default: $USER]
+    /// Your name, for the records [default: $USER]
     #[arg(long, value_name = "NAME")]
     who: Option<String>,
 }
 
-/// A command for one stage, ready to be sent.
+/// A command for one stage, as the JSON that the function accepts.
 #[derive(Clone, Debug)]
 pub(crate) struct CommandJson {
     fields: Map<String, Value>,
@@ -102,7 +102,7 @@ impl CommandJson {
         Self { fields, what: format!("{verb} {stage}") }
     }
 
-    /// The same with a field, where it is given.
+    /// Adds a field if it has a value.
     pub(crate) fn with<T: Into<Value>>(mut self, field: &str, value: Option<T>) -> Self {
         if let Some(value) = value {
             self.fields.insert(field.to_owned(), value.into());
@@ -111,99 +111,101 @@ impl CommandJson {
     }
 
     fn verb(&self, verb: &str) -> Self {
-        let mut order = self.clone();
-        order.fields.insert("command".to_owned(), json!(verb));
-        order
+        let mut request = self.clone();
+        request.fields.insert("command".to_owned(), json!(verb));
+        request
     }
 
-    /// The same stage and nothing else.
+    /// Returns the command `verb` for the same stage, without any other field.
     fn bare(&self, verb: &str) -> Self {
-        let mut order = self.verb(verb);
-        order.fields.retain(|field, _| field == "command" || field == "stage");
-        order
+        let mut request = self.verb(verb);
+        request.fields.retain(|field, _| field == "command" || field == "stage");
+        request
     }
 
-    /// Reads it as the function would, so that both refuse the same.
+    /// Parses the command as the function does, so that both reject the same input.
     fn command(&self) -> Result<Command, CliError> {
         let event = signal::read(&Value::Object(self.fields.clone()).to_string());
         match event.deliveries.into_iter().next().map(|delivery| delivery.signal) {
             Some(Signal::Command(command)) => Ok(command),
             Some(Signal::Unreadable(reason)) => Err(CliError::Usage(reason.to_string())),
-            Some(Signal::Alarm(_)) | None => Err(CliError::Usage(format!("`{}` is no command", self.what))),
+            Some(Signal::Alarm(_)) | None => {
+                Err(CliError::Usage(format!("`{}` is not a command", self.what)))
+            }
         }
     }
 }
 
-/// A command that only reads.
-pub(crate) async fn read(connection: &Connection, order: &CommandJson) -> Result<Exit, CliError> {
-    let command = order.command()?;
+/// Runs a command that only reads.
+pub(crate) async fn read(connection: &Connection, request: &CommandJson) -> Result<Exit, CliError> {
+    let command = request.command()?;
     let session = Session::open(connection).await?;
     let reports = send(&session, &command).await;
     Ok(described(&reports, connection.format, false))
 }
 
-/// A command that writes: it is shown and asked about first.
+/// Runs a command that writes, after the operator has confirmed it.
 pub(crate) async fn write(
     connection: &Connection,
-    sure: &Confirm,
-    order: CommandJson,
+    confirm: &Confirm,
+    request: CommandJson,
 ) -> Result<Exit, CliError> {
-    let who = sure.who.clone().or_else(|| variable("USER")).or_else(|| variable("USERNAME"));
-    let order = order.with("who", who);
-    let command = order.command()?;
+    let who = confirm.who.clone().or_else(|| variable("USER")).or_else(|| variable("USERNAME"));
+    let request = request.with("who", who);
+    let command = request.command()?;
     let may_ask = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    if !sure.yes && !may_ask {
+    if !confirm.yes && !may_ask {
         return Err(CliError::Usage(format!(
-            "`{}` writes, and there is no terminal to ask on: give --yes to do it without asking",
-            order.what
+            "`{}` needs confirmation, and there is no terminal to ask on: give --yes to confirm",
+            request.what
         )));
     }
     let session = Session::open(connection).await?;
-    if !sure.yes {
-        if let Some(over) = preview(&session, connection, &order).await? {
-            return Ok(over);
+    if !confirm.yes {
+        if let Some(exit) = preview(&session, connection, &request).await? {
+            return Ok(exit);
         }
-        if !is_agreed(&order)? {
-            return Err(CliError::Declined("nothing was done".to_owned()));
+        if !is_agreed(&request)? {
+            return Err(CliError::Declined("nothing was changed".to_owned()));
         }
     }
     let cloud = session.cloud();
     let run = session.run(&cloud);
     let mut reports = Box::pin(execute(&run, &command)).await;
-    // Whoever is told of the function's rollbacks hears of a person's as well.
+    // The people who are notified of automatic rollbacks are notified of an operator's as well.
     notify(&run, &mut reports).await;
-    let reports: Vec<Report> = reports.into_iter().map(for_a_person).collect();
+    let reports: Vec<Report> = reports.into_iter().map(for_operator).collect();
     Ok(described(&reports, connection.format, false))
 }
 
-/// Shows what would be done, or where the stage stands. Some exit code where there is nothing to ask about.
+/// Shows the plan of a rollback, or the stage's status. Returns an exit code if there is nothing to confirm.
 async fn preview(
     session: &Session,
     connection: &Connection,
-    order: &CommandJson,
+    request: &CommandJson,
 ) -> Result<Option<Exit>, CliError> {
-    let is_rollback = order.fields.get("command") == Some(&json!("rollback"));
-    let first = if is_rollback { order.verb("plan") } else { order.bare("status") };
+    let is_rollback = request.fields.get("command") == Some(&json!("rollback"));
+    let first = if is_rollback { request.verb("plan") } else { request.bare("status") };
     let reports = send(session, &first.command()?).await;
-    let goes_on = reports.iter().all(|one| matches!(one.outcome, Outcome::WouldRollBack | Outcome::Status));
-    if !goes_on {
+    let continues = reports.iter().all(|one| matches!(one.outcome, Outcome::WouldRollBack | Outcome::Status));
+    if !continues {
         return Ok(Some(described(&reports, connection.format, false)));
     }
-    // Standard output is for what was done.
+    // Standard output carries only the result of the command.
     for report in &reports {
         let _ = write!(anstream::stderr(), "{}", views::before_asking(report));
     }
     Ok(None)
 }
 
-fn is_agreed(order: &CommandJson) -> Result<bool, CliError> {
+fn is_agreed(request: &CommandJson) -> Result<bool, CliError> {
     let mut line = String::new();
-    let _ = write!(anstream::stderr(), "\n{}? [y/N] ", order.what).and_then(|()| std::io::stderr().flush());
+    let _ = write!(anstream::stderr(), "\n{}? [y/N] ", request.what).and_then(|()| std::io::stderr().flush());
     std::io::stdin().read_line(&mut line).map_err(|error| CliError::Usage(error.to_string()))?;
     Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-/// The status of one stage, or of all that are protected.
+/// Reads the status of one stage, or of all protected stages. The flag says whether the result is a list.
 pub(crate) async fn status(
     session: &Session,
     stage: Option<&StageName>,
@@ -214,9 +216,12 @@ pub(crate) async fn status(
     let cloud = session.cloud();
     let listed = protected_stages::read(&session.run(&cloud)).await;
     let listed = match listed {
-        // Who may not list the records may still look at the stages that the settings name.
+        // Without permission to list the records, the stages in the settings can still be read.
         Err(error) if error.is_denial() && !session.config().stages.is_empty() => {
-            let _ = writeln!(anstream::stderr(), "only the configured stages are shown: {error}");
+            let _ = writeln!(
+                anstream::stderr(),
+                "the recorded stages cannot be listed, so only the configured stages are shown: {error}"
+            );
             session.config().stages.iter().map(|one| one.stage.clone()).collect()
         }
         listed => listed.map_err(|error| CliError::of(&error, &session.config().region))?,
@@ -231,12 +236,12 @@ pub(crate) async fn status(
     Ok((reports.into_iter().flatten().collect(), true))
 }
 
-/// The incidents of a stage.
+/// Prints the incidents of a stage.
 pub(crate) async fn incidents(connection: &Connection, stage: &StageName) -> Result<Exit, CliError> {
     let session = Session::open(connection).await?;
-    // Its status tells which stage it is: an API may be given by its name.
+    // The report has the API's id, which the operator may have given as a name.
     let found = send(&session, &CommandJson::new("history", stage).command()?).await;
-    let Some(stage) = found.first().and_then(|report| report.stage.as_ref()).filter(|_| is_told(&found))
+    let Some(stage) = found.first().and_then(|report| report.stage.as_ref()).filter(|_| are_statuses(&found))
     else {
         return Ok(described(&found, connection.format, false));
     };
@@ -258,7 +263,7 @@ pub(crate) async fn incidents(connection: &Connection, stage: &StageName) -> Res
     Ok(Exit::DONE)
 }
 
-fn is_told(reports: &[Report]) -> bool {
+fn are_statuses(reports: &[Report]) -> bool {
     reports.iter().all(|report| report.outcome == Outcome::Status)
 }
 
@@ -266,12 +271,12 @@ async fn send(session: &Session, command: &Command) -> Vec<Report> {
     let cloud = session.cloud();
     let run = session.run(&cloud);
     let reports = Box::pin(execute(&run, command)).await;
-    reports.into_iter().map(for_a_person).collect()
+    reports.into_iter().map(for_operator).collect()
 }
 
-/// The engine speaks to the function's owner; here it is the person's own credentials that were refused. And a
-/// stage that does not exist has no status.
-fn for_a_person(report: Report) -> Report {
+/// Adapts the advice of a report to the operator, whose own credentials made the calls. Rejects the status of a
+/// stage that does not exist.
+fn for_operator(report: Report) -> Report {
     if is_denied(&report) {
         return Report { next: vec![YOURS.to_owned()], ..report };
     }
@@ -282,7 +287,7 @@ fn for_a_person(report: Report) -> Report {
         let stage = report.stage.as_ref().map(ToString::to_string).unwrap_or_default();
         return Report {
             outcome: Outcome::Rejected,
-            message: format!("API Gateway has no such stage as {stage}"),
+            message: format!("API Gateway has no stage {stage}"),
             reason: Some(Reason::NoStage(stage)),
             next: vec![PROTECTED.to_owned()],
             details: None,
@@ -290,18 +295,18 @@ fn for_a_person(report: Report) -> Report {
             ..report
         };
     }
-    // The engine's advice is on alarms; here a person has named the stage.
+    // The report's advice is about alarms, but here an operator named the stage.
     let next = match &report.reason {
         Some(Reason::NoStage(_)) => PROTECTED,
-        Some(Reason::AmbiguousTarget(_)) => "give the API's id in the place of its name",
+        Some(Reason::AmbiguousTarget(_)) => "give the API's id instead of its name",
         _ => return report,
     };
     Report { next: vec![next.to_owned()], ..report }
 }
 
-const PROTECTED: &str = "see which stages are protected: apigw-rollback status";
+const PROTECTED: &str = "list the protected stages: apigw-rollback status";
 
-/// Prints the reports, and gives the exit code that they mean.
+/// Prints the reports and returns their exit code.
 pub(crate) fn described(reports: &[Report], format: Format, as_list: bool) -> Exit {
     match (format, reports) {
         (Format::Text, _) => print(&views::reports(reports)),
@@ -311,8 +316,8 @@ pub(crate) fn described(reports: &[Report], format: Format, as_list: bool) -> Ex
     Exit::of(reports)
 }
 
-/// Prints to standard output, in colours where somebody sees them.
+/// Prints to standard output, in colour if it is a terminal.
 pub(crate) fn print(text: &str) {
-    // A reader that has seen enough, such as `head`, closes the pipe: that is no fault.
+    // A reader such as `head` may close the pipe early, which is not an error.
     let _ = write!(anstream::stdout(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! The command line: what can be written, with examples.
+//! The grammar of the command line, with its help texts.
 
 use apigw_rollback::model::reason::stamp;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,9 +9,9 @@ use super::error::{CliError, EXIT_CODES, Exit};
 use super::session::{Connection, Session, now};
 use super::{doctor, explain, schema, watch};
 
-/// Puts API Gateway stages back on their last-known-good release.
+/// Rolls API Gateway stages back to their last known-good release.
 ///
-/// The same engine and settings as the function, with your own credentials, profile and region.
+/// It uses the same rules and settings as the function, and your own AWS credentials, profile and Region.
 #[derive(Debug, Parser)]
 #[command(name = "apigw-rollback", version, after_help = EXIT_CODES)]
 pub(crate) struct Tool {
@@ -30,26 +30,26 @@ pub(crate) struct OneStage {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReleaseArgs {
-    /// The release's name for people
+    /// A readable name of the release
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
     /// A note for the changelog
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
-    /// It cannot be left by going back, as after a data migration: no alarm takes it off
+    /// Mark the release irreversible, as after a data migration: alarms will not roll it back
     #[arg(long)]
     irreversible: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RollbackArgs {
-    /// To this version of the record instead of the newest
+    /// Roll back to this version of the known-good record instead of the newest
     #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(i64).range(1..))]
     to: Option<i64>,
-    /// Also from a release that is marked as not reversible
+    /// Roll back even if the live release is marked irreversible
     #[arg(long)]
     force: bool,
-    /// Why, for the records
+    /// The reason, for the records
     #[arg(long, value_name = "TEXT")]
     why: Option<String>,
 }
@@ -57,19 +57,19 @@ pub(crate) struct RollbackArgs {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct HoldUntil {
-    /// Until this time (RFC 3339)
+    /// The end of the hold (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<DateTime<Utc>>,
-    /// For so long, such as 90m, 2h or 1d
-    #[arg(long, value_name = "LENGTH", value_parser = length)]
+    /// The duration of the hold, such as 90m, 2h or 1d
+    #[arg(long, value_name = "DURATION", value_parser = length)]
     r#for: Option<TimeDelta>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CliCommand {
-    /// Say what is live, what is known-good, and what an alarm would do right now
+    /// Show the live release, the known-good release, and the effect of an alarm right now
     #[command(after_help = "\
-Without a stage all protected ones are told, a line each.
+Without a stage, it prints one line for each protected stage.
 
 Examples:
   apigw-rollback status
@@ -82,9 +82,9 @@ Examples:
         #[command(flatten)]
         connection: Connection,
     },
-    /// Say what `rollback` would do; write nothing
+    /// Show what `rollback` would do, without any change
     #[command(after_help = "\
-The exit code is 0 where the stage would be put back, 3 where there is nothing to do.
+The exit code is 0 if the stage would be rolled back, and 3 if it would not.
 
 Examples:
   apigw-rollback plan orders-api/prod
@@ -93,12 +93,12 @@ Examples:
         #[command(flatten)]
         one: OneStage,
         #[command(flatten)]
-        way: RollbackArgs,
+        args: RollbackArgs,
     },
-    /// Put a stage back on its known-good release
+    /// Roll a stage back to its known-good release
     #[command(after_help = "\
-The alarm is not asked, and neither a hold nor the guards bind a person.
-The stage is read again when you have said yes: what changed meanwhile is seen.
+An operator's rollback ignores alarms, holds and preconditions.
+The stage is read again after you confirm, so a change in the meantime is noticed.
 
 Examples:
   apigw-rollback rollback orders-api/prod --why \"checkout fails\"
@@ -107,11 +107,11 @@ Examples:
         #[command(flatten)]
         one: OneStage,
         #[command(flatten)]
-        way: RollbackArgs,
+        args: RollbackArgs,
         #[command(flatten)]
-        sure: Confirm,
+        confirm: Confirm,
     },
-    /// Store the live release as known-good, and pin its deployment
+    /// Record the live release as known-good, and pin its deployment
     #[command(after_help = "\
 Example:
   apigw-rollback record orders-api/prod --label v1.4.2 --note \"new checkout\" --yes")]
@@ -121,9 +121,9 @@ Example:
         #[command(flatten)]
         release: ReleaseArgs,
         #[command(flatten)]
-        sure: Confirm,
+        confirm: Confirm,
     },
-    /// Record the live release if its alarms are quiet and had data, without waiting for the bake time
+    /// Record the live release if its alarms are quiet and had data, without the bake time
     #[command(after_help = "\
 Example:
   apigw-rollback promote orders-api/prod --yes")]
@@ -131,9 +131,9 @@ Example:
         #[command(flatten)]
         one: OneStage,
         #[command(flatten)]
-        sure: Confirm,
+        confirm: Confirm,
     },
-    /// Mark the live release: its label and note, and whether it is reversible
+    /// Set the label and note of the live release, and whether it is reversible
     #[command(after_help = "\
 Example:
   apigw-rollback announce orders-api/prod --label v2.0.0 --irreversible --yes")]
@@ -142,25 +142,25 @@ Example:
         one: OneStage,
         #[command(flatten)]
         release: ReleaseArgs,
-        /// It can be left by going back after all
+        /// Mark the release reversible again
         #[arg(long, conflicts_with = "irreversible")]
         reversible: bool,
         #[command(flatten)]
-        sure: Confirm,
+        confirm: Confirm,
     },
-    /// Say what was known-good when, with the rollbacks in between
+    /// Show the known-good releases over time, and the rollbacks between them
     #[command(after_help = "\
 Example:
   apigw-rollback history orders-api/prod")]
     History(OneStage),
     /// List a stage's incidents, newest first
     #[command(after_help = "\
-The first column is what `lift` takes.
+Pass the first column to `lift`.
 
 Example:
   apigw-rollback incidents orders-api/prod")]
     Incidents(OneStage),
-    /// Keep alarms and the sweep off a stage, for a time
+    /// Pause automatic rollbacks and promotions of a stage
     #[command(after_help = "\
 Examples:
   apigw-rollback hold orders-api/prod --for 2h --why \"load test\"
@@ -170,11 +170,11 @@ Examples:
         one: OneStage,
         #[command(flatten)]
         until: HoldUntil,
-        /// Why, for whoever finds the stage held
+        /// The reason, for other operators
         #[arg(long, value_name = "TEXT")]
         why: String,
         #[command(flatten)]
-        sure: Confirm,
+        confirm: Confirm,
     },
     /// End a hold
     #[command(after_help = "\
@@ -184,49 +184,49 @@ Example:
         #[command(flatten)]
         one: OneStage,
         #[command(flatten)]
-        sure: Confirm,
+        confirm: Confirm,
     },
-    /// Take a release that was rolled back from out of quarantine
+    /// Lift the quarantine of a release that was rolled back
     #[command(after_help = "\
 Example:
   apigw-rollback lift orders-api/prod 2f6b7efdf195 --why \"the backend was the cause\"")]
     Lift {
         #[command(flatten)]
         one: OneStage,
-        /// The incident, as `incidents` lists it
+        /// The incident, from the first column of `incidents`
         #[arg(value_name = "INCIDENT")]
         incident: String,
-        /// Why, for the records
+        /// The reason, for the records
         #[arg(long, value_name = "TEXT")]
         why: Option<String>,
         #[command(flatten)]
-        sure: Confirm,
+        confirm: Confirm,
     },
-    /// Say what the function would make of event files, without asking AWS
+    /// Explain how the function would judge event files, without any call to AWS
     Explain(explain::Args),
-    /// Check the whole chain: would a rollback work right now?
+    /// Check whether a rollback would work right now, from the alarms to the stage
     Doctor(doctor::Doctor),
-    /// Show the status again and again, until Ctrl-C
+    /// Show the status repeatedly, until Ctrl-C
     #[command(after_help = "\
 Examples:
   apigw-rollback watch
   apigw-rollback watch orders-api/prod --every 5s")]
     Watch {
-        /// The stage; without it all protected ones
+        /// The stage [default: all protected stages]
         #[arg(value_name = "API/STAGE", value_parser = stage)]
         stage: Option<StageName>,
-        /// How often, such as 10s or 1m; at least 2s
-        #[arg(long, value_name = "LENGTH", default_value = "10s", value_parser = length)]
+        /// The interval, such as 10s or 1m; at least 2s
+        #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = length)]
         every: TimeDelta,
         #[command(flatten)]
         connection: Connection,
     },
-    /// Print the JSON schema of reports
+    /// Print the JSON schema of the reports
     #[command(after_help = "\
 Example:
   apigw-rollback schema > report.schema.json")]
     Schema,
-    /// Print the completions for a shell
+    /// Print the completion script for a shell
     #[command(after_help = "\
 Examples:
   apigw-rollback completions bash > ~/.local/share/bash-completion/completions/apigw-rollback
@@ -239,7 +239,7 @@ Examples:
 }
 
 impl CliCommand {
-    /// Carries it out.
+    /// Runs the command.
     pub(crate) async fn run(self) -> Result<Exit, CliError> {
         match self {
             Self::Explain(args) => Ok(explain::run(&args)),
@@ -263,32 +263,33 @@ impl CliCommand {
                 actions::read(&one.connection, &CommandJson::new("history", &one.stage)).await
             }
             Self::Incidents(one) => actions::incidents(&one.connection, &one.stage).await,
-            Self::Plan { one, way } => actions::read(&one.connection, &way.of("plan", &one.stage)).await,
-            Self::Rollback { one, way, sure } => {
-                actions::write(&one.connection, &sure, way.of("rollback", &one.stage)).await
+            Self::Plan { one, args } => actions::read(&one.connection, &args.of("plan", &one.stage)).await,
+            Self::Rollback { one, args, confirm } => {
+                actions::write(&one.connection, &confirm, args.of("rollback", &one.stage)).await
             }
-            Self::Record { one, release, sure } => {
-                actions::write(&one.connection, &sure, release.of("record", &one.stage, false)).await
+            Self::Record { one, release, confirm } => {
+                actions::write(&one.connection, &confirm, release.of("record", &one.stage, false)).await
             }
-            Self::Announce { one, release, reversible, sure } => {
-                actions::write(&one.connection, &sure, release.of("announce", &one.stage, reversible)).await
+            Self::Announce { one, release, reversible, confirm } => {
+                actions::write(&one.connection, &confirm, release.of("announce", &one.stage, reversible))
+                    .await
             }
-            Self::Promote { one, sure } => {
-                actions::write(&one.connection, &sure, CommandJson::new("promote", &one.stage)).await
+            Self::Promote { one, confirm } => {
+                actions::write(&one.connection, &confirm, CommandJson::new("promote", &one.stage)).await
             }
-            Self::ReleaseHold { one, sure } => {
-                actions::write(&one.connection, &sure, CommandJson::new("release-hold", &one.stage)).await
+            Self::ReleaseHold { one, confirm } => {
+                actions::write(&one.connection, &confirm, CommandJson::new("release-hold", &one.stage)).await
             }
-            Self::Hold { one, until, why, sure } => {
+            Self::Hold { one, until, why, confirm } => {
                 let until = until.until.or_else(|| until.r#for.map(|length| now() + length)).map(stamp);
-                let order =
+                let request =
                     CommandJson::new("hold", &one.stage).with("until", until).with("reason", Some(why));
-                actions::write(&one.connection, &sure, order).await
+                actions::write(&one.connection, &confirm, request).await
             }
-            Self::Lift { one, incident, why, sure } => {
-                let order =
+            Self::Lift { one, incident, why, confirm } => {
+                let request =
                     CommandJson::new("lift", &one.stage).with("incident", Some(incident)).with("reason", why);
-                actions::write(&one.connection, &sure, order).await
+                actions::write(&one.connection, &confirm, request).await
             }
         }
     }
@@ -304,7 +305,7 @@ impl RollbackArgs {
 impl ReleaseArgs {
     fn of(self, command: &str, stage: &StageName, reversible: bool) -> CommandJson {
         let reversible = if self.irreversible { Some(false) } else { reversible.then_some(true) };
-        let order = CommandJson::new(command, stage).with("label", self.label).with("note", self.note);
-        order.with("reversible", reversible)
+        let request = CommandJson::new(command, stage).with("label", self.label).with("note", self.note);
+        request.with("reversible", reversible)
     }
 }

@@ -1,4 +1,4 @@
-//! `doctor`: reads everything, prints what it finds, and exits by the worst.
+//! `doctor`: reads the whole chain, prints the findings, and exits with the worst level.
 
 use apigw_rollback::doctor::{self, Finding, worst};
 use apigw_rollback::model::stage::StageRef;
@@ -12,18 +12,18 @@ use super::views;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Nothing is written, and no stage is touched. The role's permissions are simulated by IAM.
-The exit code is 0 where all is well, 5 with warnings, 6 with faults.
+The doctor changes nothing. It asks IAM to simulate the permissions of the function's role.
+The exit code is 0 if all is well, 5 with warnings, and 6 with faults.
 
 Examples:
   apigw-rollback doctor
   apigw-rollback doctor orders-api/prod --quiet
   apigw-rollback doctor --format json | jq -r '.findings[] | select(.level != \"ok\") | .message'")]
 pub(crate) struct Doctor {
-    /// Tell of this stage and of the function only; API is an id or a name
+    /// Check only this stage and the function; API is an id or a name
     #[arg(value_name = "API/STAGE", value_parser = stage)]
     stage: Option<StageName>,
-    /// Print only what is not as it should be
+    /// Print only warnings and faults
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
@@ -40,7 +40,7 @@ pub(crate) async fn run(args: &Doctor) -> Result<Exit, CliError> {
     if let Some(stage) = args.stage.as_ref().filter(|_| !facts.stages.iter().any(|one| is_asked(&one.stage)))
     {
         return Err(CliError::Stage(format!(
-            "{stage} is not protected: see `apigw-rollback status` for the stages that are"
+            "{stage} is not protected: run `apigw-rollback status` to list the protected stages"
         )));
     }
     let mut findings = doctor::examine(session.config(), &facts);

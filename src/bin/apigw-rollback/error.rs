@@ -1,21 +1,21 @@
-//! What keeps the tool from starting at all, as one sentence that says what to do, and the exit codes.
+//! The exit codes, and the errors that stop the tool before there is a report.
 
 use apigw_rollback::doctor::Level;
 use apigw_rollback::model::cloud_error::{CloudError, Failure};
 use apigw_rollback::model::report::{Outcome, Report};
 
-/// The exit codes, as `--help` tells them.
+/// The exit codes, as `--help` lists them.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  done, or nothing wrong
-  1  failed: AWS said no or did not answer; trying again may help
-  2  the command line, or the settings in the environment, cannot be read
-  3  held or rejected: nothing was done, and the report says why
-  4  needs a human: the stage is neither as it was nor as it should be
+  1  failed: AWS refused a call or did not answer; a retry may help
+  2  the command line, or a setting in the environment, is invalid
+  3  held or rejected: nothing was changed, and the report says why
+  4  manual action required: the stage serves neither its old nor its known-good release
   5  doctor: warnings
-  6  doctor: faults, so an alarm may not lead to a rollback
-  7  no access: no credentials, or they do not allow it
-  8  no such function in this region, or it is another one";
+  6  doctor: faults, so an alarm might not lead to a rollback
+  7  no access: there are no credentials, or they do not allow the call
+  8  the function does not exist in this Region, or is not an apigw-rollback function";
 
 /// An exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +30,7 @@ impl Exit {
     const NO_ACCESS: Self = Self(7);
     const NO_FUNCTION: Self = Self(8);
 
-    /// The worst of several reports: what needs a human, then what failed, then what was held.
+    /// Returns the exit code of the worst report: manual action, then no access, then failed, then held.
     pub(crate) fn of(reports: &[Report]) -> Self {
         let codes: Vec<Self> = reports.iter().map(Self::for_report).collect();
         let worst = [Self::NEEDS_HUMAN, Self::NO_ACCESS, Self::FAILED, Self::HELD];
@@ -55,7 +55,7 @@ impl Exit {
         }
     }
 
-    /// What the doctor's worst finding means.
+    /// Returns the exit code for the doctor's worst finding.
     pub(crate) fn for_level(level: Level) -> Self {
         match level {
             Level::Ok => Self::DONE,
@@ -65,25 +65,25 @@ impl Exit {
     }
 }
 
-/// What keeps the tool from starting.
+/// An error before there is a report.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
-    /// The command line or the environment.
+    /// The command line or the environment is invalid.
     #[error("{0}")]
     Usage(String),
-    /// Nothing was done, because a person said so.
+    /// The operator declined the confirmation.
     #[error("{0}")]
     Declined(String),
-    /// No such stage.
+    /// The stage is not protected.
     #[error("{0}")]
     Stage(String),
-    /// No credentials, or not enough.
+    /// There are no credentials, or they do not allow the call.
     #[error("{0}")]
     Access(String),
-    /// No function, or another one.
+    /// The function does not exist, or is not an apigw-rollback function.
     #[error("{0}")]
     Function(String),
-    /// Anything else that AWS says.
+    /// Any other failure of a call to AWS.
     #[error("{0}")]
     Failed(String),
 }
@@ -99,25 +99,25 @@ impl CliError {
         }
     }
 
-    /// A failed call before there is a run that could report it.
+    /// Describes a failed call to AWS, and what to do about it.
     pub(crate) fn of(error: &CloudError, region: &str) -> Self {
         let stale =
             ["ExpiredTokenException", "ExpiredToken", "InvalidClientTokenId", "UnrecognizedClientException"];
         match error.code.as_str() {
             "NoCredentials" => Self::Access(format!(
-                "there are no credentials: set AWS_PROFILE or give --profile, or sign in as you do for the AWS CLI ({})",
+                "no credentials were found: set AWS_PROFILE, give --profile, or sign in as you do for the AWS CLI ({})",
                 error.message
             )),
             code if stale.contains(&code) => Self::Access(format!(
-                "the credentials are not valid (any more): sign in again ({code}: {})",
+                "the credentials are invalid or have expired: sign in again ({code}: {})",
                 error.message
             )),
             _ if error.is_denial() => Self::Access(format!(
-                "you may not do {} on `{}`: let your own user or role do it ({}: {})",
+                "you are not allowed to call {} on `{}`: allow it for your own user or role ({}: {})",
                 error.operation, error.subject, error.code, error.message
             )),
             _ if error.failure == Failure::NoAnswer => Self::Failed(format!(
-                "AWS does not answer in the region `{region}`: see that the region is spelt right and that there is a network ({}: {})",
+                "AWS does not answer in the Region `{region}`: check the name of the Region and your network ({}: {})",
                 error.operation, error.message
             )),
             _ => Self::Failed(error.to_string()),
@@ -125,10 +125,10 @@ impl CliError {
     }
 }
 
-/// What a person does about a refused call: the engine's own advice is for the function's role.
-pub(crate) const YOURS: &str = "let your own user or role do this call, or sign in again; docs/command-line.md lists what the tool needs";
+/// What the operator does about a denied call. The report's own advice is about the function's role.
+pub(crate) const YOURS: &str = "allow this call for your own user or role, or sign in again; docs/command-line.md lists the permissions that the tool needs";
 
-/// Whether a call was refused to the person, whom the engine takes for the function.
+/// Returns whether AWS denied a call to the operator. The report has only the advice for the function's role.
 pub(crate) fn is_denied(report: &Report) -> bool {
     let refused = |code: &str| CloudError {
         failure: Failure::Other,

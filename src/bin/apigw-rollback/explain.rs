@@ -1,4 +1,4 @@
-//! `explain`: what the function makes of an event, without AWS.
+//! `explain`: how the function judges an event, without any call to AWS.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -21,8 +21,8 @@ use super::session::Format;
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-The verdict is one of act, lookup, hold, reject, ignore; the README says what each reason means.
-The exit status is 0 whenever every file could be read, whatever the verdicts.
+The verdict is act, lookup, hold, reject or ignore; docs/reasons.md explains each reason.
+The exit code is 0 if every file could be read, regardless of the verdicts.
 
 Examples:
   apigw-rollback explain events/sns-alarm.json
@@ -32,19 +32,19 @@ pub(crate) struct Args {
     /// Event files; `-` reads standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Judge as at this time (RFC 3339) instead of now
+    /// Judge the events as of this time (RFC 3339) instead of now
     #[arg(long, value_parser = time)]
     now: Option<DateTime<Utc>>,
-    /// The account the function runs in; without it accounts are not compared
+    /// The account of the function; if absent, accounts are not compared
     #[arg(long)]
     account: Option<String>,
-    /// The region the function runs in; without it regions are not compared
+    /// The Region of the function; if absent, Regions are not compared
     #[arg(long)]
     region: Option<String>,
-    /// The oldest state change to act on, in seconds; 0 switches the check off
+    /// The maximum age of a state change in seconds; 0 disables the check
     #[arg(long, value_name = "SECONDS", default_value_t = MAX_ALARM_AGE_SECONDS, value_parser = clap::value_parser!(u32).range(0..=86_400))]
     max_age: u32,
-    /// How to print; JSON is one object a file, a line each
+    /// The output format; JSON has one object per file, each on its own line
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
@@ -95,7 +95,7 @@ pub(crate) fn run(args: &Args) -> Exit {
                 writeln!(err, "{}: cannot be read: {error}", file.display())
             }
         };
-        // A reader that has seen enough, such as `head`, closes the pipe: that is no fault.
+        // A reader such as `head` may close the pipe early, which is not an error.
         if printed.is_err() {
             break;
         }
@@ -110,7 +110,7 @@ fn read(file: &Path) -> std::io::Result<String> {
     } else {
         bytes = std::fs::read(file)?;
     }
-    // Bytes that are no text make the JSON unreadable, and that is a verdict.
+    // Bytes that are not UTF-8 make the JSON malformed, which is a verdict rather than an error.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -132,7 +132,7 @@ fn explain(file: &Path, event: &str, bounds: &Bounds) -> Explained {
     }
 }
 
-/// How strong a verdict is. Of several signals in one event the strongest names the event.
+/// The rank of a verdict. The verdict of an event is the highest verdict of its signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Strength {
     Refused(Kind),
@@ -185,18 +185,16 @@ fn command_target(command: &Command) -> Triage {
     });
     let targets: Vec<_> = targets.collect();
     match targets.iter().find(|target| !is_stage_name(&target.stage)) {
-        Some(odd) => {
-            Triage::Refused(Reason::NoStage(format!("`{}` cannot be the name of a stage", odd.stage)))
-        }
+        Some(odd) => Triage::Refused(Reason::NoStage(format!("`{}` is not a valid stage name", odd.stage))),
         None => Triage::Targets(targets),
     }
 }
 
 fn lookup(children: &[String]) -> String {
     if children.is_empty() {
-        return "a composite alarm, whose triggering alarms must be looked up".to_owned();
+        return "a composite alarm; the alarms that triggered it must be looked up".to_owned();
     }
-    format!("a composite alarm, triggered by {}, which must be looked up", children.join(", "))
+    format!("a composite alarm; the alarms that triggered it must be looked up: {}", children.join(", "))
 }
 
 fn explain_target(target: Target) -> ExplainedTarget {
@@ -224,7 +222,7 @@ fn print(out: &mut impl Write, explained: &Explained, format: Format) -> std::io
             why.as_ref().map(|w| format!(", {w}")).unwrap_or_default()
         )?;
         for ExplainedTarget { api, by, stage, canary } in targets {
-            let canary = if *canary { ", its canary" } else { "" };
+            let canary = if *canary { " (canary)" } else { "" };
             writeln!(out, "    stage `{stage}` of the API with the {by} `{api}`{canary}")?;
         }
     }

@@ -1,4 +1,4 @@
-//! The command-line tool: the same engine and settings as the function, with a person's own credentials.
+//! The command-line tool: the same rules and settings as the function, with the operator's own credentials.
 
 mod actions;
 mod cli;

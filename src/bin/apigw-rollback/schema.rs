@@ -1,4 +1,4 @@
-//! `schema`: the JSON schema of reports, for whoever reads them from a queue, a function or an event bus.
+//! `schema`: the JSON schema of reports, for programs that read them from a queue, a function or an event bus.
 
 use apigw_rollback::model::report::Report;
 

@@ -1,4 +1,4 @@
-//! Where the tool works: the person's credentials and region, and the function whose settings it takes.
+//! The session of one command: the operator's credentials and Region, and the function's settings.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,42 +13,42 @@ use tokio::time::Instant;
 
 use super::error::CliError;
 
-/// What the deployed function is called, unless said otherwise.
+/// The default name of the deployed function.
 const FUNCTION: &str = "apigw-rollback";
 
-/// A person waits no longer than this.
+/// The time limit of one command, which an operator waits for.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Debug, Args)]
 #[expect(clippy::doc_markdown, reason = "the comments are the help text, which is no Markdown")]
 pub(crate) struct Connection {
-    /// The deployed function, whose settings are taken [default: $APIGW_ROLLBACK_FUNCTION or apigw-rollback]
+    /// The deployed function whose settings to use [default: $APIGW_ROLLBACK_FUNCTION or apigw-rollback]
     #[arg(long, value_name = "NAME")]
     function: Option<String>,
-    /// Take the settings from this tool's own environment instead (PROTECTED_STAGES, PARAMETER_PREFIX and so on)
+    /// Use the settings in the local environment instead (PROTECTED_STAGES, PARAMETER_PREFIX and so on)
     #[arg(long, conflicts_with = "function")]
     local: bool,
-    /// The profile of the AWS CLI to use [default: $AWS_PROFILE]
+    /// The AWS CLI profile to use [default: $AWS_PROFILE]
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
-    /// The region of the API and the function [default: $AWS_REGION, or the profile's]
+    /// The Region of the API and the function [default: $AWS_REGION, or the profile's Region]
     #[arg(long, value_name = "CODE")]
     region: Option<String>,
-    /// How to print
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
 }
 
-/// How to print.
+/// The output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people
+    /// Text and tables for operators
     Text,
-    /// For programs
+    /// JSON for programs
     Json,
 }
 
-/// The clients and the function's settings.
+/// The AWS clients and the function's settings.
 pub(crate) struct Session {
     clients: Clients,
     settings: SdkConfig,
@@ -58,14 +58,14 @@ pub(crate) struct Session {
     id: String,
 }
 
-/// A variable of this tool's own environment.
+/// Reads a variable of the local environment; a blank one counts as absent.
 pub(crate) fn variable(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
     let value = std::env::var(name).ok();
     value.filter(|value| !value.trim().is_empty())
 }
 
-/// The time now, as fine as anybody needs it.
+/// Returns the current time, to the millisecond.
 pub(crate) fn now() -> DateTime<Utc> {
     #[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
     let now: DateTime<Utc> = SystemTime::now().into();
@@ -73,7 +73,7 @@ pub(crate) fn now() -> DateTime<Utc> {
 }
 
 impl Session {
-    /// Finds credentials, region and settings, or says what to do.
+    /// Finds the credentials, the Region and the settings.
     pub(crate) async fn open(connection: &Connection) -> Result<Self, CliError> {
         let system_roots = variable("SSL_CERT_FILE").is_some();
         let settings =
@@ -82,7 +82,7 @@ impl Session {
         let settings = settings
             .map_err(|error| CliError::Usage(format!("connections to AWS cannot be set up: {error}")))?;
         let Some(region) = settings.region().map(|region| region.as_ref().to_owned()) else {
-            return Err(CliError::Usage("no region is set: give --region, or set AWS_REGION".to_owned()));
+            return Err(CliError::Usage("no Region is set: give --region or set AWS_REGION".to_owned()));
         };
         find_credentials(&settings).await.map_err(|error| CliError::of(&error, &region))?;
         let clients = Clients::new(&settings);
@@ -98,18 +98,20 @@ impl Session {
         let found = clients.function(&name, deadline).await.map_err(|error| CliError::of(&error, &region))?;
         let Some(found) = found else {
             return Err(CliError::Function(format!(
-                "there is no function `{name}` in the region `{region}`: give its name with --function or its region \
+                "there is no function `{name}` in the Region `{region}`: give its name with --function or its Region \
                  with --region"
             )));
         };
         if let Some(why) = &found.hidden {
-            return Err(CliError::Access(format!("Lambda does not show the settings of `{name}`: {why}")));
+            return Err(CliError::Access(format!(
+                "Lambda does not return the settings of `{name}` ({why}): allow your own user or role to use their KMS key"
+            )));
         }
         if !found.variables.contains_key("PROTECTED_STAGES")
             && !found.variables.contains_key("PARAMETER_PREFIX")
         {
             return Err(CliError::Function(format!(
-                "the function `{name}` has neither PROTECTED_STAGES nor PARAMETER_PREFIX, so it is another one: give \
+                "the function `{name}` has neither PROTECTED_STAGES nor PARAMETER_PREFIX, so it is not an apigw-rollback function: give \
                  the right name with --function"
             )));
         }
@@ -117,27 +119,28 @@ impl Session {
         let get = |name: &str| {
             if name == "AWS_REGION" { Some(home.clone()) } else { found.variables.get(name).cloned() }
         };
-        let config = Config::read(get)
-            .map_err(|error| CliError::Usage(format!("the function `{name}` has {error}: deploy it anew")))?;
+        let config = Config::read(get).map_err(|error| {
+            CliError::Usage(format!("the function `{name}` has {error}: deploy its stack again"))
+        })?;
         Ok(Self { clients, settings, config, function: Some(found.arn), name, id })
     }
 
-    /// The port, for calls that end in time.
+    /// Returns the AWS clients, with a new time limit.
     pub(crate) fn cloud(&self) -> Aws {
         self.clients.until(Instant::now() + PATIENCE)
     }
 
-    /// The doctor's reads.
+    /// Returns the clients for the doctor's reads.
     pub(crate) fn clinic(&self) -> AwsDiagnostics {
         AwsDiagnostics::new(&self.settings, self.cloud())
     }
 
-    /// The function's name, as it was given.
+    /// The function's name, as the operator gave it.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// A run that begins now.
+    /// Returns the context of a run that begins now.
     pub(crate) fn run<'a>(&'a self, cloud: &'a Aws) -> Context<'a, Aws> {
         let began = Instant::now();
         Context {
@@ -153,7 +156,7 @@ impl Session {
         }
     }
 
-    /// The settings.
+    /// The function's settings.
     pub(crate) fn config(&self) -> &Config {
         &self.config
     }

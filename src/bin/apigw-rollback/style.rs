@@ -1,10 +1,9 @@
-//! Colours, ages and tables: how the tool speaks to people. What prints it takes the colours out again where
-//! nobody would see them.
+//! Colours, ages and tables for terminals. The printer strips the colours if the output is not a terminal.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 
-/// How a word is meant.
+/// The meaning of a text, which decides its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tone {
     Good,
@@ -13,7 +12,7 @@ pub(crate) enum Tone {
     Quiet,
 }
 
-/// A text in the colour of its tone.
+/// Wraps a text in the escape codes of its tone.
 pub(crate) fn painted(text: &str, tone: Tone) -> String {
     let code = match tone {
         Tone::Good => 32,
@@ -24,7 +23,7 @@ pub(crate) fn painted(text: &str, tone: Tone) -> String {
     format!("\u{1b}[{code}m{text}\u{1b}[0m")
 }
 
-/// A cell of a table; a table counts the width of what is seen, so its colours are told to it apart.
+/// Builds a cell of a table. Escape codes in the text would count towards its width, so the tone is separate.
 pub(crate) fn cell(text: impl ToString, tone: Option<Tone>) -> Cell {
     let cell = Cell::new(text);
     match tone {
@@ -36,10 +35,10 @@ pub(crate) fn cell(text: impl ToString, tone: Option<Tone>) -> Cell {
     }
 }
 
-/// Below this a terminal is none, or does not tell its width.
+/// A width below this one is not that of a real terminal.
 const NARROW: u16 = 40;
 
-/// A table without lines, as wide as the terminal; without a terminal no text is broken, so that others can read it.
+/// Builds a table without borders that fits the terminal. Without a terminal no text is wrapped, for other programs.
 pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).enforce_styling();
@@ -53,9 +52,9 @@ pub(crate) fn table(header: &[&str]) -> Table {
     table
 }
 
-/// The table's text; no line ends in blanks.
+/// Renders the table, without trailing spaces.
 pub(crate) fn drawn(mut table: Table) -> String {
-    // The left edge is the page's.
+    // The first column starts at the left margin.
     if let Some(first) = table.column_mut(0) {
         first.set_padding((0, 1));
     }
@@ -63,7 +62,7 @@ pub(crate) fn drawn(mut table: Table) -> String {
     lines.join("\n")
 }
 
-/// The time that lies between, in its largest unit.
+/// Formats a duration in its largest suitable unit.
 pub(crate) fn lasting(time: TimeDelta) -> String {
     let seconds = time.num_seconds().max(0);
     match seconds {
@@ -74,12 +73,12 @@ pub(crate) fn lasting(time: TimeDelta) -> String {
     }
 }
 
-/// A time, to the second: more of it nobody reads.
+/// Formats a time, to the second.
 pub(crate) fn second(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// A time in the past, with how long ago it was.
+/// Formats a time in the past, with its age.
 pub(crate) fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     format!("{} ({} ago)", second(at), lasting(now - at))
 }

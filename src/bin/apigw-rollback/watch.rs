@@ -1,4 +1,4 @@
-//! `watch`: the status again and again, until Ctrl-C.
+//! `watch`: repeats `status` until Ctrl-C.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::actions::{StageName, described, print, status};
 use super::error::{CliError, Exit};
 use super::session::{Connection, Format, Session, now};
 
-/// From the top of an empty screen.
+/// The escape codes that clear the screen and move to its top.
 const FRESH: &str = "\u{1b}[2J\u{1b}[H";
 
 pub(crate) async fn watch(
@@ -28,7 +28,7 @@ pub(crate) async fn watch(
             }
             described(&reports, connection.format, is_list);
             if connection.format == Format::Text {
-                print(&format!("{}; again in {} s, Ctrl-C ends\n", stamp(now()), every.as_secs()));
+                print(&format!("{}; refreshes in {} s, Ctrl-C stops\n", stamp(now()), every.as_secs()));
             }
             Ok(())
         };

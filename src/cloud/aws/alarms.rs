@@ -1,4 +1,4 @@
-//! Alarms in the SDK's types and in ours.
+//! The port's alarms over the SDK, and their conversion from the SDK's types.
 
 use aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsOutput;
 use aws_sdk_cloudwatch::operation::describe_alarms::builders::DescribeAlarmsFluentBuilder;
@@ -28,7 +28,7 @@ impl Alarms for Aws {
 
     async fn alarms_acting(&self, action: &str) -> Result<Vec<AlarmNow>, CloudError> {
         let all = self.all_pages_of_alarms(action, self.describe_alarms().action_prefix(action)).await?;
-        // Emulators tell of every alarm.
+        // Emulators ignore the prefix and return every alarm.
         let acts = |now: &AlarmNow| now.actions.iter().any(|arn| arn.starts_with(action));
         Ok(all.into_iter().filter(acts).collect())
     }
@@ -101,14 +101,14 @@ impl Aws {
     }
 
     fn describe_alarms(&self) -> DescribeAlarmsFluentBuilder {
-        // Without the types only metric alarms are told.
+        // By default CloudWatch returns only metric alarms.
         let types = vec![AlarmType::MetricAlarm, AlarmType::CompositeAlarm];
         self.clients.cloudwatch.describe_alarms().set_alarm_types(Some(types))
     }
 }
 
-/// The alarms of one page; one without a name or with an unknown state is left out, as if unknown.
-/// The alarms of a page, and the token of the next one.
+/// Returns the alarms of a page and the token of the next page. Leaves out alarms without a name or with an unknown
+/// state, as if they did not exist.
 pub(super) fn from_page(page: DescribeAlarmsOutput) -> (Vec<AlarmNow>, Option<String>) {
     let metric = page.metric_alarms.unwrap_or_default().into_iter().filter_map(from_metric_alarm);
     let composite = page.composite_alarms.unwrap_or_default().into_iter().filter_map(from_composite_alarm);
@@ -183,7 +183,7 @@ fn from_composite_alarm(alarm: CompositeAlarm) -> Option<AlarmNow> {
     })
 }
 
-/// The states in one line of an alarm's history: the one it left and the one it reached.
+/// Returns the states in one history item of an alarm: the state it left and the state it entered.
 pub(super) fn states_in_history(data: &str) -> Vec<State> {
     let data: Value = serde_json::from_str(data).unwrap_or_default();
     let states =
@@ -191,7 +191,7 @@ pub(super) fn states_in_history(data: &str) -> Vec<State> {
     states.into_iter().flatten().collect()
 }
 
-/// The question for how many samples a metric had; `nth` makes its id.
+/// Builds the query that counts the samples of a metric. `nth` becomes its id.
 pub(super) fn sample_count((nth, metric): (usize, &Metric)) -> MetricDataQuery {
     let dimension = |(name, value): &(String, String)| Dimension::builder().name(name).value(value).build();
     let named = sdk::Metric::builder()
@@ -199,7 +199,7 @@ pub(super) fn sample_count((nth, metric): (usize, &Metric)) -> MetricDataQuery {
         .metric_name(&metric.name)
         .set_dimensions(Some(metric.dimensions.iter().map(dimension).collect()))
         .build();
-    // Five minutes is the finest period that CloudWatch keeps for as long as a release may bake.
+    // 300 s is the finest period that CloudWatch retains for the longest bake time.
     let stat = MetricStat::builder().metric(named).period(300).stat("SampleCount").build();
     MetricDataQuery::builder()
         .id(format!("q{nth}"))

@@ -1,4 +1,4 @@
-//! One call: its turn, its deadline, what came of it, and again where AWS turned it away as one too many.
+//! One call to AWS: its place in the pace, its deadline, its result, and its repetition if AWS throttles it.
 
 use std::error::Error as StdError;
 
@@ -16,10 +16,9 @@ use crate::cloud::pace::{self, Retries};
 use crate::model::cloud_error::{CloudError, Failure};
 
 impl Aws {
-    /// Makes a call, and says which call on what failed. What AWS turns away as one request too many is sent again
-    /// until the deadline: hundreds of stages can wait for the same few requests a second, and giving up leaves one
-    /// of them broken. What AWS said last is what is told then. A change that is turned away for long ends as a
-    /// conflict, because by then somebody else may have changed the same.
+    /// Makes a call and names it in its error. Repeats a throttled call until the deadline, because hundreds of stages
+    /// can share the same few requests per second; the error is then AWS's last one. A change that AWS throttles for
+    /// too long ends as a conflict, because another caller may have changed the stage by then.
     pub(super) async fn call<T, E, F>(
         &self,
         operation: &'static str,
@@ -33,10 +32,10 @@ impl Aws {
         let Retries { waits, patience } = pace::again(operation);
         let mut waits = waits.build();
         let patient_until = patience.map(|patience| Instant::now() + patience);
-        let mut turned_away = None;
+        let mut last_throttle = None;
         for attempt in 1.. {
-            match (self.attempt(operation, subject, Box::pin(send())).await, turned_away.take()) {
-                (Err(error), _) if is_one_too_many(&error, attempt) => turned_away = Some(error),
+            match (self.attempt(operation, subject, Box::pin(send())).await, last_throttle.take()) {
+                (Err(error), _) if is_throttled(&error, attempt) => last_throttle = Some(error),
                 (Err(late), Some(error)) if late.code == DEADLINE => return Err(error),
                 (answer, _) => return answer,
             }
@@ -45,7 +44,7 @@ impl Aws {
                 break;
             }
             if patient_until.is_some_and(|until| Instant::now() + wait >= until) {
-                return turned_away.map_or_else(
+                return last_throttle.map_or_else(
                     || Err(late(operation, subject)),
                     |error| Err(CloudError { failure: Failure::Conflict, ..error }),
                 );
@@ -53,16 +52,16 @@ impl Aws {
             tokio::time::sleep(wait).await;
             self.clients.meter.again();
         }
-        Err(turned_away.unwrap_or_else(|| late(operation, subject)))
+        Err(last_throttle.unwrap_or_else(|| late(operation, subject)))
     }
 
-    /// For a call that must not be waited for to the very end.
+    /// Returns the port with a deadline that leaves the run a tenth of its remaining time.
     pub(super) fn leaving_a_tenth(&self) -> Self {
         let now = Instant::now();
         Self { deadline: now + self.deadline.duration_since(now).mul_f64(0.9), ..self.clone() }
     }
 
-    /// Waits for a call until the deadline, its turn included.
+    /// Makes one attempt at a call. The deadline covers both the wait for its turn and the attempt.
     pub(super) async fn attempt<T, E>(
         &self,
         operation: &'static str,
@@ -84,7 +83,7 @@ impl Aws {
     }
 }
 
-/// All pages of a list. `page` asks for the one of a token, and gives the token of the next.
+/// Reads all pages of a list. `page` takes a page's token and returns its items and the token of the next page.
 pub(super) async fn pages<T, F>(page: impl Fn(Option<String>) -> F) -> Result<Vec<T>, CloudError>
 where
     F: Future<Output = Result<(Vec<T>, Option<String>), CloudError>>,
@@ -94,7 +93,7 @@ where
         let (items, following) = page(next.clone()).await?;
         all.extend(items);
         let following = following.filter(|token| !token.is_empty());
-        // A token that leads to itself would lead nowhere else.
+        // A token that returns itself would never end.
         if following.is_none() || following == next {
             return Ok(all);
         }
@@ -102,7 +101,7 @@ where
     }
 }
 
-/// `None` in the place of "does not exist".
+/// Turns the error "does not exist" into `None`.
 pub(super) fn found<T>(answer: Result<T, CloudError>) -> Result<Option<T>, CloudError> {
     match answer {
         Ok(found) => Ok(Some(found)),
@@ -111,9 +110,9 @@ pub(super) fn found<T>(answer: Result<T, CloudError>) -> Result<Option<T>, Cloud
     }
 }
 
-/// Whether a call was turned away for the number of calls alone. By its reference, API Gateway's
-/// `LimitExceededException` can mean that or a full quota, which no waiting helps.
-fn is_one_too_many(error: &CloudError, attempt: u32) -> bool {
+/// Whether AWS throttled a call. API Gateway's `LimitExceededException` can also mean a full quota, which does not free
+/// up with time. So it counts as throttling only for the first four attempts.
+fn is_throttled(error: &CloudError, attempt: u32) -> bool {
     const CODES: [&str; 7] = [
         "HTTP 429",
         "TooManyRequestsException",
@@ -126,8 +125,8 @@ fn is_one_too_many(error: &CloudError, attempt: u32) -> bool {
     CODES.contains(&error.code.as_str()) || (error.code == "LimitExceededException" && attempt < 5)
 }
 
-/// Keeps the SDK from repeating what was one request too many: it would give up before the deadline, and knows
-/// nothing of the turn. It repeats what it repeats else.
+/// Keeps the SDK from retrying throttled calls: it would give up before the deadline and ignore the pace. The SDK's
+/// other retries stay as they are.
 #[derive(Debug)]
 pub(super) struct NoThrottleRetry;
 
@@ -145,7 +144,7 @@ impl ClassifyRetry for NoThrottleRetry {
     }
 
     fn name(&self) -> &'static str {
-        "LeaveItToUs"
+        "NoThrottleRetry"
     }
 
     fn priority(&self) -> RetryClassifierPriority {
@@ -187,7 +186,7 @@ where
     }
 }
 
-/// An error and its causes in one line. The SDK's own display says only "service error" or "dispatch failure".
+/// Writes an error and its causes in one line. The SDK's own text is only "service error" or "dispatch failure".
 pub(super) fn causes(error: &(dyn StdError + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut cause = Some(error);

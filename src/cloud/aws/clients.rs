@@ -1,4 +1,4 @@
-//! The clients, their settings, and the meter that counts what they send.
+//! The SDK's clients, their time-outs and retries, and the meter that counts their requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use super::call::NoThrottleRetry;
 use crate::cloud::Spent;
 use crate::cloud::pace::Pace;
 
-/// The clients, built once a process.
+/// The SDK's clients, built once per process.
 #[derive(Clone, Debug)]
 pub struct Clients {
     pub(super) apigateway: aws_sdk_apigateway::Client,
@@ -34,17 +34,17 @@ pub struct Clients {
     pub(super) pace: Arc<Pace>,
 }
 
-/// Counts what is sent, over the whole life of the process.
+/// Counts calls and attempts over the lifetime of the process.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Meter {
     calls: Arc<AtomicU64>,
     attempts: Arc<AtomicU64>,
-    /// Calls that were made before, and turned away.
+    /// Calls that repeat a throttled call.
     again: Arc<AtomicU64>,
 }
 
 impl Meter {
-    /// What was sent since then.
+    /// Returns what the clients have sent since `before`.
     pub(super) fn since(&self, before: Spent) -> Spent {
         let calls = self.calls.load(Ordering::Relaxed).saturating_sub(self.again.load(Ordering::Relaxed));
         let attempts = self.attempts.load(Ordering::Relaxed);
@@ -54,7 +54,7 @@ impl Meter {
         }
     }
 
-    /// The next call is one that was turned away.
+    /// Counts the next call as a repetition of a throttled one.
     pub(super) fn again(&self) {
         self.again.fetch_add(1, Ordering::Relaxed);
     }
@@ -85,7 +85,7 @@ impl Intercept for Meter {
     }
 }
 
-/// A client of this service, over the same settings, that is counted.
+/// Builds a service's client whose requests the meter counts.
 macro_rules! client {
     ($service:ident, $settings:expr, $meter:expr) => {
         $service::Client::from_conf(
@@ -98,10 +98,10 @@ macro_rules! client {
 }
 
 impl Clients {
-    /// The clients for these settings, with time-outs and the one retry layer.
+    /// Builds the clients for these settings, with time-outs and retries.
     ///
-    /// The SDK retries its own time-outs and 5xx: ten attempts that start at 50 ms and wait at most 2 s, unless the
-    /// run's deadline ends them earlier. What is turned away as one request too many is [`Aws`]'s to repeat.
+    /// An attempt may take 3 s, of which 1 s to connect. The SDK retries time-outs and 5xx errors until the run's
+    /// deadline: at most ten attempts, 50 ms to 2 s apart. [`Aws`] itself repeats throttled calls.
     #[must_use]
     pub fn new(settings: &SdkConfig) -> Self {
         let timeouts = TimeoutConfig::builder()
@@ -128,7 +128,7 @@ impl Clients {
         }
     }
 
-    /// The port for one run, whose calls end at `deadline` at the latest.
+    /// Returns the port for one run. Its calls end at `deadline` at the latest.
     #[must_use]
     pub fn until(&self, deadline: Instant) -> Aws {
         Aws { clients: self.clone(), deadline, spent_before: self.meter.since(Spent::default()) }

@@ -1,4 +1,4 @@
-//! Lambda aliases and custom domains' mappings: the calls, and the SDK's types in ours.
+//! The port's components over the SDK: Lambda aliases, CodeDeploy, and the mappings of custom domains.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,10 +14,10 @@ use crate::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
 use crate::model::component::{LiveAlias, LiveMapping};
 use crate::model::protocol::Protocol;
 
-/// How `apigateway` spells the root of a domain.
+/// The spelling of a domain's root path in `apigateway`.
 const ROOT: &str = "(none)";
 
-/// An alias's target and revision, from either operation's answer.
+/// Converts an alias. The SDK has a separate type for it in each operation, with the same fields.
 macro_rules! live_alias {
     ($answer:expr) => {{
         let answer = $answer;
@@ -36,7 +36,7 @@ macro_rules! live_alias {
     }};
 }
 
-/// The weights in the SDK's type; empty ones clear what is there.
+/// Converts the weights to the SDK's type. An empty map clears the alias's weights.
 fn routing(weights: &BTreeMap<String, String>) -> AliasRoutingConfiguration {
     let weights =
         weights.iter().filter_map(|(version, weight)| Some((version.clone(), weight.parse().ok()?)));
@@ -82,7 +82,7 @@ impl Components for Aws {
         Ok(found(self.call("GetFunctionConfiguration", &subject, || call.clone().send()).await)?.is_some())
     }
 
-    /// Without an application, CodeDeploy tells of the deployments of all of them.
+    /// Names no application, so CodeDeploy lists the deployments of every application.
     async fn moving_aliases(&self) -> Result<Vec<(String, String)>, CloudError> {
         use DeploymentStatus::{Baking, Created, InProgress, Queued, Ready};
         let codedeploy = &self.clients.codedeploy;
@@ -168,7 +168,7 @@ impl Components for Aws {
             .update_base_path_mapping()
             .domain_name(&mapping.domain)
             .base_path(base_path(mapping))
-            // API Gateway spells it so here, and `restApiId` everywhere else.
+            // API Gateway spells it this way only here; elsewhere it is `restApiId`.
             .patch_operations(replace("/restapiId", &to.api))
             .patch_operations(replace("/stage", &to.stage));
         let answer = self.call("UpdateBasePathMapping", &subject, || call.clone().send()).await?;
@@ -180,11 +180,11 @@ impl Components for Aws {
 }
 
 impl Aws {
-    /// Those of these deployments that move aliases. Others can have hundreds of targets, which nobody here asks
-    /// for.
+    /// Returns the deployments that move Lambda aliases. Other deployments can have hundreds of targets, which the
+    /// function does not need to read.
     async fn lambda_deployments(&self, ids: &[String]) -> Result<Vec<String>, CloudError> {
         let mut lambda = Vec::new();
-        // A call takes at most 25.
+        // One call accepts at most 25 ids.
         for ids in ids.chunks(25) {
             let call = self.clients.codedeploy.batch_get_deployments();
             let call = call.set_deployment_ids(Some(ids.to_vec()));
@@ -207,7 +207,7 @@ impl Aws {
                 Ok((answer.items.unwrap_or_default(), answer.next_token))
             }
         });
-        // The root has no key, an empty one, or base path mappings' word for it.
+        // The root has no key, an empty key, or the spelling of base path mappings.
         let is_it = |key: Option<&str>| match key {
             None | Some(ROOT) => mapping.path.is_empty(),
             Some(key) => key == mapping.path,

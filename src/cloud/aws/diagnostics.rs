@@ -1,4 +1,4 @@
-//! The doctor's own reads over the SDK.
+//! The port's diagnostics over the SDK.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use super::outbox::SOURCE;
 use crate::cloud::{Diagnostics, FunctionNow, RequiredPermission, Subscription};
 use crate::model::cloud_error::CloudError;
 
-/// The doctor's clients, beside those of the port.
+/// The doctor's clients, in addition to those of the port.
 #[derive(Clone, Debug)]
 pub struct AwsDiagnostics {
     aws: Aws,
@@ -20,7 +20,7 @@ pub struct AwsDiagnostics {
 }
 
 impl AwsDiagnostics {
-    /// The reads for these settings, which end when the port's calls do.
+    /// Builds the clients for these settings. Their calls have the same deadline as the port's.
     #[must_use]
     pub fn new(settings: &SdkConfig, aws: Aws) -> Self {
         Self { aws, iam: aws_sdk_iam::Client::new(settings), sns: aws_sdk_sns::Client::new(settings) }
@@ -52,7 +52,7 @@ impl Diagnostics for AwsDiagnostics {
         let all = all.into_iter().map(|one| Subscription {
             protocol: one.protocol.unwrap_or_default(),
             endpoint: one.endpoint.unwrap_or_default(),
-            // Before its owner has said yes, a subscription has the word `PendingConfirmation` for an ARN.
+            // An unconfirmed subscription has the text `PendingConfirmation` instead of an ARN.
             confirmed: one.subscription_arn.is_some_and(|arn| arn.starts_with("arn:")),
         });
         Ok(Some(all.collect()))
@@ -64,23 +64,23 @@ impl Diagnostics for AwsDiagnostics {
         required_permissions: &[RequiredPermission],
     ) -> Result<Vec<RequiredPermission>, CloudError> {
         let mut by_action: BTreeMap<&'static str, BTreeSet<&str>> = BTreeMap::new();
-        for want in required_permissions {
-            by_action.entry(want.action).or_default().insert(&want.resource);
+        for permission in required_permissions {
+            by_action.entry(permission.action).or_default().insert(&permission.resource);
         }
-        // Actions on the same resources go into one call.
-        let mut questions: BTreeMap<BTreeSet<&str>, Vec<&'static str>> = BTreeMap::new();
+        // One call simulates all actions on the same resources.
+        let mut simulations: BTreeMap<BTreeSet<&str>, Vec<&'static str>> = BTreeMap::new();
         for (action, resources) in by_action {
-            questions.entry(resources).or_default().push(action);
+            simulations.entry(resources).or_default().push(action);
         }
         let mut allowed: BTreeSet<(String, String)> = BTreeSet::new();
-        for (resources, actions) in questions {
+        for (resources, actions) in simulations {
             let pages = self
                 .iam
                 .simulate_principal_policy()
                 .policy_source_arn(role)
                 .set_action_names(Some(actions.iter().map(|action| (*action).to_owned()).collect()))
                 .set_resource_arns(Some(resources.iter().map(|arn| (*arn).to_owned()).collect()))
-                .set_context_entries(Some(circumstances(&resources)))
+                .set_context_entries(Some(condition_keys(&resources)))
                 .into_paginator()
                 .items()
                 .send();
@@ -91,13 +91,14 @@ impl Diagnostics for AwsDiagnostics {
             }
         }
         let is_refused =
-            |want: &&RequiredPermission| !allowed.contains(&(want.action.to_owned(), want.resource.clone()));
+            |one: &&RequiredPermission| !allowed.contains(&(one.action.to_owned(), one.resource.clone()));
         Ok(required_permissions.iter().filter(is_refused).cloned().collect())
     }
 }
 
-/// What the function's calls come with. Without it a statement that asks for it counts as one that does not fit.
-fn circumstances(resources: &BTreeSet<&str>) -> Vec<ContextEntry> {
+/// Returns the condition keys of the function's calls. Without them, IAM treats a statement that has such a condition
+/// as not matching.
+fn condition_keys(resources: &BTreeSet<&str>) -> Vec<ContextEntry> {
     let region = resources.iter().filter_map(|arn| arn.split(':').nth(3)).find(|region| !region.is_empty());
     let known = [("aws:RequestedRegion", region), ("events:source", Some(SOURCE))];
     let entry = |(key, value): (&str, Option<&str>)| {
@@ -107,8 +108,8 @@ fn circumstances(resources: &BTreeSet<&str>) -> Vec<ContextEntry> {
     known.into_iter().filter_map(entry).collect()
 }
 
-/// What one result allows. IAM told one result for each action and resource before, and tells one for each action
-/// with the resources inside today; where it names no resource of ours, it speaks for all that were asked about.
+/// Returns what one result allows. IAM used to return a result per action and resource, and now returns one per action
+/// with the resources inside. A result that names none of our resources applies to all of them.
 fn allows(result: &EvaluationResult, asked: &BTreeSet<&str>) -> Vec<(String, String)> {
     let is_allowed =
         |decision: &PolicyEvaluationDecisionType| *decision == PolicyEvaluationDecisionType::Allowed;

@@ -1,5 +1,5 @@
-//! What the function's clients start with, all of it from the environment that Lambda sets: no provider chain is
-//! walked, no file read, and `aws-config` with its own clients stays out of the function.
+//! The settings of the function's clients, read only from the environment that Lambda sets. The function needs no
+//! provider chain, no files, and no code of `aws-config`.
 
 use aws_sdk_ssm::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
 use aws_sdk_ssm::error::BoxError;
@@ -8,18 +8,18 @@ use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 use super::http;
 
-/// Gives a variable's value where it is set.
+/// Returns a variable's value, if it is set.
 pub type Environment = fn(&str) -> Option<String>;
 
-/// Credentials, region and endpoints (`AWS_ENDPOINT_URL`, and for one service such as `AWS_ENDPOINT_URL_SSM`), and
-/// whether these are the ones for FIPS or for IPv6. `SSL_CERT_FILE` names other roots to trust.
+/// Reads credentials, Region and endpoints (`AWS_ENDPOINT_URL`, or for one service such as `AWS_ENDPOINT_URL_SSM`), and
+/// whether to use FIPS or dual-stack endpoints. `SSL_CERT_FILE` names other root certificates to trust.
 ///
 /// # Errors
-/// Settings of the HTTP client that the SDK refuses.
+/// The SDK refuses the settings of the HTTP client.
 pub fn environment_settings(get: Environment) -> Result<SdkConfig, BoxError> {
     let is_true = |name: &str| get(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
     let credentials = get("AWS_ACCESS_KEY_ID").zip(get("AWS_SECRET_ACCESS_KEY")).map(|(key, secret)| {
-        // They stay the same as long as the process lives.
+        // Lambda sets them once for the lifetime of the process, so they have no expiry here.
         let credentials = Credentials::new(key, secret, get("AWS_SESSION_TOKEN"), None, "Environment");
         SharedCredentialsProvider::new(credentials)
     });
@@ -34,7 +34,7 @@ pub fn environment_settings(get: Environment) -> Result<SdkConfig, BoxError> {
     Ok(settings.build())
 }
 
-/// Each client asks this for its endpoint.
+/// Gives each client its endpoint, if the environment sets one.
 #[derive(Debug)]
 struct Endpoints(Environment);
 

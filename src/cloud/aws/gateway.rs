@@ -1,4 +1,4 @@
-//! API Gateway over the SDK: REST calls here, those of HTTP and WebSocket APIs in `v2`.
+//! The port's gateway over the SDK. The calls on stages and deployments of HTTP and WebSocket APIs are in `v2`.
 
 use aws_sdk_apigateway::operation::get_deployment::GetDeploymentOutput;
 use aws_sdk_apigateway::types::Authorizer;
@@ -33,7 +33,7 @@ impl Gateway for Aws {
     }
 
     async fn change_stage(&self, stage: &StageRef, change: &StageChange) -> Result<LiveStage, CloudError> {
-        // Where the time is up before it is our turn, the call itself says so.
+        // If the deadline passes during this wait, the call below reports that.
         let _alone = tokio::time::timeout_at(self.deadline, self.clients.pace.alone(&stage.api)).await.ok();
         if stage.protocol.is_v2() {
             return self.v2_update_stage(stage, change).await;
@@ -136,7 +136,7 @@ impl Gateway for Aws {
     async fn caches_decisions(&self, api: &str) -> Result<bool, CloudError> {
         let call = self.clients.apigateway.get_authorizers().rest_api_id(api).limit(500);
         let answer = self.call("GetAuthorizers", api, || call.clone().send()).await?;
-        // Authorizers of the kind TOKEN and REQUEST keep a decision for 300 s unless told otherwise.
+        // TOKEN and REQUEST authorizers cache a decision for 300 s by default.
         let keeps = |one: &Authorizer| one.authorizer_result_ttl_in_seconds().is_none_or(|ttl| ttl > 0);
         Ok(answer.items().iter().any(keeps))
     }

@@ -1,8 +1,7 @@
-//! One HTTP client for all of the SDK's clients, over one small trust store that is parsed once; its connections can be
-//! made before they are needed.
+//! One HTTP client for all of the SDK's clients. It parses one small trust store once, and can connect in advance.
 //!
-//! Left to itself, each of the SDK's clients parses all of the system's roots when it is made and again at its
-//! first call, and connects when it is first used.
+//! By default, each of the SDK's clients parses all of the system's root certificates when it is built and again at its
+//! first call, and connects only when it is first used.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,27 +25,27 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use tokio::sync::watch;
 
-/// What the certificates of AWS's endpoints chain to, from <https://www.amazontrust.com/repository/>.
+/// The root certificates of AWS's endpoints, from <https://www.amazontrust.com/repository/>.
 const ROOTS: &[u8] = include_bytes!("roots.pem");
 
-/// Marks a request that is only there to have its connection made: it is not sent.
+/// Marks a request that only opens a connection and is not sent.
 #[derive(Clone, Debug)]
 pub(super) struct HandshakeOnly;
 
-/// A client that trusts Amazon's own roots, and the system's where these do not do, as behind a proxy that looks
-/// into TLS. With `system_only` it asks the system's at once, which `SSL_CERT_FILE` names.
+/// Builds a client that trusts Amazon's own root certificates. If they do not fit, as behind a proxy that intercepts
+/// TLS, it falls back to the system's. With `system_only` it uses only the system's, which `SSL_CERT_FILE` can name.
 ///
 /// # Errors
-/// Settings of the pool that the SDK refuses.
+/// The SDK refuses the settings of a pool.
 pub(super) fn client(system_only: bool) -> Result<SharedHttpClient, BoxError> {
-    // The roots of a pool are read when it first connects, so a pool that is not needed costs nothing.
+    // A pool reads its root certificates when it first connects, so an unused pool costs nothing.
     let amazons = Pool::new(TrustStore::empty().with_pem_certificate(ROOTS))?;
     let systems = Pool::new(TrustStore::default())?;
     let falls_back = Arc::new(AtomicBool::new(system_only));
     Ok(SharedHttpClient::new(Trust { amazons, systems, falls_back }))
 }
 
-/// All connections live on the one runtime.
+/// All connections run on the same runtime.
 const RUNTIME: PartitionId = PartitionId::from_index(0);
 
 #[derive(Clone, Debug)]
@@ -55,7 +54,7 @@ struct Pool {
     opened: watch::Sender<Vec<OriginKey>>,
 }
 
-/// Notes what the pool is connected with.
+/// Notes the origins that the pool has connected to.
 struct Opened(watch::Sender<Vec<OriginKey>>);
 
 impl ConnectionEventListener for Opened {
@@ -90,7 +89,7 @@ impl Pool {
     }
 }
 
-/// Two pools, of which the second is for what the first does not trust.
+/// Two pools: the second is for endpoints that the first does not trust.
 #[derive(Debug)]
 struct Trust {
     amazons: Pool,
@@ -130,10 +129,10 @@ impl HttpConnector for Trusting {
         let falls_back = self.falls_back.clone();
         HttpConnectorFuture::new(async move {
             match (first.await, again) {
-                // Nothing was sent: the handshake comes first.
+                // The handshake failed, so the request was not sent and can be sent again.
                 (Err(error), Some(mut again)) if is_unknown_issuer(&error) => {
                     tracing::warn!(
-                        "an endpoint's certificate is none of Amazon's; the system's roots are asked"
+                        "an endpoint's certificate is not Amazon's; the system's root certificates apply"
                     );
                     falls_back.store(true, Ordering::Relaxed);
                     if let Some(only) = only {
@@ -148,7 +147,7 @@ impl HttpConnector for Trusting {
 }
 
 fn is_unknown_issuer(error: &ConnectorError) -> bool {
-    // The type is the TLS library's, which is the SDK's affair. `make bench-smoke` would notice another text.
+    // The SDK hides the TLS library's error type. `make bench-smoke` notices if the text changes.
     super::call::causes(error).contains("UnknownIssuer")
 }
 
@@ -166,7 +165,7 @@ impl HttpConnector for Connector {
         };
         let (mut opened, call) = (self.opened.subscribe(), self.calls.call(request));
         HttpConnectorFuture::new(async move {
-            // The connection is looked for first, so that the request is let go of before it is sent.
+            // Polled first, so that an open connection cancels the request before it is sent.
             tokio::select! {
                 biased;
                 _ = opened.wait_for(|origins| origins.contains(&origin)) => {

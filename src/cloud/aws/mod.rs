@@ -1,5 +1,4 @@
-//! The real adapters: the AWS SDK's clients. This folder is the only user of `aws_sdk_*`; it has a file for each trait of
-//! the port.
+//! The port over the AWS SDK, with one file for each trait. Only this folder uses `aws_sdk_*`.
 
 mod alarms;
 mod call;
@@ -29,7 +28,7 @@ pub use environment::{Environment, environment_settings};
 #[cfg(feature = "cli")]
 pub use settings::{find_credentials, personal_settings};
 
-/// The port, over the SDK.
+/// The port over the SDK, for one run.
 #[derive(Clone, Debug)]
 pub struct Aws {
     clients: Clients,

@@ -1,4 +1,4 @@
-//! Telling people and programs: a topic, an event bus, a function of the user's.
+//! The port's outbox over the SDK: SNS, EventBridge, and the invocation of functions.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use crate::cloud::Notification;
 use crate::cloud::Outbox;
 use crate::model::cloud_error::{CloudError, Failure};
 
-/// Who events come from.
+/// The source of the function's events.
 pub(super) const SOURCE: &str = "apigw-rollback";
 
 impl Outbox for Aws {
-    async fn publish(&self, topic: &str, notice: &Notification) -> Result<(), CloudError> {
-        // SNS picks the text by the subscription's protocol. Chat applications subscribe by HTTPS.
-        let Notification { subject, text, chat, report } = notice;
+    async fn publish(&self, topic: &str, notification: &Notification) -> Result<(), CloudError> {
+        // SNS selects the text by the subscription's protocol. Chat applications subscribe by HTTPS.
+        let Notification { subject, text, chat, report } = notification;
         let texts = json!({
             "default": text, "email": text, "https": chat,
             "email-json": report, "http": report, "lambda": report, "sqs": report,
@@ -46,7 +46,7 @@ impl Outbox for Aws {
             .build();
         let call = self.clients.eventbridge.put_events().entries(entry);
         let answer = self.call("PutEvents", bus, || call.clone().send()).await?;
-        // EventBridge answers 200 also where it refuses an event.
+        // EventBridge answers 200 even if it refuses the event.
         let refused = answer.entries().iter().find_map(|one| Some((one.error_code()?, one.error_message())));
         match refused {
             Some((code, message)) => {
@@ -60,14 +60,14 @@ impl Outbox for Aws {
         let kind = if wait { InvocationType::RequestResponse } else { InvocationType::Event };
         let call = self.clients.lambda.invoke();
         let call = call.function_name(function).invocation_type(kind).payload(Blob::new(payload));
-        // A slow function must not be called again by the SDK; how long it is waited for, the caller says.
+        // The SDK must not invoke a slow function twice; the caller decides how long to wait for it.
         let once = Config::builder()
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::builder().connect_timeout(Duration::from_secs(1)).build());
         let answer = self.attempt("Invoke", function, call.customize().config_override(once).send()).await?;
         let Some(code) = answer.function_error() else { return Ok(()) };
         let described = answer.payload().map(|blob| String::from_utf8_lossy(blob.as_ref()).into_owned());
-        // What a function says of its failure can be long.
+        // A function's error payload can be long.
         let described: String = described.unwrap_or_default().chars().take(300).collect();
         Err(refusal("Invoke", function, code, described))
     }

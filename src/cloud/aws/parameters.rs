@@ -1,4 +1,4 @@
-//! Parameter Store over the SDK.
+//! The port's parameters over the SDK (Systems Manager).
 
 use aws_sdk_ssm::types::{Parameter as SdkParameter, ParameterTier, ParameterType};
 
@@ -20,7 +20,7 @@ impl Parameters for Aws {
     }
 
     async fn parameters_under(&self, path: &str) -> Result<Vec<Parameter>, CloudError> {
-        // Ten is the largest page.
+        // 10 is the largest page.
         let page = self.clients.ssm.get_parameters_by_path().path(path).recursive(true).max_results(10);
         let found = pages(|next| {
             let page = page.clone().set_next_token(next);
@@ -61,8 +61,8 @@ impl Parameters for Aws {
             .r#type(ParameterType::String)
             .tier(ParameterTier::IntelligentTiering)
             .overwrite(write == Write::Overwrite);
-        // The stage is back by then or about to be, and people are told after its record: SSM is said to take three
-        // writes a second, and must not use all the time up.
+        // Parameter Store accepts about three writes per second, so many runs can queue here. Each keeps time to send
+        // its notification afterwards.
         match self.leaving_a_tenth().call("PutParameter", name, || call.clone().send()).await {
             Ok(answer) => Ok(Written::Version(answer.version())),
             Err(error) if write == Write::Create && error.code == "ParameterAlreadyExists" => {

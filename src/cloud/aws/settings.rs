@@ -1,4 +1,4 @@
-//! What the command-line tool starts with: a person's credentials and region, and the function's own settings.
+//! The settings of the command-line tool: the operator's credentials and Region, and the function's configuration.
 
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -12,11 +12,11 @@ use super::{Clients, http};
 use crate::cloud::FunctionNow;
 use crate::model::cloud_error::{CloudError, Failure};
 
-/// The credentials and the region of a profile, each found where the AWS CLI finds them. With `system_roots` only the
-/// system's roots are trusted, as where `SSL_CERT_FILE` names them.
+/// Loads the credentials and the Region of a profile from the places where the AWS CLI looks. With `system_roots` the
+/// clients trust only the system's root certificates, which `SSL_CERT_FILE` can name.
 ///
 /// # Errors
-/// Settings of the HTTP client that the SDK refuses.
+/// The SDK refuses the settings of the HTTP client.
 pub async fn personal_settings(
     profile: Option<&str>,
     region: Option<&str>,
@@ -33,10 +33,10 @@ pub async fn personal_settings(
     Ok(loader.load().await)
 }
 
-/// Whether there are credentials at all, so that their absence is told before any call is tried.
+/// Checks that credentials exist, so that the tool reports missing ones before it makes any call.
 ///
 /// # Errors
-/// A [`CloudError`] with the code `NoCredentials`, and what was tried in its message.
+/// A [`CloudError`] with the code `NoCredentials` and the reason in its message.
 pub async fn find_credentials(settings: &SdkConfig) -> Result<(), CloudError> {
     let none = |message: String| CloudError {
         failure: Failure::Other,
@@ -46,25 +46,25 @@ pub async fn find_credentials(settings: &SdkConfig) -> Result<(), CloudError> {
         message,
     };
     let Some(provider) = settings.credentials_provider() else {
-        return Err(none("no credentials are set".to_owned()));
+        return Err(none("no credentials are configured".to_owned()));
     };
     provider.provide_credentials().await.map(|_| ()).map_err(|error| {
         let why = causes(&error);
-        // Then every place that was looked into is told, a line each, and none of them is the person's.
+        // The SDK's own text then lists every provider of its chain, which does not help the operator.
         if why.contains("no credentials found in chain") {
-            return none("none in the environment, in the profile, or from the machine".to_owned());
+            return none("none found in the environment, the profile or the machine's metadata".to_owned());
         }
         none(why)
     })
 }
 
 impl Clients {
-    /// `GetFunctionConfiguration`; `None` where there is no such function.
+    /// Reads a function (`GetFunctionConfiguration`). Returns `None` if it does not exist.
     ///
     /// # Errors
-    /// A failed call.
+    /// The call failed.
     pub async fn function(&self, name: &str, deadline: Instant) -> Result<Option<FunctionNow>, CloudError> {
-        // The first call of all: a person who has no network, or a misspelt region, is not kept waiting.
+        // The tool's first call: without a network, or with a misspelt Region, the operator must not wait long.
         let few = Builder::new().retry_config(RetryConfig::standard().with_max_attempts(3));
         let call = self.lambda.get_function_configuration().function_name(name);
         let call = call.customize().config_override(few).send();
@@ -81,7 +81,7 @@ fn from_configuration(answer: GetFunctionConfigurationOutput) -> FunctionNow {
     });
     let arn = answer.function_arn.unwrap_or_default();
     FunctionNow {
-        // Without a version or an alias: alarms and subscriptions may name any of them.
+        // Without a version or an alias, because alarms and subscriptions may name any of them.
         arn: arn.splitn(8, ':').take(7).collect::<Vec<_>>().join(":"),
         role: answer.role.unwrap_or_default(),
         state: answer.state.map(|state| state.as_str().to_owned()),

@@ -1,4 +1,4 @@
-//! REST stages in the SDK's types and in ours.
+//! The conversion of REST stages from the SDK's types, and of a change into a patch.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::model::release::{Canary, Release};
 use crate::model::stage::LiveStage;
 use crate::model::stage::StageRef;
 
-/// The SDK gives the same stage as a type of its own for each operation.
+/// Converts a stage. The SDK has a separate type for it in each operation, with the same fields.
 macro_rules! live_stage {
     ($stage:expr) => {{
         let stage = $stage;
@@ -42,7 +42,7 @@ pub(super) fn from_update(stage: UpdateStageOutput) -> LiveStage {
     live_stage!(stage)
 }
 
-/// One of `GetStages`; the API is known to who asked.
+/// Converts one stage of `GetStages`, which does not name the API.
 pub(super) fn from_list(api: &str, stage: Stage) -> Option<(StageRef, LiveStage)> {
     let name = stage.stage_name.clone()?;
     Some((StageRef::rest(api, name), live_stage!(stage)))
@@ -56,7 +56,7 @@ fn canary(canary: CanarySettings) -> Canary {
     }
 }
 
-/// Rate and burst are exactly zero for every method. A rate is a float, but no computed one.
+/// Whether rate and burst are zero for every method. The rate is a configured float, so the comparison is exact.
 fn is_closed(settings: &HashMap<String, MethodSetting>) -> bool {
     let all = settings.get("*/*");
     all.is_some_and(|all| all.throttling_rate_limit() <= 0.0 && all.throttling_burst_limit() == 0)
@@ -66,10 +66,10 @@ pub(super) fn time(time: &SdkTime) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(time.secs(), time.subsec_nanos())
 }
 
-/// The patch of one change. API Gateway applies the operations in their order, and takes `replace` for a
-/// stage variable that is not there yet.
+/// Converts a change into patch operations. API Gateway applies them in order, and accepts `replace` for a stage
+/// variable that does not exist yet.
 pub(super) fn patch(change: &StageChange) -> Vec<PatchOperation> {
-    // AutoDeploy is a matter of HTTP and WebSocket stages.
+    // Only HTTP and WebSocket stages have AutoDeploy.
     let StageChange { remove_canary, put_canary, deployment, set, remove, close, stop_auto_deploy: _ } =
         change;
     let mut patch = Vec::new();
@@ -86,7 +86,7 @@ pub(super) fn patch(change: &StageChange) -> Vec<PatchOperation> {
         patch.push(replace("/*/*/throttling/burstLimit".to_owned(), "0"));
     }
     if let Some(Canary { deployment, percent, overrides }) = put_canary {
-        // Recorded from AWS: `replace` makes a canary where there is none, and `add` is refused.
+        // Observed on AWS: `replace` creates a canary if the stage has none, and API Gateway refuses `add`.
         let deployment = deployment.as_ref();
         patch.extend(deployment.map(|id| replace("/canarySettings/deploymentId".to_owned(), id)));
         patch.push(replace("/canarySettings/percentTraffic".to_owned(), percent));

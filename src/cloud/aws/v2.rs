@@ -1,4 +1,4 @@
-//! HTTP and WebSocket APIs (`apigatewayv2`): the calls on their stages and deployments, and their types in ours.
+//! Stages and deployments of HTTP and WebSocket APIs (`apigatewayv2`), and their conversion from the SDK's types.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::model::release::Release;
 use crate::model::stage::StageRef;
 use crate::model::stage::{Deployment, LiveStage};
 
-/// The SDK gives the same stage as a type of its own for each operation.
+/// Converts a stage. The SDK has a separate type for it in each operation, with the same fields.
 macro_rules! live_stage {
     ($stage:expr) => {{
         let stage = $stage;
@@ -35,12 +35,12 @@ macro_rules! live_stage {
     }};
 }
 
-/// The variables that have a value: an empty one is how a variable is removed.
+/// Returns the stage variables that have a value. An empty value means that the variable was removed.
 fn variables(variables: Option<HashMap<String, String>>) -> std::collections::BTreeMap<String, String> {
     variables.unwrap_or_default().into_iter().filter(|(_, value)| !value.is_empty()).collect()
 }
 
-/// Rate and burst are exactly zero for every route. A rate is a float, but no computed one.
+/// Whether rate and burst are zero for every route. The rate is a configured float, so the comparison is exact.
 fn is_closed(settings: &RouteSettings) -> bool {
     settings.throttling_rate_limit().is_some_and(|rate| rate <= 0.0)
         && settings.throttling_burst_limit() == Some(0)
@@ -59,7 +59,7 @@ fn from_list(protocol: Protocol, api: &str, stage: Stage) -> Option<(StageRef, L
     Some((StageRef::new(protocol, api, name), live_stage!(stage)))
 }
 
-/// The kind of an API; `None` where it is one that did not exist when this was written.
+/// Converts an API's protocol. Returns `None` for a protocol that this function does not know.
 pub(super) fn protocol(kind: Option<&ProtocolType>) -> Option<Protocol> {
     let kinds = [(ProtocolType::Http, Protocol::Http), (ProtocolType::Websocket, Protocol::WebSocket)];
     kinds.into_iter().find(|(theirs, _)| Some(theirs) == kind).map(|(_, ours)| ours)
@@ -88,8 +88,8 @@ impl Aws {
         Ok(stages.filter_map(|stage| from_list(protocol, api, stage)).collect())
     }
 
-    /// The removal of a variable is its empty value, as Terraform's provider has it in production; the other
-    /// variables come whole, in case that what is not named is dropped.
+    /// An empty value removes a variable; Terraform's provider relies on that too. A change of variables sends all of
+    /// them, because API Gateway does not document whether it keeps those that a call leaves out.
     pub(super) async fn v2_update_stage(
         &self,
         stage: &StageRef,

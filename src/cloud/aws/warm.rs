@@ -1,4 +1,4 @@
-//! Warms what a rollback needs before the first event: connections, credentials, endpoint rules, and the code itself.
+//! Warms up, before the first event, what a rollback needs: connections, credentials, endpoint rules, and the code.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use super::Clients;
 use super::http::HandshakeOnly;
 use crate::model::protocol::Protocol;
 
-/// Where an endpoint is slow or away, the first event is not kept waiting.
+/// The longest delay that a slow or unreachable endpoint causes the first event.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Lets a call go its whole way up to the wire, and there only shake hands: nothing is asked of AWS, so it needs no
-/// permission and counts towards no quota. Should it be sent all the same, it is nobody's `GET /ping`.
+/// Runs a call through the SDK up to the TLS handshake, and sends nothing. So the call needs no permission and counts
+/// towards no quota. If a request is sent nevertheless, it is an unsigned `GET /ping`.
 #[derive(Debug)]
 struct Handshake;
 
@@ -46,19 +46,20 @@ impl Intercept for Handshake {
     }
 }
 
-/// A call that is a handshake, once.
+/// Makes one handshake for a call, without retries.
 macro_rules! shake_hands {
     ($service:ident, $call:expr) => {
         async {
             let once = $service::config::Builder::new().retry_config(RetryConfig::disabled());
-            // It cannot succeed, and need not.
+            // The call itself always fails.
             $call.customize().interceptor(Handshake).config_override(once).send().await.ok();
         }
     };
 }
 
 impl Clients {
-    /// Connects with the endpoints that a rollback of stages of these kinds calls, all at the same time. Never fails.
+    /// Connects, at the same time, to every endpoint that a rollback of stages of these protocols calls. Takes at most
+    /// 1 s and never fails.
     pub async fn warm(&self, protocols: &[Protocol]) {
         let v2 = protocols.iter().any(|protocol| protocol.is_v2());
         let rest = !v2 || protocols.contains(&Protocol::Rest);
@@ -78,7 +79,7 @@ impl Clients {
         };
         let all = async { tokio::join!(records, stages, v2_stages, alarms) };
         if tokio::time::timeout(PATIENCE, all).await.is_err() {
-            tracing::warn!("the connections are not all made before the first event");
+            tracing::warn!("not all connections are open before the first event");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! `explain` over a folder of alarm events with a manifest of what to make of each.
+//! `explain` over a folder of alarm events with a manifest of the expected verdicts.
 //!
-//! The folder is named by `ALARM_CORPUS`; without it the project's own events are judged by `corpus.tsv`.
+//! `ALARM_CORPUS` names the folder; without it, only the project's own events are explained.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,9 +21,9 @@ fn explain(arguments: &[&str], file: &Path) -> Value {
 }
 
 #[test]
-fn every_event_of_the_corpus_is_judged_as_its_manifest_says() {
+fn every_event_of_the_corpus_gets_the_verdict_of_the_manifest() {
     let Some(folder) = std::env::var_os("ALARM_CORPUS").map(PathBuf::from) else {
-        println!("ALARM_CORPUS names no folder: only the project's own events are judged, in the next test");
+        println!("ALARM_CORPUS is not set: only the project's own events are explained, in the next test");
         return;
     };
     let manifest = std::fs::read(folder.join("manifest.json"))
@@ -33,11 +33,12 @@ fn every_event_of_the_corpus_is_judged_as_its_manifest_says() {
     let mut differences = Vec::new();
     for row in &rows {
         let file = row["file"].as_str().unwrap();
-        // Events that others recorded are years old: their age is not judged.
+        // Recorded events are years old, so their age is ignored.
         let age: &[&str] = if row.get("licence").is_some() { &["--max-age", "0"] } else { &[] };
-        let described = explain(age, &folder.join(file));
-        if (&described["verdict"], &described["reason"]) != (&row["verdict"], &row["reason"]) {
-            differences.push(format!("{file}: {}/{}, told {described}", row["verdict"], row["reason"]));
+        let explained = explain(age, &folder.join(file));
+        if (&explained["verdict"], &explained["reason"]) != (&row["verdict"], &row["reason"]) {
+            differences
+                .push(format!("{file}: expected {}/{}, got {explained}", row["verdict"], row["reason"]));
         }
     }
     assert!(differences.is_empty(), "{} of {}:\n{}", differences.len(), rows.len(), differences.join("\n"));
@@ -51,11 +52,11 @@ fn every_event_of_the_project_is_explained() {
     let table: Vec<_> = files
         .iter()
         .map(|file| {
-            let described = explain(&[], file);
+            let explained = explain(&[], file);
             let name = file.file_stem().unwrap().to_string_lossy();
             let targets: Vec<_> =
-                described["signals"].as_array().unwrap().iter().map(|s| s["targets"].to_string()).collect();
-            format!("{name}: {} {} {}", described["verdict"], described["reason"], targets.join(" "))
+                explained["signals"].as_array().unwrap().iter().map(|s| s["targets"].to_string()).collect();
+            format!("{name}: {} {} {}", explained["verdict"], explained["reason"], targets.join(" "))
                 .replace('"', "")
         })
         .collect();
@@ -65,7 +66,7 @@ fn every_event_of_the_project_is_explained() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named_and_the_rest_is_still_explained() {
+fn an_unreadable_file_is_named_and_the_others_are_still_explained() {
     let good = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("events/hello.json");
     let output = Command::new(env!("CARGO_BIN_EXE_apigw-rollback"))
         .args(["explain", "no-such-file.json"])

@@ -1,4 +1,4 @@
-//! The command-line tool: the real program without AWS, and its tables with the reports of the in-memory world.
+//! The command-line tool: the real program without AWS, and its tables for reports of the in-memory world.
 
 mod explain;
 #[path = "../../../src/bin/apigw-rollback/style.rs"]
@@ -30,7 +30,7 @@ const VERBS: [&str; 17] = [
     "",
 ];
 
-/// The tool, where no AWS is: a port that nobody listens on, and credentials that are none.
+/// Runs the tool without AWS: the endpoint is a closed port, and there are no credentials unless `env` sets them.
 fn tool(args: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_apigw-rollback"));
     command.args(args).env_clear().stdin(Stdio::null());
@@ -42,7 +42,7 @@ fn tool(args: &[&str], env: &[(&str, &str)]) -> Output {
 const KEYS: [(&str, &str); 3] =
     [("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("AWS_REGION", "eu-west-1")];
 
-/// The exit code and all that was printed.
+/// Returns the exit code and all output.
 fn ran(args: &[&str], env: &[(&str, &str)]) -> String {
     let Output { status, stdout, stderr } = tool(args, env);
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -50,13 +50,13 @@ fn ran(args: &[&str], env: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn every_command_explains_itself_with_an_example() {
+fn every_command_has_a_help_text_with_an_example() {
     for verb in VERBS {
         let help = if verb.is_empty() { vec!["--help"] } else { vec![verb, "--help"] };
         let shown = ran(&help, &[]);
         assert!(shown.starts_with("exit 0\n"), "{verb}: {shown}");
         assert!(verb.is_empty() || shown.contains("Example"), "{verb} has no example");
-        assert!(!shown.contains('\u{1b}'), "{verb}: colours for nobody");
+        assert!(!shown.contains('\u{1b}'), "{verb}: colours without a terminal");
         if ["", "rollback", "hold", "doctor"].contains(&verb) {
             snapshot(format!("help {verb}").trim_end(), &shown);
         }
@@ -64,35 +64,30 @@ fn every_command_explains_itself_with_an_example() {
 }
 
 #[test]
-fn bad_input_is_told_in_one_sentence_and_by_the_exit_code() {
+fn bad_input_is_reported_in_one_sentence_and_by_the_exit_code() {
     let no_region = &KEYS[..2];
     let long = "x".repeat(501);
     for (args, env, exit, expected) in [
-        (vec!["status"], &[][..], 2, "error: no region is set: give --region, or set AWS_REGION"),
+        (vec!["status"], &[][..], 2, "error: no Region is set: give --region or set AWS_REGION"),
         (
             vec!["status", "--region", "eu-west-1"],
             &[][..],
             7,
-            "error: there are no credentials: set AWS_PROFILE",
+            "error: no credentials were found: set AWS_PROFILE",
         ),
-        (vec!["status"], no_region, 2, "error: no region is set"),
-        (
-            vec!["status"],
-            &KEYS,
-            1,
-            "error: AWS does not answer in the region `eu-west-1`: see that the region",
-        ),
-        (vec!["doctor"], &KEYS, 1, "error: AWS does not answer in the region `eu-west-1`"),
-        (vec!["status", "prod"], &KEYS, 2, "a stage is written API/STAGE, such as a1b2c3d4e5/prod"),
-        (vec!["status", "a/b c"], &KEYS, 2, "a stage is written API/STAGE"),
+        (vec!["status"], no_region, 2, "error: no Region is set"),
+        (vec!["status"], &KEYS, 1, "error: AWS does not answer in the Region `eu-west-1`: check the name"),
+        (vec!["doctor"], &KEYS, 1, "error: AWS does not answer in the Region `eu-west-1`"),
+        (vec!["status", "prod"], &KEYS, 2, "write the stage as API/STAGE, such as a1b2c3d4e5/prod"),
+        (vec!["status", "a/b c"], &KEYS, 2, "write the stage as API/STAGE"),
         (
             vec!["rollback", "orders-api/prod"],
             &KEYS,
             2,
-            "`rollback orders-api/prod` writes, and there is no terminal",
+            "`rollback orders-api/prod` needs confirmation, and there is no terminal",
         ),
         (vec!["rollback", "orders-api/prod", "--to", "0"], &KEYS, 2, "invalid value '0'"),
-        (vec!["hold", "a/prod", "--why", "x"], &KEYS, 2, "<--until <TIME>|--for <LENGTH>>"),
+        (vec!["hold", "a/prod", "--why", "x"], &KEYS, 2, "<--until <TIME>|--for <DURATION>>"),
         (vec!["hold", "a/prod", "--why", "x", "--for", "2w"], &KEYS, 2, "such as 45s, 90m, 2h or 1d"),
         (vec!["hold", "a/prod", "--why", "x", "--for", "ü"], &KEYS, 2, "such as 45s, 90m, 2h or 1d"),
         (vec!["hold", "a/prod", "--why", "x", "--until", "soon"], &KEYS, 2, "give a time such as"),
@@ -117,7 +112,7 @@ fn bad_input_is_told_in_one_sentence_and_by_the_exit_code() {
 }
 
 #[test]
-fn the_tools_own_environment_can_have_the_settings() {
+fn a_local_command_reads_the_settings_from_the_environment() {
     let bad = [&KEYS[..], &[("MODE", "on"), ("PIN", "yes")]].concat();
     let shown = ran(&["status", "--local"], &bad);
     assert!(
@@ -127,7 +122,7 @@ fn the_tools_own_environment_can_have_the_settings() {
 }
 
 #[test]
-fn the_document_tells_every_command_exit_code_and_check() {
+fn the_document_lists_every_command_exit_code_and_check() {
     let document = include_str!("../../../docs/command-line.md");
     for verb in VERBS.iter().filter(|verb| !verb.is_empty()) {
         assert!(document.contains(&format!("apigw-rollback {verb}")), "{verb}");
@@ -162,12 +157,12 @@ fn every_shell_gets_completions() {
 #[test]
 fn explain_needs_no_aws() {
     let events = concat!(env!("CARGO_MANIFEST_DIR"), "/events");
-    let (alarm, ok) = (format!("{events}/sns-alarm.json"), format!("{events}/nothing.json"));
+    let (alarm, missing) = (format!("{events}/sns-alarm.json"), format!("{events}/nothing.json"));
     let shown = ran(&["explain", "--now", "2026-11-20T10:06:00Z", &alarm], &[]);
     assert!(shown.starts_with("exit 0\n") && shown.contains(": act\n"), "{shown}");
     let shown = ran(&["explain", "--format", "json", "--now", "2026-11-20T10:06:00Z", &alarm], &[]);
     assert!(shown.contains(r#""verdict":"act""#), "{shown}");
-    let shown = ran(&["explain", &ok], &[]);
+    let shown = ran(&["explain", &missing], &[]);
     assert!(shown.starts_with("exit 1\n") && shown.contains("cannot be read"), "{shown}");
 }
 
@@ -187,8 +182,8 @@ mod tables {
     use crate::support::harness::{event, snapshot};
     use crate::support::world::{FUNCTION, Facts, World, prod};
 
-    /// Does something with a run in this world.
-    fn with<T>(world: &World, does: impl AsyncFnOnce(&Context<'_, World>) -> T) -> T {
+    /// Calls a function with the context of a run in this world.
+    fn with<T>(world: &World, call: impl AsyncFnOnce(&Context<'_, World>) -> T) -> T {
         let config = config(&[]);
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -205,7 +200,7 @@ mod tables {
                 began,
                 deadline: began + Duration::from_secs(20),
             };
-            does(&run).await
+            call(&run).await
         })
     }
 
@@ -213,14 +208,14 @@ mod tables {
         with(world, async |run| handle(&event(name), run).await.reports)
     }
 
-    /// The text of a command's reports, without its colours.
+    /// Returns the text of the commands' reports without colours.
     fn shown(world: &World, commands: &[&str]) -> String {
         let all: Vec<Report> = commands.iter().flat_map(|name| reports(name, world)).collect();
         anstream::adapter::strip_str(&views::reports(&all)).to_string()
     }
 
     #[test]
-    fn people_read_tables() {
+    fn reports_are_shown_as_tables() {
         let world = World::new(Facts::bad_release());
         snapshot("table status", &shown(&world, &["command-status"]));
         snapshot("table status of two", &shown(&world, &["command-status", "command-status"]));
@@ -233,7 +228,7 @@ mod tables {
             anstream::adapter::strip_str(&lists::incidents(list, world.facts().now)).to_string()
         };
         snapshot("table incidents", &shown_list(&listed));
-        assert_eq!(shown_list(&[]), "no incident is on record\n");
+        assert_eq!(shown_list(&[]), "no incidents are recorded\n");
         let (facts, _) = healthy();
         snapshot("table status of a healthy stage", &shown(&World::new(facts), &["command-status"]));
         let mut nothing = Facts::bad_release();
@@ -244,18 +239,18 @@ mod tables {
     }
 
     #[test]
-    fn colours_are_there_for_those_who_see_them() {
+    fn reports_are_coloured() {
         let world = World::new(Facts::bad_release());
         let all = reports("command-rollback", &world);
         assert!(views::reports(&all).starts_with("\u{1b}[32mrolled-back\u{1b}[0m: "));
     }
 
     #[test]
-    fn findings_are_a_table() {
-        let (mut facts, mut bedside) = healthy();
+    fn findings_are_shown_as_a_table() {
+        let (mut facts, mut surroundings) = healthy();
         facts.alarms[0].alarm.state = State::InsufficientData;
-        bedside.concurrency = Some(0);
-        let findings = found(&World::new(facts), &bedside, &[]);
+        surroundings.concurrency = Some(0);
+        let findings = found(&World::new(facts), &surroundings, &[]);
         let shown = lists::findings(&findings);
         snapshot("table doctor", &anstream::adapter::strip_str(&shown).to_string());
     }

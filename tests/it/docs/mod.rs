@@ -1,5 +1,6 @@
-//! The documents: what they tell people to type is understood, and what they point at is there.
+//! The documents: every command in them is valid, and every link leads to an existing page.
 
+mod reasons;
 mod repository;
 
 use std::collections::BTreeSet;
@@ -12,15 +13,15 @@ use apigw_rollback::model::records;
 use apigw_rollback::signal::{self, Signal};
 use serde_json::Value;
 
-/// A page of the documents.
+/// A page of the documentation.
 struct Page {
     path: PathBuf,
     text: String,
-    /// The code blocks: the word behind the fence, and what is in them.
+    /// The code blocks: the word after the fence, and the content.
     blocks: Vec<(String, String)>,
-    /// The code within sentences.
+    /// The inline code.
     spans: Vec<String>,
-    /// The rest, with its code.
+    /// The text outside code blocks, with its inline code.
     prose: String,
 }
 
@@ -31,7 +32,7 @@ fn root() -> PathBuf {
 fn pages() -> Vec<Page> {
     let folder = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
     let mut paths: Vec<PathBuf> = folder.filter(|path| path.extension().is_some_and(|e| e == "md")).collect();
-    paths.extend([root().join("README.md"), root().join("CHANGELOG.md")]);
+    paths.extend(["README.md", "CHANGELOG.md", "CONTRIBUTING.md"].map(|name| root().join(name)));
     paths.sort();
     paths.into_iter().map(Page::read).collect()
 }
@@ -66,12 +67,12 @@ impl Page {
         self.path.strip_prefix(root()).unwrap().display().to_string()
     }
 
-    /// All code, in blocks and in sentences.
+    /// Returns all code, in blocks and inline.
     fn code(&self) -> impl Iterator<Item = &str> {
         self.blocks.iter().map(|(_, body)| body).chain(&self.spans).map(String::as_str)
     }
 
-    /// The headings, as links name them.
+    /// Returns the headings as link anchors.
     fn anchors(&self) -> BTreeSet<String> {
         let headings = self.prose.lines().filter(|line| line.starts_with('#'));
         let word = |c: char| match c {
@@ -83,12 +84,12 @@ impl Page {
     }
 }
 
-/// What stands between each `before` and the next `end`.
+/// Returns the text between each `before` and the next `end`.
 fn between<'a>(text: &'a str, before: &'a str, end: char) -> impl Iterator<Item = &'a str> {
     text.split(before).skip(1).filter_map(move |rest| rest.split_once(end)).map(|(found, _)| found)
 }
 
-/// The words behind `before`, up to the first letter that `part` refuses.
+/// Returns the words after each `before`, up to the first character that `part` refuses.
 fn words<'a>(text: &'a str, before: &'a str, part: fn(char) -> bool) -> impl Iterator<Item = &'a str> {
     let is_start = |head: &str| !head.ends_with(|c: char| c.is_alphanumeric() || "-_./".contains(c));
     text.match_indices(before)
@@ -104,11 +105,11 @@ fn is_understood(command: &str) -> bool {
 }
 
 #[test]
-fn every_command_that_is_sent_to_the_function_is_understood() {
+fn every_command_for_the_function_is_valid() {
     let mut seen = 0;
     for page in pages() {
         for code in page.code() {
-            // The runbook has a word of its own for asking the function.
+            // The runbook defines its own shell function, `ask`, to invoke the function.
             for payload in between(code, "--payload '", '\'').chain(between(code, "ask '", '\'')) {
                 seen += 1;
                 assert!(
@@ -127,9 +128,9 @@ fn every_command_that_is_sent_to_the_function_is_understood() {
     assert!(seen > 10, "only {seen} commands were found");
 }
 
-/// Every JSON block is of a kind that is known here, so that none goes unread.
+/// Every JSON block must be of a known kind, so that none goes unchecked.
 #[test]
-fn every_json_block_is_what_it_says() {
+fn every_json_block_is_valid() {
     for page in pages() {
         let blocks = page.blocks.iter().filter(|(word, _)| word == "json").map(|(_, body)| body);
         let values = page.code().flat_map(|code| between(code, "--value '", '\''));
@@ -150,29 +151,29 @@ fn every_json_block_is_what_it_says() {
                 records::parse::<PolicyOverrides>(text)
                     .unwrap_or_else(|error| panic!("{at}: {error}: {text}"));
             } else {
-                // The hook's payload, a pattern of EventBridge, a policy of IAM.
+                // The hook's payload, an EventBridge pattern or an IAM policy.
                 let known = ["phase", "detail-type", "Statement"].into_iter().any(has);
-                assert!(known, "{at}: what is this? {text}");
+                assert!(known, "{at}: unknown kind of JSON block: {text}");
             }
         }
     }
 }
 
 #[test]
-fn every_make_target_is_there() {
+fn every_make_target_exists() {
     let makefile = std::fs::read_to_string(root().join("Makefile")).unwrap();
     let part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     for page in pages() {
         let named = page.code().flat_map(|code| words(code, "make ", part));
         for target in named {
             let there = makefile.lines().any(|line| line.starts_with(&format!("{target}:")));
-            assert!(there, "{}: `make {target}` is no target of the Makefile", page.name());
+            assert!(there, "{}: the Makefile has no target `{target}`", page.name());
         }
     }
 }
 
 #[test]
-fn every_parameter_of_the_template_is_there() {
+fn every_template_parameter_exists() {
     let template = std::fs::read_to_string(root().join("template.yaml")).unwrap();
     let parameters = template.split("\nParameters:\n").nth(1).unwrap().split("\nRules:").next().unwrap();
     for page in pages() {
@@ -190,7 +191,7 @@ fn every_parameter_of_the_template_is_there() {
 }
 
 #[test]
-fn every_file_and_heading_that_is_linked_is_there() {
+fn every_linked_file_and_heading_exists() {
     let pages = pages();
     for page in &pages {
         let at = page.name();
@@ -202,19 +203,19 @@ fn every_file_and_heading_that_is_linked_is_there() {
             let same = |other: &&Page| other.path.canonicalize().unwrap() == linked;
             let there = anchor.is_empty()
                 || pages.iter().find(same).is_some_and(|other| other.anchors().contains(anchor));
-            assert!(there, "{at}: {link}: there is no such heading");
+            assert!(there, "{at}: {link}: the heading does not exist");
         }
         let file = |c: char| c.is_ascii_alphanumeric() || "-_.*".contains(c);
         for event in words(&page.text, "events/", file).map(|name| name.trim_end_matches('.')) {
             let there = event.contains('*') || root().join("events").join(event).is_file();
-            assert!(there, "{at}: there is no events/{event}");
+            assert!(there, "{at}: events/{event} does not exist");
         }
     }
 }
 
-/// A line is parsed up to its `--help`, which then ends it: nothing is asked of AWS.
+/// The added `--help` ends each command after parsing, so it makes no call to AWS.
 #[test]
-fn every_line_for_the_command_line_tool_is_parsed() {
+fn every_line_for_the_command_line_tool_is_valid() {
     let parsed = |arguments: &[&str]| {
         let tool = Command::new(env!("CARGO_BIN_EXE_apigw-rollback")).args(arguments).arg("--help").output();
         tool.unwrap().status.success()
@@ -228,7 +229,7 @@ fn every_line_for_the_command_line_tool_is_parsed() {
         let spans = page.spans.iter().filter_map(|span| span.strip_prefix("cargo run -- "));
         for line in lines.chain(spans) {
             let mut arguments = Vec::new();
-            // Only what is quoted may hold spaces; what the shell does with the rest of the line is its own.
+            // Only quoted arguments may contain spaces; the test ignores the rest of a shell line.
             for (nth, piece) in line.split(['\'', '"']).enumerate() {
                 if nth % 2 == 1 { arguments.push(piece) } else { arguments.extend(piece.split_whitespace()) }
             }
@@ -242,7 +243,7 @@ fn every_line_for_the_command_line_tool_is_parsed() {
 }
 
 #[test]
-fn every_page_is_reached_from_another() {
+fn every_page_is_linked_from_another() {
     let pages = pages();
     let linked = |page: &Page, wanted: &Path| {
         let folder = page.path.parent().unwrap().to_owned();
@@ -251,14 +252,14 @@ fn every_page_is_reached_from_another() {
             folder.join(path).canonicalize().is_ok_and(|path| path == wanted.canonicalize().unwrap())
         })
     };
-    let alone = pages.iter().filter(|page| page.path.starts_with(root().join("docs")));
-    let alone =
-        alone.filter(|page| !pages.iter().any(|other| other.path != page.path && linked(other, &page.path)));
-    let alone: Vec<String> = alone.map(Page::name).collect();
-    assert!(alone.is_empty(), "no page leads to {alone:?}");
+    let unlinked = pages.iter().filter(|page| page.path.starts_with(root().join("docs")));
+    let unlinked = unlinked
+        .filter(|page| !pages.iter().any(|other| other.path != page.path && linked(other, &page.path)));
+    let unlinked: Vec<String> = unlinked.map(Page::name).collect();
+    assert!(unlinked.is_empty(), "no page links to {unlinked:?}");
 }
 
-/// What stands first in the lines of a file, up to one of these letters.
+/// Returns the first word of each line, up to one of these characters.
 fn first_words(text: &str, end: &[char]) -> Vec<String> {
     let words = text.lines().filter_map(|line| line.split_once(end)).map(|(word, _)| word.trim().to_owned());
     let name = |word: &String| {
@@ -293,10 +294,10 @@ fn every_dependency_is_justified() {
         assert!(cells.len() == 3 && is_date(cells[2]), "{names}: {rest}");
     }
     assert!(used.len() > 40, "{used:?}");
-    let lacking: Vec<_> = used.difference(&described).collect();
-    let needless: Vec<_> = described.difference(&used).collect();
+    let missing: Vec<_> = used.difference(&described).collect();
+    let unused: Vec<_> = described.difference(&used).collect();
     assert!(
-        lacking.is_empty() && needless.is_empty(),
-        "docs/dependencies.md lacks {lacking:?}, and has {needless:?}"
+        missing.is_empty() && unused.is_empty(),
+        "docs/dependencies.md lacks {missing:?} and lists the unused {unused:?}"
     );
 }

@@ -1,4 +1,4 @@
-//! Stories that the simulation found: each was a seed that broke a promise.
+//! Regressions that the simulation found: each story once broke an invariant in some seed.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::support::world::{
 };
 
 #[test]
-fn a_release_that_was_away_between_two_sweeps_bakes_anew() {
+fn a_release_that_was_replaced_between_two_sweeps_bakes_again() {
     Story::with_known_good()
         .deploy(2)
         .later(1)
@@ -39,13 +39,13 @@ fn a_release_that_was_away_between_two_sweeps_bakes_anew() {
         .sweep()
         .later(26)
         .sweep()
-        .ends("a release that was away bakes anew");
+        .ends("a release that was replaced in between bakes again");
 }
 
 #[test]
-fn an_alarm_whose_actions_are_off_hides_no_other() {
+fn an_alarm_with_disabled_actions_does_not_hide_another() {
     let story = Story::with_known_good().deploy(2).later(3).alarm_is(State::Alarm).world(
-        "its actions are off, and another alarm is in ALARM",
+        "its actions are disabled, and another alarm is in ALARM",
         |facts| {
             facts.alarms[0].actions_enabled = false;
             (facts.alarms[1].alarm.state, facts.alarms[1].alarm.changed_at) = (State::Alarm, Some(facts.now));
@@ -55,23 +55,23 @@ fn an_alarm_whose_actions_are_off_hides_no_other() {
 }
 
 #[test]
-fn a_lift_before_anything_is_listed_leaves_a_list_that_can_be_read() {
+fn a_lift_before_the_first_listed_rollback_leaves_a_readable_list() {
     let story = Story::with_known_good()
         .deploy(2)
         .later(3)
         .alarm_is(State::Alarm)
         .with_fault("PutParameter", 0, Fault::Before(denied()))
-        .event_comes();
+        .event_arrives();
     let facts = story.world.facts();
     let bad = release("d2", &[("release", "2")]).fingerprint();
     let story = Story { world: World::new(facts), ..story };
     let story = story.alarm_is(State::Ok).command("lift", &json!({"incident": bad}));
-    let story = story.later(10).deploy(3).later(3).alarm_is(State::Alarm).event_comes();
+    let story = story.later(10).deploy(3).later(3).alarm_is(State::Alarm).event_arrives();
     assert_eq!(story.stage(), "d1");
 }
 
 #[test]
-fn a_release_that_is_brought_back_and_taken_off_by_two_alarms_is_told_of_once_more() {
+fn a_redeployed_release_that_two_alarms_roll_back_is_notified_once_more() {
     let settings = [
         ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people"),
         ("COOLDOWN_SECONDS", "0"),
@@ -90,20 +90,21 @@ fn a_release_that_is_brought_back_and_taken_off_by_two_alarms_is_told_of_once_mo
     run_together(&[&event("sns-alarm"), &event("sns-alarm-latency")], &world, &settings);
     world.change(|facts| facts.now += TimeDelta::minutes(5));
     let shown = run(r#"{"command":"sweep"}"#, &world, &settings);
-    let described = world.facts().described;
-    let rolled_back = described.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
+    let sent = world.facts().notifications;
+    let rolled_back =
+        sent.iter().filter(|notification| notification.subject.starts_with("ROLLED BACK")).count();
     assert_eq!(rolled_back, 2, "{shown}");
 }
 
 #[test]
-fn a_release_that_the_sweep_saw_late_is_live_for_longer_than_that() {
+fn the_rollback_window_starts_with_the_deploy_and_not_with_the_next_sweep() {
     let story = Story::with_known_good().set("ROLLBACK_WINDOW_SECONDS", "300");
     let story = story.deploy(2).later(14).alarm_is(State::Alarm).sweep().later(1).sweep();
     assert_eq!(story.stage(), "d2");
 }
 
-/// While the run was on its way, the release was taken off, came back, and was taken off by another run.
-fn again_and_off_again(facts: &mut Facts) {
+/// Changes the world as if, during the run, the release was rolled back, redeployed, and rolled back by another run.
+fn redeployed_and_rolled_back(facts: &mut Facts) {
     let good = release("d1", &[("release", "1")]);
     let incident = Incident {
         schema: SCHEMA,
@@ -128,20 +129,23 @@ fn again_and_off_again(facts: &mut Facts) {
 }
 
 #[test]
-fn who_saw_only_the_first_of_two_lives_of_a_release_does_not_claim_the_second() {
-    let world =
-        World::new(Facts::bad_release()).fault("CreateParameter", 1, Fault::World(again_and_off_again));
+fn a_run_that_saw_only_the_first_deployment_of_a_release_does_not_claim_the_second() {
+    let world = World::new(Facts::bad_release()).fault(
+        "CreateParameter",
+        1,
+        Fault::World(redeployed_and_rolled_back),
+    );
     let shown = run(&event("sns-alarm"), &world, &[]);
     assert!(shown.contains("report: held (already-known-good)"), "{shown}");
 }
 
-/// Every call takes ten milliseconds there, and a claim so long.
+/// A fault model in which every call takes ten milliseconds, and a claim takes the given time.
 struct Slow(Clock, Duration);
 
 impl FaultModel for Slow {
-    fn way<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Transit> + Send + 'a>> {
-        let there = if operation == "CreateParameter" { self.1 } else { Duration::from_millis(10) };
-        Box::pin(async move { Transit { there, ..Transit::default() } })
+    fn transit<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Transit> + Send + 'a>> {
+        let outbound = if operation == "CreateParameter" { self.1 } else { Duration::from_millis(10) };
+        Box::pin(async move { Transit { outbound, ..Transit::default() } })
     }
 
     fn now(&self) -> DateTime<Utc> {
@@ -149,9 +153,9 @@ impl FaultModel for Slow {
     }
 }
 
-/// A run that begins so many milliseconds later than the world, and whose claims take so many.
+/// Starts a run `begins` milliseconds after the world; each of its claims takes `claims` milliseconds.
 async fn later(begins: u64, claims: u64, text: &str, world: &World, config: &Config) -> Vec<Report> {
-    later_with(begins, claims, text, world, config, |hand| hand).await
+    later_with(begins, claims, text, world, config, |world| world).await
 }
 
 async fn later_with(
@@ -166,7 +170,7 @@ async fn later_with(
     tokio::time::sleep(Duration::from_millis(begins)).await;
     let id = format!("run-{begins}");
     let cloud = &faults(
-        world.hand(id.clone(), Network::FaultModel(Arc::new(Slow(clock, Duration::from_millis(claims))))),
+        world.for_run(id.clone(), Network::FaultModel(Arc::new(Slow(clock, Duration::from_millis(claims))))),
     );
     let (began, now, function) = (Instant::now(), clock.now(), Some(FUNCTION));
     let deadline = began + Duration::from_secs(20);
@@ -176,7 +180,7 @@ async fn later_with(
 }
 
 #[test]
-fn a_release_of_several_parts_is_told_of_once_whenever_the_second_alarm_comes() {
+fn a_rollback_of_several_components_is_notified_once_whenever_the_second_alarm_arrives() {
     let settings = [
         ("PROTECTED_STAGES", WHOLE),
         ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people"),
@@ -194,17 +198,20 @@ fn a_release_of_several_parts_is_told_of_once_whenever_the_second_alarm_comes() 
             tokio::join!(later(0, claims, &fired, &world, &config), later(begins, 10, &slow, &world, &config))
         });
         let facts = world.facts();
-        let described =
-            facts.described.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
+        let notified = facts
+            .notifications
+            .iter()
+            .filter(|notification| notification.subject.starts_with("ROLLED BACK"))
+            .count();
         let story = format!("claims take {claims} ms, {begins} ms later: {reports:?}");
         healed(&facts, &prod(), true).unwrap_or_else(|why| panic!("{why}: {story}"));
-        assert_eq!(described, 1, "{story}");
+        assert_eq!(notified, 1, "{story}");
     }
 }
 
-/// One of two runs is refused its last step and undoes what it did. It does not undo what the other has done.
+/// AWS refuses the last step of one of two runs. That run undoes its own steps and none of the other run's.
 #[test]
-fn a_release_of_several_parts_is_not_half_undone_by_a_second_run() {
+fn a_second_run_does_not_partly_undo_a_rollback_of_several_components() {
     let (config, fired, slow) =
         (config(&[("PROTECTED_STAGES", WHOLE)]), event("sns-alarm"), event("sns-alarm-latency"));
     for (refused, begins) in [true, false].into_iter().flat_map(|first| (1..90).map(move |ms| (first, ms))) {
@@ -213,30 +220,30 @@ fn a_release_of_several_parts_is_not_half_undone_by_a_second_run() {
         let world = World::new(facts.clone());
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let refuse = |hand: World, it: bool| {
-            if it { hand.fault("UpdateBasePathMapping", 0, Fault::Before(denied())) } else { hand }
+        let refuse = |world: World, it: bool| {
+            if it { world.fault("UpdateBasePathMapping", 0, Fault::Before(denied())) } else { world }
         };
         let reports = runtime.block_on(async {
             tokio::join!(
-                later_with(0, 10, &fired, &world, &config, |hand| refuse(hand, refused)),
-                later_with(begins, 10, &slow, &world, &config, |hand| refuse(hand, !refused))
+                later_with(0, 10, &fired, &world, &config, |world| refuse(world, refused)),
+                later_with(begins, 10, &slow, &world, &config, |world| refuse(world, !refused))
             )
         });
         let after = world.facts();
-        let is_back = healed(&after, &prod(), false);
-        let parts = |facts: &Facts| format!("{:?} {:?}", facts.stages[&prod()].release, facts.mappings);
-        let untouched = parts(&after) == parts(&facts);
-        let said = format!("{reports:?}").contains("RolledBack");
+        let is_healed = healed(&after, &prod(), false);
+        let served = |facts: &Facts| format!("{:?} {:?}", facts.stages[&prod()].release, facts.mappings);
+        let untouched = served(&after) == served(&facts);
+        let reported = format!("{reports:?}").contains("RolledBack");
         let story =
             format!("refused is the first: {refused}, the second begins {begins} ms later: {reports:?}");
-        assert!(untouched || is_back.is_ok(), "half of it is back: {story}");
-        assert_eq!(said, is_back.is_ok(), "{story}");
+        assert!(untouched || is_healed.is_ok(), "the release is only partly rolled back: {story}");
+        assert_eq!(reported, is_healed.is_ok(), "{story}");
     }
 }
 
-/// To API Gateway the undoing is a change of the stage after the alarm. It is nobody's fix.
+/// API Gateway dates the undo after the alarm, but the undo is not a fix.
 #[test]
-fn what_was_undone_is_put_back_by_the_next_try() {
+fn the_next_attempt_rolls_back_again_after_an_undo() {
     let settings = [
         ("PROTECTED_STAGES", WHOLE),
         ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people"),
@@ -253,9 +260,9 @@ fn what_was_undone_is_put_back_by_the_next_try() {
     healed(&world.facts(), &prod(), true).unwrap();
 }
 
-/// In doubt nothing is written: where it is not known since when the release was live before, the change is somebody's.
+/// If the time of the previous change is unknown, the function must assume that another deploy made the last one.
 #[test]
-fn what_was_undone_of_a_stage_that_did_not_tell_its_time_is_left_alone() {
+fn an_undone_stage_without_a_time_of_change_is_left_alone() {
     let settings = [("PROTECTED_STAGES", WHOLE)];
     let mut facts = Facts::bad_release();
     bad_everywhere(&mut facts);
@@ -268,9 +275,9 @@ fn what_was_undone_of_a_stage_that_did_not_tell_its_time_is_left_alone() {
     assert!(shown.contains("report: held (changed-after-alarm)"), "{shown}");
 }
 
-/// What somebody else does to the stage afterwards is left alone, whatever was undone before.
+/// A later change by another deploy is left alone, even after an undo.
 #[test]
-fn what_was_changed_later_than_an_undoing_is_somebodys_own() {
+fn a_change_after_an_undo_is_treated_as_another_deploy() {
     let settings = [("PROTECTED_STAGES", WHOLE), ("MAX_ALARM_AGE_SECONDS", "0")];
     let mut facts = Facts::bad_release();
     bad_everywhere(&mut facts);
@@ -287,9 +294,9 @@ fn what_was_changed_later_than_an_undoing_is_somebodys_own() {
     assert!(shown.contains("report: held (changed-after-alarm)"), "{shown}");
 }
 
-/// Users come first: where the record of a claim is slow to write, the release is put back beside it.
+/// Users come first: if the claim is slow to write, the run starts the rollback before the claim is written.
 #[test]
-fn a_release_of_several_parts_does_not_wait_for_a_claim_that_takes_long() {
+fn a_rollback_of_several_components_does_not_wait_for_a_slow_claim() {
     let (config, fired) = (config(&[("PROTECTED_STAGES", WHOLE)]), event("sns-alarm"));
     let mut facts = Facts::bad_release();
     bad_everywhere(&mut facts);
@@ -301,12 +308,12 @@ fn a_release_of_several_parts_does_not_wait_for_a_claim_that_takes_long() {
     let facts = world.facts();
     healed(&facts, &prod(), true).unwrap();
     let back = facts.changes.iter().find(|one| one.stage == prod()).unwrap().at - began;
-    assert!(back < TimeDelta::seconds(3), "the stage is back after {back}");
+    assert!(back < TimeDelta::seconds(3), "the rollback took {back}");
 }
 
-/// While the hook works, somebody deploys a fix, or the hook repairs the stage itself.
+/// While the hook runs, another deploy fixes the stage, or the hook itself does.
 #[test]
-fn what_changes_while_the_hook_is_waited_for_is_not_overwritten() {
+fn a_change_during_the_hook_is_not_overwritten() {
     for (number, expected) in [("3", "held (changed-after-alarm)"), ("1", "held (already-known-good)")] {
         let change: fn(&mut Facts) = match number {
             "3" => |facts| deploy(facts, "3"),
@@ -319,7 +326,7 @@ fn what_changes_while_the_hook_is_waited_for_is_not_overwritten() {
             .alarm_is(State::Alarm)
             .later(1)
             .with_fault("Invoke", 1, Fault::World(change))
-            .event_comes();
+            .event_arrives();
         assert_eq!(story.stage(), format!("d{number}"), "{}", story.described);
         assert!(story.described.contains(&format!("report: {expected}")), "{}", story.described);
     }

@@ -1,5 +1,5 @@
-//! Events and records that are cut off, changed, or mistyped: the whole function survives them, always
-//! answers, and never acts on what it could not fully read.
+//! Events and records that are truncated, changed or mistyped: the function never crashes, always answers, and never
+//! acts on an input that it cannot fully read.
 
 use std::fs;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use crate::simulation::invariants::{self, Seen, hold};
 use crate::support::harness::{attempt, config, event};
 use crate::support::world::{Facts, World, prod, record, release};
 
-/// The events of the project.
+/// The example events of the project.
 fn events() -> Vec<String> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("events");
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -30,7 +30,7 @@ fn events() -> Vec<String> {
     files.iter().map(|file| fs::read_to_string(file).unwrap()).collect()
 }
 
-/// Any JSON, often with a word in it that means something.
+/// Any JSON, often with a word that has a meaning for the function.
 fn values() -> impl Strategy<Value = Value> {
     let words = select(vec![
         "",
@@ -95,9 +95,9 @@ fn values() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The value with one place changed, or taken away: down this way, also into texts that hold JSON.
-fn changed(value: Value, way: &[Index], to: Option<&Value>) -> Option<Value> {
-    let Some((turn, rest)) = way.split_first() else { return to.cloned() };
+/// Changes or removes the element at this path of a value; the path also leads into strings that contain JSON.
+fn changed(value: Value, path: &[Index], to: Option<&Value>) -> Option<Value> {
+    let Some((turn, rest)) = path.split_first() else { return to.cloned() };
     match value {
         Value::Object(mut map) if !map.is_empty() => {
             let key = map.keys().nth(turn.index(map.len())).unwrap().clone();
@@ -115,7 +115,7 @@ fn changed(value: Value, way: &[Index], to: Option<&Value>) -> Option<Value> {
         }
         Value::String(text) => match serde_json::from_str::<Value>(&text) {
             Ok(inner @ (Value::Object(_) | Value::Array(_))) => {
-                changed(inner, way, to).map(|inner| Value::String(inner.to_string()))
+                changed(inner, path, to).map(|inner| Value::String(inner.to_string()))
             }
             _ => to.cloned(),
         },
@@ -123,20 +123,20 @@ fn changed(value: Value, way: &[Index], to: Option<&Value>) -> Option<Value> {
     }
 }
 
-/// An event of the project with a few places changed.
+/// An example event with a few changed elements.
 fn changed_events() -> impl Strategy<Value = String> {
-    let ways = vec((vec(any::<Index>(), 1..7), proptest::option::of(values())), 0..4);
-    (select(events()), ways).prop_filter_map("is JSON", |(event, ways)| {
+    let changes = vec((vec(any::<Index>(), 1..7), proptest::option::of(values())), 0..4);
+    (select(events()), changes).prop_filter_map("is JSON", |(event, changes)| {
         let mut value: Value = serde_json::from_str(&event).ok()?;
-        for (way, to) in ways {
-            value = changed(value, &way, to.as_ref())?;
+        for (path, to) in changes {
+            value = changed(value, &path, to.as_ref())?;
         }
         Some(value.to_string())
     })
 }
 
-/// A way to spoil a text: cut it off, leave a piece out, put a piece in, or say a piece twice.
-fn spoilt(text: &str, how: u8, [from, to]: [Index; 2], piece: &str) -> String {
+/// Corrupts a text: truncates it, removes a piece, inserts a piece, or repeats a piece.
+fn corrupted(text: &str, how: u8, [from, to]: [Index; 2], piece: &str) -> String {
     let letters: Vec<char> = text.chars().collect();
     let (one, other) = (from.index(letters.len() + 1), to.index(letters.len() + 1));
     let (from, to) = (one.min(other), one.max(other));
@@ -150,16 +150,16 @@ fn spoilt(text: &str, how: u8, [from, to]: [Index; 2], piece: &str) -> String {
     }
 }
 
-/// The text without its end, at least without its last letter.
-fn cut_off(text: &str, end: Index) -> String {
+/// Truncates a text by at least one character.
+fn truncated(text: &str, end: Index) -> String {
     text.chars().take(end.index(text.chars().count())).collect()
 }
 
-/// Who asks, as the invariants judge it: of several signals the one that may do most.
-fn asked(event: &str) -> invariants::Signal {
+/// Returns the signal that the invariants judge: of several signals, the one with the most rights.
+fn strongest_signal(event: &str) -> invariants::Signal {
     let asked = signal::read(event).deliveries.into_iter().map(|delivery| match delivery.signal {
         Signal::Command(command) if command.verb == Verb::Sweep => invariants::Signal::Sweep,
-        Signal::Command(_) => invariants::Signal::Person,
+        Signal::Command(_) => invariants::Signal::Operator,
         Signal::Alarm(alarm) => {
             let ours = ["orders-prod-5xx", "orders-prod-latency"].contains(&alarm.name.as_str());
             invariants::Signal::Alarm { name: alarm.name, fired: alarm.changed_at, ours }
@@ -169,47 +169,47 @@ fn asked(event: &str) -> invariants::Signal {
     let rank = |asked: &invariants::Signal| match asked {
         invariants::Signal::Alarm { ours, .. } => usize::from(*ours),
         invariants::Signal::Sweep => 2,
-        invariants::Signal::Person => 3,
+        invariants::Signal::Operator => 3,
     };
     asked.max_by_key(rank).unwrap()
 }
 
-/// One run in the world of the bad release, and what must hold whatever came in.
+/// Runs one event in this world and checks what must hold for any event.
 pub(crate) fn run(event: &str, facts: &Facts) -> (Vec<Report>, World, Vec<String>) {
     let world = World::new(facts.clone());
     let topic = ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people");
-    // A policy may set these otherwise, and the invariants know the settings only.
+    // A policy may override these, but the invariants know only the settings.
     let lenient =
         [("COOLDOWN_SECONDS", "0"), ("ROLLBACK_WINDOW_SECONDS", "0"), ("MAX_ROLLBACKS_A_DAY", "20")];
     let settings: Vec<_> = [topic, ("EVENT_BUS", "default")].into_iter().chain(lenient).collect();
     let began = world.now();
     let reports = attempt(event, &world, &settings, 1);
-    // The invariants know alarms of one stage: theirs is the report of what was done, if anything was.
-    let (signal, mut described) = (asked(event), reports.clone().unwrap());
+    // The invariants expect one report for an alarm; the one for the rollback counts, if any.
+    let (signal, mut judged) = (strongest_signal(event), reports.clone().unwrap());
     if matches!(signal, invariants::Signal::Alarm { .. }) {
-        described.sort_by_key(|report| report.outcome != Outcome::RolledBack);
-        described.truncate(1);
+        judged.sort_by_key(|report| report.outcome != Outcome::RolledBack);
+        judged.truncate(1);
     }
-    let seen = Seen { hand: world.whose(), signal, began, reports: Some(described) };
+    let seen = Seen { id: world.run_id(), signal, began, reports: Some(judged) };
     hold(facts, &world.facts(), &[seen], &config(&settings)).unwrap_or_else(|why| panic!("{why}\n{event}"));
     let reports = reports.unwrap();
     for report in &reports {
         let size = json!(report).to_string().len();
-        // SNS and EventBridge take 256 KB, and a notification says a report in three ways.
+        // SNS and EventBridge accept 256 KB, and a notification contains a report in three forms.
         assert!(size < 64 * 1024, "a report has {size} bytes: {event:.200}");
     }
     let calls = world.take_calls();
     (reports, world, calls)
 }
 
-/// The calls that change anything but what is remembered of notifications.
+/// Returns the calls that write anything except the marks of sent notifications.
 pub(crate) fn writes(calls: &[String]) -> Vec<&String> {
     let reads = ["Get", "Describe", "List", "Publish", "PutEvents"];
-    let described = |call: &str| call.contains(" /apigw-rollback/told/");
-    calls.iter().filter(|call| !reads.iter().any(|read| call.starts_with(read)) && !described(call)).collect()
+    let is_mark = |call: &str| call.contains(" /apigw-rollback/told/");
+    calls.iter().filter(|call| !reads.iter().any(|read| call.starts_with(read)) && !is_mark(call)).collect()
 }
 
-/// Whether any signal of the event may change anything.
+/// Returns whether any signal of the event may write.
 fn may_write(event: &str) -> bool {
     let reads = [Verb::Plan, Verb::Status, Verb::History];
     signal::read(event).deliveries.iter().any(|delivery| match &delivery.signal {
@@ -223,37 +223,37 @@ fn is_survived(event: &str) {
     let (reports, _, calls) = run(event, &Facts::bad_release());
     assert!(!reports.is_empty());
     assert!(may_write(event) || writes(&calls).is_empty(), "{calls:?}: {event}");
-    // A change of the stage is a rollback, and is reported as one.
-    let put_back = calls.iter().any(|call| call == "UpdateStage rest/a1b2c3d4e5/prod");
+    // Every change of the stage is a rollback and is reported as one.
+    let rolled_back = calls.iter().any(|call| call == "UpdateStage rest/a1b2c3d4e5/prod");
     let reported = reports.iter().any(|report| report.outcome == Outcome::RolledBack);
-    assert_eq!(put_back, reported, "{calls:?}: {event}");
+    assert_eq!(rolled_back, reported, "{calls:?}: {event}");
 }
 
 proptest! {
     #![proptest_config(settings())]
 
     #[test]
-    fn an_event_with_changed_places_is_survived(event in changed_events()) {
+    fn the_function_survives_an_event_with_changed_elements(event in changed_events()) {
         is_survived(&event);
     }
 
     #[test]
-    fn a_spoilt_event_is_survived(
+    fn the_function_survives_a_corrupted_event(
         event in select(events()), how in 0..4_u8, ends in any::<[Index; 2]>(), piece in r#"[\[{}",:\\0-9a-z\x00é]{0,9}"#,
     ) {
-        is_survived(&spoilt(&event, how, ends, &piece));
+        is_survived(&corrupted(&event, how, ends, &piece));
     }
 
     #[test]
-    fn any_json_and_any_text_is_survived(value in values(), text in ".{0,40}") {
+    fn the_function_survives_any_json_and_any_text(value in values(), text in ".{0,40}") {
         is_survived(&value.to_string());
         is_survived(&text);
     }
 
-    /// Whatever is cut off, wherever: nothing is asked of AWS, and nothing is done.
+    /// An event that is truncated anywhere makes no call.
     #[test]
-    fn a_cut_off_event_asks_nothing_of_aws(event in select(events()), end in any::<Index>()) {
-        let cut = cut_off(event.trim_end(), end);
+    fn a_truncated_event_makes_no_call(event in select(events()), end in any::<Index>()) {
+        let cut = truncated(event.trim_end(), end);
         let world = World::new(Facts::bad_release());
         let reports = attempt(&cut, &world, &[], 1).unwrap();
         prop_assert_eq!(reports.len(), 1);
@@ -261,12 +261,12 @@ proptest! {
         prop_assert_eq!(world.take_calls(), Vec::<String>::new());
     }
 
-    /// The same for a message in an envelope.
+    /// A truncated message in an intact envelope makes no call either.
     #[test]
-    fn a_cut_off_message_asks_nothing_of_aws(end in any::<Index>()) {
+    fn a_truncated_message_makes_no_call(end in any::<Index>()) {
         let event: Value = serde_json::from_str(&event("sns-alarm")).unwrap();
         let message = event["Records"][0]["Sns"]["Message"].as_str().unwrap();
-        let cut = cut_off(message, end);
+        let cut = truncated(message, end);
         let mut event = event.clone();
         event["Records"][0]["Sns"]["Message"] = json!(cut);
         let world = World::new(Facts::bad_release());
@@ -276,7 +276,7 @@ proptest! {
     }
 }
 
-/// A parameter of the stage, and a whole value of it.
+/// The stage's parameters, each with a complete value.
 fn parameters() -> Vec<(&'static str, Value)> {
     fn whole<T: Stored>(value: &T) -> Value {
         serde_json::from_str(&print(value).unwrap()).unwrap()
@@ -303,7 +303,7 @@ fn parameters() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// The same, made unreadable.
+/// A parameter of the stage with a value that cannot be read.
 fn unreadable() -> impl Strategy<Value = (&'static str, String)> {
     let schemas =
         prop_oneof![Just(json!(0)), (2..9_u32).prop_map(Value::from), Just(json!("1")), Just(json!(1.5))];
@@ -314,19 +314,19 @@ fn unreadable() -> impl Strategy<Value = (&'static str, String)> {
             let text = whole.to_string();
             let keys: Vec<String> = whole.as_object().unwrap().keys().cloned().collect();
             let unreadable = match how {
-                0 => cut_off(&text, end),
+                0 => truncated(&text, end),
                 1 => {
                     value["schema"] = schema;
                     value.to_string()
                 }
-                // No field takes any of them.
+                // No field accepts any of these values.
                 2 => {
                     value[&keys[which.index(keys.len())]] = wrong;
                     value.to_string()
                 }
                 3 => text.clone() + &text.chars().skip(which.index(text.len())).collect::<String>(),
                 4 => format!("{text}{}", " ".repeat(9000)),
-                // What is there twice can be read in two ways.
+                // A field that occurs twice is ambiguous.
                 _ => text.replacen('{', r#"{"schema":1,"#, 1),
             };
             (what, unreadable)
@@ -341,7 +341,7 @@ fn with(what: &str, value: &str) -> Facts {
     facts
 }
 
-/// Neither the stage nor the parameter is touched, and somebody is told.
+/// Checks that the run changes neither the stage nor the parameter, and names the parameter in a report.
 fn is_left_alone(event: &str, what: &str, value: &str) {
     let facts = with(what, value);
     let (reports, world, calls) = run(event, &facts);
@@ -357,8 +357,8 @@ fn is_left_alone(event: &str, what: &str, value: &str) {
         !calls.iter().any(|call| call.starts_with("Update") && !is_pin(call)),
         "{calls:?}: {what}: {value}"
     );
-    let described = |report: &Report| report.message.contains(&name);
-    assert!(reports.iter().any(described), "nobody is told of {name}: {value}: {reports:?}");
+    let is_named = |report: &Report| report.message.contains(&name);
+    assert!(reports.iter().any(is_named), "no report names {name}: {value}: {reports:?}");
 }
 
 proptest! {
@@ -370,18 +370,18 @@ proptest! {
         is_left_alone(r#"{"command":"sweep"}"#, what, &value);
     }
 
-    /// A policy is written by hand: one misspelt word, and the stage is held.
+    /// Operators write policies by hand, so one misspelt field holds the stage.
     #[test]
-    fn a_policy_with_a_field_that_nobody_knows_holds_the_stage(field in "[a-z_]{1,12}", value in values()) {
+    fn a_policy_with_an_unknown_field_holds_the_stage(field in "[a-z_]{1,12}", value in values()) {
         let known = json!(serde_json::from_value::<PolicyOverrides>(json!({"schema": 1})).unwrap());
         prop_assume!(known.get(&field).is_none());
         let policy = json!({"schema": 1, field: value}).to_string();
         is_left_alone(&event("sns-alarm"), "policy", &policy);
     }
 
-    /// Places of the stage's parameters changed at random: what can still be read may be acted on, within the rules.
+    /// The function may act on changed parameters that it can still read, within the rules.
     #[test]
-    fn changed_parameters_are_survived(
+    fn the_function_survives_changed_parameters(
         changes in vec((select(parameters()), vec(any::<Index>(), 1..5), proptest::option::of(values())), 1..4),
         event in select(vec![event("sns-alarm"), event("command-status"), event("command-rollback"),
             event("command-promote"), event("command-record"), event("command-history"),
@@ -389,8 +389,8 @@ proptest! {
         is_quiet in any::<bool>(),
     ) {
         let mut facts = Facts::bad_release();
-        for ((what, whole), way, to) in changes {
-            let Some(value) = changed(whole, &way, to.as_ref()) else { continue };
+        for ((what, whole), path, to) in changes {
+            let Some(value) = changed(whole, &path, to.as_ref()) else { continue };
             facts = Facts { parameters: with(what, &value.to_string()).parameters.into_iter().chain(facts.parameters).collect(), ..facts };
         }
         if is_quiet {
@@ -400,9 +400,9 @@ proptest! {
     }
 }
 
-/// What the fuzzer starts from, and what it ever found, in the place of every parameter.
+/// Uses each entry of the fuzzer's corpus as an event and as the value of every parameter.
 #[test]
-fn the_fuzzers_corpus_is_survived() {
+fn the_function_survives_the_corpus_of_the_fuzzer() {
     let corpus = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
     for (folder, parameters) in [
         ("record", ["known-good", "candidate", "hold", "rollbacks"].as_slice()),

@@ -1,4 +1,4 @@
-//! Events that are huge or deep, and lists that are too long: each limit, from both sides.
+//! Huge or deeply nested events and lists that are too long: each limit, from both sides.
 
 use apigw_rollback::config::Config;
 use apigw_rollback::model::report::Outcome;
@@ -10,7 +10,7 @@ use crate::support::harness::event;
 use crate::support::world::Facts;
 
 #[test]
-fn what_is_deep_is_refused_and_not_a_crash() {
+fn a_deeply_nested_event_is_refused_without_a_crash() {
     for (open, close) in [("[", "]"), (r#"{"Records":["#, "]}"), (r#"{"a":"#, "}")] {
         for depth in [127, 128, 1_000, 1_000_000] {
             let deep = open.repeat(depth) + "1" + &close.repeat(depth);
@@ -31,7 +31,7 @@ fn what_is_deep_is_refused_and_not_a_crash() {
 }
 
 #[test]
-fn what_is_huge_is_refused_or_cut_short() {
+fn a_huge_value_is_refused_or_truncated() {
     let huge = "x".repeat(200_000);
     let alarm: Value = serde_json::from_str(&event("sns-alarm")).unwrap();
     let alarm = alarm["Records"][0]["Sns"]["Message"].as_str().unwrap().to_owned();
@@ -55,10 +55,10 @@ fn what_is_huge_is_refused_or_cut_short() {
     let record = json!({"Sns": {"Message": "text"}});
     let records = |number| json!({"Records": vec![record.clone(); number]}).to_string();
     let command = |api: &str, name: &str| json!({"command": "status", "stage": {"api": api, "name": name}});
-    // How many reports, the reason of the first, and how many calls at most.
+    // The number of reports, the reason of the first, and the maximum number of calls.
     for (what, event, reports, reason, calls) in [
         ("too long", format!("\"{}\"", "x".repeat(6 * 1024 * 1024)), 1, "malformed", 0),
-        ("just not too long", format!("\"{}\"", "x".repeat(6 * 1024 * 1024 - 2)), 1, "not-an-alarm", 0),
+        ("just short enough", format!("\"{}\"", "x".repeat(6 * 1024 * 1024 - 2)), 1, "not-an-alarm", 0),
         ("too many records", records(10_001), 1, "malformed", 0),
         ("many records", records(10_000), 1, "not-an-alarm", 0),
         ("a name of 255", with("/AlarmName", json!("é".repeat(255))), 1, "alarm-unknown", 9),
@@ -77,39 +77,31 @@ fn what_is_huge_is_refused_or_cut_short() {
             0,
         ),
         ("a hundred stages", stages(100), 100, "alarm-unknown", 900),
-        ("more stages", stages(101), 1, "no-stage", 0),
+        ("too many stages", stages(101), 1, "no-stage", 0),
         ("a command's API", command(&huge, "prod").to_string(), 1, "no-stage", 0),
         ("a command's stage", command("a1b2c3d4e5", &huge).to_string(), 1, "malformed", 0),
         ("a command without an API", command("", "prod").to_string(), 1, "malformed", 0),
-        ("a command that nobody knows", json!({"command": huge}).to_string(), 1, "malformed", 0),
+        ("an unknown command", json!({"command": huge}).to_string(), 1, "malformed", 0),
     ] {
-        let (described, _, made) = run(&event, &Facts::bad_release());
+        let (all, _, made) = run(&event, &Facts::bad_release());
         let about = made.iter().filter(|call| !call.contains("/told") && !call.starts_with("Pu")).count();
-        assert_eq!(
-            (described.len(), described[0].code()),
-            (reports, Some(reason)),
-            "{what}: {:.300}",
-            described[0].message
-        );
+        assert_eq!((all.len(), all[0].code()), (reports, Some(reason)), "{what}: {:.300}", all[0].message);
         assert!(about <= calls, "{what}: {about} calls");
         assert_eq!(writes(&made), Vec::<&String>::new(), "{what}");
     }
-    // A list that is too long to be asked for is looked up by the alarm's own name.
+    // If the list of children is too long, the function looks up the alarm's own name.
     let (_, _, made) = run(&composite.to_string(), &Facts::bad_release());
     let asked = made.iter().find(|call| call.starts_with("DescribeAlarms"));
     assert_eq!(asked.map(String::as_str), Some("DescribeAlarms orders-prod-5xx"));
-    let (described, _, _) = run(&with("/NewStateReason", json!(huge)), &Facts::bad_release());
-    assert_eq!(
-        (described[0].outcome, described[0].signal.why.as_ref().unwrap().len()),
-        (Outcome::RolledBack, 1_023)
-    );
+    let (all, _, _) = run(&with("/NewStateReason", json!(huge)), &Facts::bad_release());
+    assert_eq!((all[0].outcome, all[0].signal.why.as_ref().unwrap().len()), (Outcome::RolledBack, 1_023));
 }
 
 #[test]
 fn a_stage_has_at_most_a_hundred_aliases_and_mappings() {
     let entry = |field: &str, one: &str, number: usize| {
-        let parts = vec![format!("\"{one}\""); number].join(",");
-        format!(r#"[{{"api":"a","name":"n","stage":"prod","{field}":[{parts}]}}]"#)
+        let components = vec![format!("\"{one}\""); number].join(",");
+        format!(r#"[{{"api":"a","name":"n","stage":"prod","{field}":[{components}]}}]"#)
     };
     for (field, one) in [("aliases", "a:b"), ("functions", "f"), ("mappings", "a.example.com")] {
         for (number, expected) in [(100, true), (101, false)] {

@@ -1,5 +1,5 @@
-//! Every call of every kind of run, struck by every fault, alone and in pairs; then nothing fails any more, the
-//! event comes again as Lambda repeats it, the sweep comes twice, and everything must be as if nothing had happened.
+//! Injects every fault into every call of every kind of run, alone and in pairs. Afterwards nothing fails, Lambda
+//! repeats the event, and the sweep runs twice; the outcome must be the same as without faults.
 
 mod found;
 pub(crate) mod garbage;
@@ -15,7 +15,7 @@ use crate::simulation::invariants::{Seen, Signal, healed, hold, reported};
 use crate::support::harness::{attempt, config, event};
 use crate::support::world::{Facts, Fault, World, conflict, denied, error, lost, prod};
 
-/// A kind of run: its event and its world.
+/// A kind of run, with its event and its world.
 struct Kind {
     name: &'static str,
     event: String,
@@ -26,7 +26,7 @@ struct Kind {
 }
 
 const SWEEP: &str = r#"{"command":"sweep"}"#;
-const TOLD: (&str, &str) = ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people");
+const NOTIFY: (&str, &str) = ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people");
 
 fn kinds() -> Vec<Kind> {
     let kind =
@@ -36,7 +36,7 @@ fn kinds() -> Vec<Kind> {
             let settings = settings
                 .iter()
                 .copied()
-                .chain([TOLD, ("COOLDOWN_SECONDS", "0"), ("MAX_ALARM_AGE_SECONDS", "0")])
+                .chain([NOTIFY, ("COOLDOWN_SECONDS", "0"), ("MAX_ALARM_AGE_SECONDS", "0")])
                 .collect();
             Kind { name, event: event.to_owned(), signal, facts, settings, stage: prod() }
         };
@@ -46,7 +46,7 @@ fn kinds() -> Vec<Kind> {
         kind("an alarm", &event("sns-alarm"), alarm(), |_| {}, &[]),
         kind("an alarm on a whole release", &event("sns-alarm"), alarm(), bad_everywhere, &whole),
         kind("a sweep that finds an alarm", SWEEP, Signal::Sweep, |_| {}, &[]),
-        kind("a person's rollback", &event("command-rollback"), Signal::Person, |_| {}, &[]),
+        kind("an operator's rollback", &event("command-rollback"), Signal::Operator, |_| {}, &[]),
     ]
 }
 
@@ -67,20 +67,20 @@ fn throttled() -> CloudError {
     error(Failure::Other, "ThrottlingException", "Rate exceeded")
 }
 
-/// One case: the run with its strikes, and then everybody else without.
-fn check(kind: &Kind, strikes: &[(usize, Fault)]) -> Result<(), String> {
+/// Checks one case: the run with its injected faults, then the following runs without faults.
+fn check(kind: &Kind, injected: &[(usize, Fault)]) -> Result<(), String> {
     let world = World::new(kind.facts.clone());
-    world.strike(strikes);
+    world.inject(injected);
     let mut runs = vec![];
     let mut run = |event: &str, signal: &Signal| {
         let began = world.now();
         let reports = attempt(event, &world, &kind.settings, runs.len() + 1);
-        runs.push(Seen { hand: world.whose(), signal: signal.clone(), began, reports });
+        runs.push(Seen { id: world.run_id(), signal: signal.clone(), began, reports });
         hold(&kind.facts, &world.facts(), &runs, &config(&kind.settings))
     };
     run(&kind.event, &kind.signal)?;
-    world.strike(&[]);
-    // Lambda repeats what failed or died; SNS may repeat anything.
+    world.inject(&[]);
+    // Lambda repeats a run that failed or died; SNS may repeat any event.
     let after = |minutes| world.change(|facts| facts.now += TimeDelta::minutes(minutes));
     after(1);
     run(&kind.event, &kind.signal)?;
@@ -89,9 +89,9 @@ fn check(kind: &Kind, strikes: &[(usize, Fault)]) -> Result<(), String> {
         run(SWEEP, &Signal::Sweep)?;
     }
     let is_a_death = |fault: &Fault| matches!(fault, Fault::DieBefore | Fault::DieAfter);
-    let died = strikes.iter().any(|(_, fault)| is_a_death(fault));
-    // A run whose incident was refused and that dies before it can try again leaves no trace but the stage.
-    let may_leave_no_trace = died && strikes.len() > 1;
+    let died = injected.iter().any(|(_, fault)| is_a_death(fault));
+    // A run that fails to write its incident and then dies leaves no trace except the changed stage.
+    let may_leave_no_trace = died && injected.len() > 1;
     healed(&world.facts(), &kind.stage, !may_leave_no_trace)?;
     if reported(&runs) == 0 && !died {
         return Err("no run reported the rollback".to_owned());
@@ -99,15 +99,15 @@ fn check(kind: &Kind, strikes: &[(usize, Fault)]) -> Result<(), String> {
     let before = world.facts();
     attempt(&kind.event, &world, &kind.settings, 5);
     let after = world.facts();
-    if (&before.stages, &before.aliases, &before.mappings, &before.described)
-        != (&after.stages, &after.aliases, &after.mappings, &after.described)
+    if (&before.stages, &before.aliases, &before.mappings, &before.notifications)
+        != (&after.stages, &after.aliases, &after.mappings, &after.notifications)
     {
-        return Err("the same event once more changes something".to_owned());
+        return Err("the repeated event changes something".to_owned());
     }
     Ok(())
 }
 
-/// How many calls the run makes when nothing fails.
+/// Counts the calls that the run makes without faults.
 fn calls(kind: &Kind) -> usize {
     let world = World::new(kind.facts.clone());
     attempt(&kind.event, &world, &kind.settings, 1);
@@ -117,15 +117,15 @@ fn calls(kind: &Kind) -> usize {
 fn check_all(cases: impl Iterator<Item = Vec<(usize, Fault)>>, kind: &Kind) -> usize {
     let mut number = 0;
     let mut broken = Vec::new();
-    for strikes in cases {
+    for injected in cases {
         number += 1;
-        if let Err(why) = check(kind, &strikes) {
-            broken.push(format!("{strikes:?}: {why}"));
+        if let Err(why) = check(kind, &injected) {
+            broken.push(format!("{injected:?}: {why}"));
         }
     }
     assert!(
         broken.is_empty(),
-        "{}: {} of {number} cases are broken, the first of them\n{}",
+        "{}: {} of {number} cases fail; the first are\n{}",
         kind.name,
         broken.len(),
         broken.iter().take(5).cloned().collect::<Vec<_>>().join("\n")
@@ -134,9 +134,9 @@ fn check_all(cases: impl Iterator<Item = Vec<(usize, Fault)>>, kind: &Kind) -> u
 }
 
 #[test]
-fn every_single_fault_is_made_up_for() {
+fn the_function_recovers_from_every_single_fault() {
     for kind in kinds() {
-        // A fault may lead to more calls than there were without; some room for them.
+        // A fault may cause additional calls.
         let calls = calls(&kind) + 4;
         let cases = (1..=calls).flat_map(|call| faults().into_iter().map(move |fault| vec![(call, fault)]));
         println!("{}: {} single faults", kind.name, check_all(cases, &kind));
@@ -154,14 +154,14 @@ fn pairs(kind: &Kind) -> impl Iterator<Item = Vec<(usize, Fault)>> {
 }
 
 #[test]
-fn every_pair_of_faults_of_an_alarm_is_made_up_for() {
+fn the_function_recovers_from_every_pair_of_faults_of_an_alarm() {
     let kind = kinds().remove(0);
     println!("{}: {} pairs of faults", kind.name, check_all(pairs(&kind), &kind));
 }
 
 #[test]
 #[ignore = "takes minutes: `make soak`"]
-fn every_pair_of_faults_is_made_up_for() {
+fn the_function_recovers_from_every_pair_of_faults() {
     for kind in kinds() {
         println!("{}: {} pairs of faults", kind.name, check_all(pairs(&kind), &kind));
     }

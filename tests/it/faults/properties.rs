@@ -1,4 +1,4 @@
-//! What is written is read back as it was, whatever it holds: records, names, releases, parts.
+//! Round trips: records, names, releases and components are read back as they were written, whatever they contain.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,9 @@ use proptest::option::of;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-/// The same commit gets the same answer; `PROPTEST_RNG_SEED`, `PROPTEST_CASES` and `make fuzz` look further.
+/// Fixes the seed, so that a commit always gets the same result.
+///
+/// `PROPTEST_RNG_SEED`, `PROPTEST_CASES` and `make fuzz` try other cases.
 pub(crate) fn settings() -> ProptestConfig {
     let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     match default.rng_seed {
@@ -28,12 +30,12 @@ pub(crate) fn settings() -> ProptestConfig {
     }
 }
 
-/// What people write, with what JSON, Parameter Store and CloudWatch have a meaning for.
+/// Text as an operator writes it, including characters that JSON, Parameter Store or CloudWatch treat specially.
 fn words() -> impl Strategy<Value = String> {
     prop_oneof![".{0,12}", r#"[ "\\{}_$/:.a-z0-9é-]{0,12}"#, Just("{{resolve:ssm:x}}".to_owned())]
 }
 
-/// Any second that a record can hold, and fractions as AWS has them.
+/// Any time that a record can hold, with milliseconds as AWS returns them.
 fn times() -> impl Strategy<Value = DateTime<Utc>> {
     let ends = [DateTime::<Utc>::MIN_UTC.timestamp_millis(), DateTime::<Utc>::MAX_UTC.timestamp_millis()];
     prop_oneof![1_700_000_000_000_i64..1_900_000_000_000, ends[0]..=ends[1]]
@@ -57,7 +59,7 @@ fn mappings() -> impl Strategy<Value = MappingRef> {
     r"(\*|[a-c]{1,2})\.example\.com(/[a-c]{1,2}){0,2}".prop_map(|text| text.parse().unwrap())
 }
 
-/// Releases as API Gateway and Lambda can have them, from so few letters that many of them are nearly alike.
+/// Valid releases, built from so few letters that many of them are almost equal.
 fn releases() -> impl Strategy<Value = Release> {
     let variables = || btree_map("[ab]{1,2}", "[ab=]{0,2}", 0..3);
     let canary = (of("[ab]{1,2}"), "[0-9]{1,2}", variables())
@@ -65,8 +67,8 @@ fn releases() -> impl Strategy<Value = Release> {
     let weights = btree_map("[0-9]{1}", "0\\.[0-9]", 0..2);
     let target = ("[0-9]{1}", weights).prop_map(|(version, weights)| AliasTarget { version, weights });
     let mapped = ("[ab]{1,2}", "[ab]{0,2}").prop_map(|(api, stage)| MappingTarget { api, stage });
-    let parts = (btree_map(aliases(), target, 0..3), btree_map(mappings(), mapped, 0..3));
-    ("[ab]{1,2}", variables(), of(canary), parts).prop_map(
+    let components = (btree_map(aliases(), target, 0..3), btree_map(mappings(), mapped, 0..3));
+    ("[ab]{1,2}", variables(), of(canary), components).prop_map(
         |(deployment, variables, canary, (aliases, mappings))| Release {
             deployment,
             variables,
@@ -77,7 +79,7 @@ fn releases() -> impl Strategy<Value = Release> {
     )
 }
 
-/// The same with any text in its variables.
+/// Releases with any text in their variables.
 fn odd_releases() -> impl Strategy<Value = Release> {
     (releases(), btree_map(words(), words(), 0..4))
         .prop_map(|(release, variables)| Release { variables, ..release })
@@ -146,7 +148,8 @@ fn incidents() -> impl Strategy<Value = Incident> {
 }
 
 fn candidates() -> impl Strategy<Value = Candidate> {
-    let seen = times().prop_filter("a candidate's times can be", |time| (1970..=9999).contains(&time.year()));
+    let seen =
+        times().prop_filter("a candidate's time is in range", |time| (1970..=9999).contains(&time.year()));
     (protocols(), odd_releases(), seen, any::<bool>(), of(words()), of(words())).prop_map(
         |(protocol, release, first_seen, irreversible, label, note)| Candidate {
             schema: SCHEMA,
@@ -174,16 +177,16 @@ fn lists() -> impl Strategy<Value = Rollbacks> {
     vec(one, 0..=Rollbacks::KEPT).prop_map(|past| Rollbacks { schema: SCHEMA, past })
 }
 
-/// Policies whose numbers are within their limits.
+/// Policies with numbers within their limits.
 fn policies() -> impl Strategy<Value = PolicyOverrides> {
     let numbers = (of(0..=604_800_u32), of(0..=31_536_000_u32), of(0..=86_400_u32), of(0..=20_u32));
-    let ways = (
+    let modes = (
         of(prop_oneof![Just(Mode::Enforce), Just(Mode::Observe)]),
         of(prop_oneof![Just(AutoDeploy::Hold), Just(AutoDeploy::SwitchOff)]),
         of(prop_oneof![Just(MissingComponents::Hold), Just(MissingComponents::Skip)]),
     );
-    let parts = (of(vec(aliases(), 0..4)), of(vec(mappings(), 0..4)));
-    (numbers, ways, any::<(Option<bool>, Option<bool>)>(), parts).prop_map(
+    let components = (of(vec(aliases(), 0..4)), of(vec(mappings(), 0..4)));
+    (numbers, modes, any::<(Option<bool>, Option<bool>)>(), components).prop_map(
         |(
             (bake_seconds, rollback_window_seconds, cooldown_seconds, max_rollbacks_a_day),
             (mode, auto_deploy, missing_parts),
@@ -206,8 +209,8 @@ fn policies() -> impl Strategy<Value = PolicyOverrides> {
     )
 }
 
-/// What Parameter Store takes is what was meant, and it takes everything that is not too long.
-fn inbound<T: Stored + PartialEq + std::fmt::Debug>(value: &T) -> Result<(), TestCaseError> {
+/// Checks that a value fits into Parameter Store and is read back as it was written.
+fn round_trip<T: Stored + PartialEq + std::fmt::Debug>(value: &T) -> Result<(), TestCaseError> {
     let text = print(value).map_err(TestCaseError::fail)?;
     prop_assert!(!text.contains("{{") && text.len() <= 8192, "{}", text);
     let read = parse::<T>(&text).map_err(TestCaseError::fail)?;
@@ -220,37 +223,37 @@ proptest! {
 
     #[test]
     fn a_record_is_read_as_it_was_written(record in records()) {
-        inbound(&record)?;
+        round_trip(&record)?;
     }
 
     #[test]
     fn an_incident_is_read_as_it_was_written(incident in incidents()) {
-        inbound(&incident)?;
+        round_trip(&incident)?;
     }
 
     #[test]
     fn a_candidate_is_read_as_it_was_written(candidate in candidates()) {
-        inbound(&candidate)?;
+        round_trip(&candidate)?;
     }
 
     #[test]
     fn a_list_of_rollbacks_is_read_as_it_was_written(list in lists()) {
-        inbound(&list)?;
+        round_trip(&list)?;
     }
 
     #[test]
     fn a_policy_is_read_as_it_was_written(policy in policies()) {
-        inbound(&policy)?;
+        round_trip(&policy)?;
     }
 
     #[test]
-    fn what_is_small_is_read_as_it_was_written(
+    fn a_small_record_is_read_as_it_was_written(
         until in times(), by in of(words()), why in of(words()), apis in vec(words(), 0..9), run in words(),
         stages in any::<u32>(),
     ) {
-        inbound(&Hold { schema: SCHEMA, until, by, why })?;
-        inbound(&NameIndex { schema: SCHEMA, apis })?;
-        inbound(&LastSweep { schema: SCHEMA, at: until, run, stages: stages.try_into().unwrap() })?;
+        round_trip(&Hold { schema: SCHEMA, until, by, why })?;
+        round_trip(&NameIndex { schema: SCHEMA, apis })?;
+        round_trip(&LastSweep { schema: SCHEMA, at: until, run, stages: stages.try_into().unwrap() })?;
     }
 
     #[test]
@@ -262,7 +265,7 @@ proptest! {
     }
 
     #[test]
-    fn a_part_is_read_as_it_is_printed_or_refused(text in r"[a-z*0-9:./_-]{0,24}", alias in aliases(), mapping in mappings()) {
+    fn a_component_is_read_as_it_is_printed_or_refused(text in r"[a-z*0-9:./_-]{0,24}", alias in aliases(), mapping in mappings()) {
         prop_assert_eq!(alias.to_string().parse::<AliasRef>(), Ok(alias));
         prop_assert_eq!(mapping.to_string().parse::<MappingRef>(), Ok(mapping));
         if let Ok(alias) = text.parse::<AliasRef>() {
@@ -273,12 +276,12 @@ proptest! {
         }
     }
 
-    /// No two parameters of any two stages share a name, and each leads back to its stage.
+    /// No two parameters of any two stages share a name, and each name leads back to its stage.
     #[test]
-    fn a_parameters_name_belongs_to_one_stage(
+    fn a_parameter_name_belongs_to_one_stage(
         (one, other) in prop_oneof![
             (stages(), stages()),
-            // From few letters, among them those that the code for other letters is made of.
+            // Few letters, including those that escape other characters.
             (("[a_2F/]{0,4}", "[a_2F/]{0,4}"), ("[a_2F/]{0,4}", "[a_2F/]{0,4}"))
                 .prop_map(|(one, other)| (StageRef::rest(one.0, one.1), StageRef::rest(other.0, other.1))),
         ],
@@ -300,9 +303,9 @@ proptest! {
         }
     }
 
-    /// A name that this program did not make belongs to no stage.
+    /// A name that this program did not create belongs to no stage.
     #[test]
-    fn a_strangers_parameter_belongs_to_no_stage(api in "[ab_2fF5é]{0,5}", stage in "[ab_2fF5é]{0,5}") {
+    fn a_foreign_parameter_belongs_to_no_stage(api in "[ab_2fF5é]{0,5}", stage in "[ab_2fF5é]{0,5}") {
         let names = ParameterNames::under("/apigw-rollback");
         let name = format!("/apigw-rollback/stages/{api}/{stage}/known-good");
         if let Some((api, stage)) = names.stage_of(&name) {

@@ -1,5 +1,5 @@
-//! The whole release: what comes back beside a REST stage's deployment and variables, in which order, and what
-//! happens where a part of it does not.
+//! The whole release: which components roll back with a stage's deployment and variables, in which order, and what
+//! happens if one of them fails.
 
 use apigw_rollback::model::alarm::Watches;
 use apigw_rollback::model::cloud_error::Failure;
@@ -21,7 +21,7 @@ use crate::support::world::{
     API, Facts, Fault, World, conflict, denied, error, live, lost, prod, record, release,
 };
 
-/// A release of three parts: an alias, the stage, a mapping.
+/// A release with two components: an alias and a mapping.
 pub(crate) const WHOLE: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod",
     "aliases":["orders:live"],"mappings":["api.example.com/orders"]}]"#;
 const HTTP: &str = r#"[{"api":"ju6maoy9o2","name":"web","stage":"$default","protocol":"http"}]"#;
@@ -34,7 +34,7 @@ fn to(stage: &str) -> MappingTarget {
     MappingTarget { api: API.to_owned(), stage: stage.to_owned() }
 }
 
-/// Release 2 is live and bad in all its parts.
+/// Makes release 2 live and bad in the stage and in both components.
 pub(crate) fn bad_everywhere(facts: &mut Facts) {
     facts.aliases =
         [("orders:live".parse().unwrap(), LiveAlias { target: alias("2"), revision: "r1".to_owned() })]
@@ -77,10 +77,10 @@ fn refused() -> apigw_rollback::model::cloud_error::CloudError {
 }
 
 #[test]
-fn aliases_come_back_first_then_the_stage_then_mappings() {
-    check("the whole release comes back", |_| {}, |world| world);
+fn aliases_roll_back_first_then_the_stage_then_mappings() {
+    check("the whole release is rolled back", |_| {}, |world| world);
     check(
-        "shared traffic of an alias is cleared",
+        "weighted routing of an alias is removed",
         |facts| {
             let live = facts.aliases.values_mut().next().unwrap();
             live.target.version = "1".to_owned();
@@ -98,31 +98,31 @@ fn aliases_come_back_first_then_the_stage_then_mappings() {
         |world| world,
     );
     check(
-        "what the record does not name stays as it is",
+        "a component that the record does not name stays as it is",
         |facts| facts.known_good(&print(&record(release("d1", &[("release", "1")]))).unwrap()),
         |world| world,
     );
     check(
-        "what is not listed any more stays as it is",
+        "a component that is no longer listed stays as it is",
         |facts| policy(facts, PolicyOverrides { aliases: Some(vec![]), ..PolicyOverrides::default() }),
         |world| world,
     );
 }
 
 #[test]
-fn a_refused_step_is_undone_in_reverse_and_a_failed_undo_calls_a_human() {
+fn a_refused_step_is_undone_in_reverse_and_a_failed_undo_needs_manual_action() {
     check(
-        "the stage refuses and the alias goes back",
+        "the stage is refused and the alias is undone",
         |_| {},
         |world| world.fault("UpdateStage", 1, Fault::Before(denied())),
     );
     check(
-        "the mapping refuses and all goes back",
+        "the mapping is refused and everything is undone",
         |_| {},
         |world| world.fault("UpdateBasePathMapping", 1, Fault::Before(refused())),
     );
     check(
-        "a canary that was taken off is put back by the undo",
+        "the undo restores a removed canary",
         |facts| {
             facts.stage().release.canary = Some(Canary {
                 deployment: Some("d3".to_owned()),
@@ -133,7 +133,7 @@ fn a_refused_step_is_undone_in_reverse_and_a_failed_undo_calls_a_human() {
         |world| world.fault("UpdateBasePathMapping", 1, Fault::Before(refused())),
     );
     check(
-        "the undo fails and a human is called",
+        "the undo fails and manual action is required",
         |_| {},
         |world| {
             world.fault("UpdateBasePathMapping", 1, Fault::Before(refused())).fault(
@@ -144,7 +144,7 @@ fn a_refused_step_is_undone_in_reverse_and_a_failed_undo_calls_a_human() {
         },
     );
     check(
-        "somebody else moved the alias before the undo",
+        "another deploy moved the alias before the undo",
         |_| {},
         |world| {
             world
@@ -161,20 +161,20 @@ fn a_refused_step_is_undone_in_reverse_and_a_failed_undo_calls_a_human() {
 }
 
 #[test]
-fn a_part_that_shows_something_else_afterwards_calls_a_human() {
-    check("an alias shows something else", |facts| facts.parts_show = Some("9"), |world| world);
+fn a_component_that_shows_another_target_afterwards_needs_manual_action() {
+    check("an alias shows something else", |facts| facts.components_show = Some("9"), |world| world);
     check(
         "a mapping shows something else",
         |facts| {
             facts.aliases.values_mut().next().unwrap().target.version = "1".to_owned();
-            facts.parts_show = Some("9");
+            facts.components_show = Some("9");
         },
         |world| world,
     );
 }
 
 #[test]
-fn what_others_move_meanwhile_is_read_again() {
+fn a_component_that_others_move_during_the_run_is_read_again() {
     check(
         "an alias with another revision is read again",
         |_| {},
@@ -189,19 +189,19 @@ fn what_others_move_meanwhile_is_read_again() {
         },
     );
     check(
-        "a busy stage is tried again with the alias done",
+        "a busy stage is retried after the alias has moved",
         |_| {},
         |world| world.fault("UpdateStage", 1, Fault::Before(conflict())),
     );
     check(
-        "a lost answer of the last step is looked up",
+        "a lost answer to the last step is looked up",
         |_| {},
         |world| world.fault("UpdateBasePathMapping", 1, Fault::After(lost())),
     );
 }
 
 #[test]
-fn what_is_missing_or_fought_over_holds_before_anything_is_touched() {
+fn a_missing_or_contested_component_holds_before_any_write() {
     let skip = |facts: &mut Facts| {
         policy(
             facts,
@@ -214,7 +214,7 @@ fn what_is_missing_or_fought_over_holds_before_anything_is_touched() {
     let lose = |facts: &mut Facts| facts.lost_versions.push(("orders".to_owned(), "1".to_owned()));
     check("the recorded version of a function is gone", lose, |world| world);
     check(
-        "what is missing is skipped if the policy says so",
+        "a missing component is skipped if the policy says so",
         |facts| {
             lose(facts);
             skip(facts);
@@ -230,7 +230,7 @@ fn what_is_missing_or_fought_over_holds_before_anything_is_touched() {
         |world| world,
     );
     check(
-        "a mapping is to point at a stage that is gone",
+        "a recorded mapping points at a stage that is gone",
         |facts| {
             let mut recorded = whole("1");
             recorded.mappings.values_mut().next().unwrap().stage = "blue".to_owned();
@@ -256,7 +256,7 @@ fn what_is_missing_or_fought_over_holds_before_anything_is_touched() {
     check("an alias cannot be read", |_| {}, |world| world.fault("GetAlias", 1, Fault::Before(denied())));
 }
 
-/// Records with a world of which everything could be wrong.
+/// Compares a `record` command in this world to its snapshot.
 fn check_record(story: &str, twist: impl FnOnce(&mut Facts)) {
     let twist = |facts: &mut Facts| {
         bad_everywhere(facts);
@@ -267,9 +267,9 @@ fn check_record(story: &str, twist: impl FnOnce(&mut Facts)) {
 }
 
 #[test]
-fn a_release_is_recorded_whole_or_refused_with_all_that_is_wrong() {
+fn a_release_is_recorded_whole_or_refused_with_every_problem() {
     check_record("a whole release is recorded", |_| {});
-    check_record("all that is wrong with a release is told", |facts| {
+    check_record("everything wrong with a release is reported", |facts| {
         facts.aliases.values_mut().next().unwrap().target.weights =
             [("3".to_owned(), "0.5".to_owned())].into();
         facts.moving.push(("orders".to_owned(), "live".to_owned()));
@@ -301,7 +301,7 @@ fn web() -> StageRef {
     StageRef::new(Protocol::Http, "ju6maoy9o2", "$default")
 }
 
-/// The same as an HTTP API with its default stage.
+/// Turns the world's API into an HTTP API with its default stage.
 fn http(facts: &mut Facts) {
     let live = facts.stages.remove(&prod()).unwrap();
     facts.stages.insert(web(), live);
@@ -331,9 +331,9 @@ fn check_http(story: &str, twist: impl FnOnce(&mut Facts)) {
 }
 
 #[test]
-fn an_http_stage_comes_back_with_its_variables() {
-    check_http("an http stage comes back", |_| {});
-    check_http("a deployment with another status is no way back", |facts| {
+fn an_http_stage_is_rolled_back_with_its_variables() {
+    check_http("an http stage is rolled back", |_| {});
+    check_http("a deployment that is not deployed is not rolled back to", |facts| {
         facts.undeployed.push(("d1".to_owned(), "FAILED".to_owned()));
     });
     check_http("a stage with autodeploy is held", |facts| stage_of(facts).auto_deploy = true);
@@ -343,11 +343,11 @@ fn an_http_stage_comes_back_with_its_variables() {
         stage_of(facts).auto_deploy = true;
     };
     check_http("autodeploy is switched off if the policy says so", switch_off);
-    check_http("autodeploy goes in a call of its own if it must", |facts| {
+    check_http("autodeploy is switched off in a separate call if necessary", |facts| {
         switch_off(facts);
-        facts.goes_alone = true;
+        facts.refuses_combined_change = true;
     });
-    check_http("a stage of quick create is held", |facts| {
+    check_http("a stage made by quick create is held", |facts| {
         stage_of(facts).auto_deploy = true;
         stage_of(facts).managed = true;
     });
@@ -359,7 +359,7 @@ fn an_http_stage_comes_back_with_its_variables() {
         |world| world,
     );
     check_with(
-        "an api that may not be looked at is not protected",
+        "an api that may not be read is not protected",
         "sns-alarm-http-api",
         http,
         &[("PROTECTED_STAGES", "[]")],
@@ -375,9 +375,9 @@ fn an_http_stage_comes_back_with_its_variables() {
 }
 
 #[test]
-fn caches_are_flushed_only_if_asked_for_and_on() {
+fn caches_are_flushed_only_if_configured_and_enabled() {
     for (story, cache, decisions, setting) in [
-        ("no cache is flushed unless asked for", true, true, "off"),
+        ("no cache is flushed by default", true, true, "off"),
         ("both caches are flushed", true, true, "on"),
         ("only a cache that is on is flushed", false, false, "on"),
     ] {
@@ -388,12 +388,12 @@ fn caches_are_flushed_only_if_asked_for_and_on() {
         check_with(story, "sns-alarm", twist, &[("FLUSH_CACHE", setting)], |world| world);
     }
     let on = |facts: &mut Facts| facts.stage().cache = true;
-    check_with("a cache that is not flushed is told", "sns-alarm", on, &[("FLUSH_CACHE", "on")], |world| {
+    check_with("a failed cache flush is reported", "sns-alarm", on, &[("FLUSH_CACHE", "on")], |world| {
         world.fault("FlushStageCache", 1, Fault::Before(denied()))
     });
 }
 
-/// Whoever dies after a step leaves a world from which the next signal, or the sweep, finishes.
+/// A run that dies after a step leaves a world that the next signal or the sweep can finish.
 #[test]
 fn a_crash_after_any_step_is_finished_by_the_next_signal() {
     let story = |steps: usize| {
@@ -416,15 +416,15 @@ fn a_crash_after_any_step_is_finished_by_the_next_signal() {
     };
     for steps in 0..3 {
         story(steps)
-            .event_comes()
-            .event_comes()
-            .ends(&format!("a run died after {steps} steps and the event comes again"));
-        story(steps).sweep().sweep().ends(&format!("a run died after {steps} steps and the sweep comes"));
+            .event_arrives()
+            .event_arrives()
+            .ends(&format!("a run died after {steps} steps and the event is repeated"));
+        story(steps).sweep().sweep().ends(&format!("a run died after {steps} steps and the sweep runs"));
     }
 }
 
 #[test]
-fn a_whole_release_is_earned_and_comes_back() {
+fn a_whole_release_is_earned() {
     Story::new()
         .set("PROTECTED_STAGES", WHOLE)
         .set("PIN", "off")
@@ -447,7 +447,7 @@ fn a_whole_release_is_earned_and_comes_back() {
 }
 
 #[test]
-fn a_change_is_made_of_what_differs_and_of_nothing_else() {
+fn a_change_contains_only_the_differences() {
     let from = release("d2", &[("release", "2"), ("same", "s"), ("new", "n")]);
     let to = release("d1", &[("release", "1"), ("same", "s")]);
     for (protocol, set) in [

@@ -1,4 +1,4 @@
-//! The doctor: a world with one thing wrong, and what is found; through one `check()`.
+//! The doctor: a world with one problem and the findings, through one `check()`.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -22,26 +22,26 @@ use crate::support::world::{FUNCTION, Facts, Fault, TOPIC, World, denied, prod, 
 
 pub(crate) const PEOPLE: &str = "arn:aws:sns:eu-west-1:123456789012:people";
 
-/// What is around the function.
+/// The resources around the function: its settings, permissions and subscriptions.
 #[derive(Clone)]
-pub(crate) struct Bedside {
+pub(crate) struct Surroundings {
     pub(crate) function: Option<FunctionNow>,
     pub(crate) concurrency: Option<i32>,
     pub(crate) policy: Option<String>,
     pub(crate) subscriptions: Vec<(&'static str, Subscription)>,
-    /// The beginnings of the calls that the role may not do.
+    /// The prefixes of the calls that the role may not make.
     pub(crate) refuses: Vec<&'static str>,
-    /// Whether the person may look at nothing of this.
+    /// Whether the operator may read none of this.
     pub(crate) closed: bool,
 }
 
-impl Bedside {
+impl Surroundings {
     fn look<T>(&self, answer: T) -> Result<T, CloudError> {
         if self.closed { Err(denied()) } else { Ok(answer) }
     }
 }
 
-impl Diagnostics for Bedside {
+impl Diagnostics for Surroundings {
     async fn function(&self, _name: &str) -> Result<Option<FunctionNow>, CloudError> {
         Ok(self.function.clone())
     }
@@ -81,8 +81,8 @@ fn statement(service: &str, source: &str) -> serde_json::Value {
         "Resource": FUNCTION, "Condition": {"ArnLike": {"AWS:SourceArn": source}}})
 }
 
-/// As it should be: the known-good release is live and pinned, and all of the chain holds.
-pub(crate) fn healthy() -> (Facts, Bedside) {
+/// A healthy setup: the known-good release is live and pinned, and every link from alarm to function works.
+pub(crate) fn healthy() -> (Facts, Surroundings) {
     let names = ParameterNames::under("/apigw-rollback");
     let mut facts = Facts::bad_release();
     facts.stage().release = release("d1", &[("release", "1")]);
@@ -98,7 +98,7 @@ pub(crate) fn healthy() -> (Facts, Bedside) {
     facts.parameters.insert("/apigw-rollback/sweep".to_owned(), sweeps.into());
     let past = Rollbacks { schema: SCHEMA, past: vec![] };
     facts.parameters.insert(names.rollbacks(&prod()), vec![print(&past).unwrap()]);
-    let bedside = Bedside {
+    let surroundings = Surroundings {
         function: Some(FunctionNow {
             arn: FUNCTION.to_owned(),
             role: "arn:aws:iam::123456789012:role/apigw-rollback".to_owned(),
@@ -114,7 +114,7 @@ pub(crate) fn healthy() -> (Facts, Bedside) {
         refuses: vec![],
         closed: false,
     };
-    (facts, bedside)
+    (facts, surroundings)
 }
 
 fn setting(settings: &[(&str, &str)], name: &str) -> Option<String> {
@@ -132,8 +132,8 @@ pub(crate) fn config(settings: &[(&str, &str)]) -> Config {
     Config::read(|name| setting(settings, name)).unwrap()
 }
 
-/// What the doctor finds in this world.
-pub(crate) fn found(world: &World, bedside: &Bedside, settings: &[(&str, &str)]) -> Vec<Finding> {
+/// Returns the doctor's findings in this world.
+pub(crate) fn found(world: &World, surroundings: &Surroundings, settings: &[(&str, &str)]) -> Vec<Finding> {
     let config = config(settings);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -150,22 +150,22 @@ pub(crate) fn found(world: &World, bedside: &Bedside, settings: &[(&str, &str)])
             began,
             deadline: began + Duration::from_secs(20),
         };
-        let facts = read(&run, bedside, "apigw-rollback").await;
+        let facts = read(&run, surroundings, "apigw-rollback").await;
         examine(&config, &facts)
     })
 }
 
-/// Adds what is not as it should be in the healthy world with this twist.
+/// Appends the problems that the doctor finds in the healthy world with this twist.
 fn check(
     shown: &mut String,
     story: &str,
     settings: &[(&str, &str)],
-    twist: impl FnOnce(&mut Facts, &mut Bedside),
+    twist: impl FnOnce(&mut Facts, &mut Surroundings),
 ) {
-    let (mut facts, mut bedside) = healthy();
-    twist(&mut facts, &mut bedside);
+    let (mut facts, mut surroundings) = healthy();
+    twist(&mut facts, &mut surroundings);
     let world = World::new(facts);
-    writeln!(shown, "== {story}\n{}", described(&found(&world, &bedside, settings), false)).unwrap();
+    writeln!(shown, "== {story}\n{}", described(&found(&world, &surroundings, settings), false)).unwrap();
     let writes = ["Put", "Create", "Update"];
     let calls = world.take_calls();
     assert!(!calls.iter().any(|call| writes.iter().any(|write| call.starts_with(write))), "{calls:?}");
@@ -187,50 +187,55 @@ fn described(findings: &[Finding], all: bool) -> String {
 }
 
 #[test]
-fn a_healthy_chain_has_nothing_but_good_findings() {
+fn a_healthy_setup_has_no_problems() {
     let mut shown = String::new();
-    let (facts, bedside) = healthy();
-    snapshot("doctor all is well", &described(&found(&World::new(facts), &bedside, &[]), true));
+    let (facts, surroundings) = healthy();
+    snapshot("doctor all is well", &described(&found(&World::new(facts), &surroundings, &[]), true));
     check(&mut shown, "finds nothing in a healthy world", &[], |_, _| {});
-    check(&mut shown, "finds a bad release that can be taken off", &[], |facts, _| {
+    check(&mut shown, "finds a bad release that can be rolled back", &[], |facts, _| {
         facts.stage().release = release("d2", &[]);
     });
-    snapshot("doctor a healthy chain has nothing but good findings", &shown);
+    snapshot("doctor finds nothing wrong with a healthy setup", &shown);
 }
 
 #[test]
-fn the_way_of_an_alarm_is_followed() {
+fn the_path_of_an_alarm_is_followed() {
     let mut shown = String::new();
-    check(&mut shown, "no function", &[], |_, bedside| bedside.function = None);
-    check(&mut shown, "the function is stopped", &[], |_, bedside| bedside.concurrency = Some(0));
-    check(&mut shown, "one run at a time", &[], |_, bedside| bedside.concurrency = Some(1));
-    check(&mut shown, "nobody is subscribed", &[], |_, bedside| bedside.subscriptions.clear());
-    check(&mut shown, "subscriptions are not confirmed", &[], |_, bedside| {
-        bedside.subscriptions.iter_mut().for_each(|(_, one)| one.confirmed = false);
+    check(&mut shown, "no function", &[], |_, surroundings| surroundings.function = None);
+    check(&mut shown, "the function is stopped", &[], |_, surroundings| surroundings.concurrency = Some(0));
+    check(&mut shown, "one run at a time", &[], |_, surroundings| surroundings.concurrency = Some(1));
+    check(&mut shown, "nobody is subscribed", &[], |_, surroundings| surroundings.subscriptions.clear());
+    check(&mut shown, "subscriptions are not confirmed", &[], |_, surroundings| {
+        surroundings.subscriptions.iter_mut().for_each(|(_, one)| one.confirmed = false);
     });
-    check(&mut shown, "sns may not call", &[], |_, bedside| {
-        bedside.policy =
+    check(&mut shown, "SNS may not invoke the function", &[], |_, surroundings| {
+        surroundings.policy =
             Some(json!({"Statement": [statement("sns.amazonaws.com", "arn:aws:sns:x")]}).to_string());
     });
-    check(&mut shown, "an alarm calls directly and may not", &[], |facts, _| {
+    check(&mut shown, "an alarm invokes the function directly without permission", &[], |facts, _| {
         facts.alarms[0].actions = vec![FUNCTION.to_owned()];
     });
-    check(&mut shown, "an alarm calls directly and may", &[("ALARM_TOPIC_ARN", "")], |facts, bedside| {
-        facts.alarms[0].actions = vec![FUNCTION.to_owned()];
-        let cloudwatch =
-            statement("lambda.alarms.cloudwatch.amazonaws.com", "arn:aws:cloudwatch:*:alarm:orders-*");
-        bedside.policy = Some(json!({"Statement": cloudwatch}).to_string());
-    });
-    check(&mut shown, "nobody is told", &[("NOTIFICATION_TOPIC_ARN", "")], |_, _| {});
-    check(&mut shown, "a person who may look at nothing", &[], |_, bedside| bedside.closed = true);
-    snapshot("doctor the way of an alarm is followed", &shown);
+    check(
+        &mut shown,
+        "an alarm invokes the function directly with permission",
+        &[("ALARM_TOPIC_ARN", "")],
+        |facts, surroundings| {
+            facts.alarms[0].actions = vec![FUNCTION.to_owned()];
+            let cloudwatch =
+                statement("lambda.alarms.cloudwatch.amazonaws.com", "arn:aws:cloudwatch:*:alarm:orders-*");
+            surroundings.policy = Some(json!({"Statement": cloudwatch}).to_string());
+        },
+    );
+    check(&mut shown, "nobody is notified", &[("NOTIFICATION_TOPIC_ARN", "")], |_, _| {});
+    check(&mut shown, "an operator who may read nothing", &[], |_, surroundings| surroundings.closed = true);
+    snapshot("doctor follows the path of an alarm", &shown);
 }
 
 #[test]
-fn the_role_must_be_allowed_every_call() {
+fn the_role_must_be_allowed_to_make_every_call() {
     let mut shown = String::new();
-    check(&mut shown, "the role may not change the stage", &[], |_, bedside| {
-        bedside.refuses = vec!["apigateway:PATCH", "ssm:PutParameter"];
+    check(&mut shown, "the role may not change the stage", &[], |_, surroundings| {
+        surroundings.refuses = vec!["apigateway:PATCH", "ssm:PutParameter"];
     });
     let settings = [
         ("FLUSH_CACHE", "on"),
@@ -242,18 +247,20 @@ fn the_role_must_be_allowed_every_call() {
                 "mappings":["api.example.com/orders"]}]"#,
         ),
     ];
-    check(&mut shown, "the role may do nothing at all", &settings, |_, bedside| bedside.refuses = vec![""]);
-    snapshot("doctor the role must be allowed every call", &shown);
+    check(&mut shown, "the role may do nothing at all", &settings, |_, surroundings| {
+        surroundings.refuses = vec![""];
+    });
+    snapshot("doctor checks the permissions of the role", &shown);
 }
 
 #[test]
-fn alarms_are_looked_at() {
+fn the_alarms_are_checked() {
     let mut shown = String::new();
     check(&mut shown, "no alarm at all", &[], |facts, _| facts.alarms.clear());
-    check(&mut shown, "alarms that call nobody", &[], |facts, _| {
+    check(&mut shown, "alarms without actions", &[], |facts, _| {
         facts.alarms.iter_mut().for_each(|alarm| alarm.actions.clear());
     });
-    check(&mut shown, "alarms that are switched off", &[], |facts, _| {
+    check(&mut shown, "alarms with disabled actions", &[], |facts, _| {
         facts.alarms.iter_mut().for_each(|alarm| alarm.actions_enabled = false);
     });
     check(&mut shown, "alarms without data", &[], |facts, _| facts.samples = 0.0);
@@ -265,11 +272,11 @@ fn alarms_are_looked_at() {
         facts.alarms.push(crate::support::world::alarm("orders-test-5xx", State::Ok, &dimensions));
         facts.alarms.push(crate::support::world::alarm("orders-5xx", State::Ok, &dimensions[..1]));
     });
-    snapshot("doctor alarms are looked at", &shown);
+    snapshot("doctor checks the alarms", &shown);
 }
 
 #[test]
-fn the_way_back_is_looked_at() {
+fn the_known_good_release_is_checked() {
     let mut shown = String::new();
     let names = ParameterNames::under("/apigw-rollback");
     check(&mut shown, "no record", &[], |facts, _| {
@@ -291,11 +298,11 @@ fn the_way_back_is_looked_at() {
     check(&mut shown, "no protected stage", &[("PROTECTED_STAGES", "")], |facts, _| facts.parameters.clear());
     let aliases = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod","aliases":["orders:live"]}]"#;
     check(&mut shown, "a listed alias is missing", &[("PROTECTED_STAGES", aliases)], |_, _| {});
-    snapshot("doctor the way back is looked at", &shown);
+    snapshot("doctor checks the known-good release", &shown);
 }
 
 #[test]
-fn what_people_have_set_is_told() {
+fn operator_settings_are_reported() {
     let mut shown = String::new();
     let names = ParameterNames::under("/apigw-rollback");
     check(&mut shown, "observe mode", &[("MODE", "observe")], |_, _| {});
@@ -316,14 +323,14 @@ fn what_people_have_set_is_told() {
         facts.parameters.insert(names.hold(&prod()), vec![print(&hold).unwrap()]);
     });
     let policy = PolicyOverrides { schema: SCHEMA, ..PolicyOverrides::default() };
-    check(&mut shown, "a policy that says nothing", &[], |facts, _| {
+    check(&mut shown, "an empty policy", &[], |facts, _| {
         facts.parameters.insert(names.policy(&prod()), vec![print(&policy).unwrap()]);
     });
-    snapshot("doctor what people have set is told", &shown);
+    snapshot("doctor reports operator settings", &shown);
 }
 
 #[test]
-fn the_sweep_must_be_alive() {
+fn the_sweep_must_run_regularly() {
     let mut shown = String::new();
     let sweep = |facts: &mut Facts, at: &[&str]| {
         let values = at.iter().map(|at| json!({"schema": 1, "at": at}).to_string()).collect();
@@ -340,10 +347,10 @@ fn the_sweep_must_be_alive() {
             ["2026-11-20T02:00:00Z", "2026-11-20T08:50:00Z", "2026-11-20T08:55:00Z", "2026-11-20T09:00:00Z"];
         sweep(facts, &at);
     });
-    check(&mut shown, "a sweep that comes once an hour", &[], |facts, _| {
+    check(&mut shown, "a sweep that runs once an hour", &[], |facts, _| {
         sweep(facts, &["2026-11-20T07:20:00Z", "2026-11-20T08:20:00Z", "2026-11-20T08:21:00Z"]);
     });
-    snapshot("doctor the sweep must be alive", &shown);
+    snapshot("doctor checks the sweep", &shown);
 }
 
 fn after_a_rollback(facts: &mut Facts, lifted: bool) {
@@ -384,7 +391,9 @@ fn after_a_rollback(facts: &mut Facts, lifted: bool) {
 fn the_stack_may_still_describe_the_bad_release() {
     let mut shown = String::new();
     check(&mut shown, "drift after a rollback", &[], |facts, _| after_a_rollback(facts, false));
-    check(&mut shown, "no drift once it was lifted", &[], |facts, _| after_a_rollback(facts, true));
+    check(&mut shown, "no drift after the quarantine was lifted", &[], |facts, _| {
+        after_a_rollback(facts, true);
+    });
     check(&mut shown, "no drift after another promotion", &[], |facts, _| {
         after_a_rollback(facts, false);
         let mut fixed = record(release("d3", &[]));
@@ -405,9 +414,9 @@ fn a_call_that_fails_leaves_one_fact_unknown() {
     for operation in
         ["GetStage", "GetParametersByPath", "DescribeAlarms", "GetMetricData", "GetParameterHistory"]
     {
-        let (facts, bedside) = healthy();
+        let (facts, surroundings) = healthy();
         let world = World::new(facts).fault(operation, 0, Fault::Before(denied()));
-        writeln!(shown, "== {operation}\n{}", described(&found(&world, &bedside, &[]), false)).unwrap();
+        writeln!(shown, "== {operation}\n{}", described(&found(&world, &surroundings, &[]), false)).unwrap();
     }
     snapshot("doctor a call that fails leaves one fact unknown", &shown);
 }

@@ -1,4 +1,4 @@
-//! An event, a world, and what comes of it: data in, a snapshot out, through one `check()`.
+//! An event, a world and the outcome: data in, a snapshot out, through one `check()`.
 
 pub(crate) mod components;
 pub(crate) mod doctor;
@@ -33,7 +33,7 @@ use crate::support::world::{
     API, Facts, Fault, NOW, World, conflict, denied, error, live, lost, prod, record, release,
 };
 
-/// The snapshot of one event in the world of a bad release, with this twist.
+/// Compares one event in the world of a bad release, with this twist, to its snapshot.
 fn check(story: &str, name: &str, twist: impl FnOnce(&mut Facts)) {
     check_with(story, name, twist, &[], |world| world);
 }
@@ -70,8 +70,8 @@ fn every_event_file_ends_in_a_report() {
         let shown = run(&event(&name), &world, &[]);
         let reports: Vec<_> = shown.lines().filter_map(|line| line.strip_prefix("report: ")).collect();
         assert!(!reports.is_empty(), "{name} ended in no report");
-        let verdict = |line: &&str| line.split(": ").next().unwrap().to_owned();
-        let reports: Vec<_> = reports.iter().map(verdict).collect();
+        let outcome = |line: &&str| line.split(": ").next().unwrap().to_owned();
+        let reports: Vec<_> = reports.iter().map(outcome).collect();
         let calls = shown.lines().filter(|line| line.starts_with("call: ")).count();
         writeln!(table, "{name}: {}; {calls} calls", reports.join(", ")).unwrap();
     }
@@ -79,7 +79,7 @@ fn every_event_file_ends_in_a_report() {
 }
 
 #[test]
-fn a_bad_release_is_taken_off_with_one_update() {
+fn a_bad_release_is_rolled_back_with_one_update() {
     check("rolled back", "sns-alarm", nothing);
     check("rolled back by a directive", "sns-alarm-directive", |facts| {
         facts.alarms[0].alarm.name = "orders-queue-age".to_owned();
@@ -99,31 +99,31 @@ fn a_bad_release_is_taken_off_with_one_update() {
 }
 
 #[test]
-fn a_canary_goes_with_the_base_or_alone() {
-    check("only the canary goes", "sns-alarm-canary", |facts| {
+fn a_canary_is_removed_with_the_base_or_alone() {
+    check("only the canary is removed", "sns-alarm-canary", |facts| {
         facts.alarms[0].alarm.name = "orders-prod-canary-5xx".to_owned();
         facts.stage().release = release("d1", &[("release", "1")]);
         facts.stage().release.canary = Some(canary("10"));
     });
-    check("canary and base come back together", "sns-alarm", |facts| {
+    check("canary and base are rolled back together", "sns-alarm", |facts| {
         facts.stage().release.canary = Some(canary("50"));
     });
     let refusing = |facts: &mut Facts| {
-        facts.goes_alone = true;
+        facts.refuses_combined_change = true;
         facts.stage().release.canary = Some(canary("50"));
     };
-    check("the canary goes in a call of its own if it must", "sns-alarm", refusing);
-    check_with("the canary went and the rest is busy", "sns-alarm", refusing, &[], |world| {
+    check("the canary is removed in a separate call if necessary", "sns-alarm", refusing);
+    check_with("the canary is removed and the rest is busy", "sns-alarm", refusing, &[], |world| {
         world.fault("UpdateStage", 3, Fault::Before(conflict()))
     });
-    check_with("the canary went and the rest is denied", "sns-alarm", refusing, &[], |world| {
+    check_with("the canary is removed and the rest is denied", "sns-alarm", refusing, &[], |world| {
         world.fault("UpdateStage", 3, Fault::Before(denied()))
     });
     let showing = |facts: &mut Facts| {
         refusing(facts);
         facts.stage_shows = Some(release("d9", &[]));
     };
-    check("the canary went and the stage shows something else", "sns-alarm", showing);
+    check("the canary is removed and the stage shows something else", "sns-alarm", showing);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn without_a_usable_record_nothing_is_written() {
 }
 
 #[test]
-fn a_stage_that_cannot_or_need_not_be_put_back_is_left_alone() {
+fn a_stage_that_cannot_or_need_not_be_rolled_back_is_left_alone() {
     check("already known-good", "sns-alarm", |facts| {
         facts.stage().release = release("d1", &[("release", "1")]);
     });
@@ -174,7 +174,7 @@ fn a_stage_that_cannot_or_need_not_be_put_back_is_left_alone() {
     });
     check_with("observe mode", "sns-alarm", nothing, &[("MODE", "observe")], |world| world);
     check_with(
-        "observe mode does not bind a person",
+        "observe mode does not bind an operator",
         "command-rollback",
         nothing,
         &[("MODE", "observe")],
@@ -183,7 +183,7 @@ fn a_stage_that_cannot_or_need_not_be_put_back_is_left_alone() {
 }
 
 #[test]
-fn an_api_is_found_by_its_name_or_not_at_all() {
+fn an_api_is_found_by_its_name_or_reported_as_missing() {
     let elsewhere = [("PROTECTED_STAGES", "[]")];
     let index = |apis: &[&str]| {
         let apis = apis.iter().map(|id| (*id).to_owned()).collect();
@@ -218,7 +218,7 @@ fn an_api_is_found_by_its_name_or_not_at_all() {
     );
     check_with("name index unreadable", "sns-alarm", |f| set(f, "?".to_owned()), &elsewhere, |world| world);
     check_with(
-        "an api whose name has no ascii is called by its id",
+        "an api without an ascii name is found by its id",
         "sns-alarm",
         |facts| {
             facts.apis =
@@ -232,7 +232,7 @@ fn an_api_is_found_by_its_name_or_not_at_all() {
 }
 
 #[test]
-fn a_stage_that_others_change_meanwhile_is_read_again() {
+fn a_stage_that_others_change_during_the_run_is_read_again() {
     let newer: fn(&mut Facts) = |facts| {
         facts.stage().release.deployment = "d3".to_owned();
         facts.stage().updated_at = time("2026-11-20T10:05:50Z");
@@ -243,13 +243,13 @@ fn a_stage_that_others_change_meanwhile_is_read_again() {
     check_with("conflict with a newer deploy", "sns-alarm", nothing, &[], |world| {
         world.fault("UpdateStage", 1, Fault::Before(conflict())).fault("GetStage", 2, Fault::World(newer))
     });
-    check_with("deleted meanwhile", "sns-alarm", nothing, &[], |world| {
+    check_with("deleted during the run", "sns-alarm", nothing, &[], |world| {
         world.fault("UpdateStage", 1, Fault::World(|facts| facts.stages.clear()))
     });
 }
 
 #[test]
-fn a_conflict_that_never_ends_ends_with_the_run() {
+fn a_lasting_conflict_ends_with_the_run() {
     let world = World::new(Facts::bad_release()).fault("UpdateStage", 0, Fault::Before(conflict()));
     let shown = run(&event("sns-alarm"), &world, &[]);
     assert!(shown.contains("report: failed: UpdateStage on `world` failed: ConflictException: "), "{shown}");
@@ -259,7 +259,7 @@ fn a_conflict_that_never_ends_ends_with_the_run() {
 }
 
 #[test]
-fn an_answer_that_is_lost_or_odd_is_looked_into() {
+fn a_lost_or_unexpected_answer_is_looked_up() {
     check_with("effect without an answer", "sns-alarm", nothing, &[], |world| {
         world.fault("UpdateStage", 1, Fault::After(lost()))
     });
@@ -273,17 +273,17 @@ fn an_answer_that_is_lost_or_odd_is_looked_into() {
             "Invalid patch path",
         )
     };
-    check_with("refused although the deployment is there", "sns-alarm", nothing, &[], |world| {
+    check_with("refused although the deployment exists", "sns-alarm", nothing, &[], |world| {
         world.fault("UpdateStage", 1, Fault::Before(refusal()))
     });
     let gone = |facts: &mut Facts| facts.deployments.retain(|(_, id)| id != "d1");
-    check_with("refused and the deployment cannot be asked for", "sns-alarm", gone, &[], |world| {
+    check_with("refused and the deployment cannot be read", "sns-alarm", gone, &[], |world| {
         world.fault("GetDeployment", 1, Fault::Before(denied()))
     });
-    check_with("refused and yet done", "sns-alarm", nothing, &[], |world| {
+    check_with("refused although done", "sns-alarm", nothing, &[], |world| {
         world.fault("UpdateStage", 1, Fault::After(refusal()))
     });
-    check_with("refused and changed by others meanwhile", "sns-alarm", nothing, &[], |world| {
+    check_with("refused and changed by others during the run", "sns-alarm", nothing, &[], |world| {
         let by_others = Fault::World(|facts| facts.stage().release = release("d7", &[]));
         world.fault("UpdateStage", 1, by_others).fault("UpdateStage", 1, Fault::Before(refusal()))
     });
@@ -293,7 +293,7 @@ fn an_answer_that_is_lost_or_odd_is_looked_into() {
 }
 
 #[test]
-fn a_call_that_aws_denies_is_named_with_its_code() {
+fn a_call_that_aws_denies_is_reported_with_its_code() {
     check_with("update denied", "sns-alarm", nothing, &[], |world| {
         world.fault("UpdateStage", 1, Fault::Before(denied()))
     });
@@ -306,7 +306,7 @@ fn a_call_that_aws_denies_is_named_with_its_code() {
 }
 
 #[test]
-fn one_incident_is_put_right_once() {
+fn one_incident_is_rolled_back_once() {
     let world = World::new(Facts::bad_release());
     let first = run(&event("sns-alarm"), &world, &[]);
     let after_first = world.facts();
@@ -342,12 +342,12 @@ fn one_incident_is_put_right_once() {
             ParameterNames::under("/apigw-rollback").incident(&prod(), &facts.stage().release.fingerprint());
         facts.parameters.insert(name, vec![print(&incident(at)).unwrap()]);
     };
-    check("a rival was first", "sns-alarm", |facts| put(facts, "2026-11-20T10:05:58Z"));
-    check("the same bad release came back", "sns-alarm", |facts| put(facts, "2026-11-19T10:05:58Z"));
+    check("another run was first", "sns-alarm", |facts| put(facts, "2026-11-20T10:05:58Z"));
+    check("the same bad release is deployed again", "sns-alarm", |facts| put(facts, "2026-11-19T10:05:58Z"));
 }
 
 #[test]
-fn a_queue_gets_back_the_messages_that_failed_and_no_others() {
+fn a_queue_redelivers_only_the_messages_that_failed() {
     check_with("batch with a failure", "sqs-batch", nothing, &[], |world| {
         world.fault("UpdateStage", 1, Fault::Before(denied()))
     });
@@ -355,7 +355,7 @@ fn a_queue_gets_back_the_messages_that_failed_and_no_others() {
 }
 
 #[test]
-fn several_stages_of_one_alarm_are_each_reported() {
+fn each_stage_of_one_alarm_is_reported() {
     check("two stages", "sns-alarm-directive-two-stages", |facts| {
         facts.alarms[0].alarm.name = "checkout-failing".to_owned();
         facts.alarms[0].alarm.description =
@@ -364,7 +364,7 @@ fn several_stages_of_one_alarm_are_each_reported() {
 }
 
 #[test]
-fn recording_stores_indexes_and_pins_the_live_release() {
+fn record_stores_indexes_and_pins_the_live_release() {
     let parked = |description: &str, closed| {
         let stage = live(release("d1", &[]), NOW);
         apigw_rollback::model::stage::LiveStage { description: description.to_owned(), closed, ..stage }
@@ -374,7 +374,7 @@ fn recording_stores_indexes_and_pins_the_live_release() {
         facts.stages.insert(prod().parked(), parked(MARK, true));
     });
     check_with("recorded without a pin", "command-record", nothing, &[("PIN", "off")], |world| world);
-    check("recorded beside a foreign stage", "command-record", |facts| {
+    check("recorded next to a foreign stage", "command-record", |facts| {
         facts.stages.insert(prod().parked(), parked("blue/green", false));
     });
     check_with("recorded and the pin is denied", "command-record", nothing, &[], |world| {
@@ -397,14 +397,14 @@ fn recording_stores_indexes_and_pins_the_live_release() {
 }
 
 #[test]
-fn a_person_can_plan_roll_back_and_ask() {
+fn an_operator_can_plan_roll_back_and_read_the_status() {
     check("planned", "command-plan", nothing);
-    check("rolled back by a person", "command-rollback", nothing);
+    check("rolled back by an operator", "command-rollback", nothing);
     check("rolled back to an older version", "command-rollback-to", |facts| {
         let newer = print(&record(release("d2", &[("release", "2")]))).unwrap();
         facts.parameters.values_mut().next().unwrap().push(newer);
     });
-    check("rolled back to a version that is not there", "command-rollback-to", |facts| {
+    check("rolled back to a version that does not exist", "command-rollback-to", |facts| {
         facts.parameters.clear();
     });
     check("status", "command-status", |facts| {
@@ -413,7 +413,7 @@ fn a_person_can_plan_roll_back_and_ask() {
         pin.closed = true;
         facts.stages.insert(prod().parked(), pin);
     });
-    check("status of a stage without a net", "command-status", |facts| {
+    check("status of a stage without a record or alarms", "command-status", |facts| {
         facts.parameters.clear();
         facts.alarms.clear();
     });
@@ -423,7 +423,7 @@ fn a_person_can_plan_roll_back_and_ask() {
 }
 
 #[test]
-fn an_event_that_is_huge_or_deep_is_reported_and_asks_nothing_of_aws() {
+fn a_huge_or_deeply_nested_event_is_reported_and_makes_no_call() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let deep_message = serde_json::json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": format!("{{\"a\":{deep}}}")}}]});
     let huge = serde_json::json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": "x".repeat(10_000_000)}}]});
@@ -442,7 +442,7 @@ fn an_event_that_is_huge_or_deep_is_reported_and_asks_nothing_of_aws() {
 }
 
 #[test]
-fn a_report_tells_how_long_after_the_alarm_it_came() {
+fn a_report_contains_the_time_since_the_alarm() {
     assert_eq!(stamp(time(NOW).unwrap()), NOW);
     let world = World::new(Facts::bad_release());
     let config = Config::read(|name| (name == "AWS_REGION").then(|| "eu-west-1".to_owned())).unwrap();

@@ -1,4 +1,4 @@
-//! Who is told what, and never twice; and that telling neither delays nor undoes anything.
+//! Notifications: each is sent once, and sending neither delays nor undoes anything.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -15,33 +15,33 @@ use crate::support::story::Story;
 use crate::support::world::{Facts, Fault, World, denied, error, prod};
 
 const PEOPLE: &str = "arn:aws:sns:eu-west-1:123456789012:people";
-const TOLD: (&str, &str) = ("NOTIFICATION_TOPIC_ARN", PEOPLE);
+const NOTIFY: (&str, &str) = ("NOTIFICATION_TOPIC_ARN", PEOPLE);
 const HOOK: (&str, &str) = ("HOOK_FUNCTION", "capture");
 
-fn people(story: Story) -> Story {
-    story.set(TOLD.0, TOLD.1)
+fn with_topic(story: Story) -> Story {
+    story.set(NOTIFY.0, NOTIFY.1)
 }
 
 fn deployed() -> Story {
-    people(Story::with_known_good()).deploy(2).later(3).alarm_is(State::Alarm).quietly()
+    with_topic(Story::with_known_good()).deploy(2).later(3).alarm_is(State::Alarm).quietly()
 }
 
 #[test]
-fn an_incident_is_told_once_from_its_rollback_to_its_recovery() {
+fn an_incident_is_notified_once_from_its_rollback_to_its_recovery() {
     deployed()
-        .event_comes()
-        .event_comes()
+        .event_arrives()
+        .event_arrives()
         .sweep()
         .later(4)
         .alarm_is(State::Ok)
-        .event_comes()
-        .event_comes()
+        .event_arrives()
+        .event_arrives()
         .sweep()
-        .ends("an incident is told once");
+        .ends("an incident is notified once");
 }
 
 #[test]
-fn the_same_alarm_delivered_twice_at_once_is_told_once() {
+fn the_same_alarm_delivered_three_times_at_once_is_notified_once() {
     for (twist, expected) in [
         ((|_: &mut Facts| {}) as fn(&mut Facts), "ROLLED BACK"),
         (|facts: &mut Facts| facts.parameters.clear(), "NOT ROLLED BACK"),
@@ -51,18 +51,18 @@ fn the_same_alarm_delivered_twice_at_once_is_told_once() {
         twist(&mut facts);
         let world = World::new(facts);
         let alarm = event("sns-alarm");
-        run_together(&[&alarm, &alarm, &alarm], &world, &[TOLD]);
+        run_together(&[&alarm, &alarm, &alarm], &world, &[NOTIFY]);
         world.change(|facts| facts.now += TimeDelta::seconds(1));
-        run(&alarm, &world, &[TOLD]);
+        run(&alarm, &world, &[NOTIFY]);
         let subjects: Vec<String> =
-            world.facts().described.into_iter().map(|notice| notice.subject).collect();
+            world.facts().notifications.into_iter().map(|notification| notification.subject).collect();
         assert!(subjects.len() == 1 && subjects[0].starts_with(expected), "{expected}: {subjects:?}");
     }
 }
 
 #[test]
-fn what_lasts_is_told_once_a_day_and_what_passes_not_at_all() {
-    people(Story::with_known_good())
+fn a_lasting_problem_is_notified_once_a_day_and_a_passing_one_never() {
+    with_topic(Story::with_known_good())
         .world("the known-good deployment is deleted", |facts| {
             facts.deployments.retain(|(_, id)| id != "d1");
             facts.stages.retain(|stage, _| *stage == prod());
@@ -73,61 +73,66 @@ fn what_lasts_is_told_once_a_day_and_what_passes_not_at_all() {
         .sweep()
         .later(24 * 60)
         .sweep()
-        .ends("what lasts is told once a day");
+        .ends("a lasting problem is notified once a day");
     deployed()
         .with_fault("DescribeAlarms", 1, Fault::World(|facts| facts.alarms[0].alarm.state = State::Ok))
-        .say("the alarm clears while its event is on its way")
-        .event_comes()
-        .ends("what passes is not told");
-    people(Story::new()).command("rollback", &json!({})).ends("a persons command is answered and not told");
+        .say("the alarm clears while its event is in transit")
+        .event_arrives()
+        .ends("a passing problem is not notified");
+    with_topic(Story::new())
+        .command("rollback", &json!({}))
+        .ends("an operator command is answered without a notification");
 }
 
 #[test]
-fn what_cannot_be_told_is_reported_and_told_by_the_next_run() {
-    deployed().with_fault("Publish", 1, Fault::Before(denied())).event_comes().ends("nobody could be told");
+fn a_failed_notification_is_reported_and_sent_by_the_next_run() {
+    deployed()
+        .with_fault("Publish", 1, Fault::Before(denied()))
+        .event_arrives()
+        .ends("a notification cannot be sent");
     let mut facts = Facts::bad_release();
     facts.parameters.clear();
     let busy = error(Failure::Other, "Throttled", "Rate exceeded");
     let world = World::new(facts).fault("Publish", 1, Fault::Before(busy));
-    let first = run(&event("sns-alarm"), &world, &[TOLD]);
-    assert!(first.contains("warning: not told: Publish on `world` failed: Throttled"), "{first}");
+    let first = run(&event("sns-alarm"), &world, &[NOTIFY]);
+    assert!(first.contains("warning: not sent: Publish on `world` failed: Throttled"), "{first}");
     let world = World::new(world.facts());
-    run(&event("sns-alarm"), &world, &[TOLD]);
+    run(&event("sns-alarm"), &world, &[NOTIFY]);
     world.change(|facts| facts.now += TimeDelta::seconds(1));
-    run(&event("sns-alarm"), &world, &[TOLD]);
-    assert_eq!(world.facts().described.len(), 1, "the next run tells, and only that one");
+    run(&event("sns-alarm"), &world, &[NOTIFY]);
+    assert_eq!(world.facts().notifications.len(), 1, "only the next run sends the notification");
 }
 
 #[test]
-fn two_failures_of_one_sweep_on_one_stage_are_told_once() {
+fn two_failures_of_one_sweep_on_one_stage_are_notified_once() {
     let mut facts = Facts::bad_release();
     facts.alarms.iter_mut().for_each(|now| now.alarm.state = State::Ok);
     let world = World::new(facts)
         .fault("CreateStage", 0, Fault::Before(denied()))
         .fault("GetDeployment", 0, Fault::Before(denied()))
         .fault("PutParameter", 0, Fault::Before(denied()));
-    let shown = run(r#"{"command":"sweep"}"#, &world, &[TOLD]);
+    let shown = run(r#"{"command":"sweep"}"#, &world, &[NOTIFY]);
     assert!(shown.matches("report: failed").count() > 1, "{shown}");
-    assert_eq!(world.facts().described.len(), 1, "{shown}");
+    assert_eq!(world.facts().notifications.len(), 1, "{shown}");
 }
 
 #[test]
-fn what_people_were_told_is_forgotten_after_two_days() {
-    people(Story::new())
+fn sent_marks_expire_after_two_days() {
+    with_topic(Story::new())
         .deploy(2)
         .alarm_is(State::Alarm)
-        .event_comes()
+        .event_arrives()
         .world("the alarm is switched off", |facts| facts.alarms.clear())
         .quietly()
         .later(47 * 60)
         .sweep()
         .later(2 * 60)
         .sweep()
-        .ends("what people were told is forgotten");
+        .ends("sent marks expire");
 }
 
 #[test]
-fn the_hook_is_called_before_and_after_and_never_stops_a_rollback() {
+fn the_hook_is_invoked_before_and_after_and_never_stops_a_rollback() {
     let check = |story: &str, takes: u64, fault: Option<Fault>| {
         let mut facts = Facts::bad_release();
         facts.hook_takes = Duration::from_secs(takes);
@@ -140,34 +145,34 @@ fn the_hook_is_called_before_and_after_and_never_stops_a_rollback() {
     };
     check("the hook is called before and after", 1, None);
     check("a slow hook is not waited for", 15, None);
-    check("a failing hook is told", 0, Some(Fault::Before(denied())));
+    check("a failing hook is reported", 0, Some(Fault::Before(denied())));
 }
 
 #[test]
-fn a_notice_has_a_text_for_people_for_chat_and_for_programs() {
+fn a_notification_has_a_text_for_people_for_chat_and_for_programs() {
     let mut shown = String::new();
-    let tell = |shown: &mut String, twist: fn(&mut Facts)| {
+    let notify = |shown: &mut String, twist: fn(&mut Facts)| {
         let mut facts = Facts::bad_release();
         twist(&mut facts);
         let world = World::new(facts);
-        run(&event("sns-alarm"), &world, &[TOLD]);
-        let described = world.facts().described;
-        assert_eq!(described.len(), 1);
-        let chat: Value = serde_json::from_str(&described[0].chat).unwrap();
-        let report: Value = serde_json::from_str(&described[0].report).unwrap();
-        assert!(described[0].subject.len() <= 100 && described[0].subject.is_ascii());
+        run(&event("sns-alarm"), &world, &[NOTIFY]);
+        let sent = world.facts().notifications;
+        assert_eq!(sent.len(), 1);
+        let chat: Value = serde_json::from_str(&sent[0].chat).unwrap();
+        let report: Value = serde_json::from_str(&sent[0].report).unwrap();
+        assert!(sent[0].subject.len() <= 100 && sent[0].subject.is_ascii());
         assert_eq!(report["outcome"], chat["metadata"]["eventType"]);
-        writeln!(shown, "Subject: {}\n\n{}", described[0].subject, described[0].text).unwrap();
+        writeln!(shown, "Subject: {}\n\n{}", sent[0].subject, sent[0].text).unwrap();
         writeln!(shown, "{}\n", serde_json::to_string_pretty(&chat).unwrap()).unwrap();
     };
-    tell(&mut shown, |_| {});
-    tell(&mut shown, |facts| facts.parameters.clear());
-    tell(&mut shown, |facts| facts.stage_shows = Some(crate::support::world::release("d9", &[])));
-    snapshot("notices", &shown);
+    notify(&mut shown, |_| {});
+    notify(&mut shown, |facts| facts.parameters.clear());
+    notify(&mut shown, |facts| facts.stage_shows = Some(crate::support::world::release("d9", &[])));
+    snapshot("notifications", &shown);
 }
 
 #[test]
-fn metrics_are_lines_in_the_embedded_format() {
+fn metrics_are_lines_in_the_embedded_metric_format() {
     let world = World::new(Facts::bad_release());
     let mut shown = String::new();
     for (name, event) in [("rolled back", event("sns-alarm")), ("held", event("sns-alarm-stale"))] {

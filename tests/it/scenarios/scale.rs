@@ -1,11 +1,11 @@
-//! A sweep over many stages: what it asks of AWS, and how fast.
+//! A sweep over many stages: which calls it makes, and how fast.
 
 use crate::support::harness::run;
 use crate::support::story::START;
 use crate::support::world::{Facts, World};
 
 #[test]
-fn five_hundred_stages_of_fifty_apis_take_one_read_an_api() {
+fn a_sweep_of_five_hundred_stages_makes_one_read_per_api() {
     let facts = Facts::five_hundred_stages(START);
     let world = World::new(facts);
     let shown = run(r#"{"command":"sweep"}"#, &world, &[("PROTECTED_STAGES", "[]")]);
@@ -13,15 +13,13 @@ fn five_hundred_stages_of_fifty_apis_take_one_read_an_api() {
         shown.lines().filter(|line| line.starts_with(&format!("call: {operation}"))).count()
     };
     assert!(
-        shown.starts_with(
-            "report: swept: looked after 500 stages of 50 APIs with 500 guarding alarms; 0 reports"
-        ),
+        shown.starts_with("report: swept: checked 500 stages of 50 APIs with 500 guarding alarms; 0 reports"),
         "{shown}"
     );
     assert_eq!((calls("GetStages"), calls("GetParametersByPath"), calls("DescribeAlarms")), (50, 1, 2));
-    // And the time of the last sweep, read and written.
-    assert_eq!(calls(""), 55, "nothing else is asked of AWS");
-    // Half of API Gateway's bucket (a burst of 40, 10 a second) stays free for rollbacks.
+    // The other two calls read and write the time of the last sweep.
+    assert_eq!(calls(""), 55, "the sweep makes other calls");
+    // Half of API Gateway's request quota (a burst of 40, 10 a second) stays free for rollbacks.
     for (at, before) in world.seconds_of("GetStages").into_iter().zip(0_u32..) {
         assert!(f64::from(before) <= 20.0 + 5.0 * at, "call {before} at {at} s");
     }

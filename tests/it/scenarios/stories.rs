@@ -1,4 +1,4 @@
-//! Stories over time: the tests own the clock, the world changes by other hands, events come or do not come.
+//! Stories over time: the tests control the clock, others change the world, and events arrive or get lost.
 
 use apigw_rollback::model::alarm::State;
 use apigw_rollback::model::cloud_error::{CloudError, Failure};
@@ -11,7 +11,7 @@ use crate::support::story::{START, Story};
 use crate::support::world::{Facts, Fault, denied, live, prod, record, release};
 
 #[test]
-fn a_release_is_earned_a_bad_one_taken_off_and_a_fix_earned_again() {
+fn a_release_is_earned_a_bad_one_is_rolled_back_and_a_fix_is_earned() {
     Story::new()
         .sweep()
         .later(10)
@@ -22,11 +22,11 @@ fn a_release_is_earned_a_bad_one_taken_off_and_a_fix_earned_again() {
         .deploy(2)
         .later(3)
         .alarm_is(State::Alarm)
-        .event_comes()
-        .event_comes()
+        .event_arrives()
+        .event_arrives()
         .later(4)
         .alarm_is(State::Ok)
-        .event_comes()
+        .event_arrives()
         .sweep()
         .later(20)
         .deploy(3)
@@ -38,13 +38,13 @@ fn a_release_is_earned_a_bad_one_taken_off_and_a_fix_earned_again() {
         .deploy(4)
         .later(2)
         .alarm_is(State::Alarm)
-        .event_comes()
+        .event_arrives()
         .command("history", &json!({}))
-        .ends("a release is earned and a bad one taken off");
+        .ends("a release is earned and a bad one is rolled back");
 }
 
 #[test]
-fn what_events_missed_is_healed_by_the_sweep() {
+fn the_sweep_makes_up_for_lost_events() {
     Story::with_known_good()
         .deploy(2)
         .later(3)
@@ -55,12 +55,12 @@ fn what_events_missed_is_healed_by_the_sweep() {
         .alarm_is(State::Ok)
         .later(3)
         .sweep()
-        .ends("a lost event is healed by the sweep");
+        .ends("the sweep makes up for a lost event");
     Story::with_known_good()
         .deploy(2)
         .later(3)
         .alarm_is(State::Alarm)
-        .event_comes()
+        .event_arrives()
         .later(7)
         .deploy(3)
         .say("the alarm never left ALARM")
@@ -68,14 +68,14 @@ fn what_events_missed_is_healed_by_the_sweep() {
         .sweep()
         .later(3)
         .sweep()
-        .ends("a fix that is bad too is judged after a full evaluation");
+        .ends("a second bad release is judged after a full evaluation");
     Story::with_known_good()
         .deploy(2)
         .later(3)
         .alarm_is(State::Alarm)
         .later(1)
         .deploy(3)
-        .event_comes()
+        .event_arrives()
         .later(1)
         .alarm_is(State::Ok)
         .sweep()
@@ -89,13 +89,13 @@ fn a_release_is_not_proven_without_evidence() {
         .world("there is no traffic", |facts| facts.samples = 0.0)
         .later(31)
         .sweep()
-        .world("traffic comes", |facts| facts.samples = 12.0)
+        .world("traffic starts", |facts| facts.samples = 12.0)
         .later(5)
         .sweep()
         .ends("no traffic is no evidence");
     Story::new()
         .set("BAKE_NEEDS_DATA", "off")
-        .world("no alarm is set up", |facts| facts.alarms.clear())
+        .world("no alarm exists", |facts| facts.alarms.clear())
         .sweep()
         .later(31)
         .sweep()
@@ -117,7 +117,7 @@ fn a_release_is_not_proven_without_evidence() {
         .sweep()
         .command("promote", &json!({}))
         .command("record", &json!({"label": "v2", "reversible": false}))
-        .ends("an alarm meanwhile blocks the promotion");
+        .ends("an alarm during the bake blocks the promotion");
     Story::new()
         .sweep()
         .later(5)
@@ -129,14 +129,14 @@ fn a_release_is_not_proven_without_evidence() {
         .sweep()
         .later(31)
         .sweep()
-        .ends("without a way back the bake starts anew");
+        .ends("without a known-good release the bake starts again");
     Story::new()
         .sweep()
         .command("announce", &json!({"label": "v1.0", "note": "first"}))
         .later(3)
         .command("promote", &json!({}))
         .command("history", &json!({}))
-        .ends("a person may shorten the bake");
+        .ends("an operator may shorten the bake");
     Story::new()
         .sweep()
         .later(20)
@@ -146,7 +146,7 @@ fn a_release_is_not_proven_without_evidence() {
         .sweep()
         .later(11)
         .sweep()
-        .ends("every release bakes for itself");
+        .ends("every release bakes separately");
 }
 
 #[test]
@@ -159,46 +159,46 @@ fn a_promotion_that_races_a_rollback_does_no_lasting_harm() {
     story
         .with_fault("GetStage", 0, Fault::World(rolled_back))
         .sweep()
-        .ends("put back just before it would be promoted");
+        .ends("rolled back just before the promotion");
 
-    // The worst: the record is written after another run took the release off and put that on record.
-    let story = Story::with_known_good().deploy(2).later(1).alarm_is(State::Alarm).event_comes();
+    // The worst case: the record is written after another run rolled the release back and recorded the rollback.
+    let story = Story::with_known_good().deploy(2).later(1).alarm_is(State::Alarm).event_arrives();
     story
-        .world("a promotion that was under way records the bad release", |facts| {
+        .world("a running promotion records the bad release", |facts| {
             let name = ParameterNames::under("/apigw-rollback").known_good(&prod());
             let bad = print(&record(release("d2", &[("release", "2")]))).unwrap();
             facts.parameters.get_mut(&name).unwrap().push(bad);
         })
         .later(10)
-        .event_comes()
+        .event_arrives()
         .sweep()
         .deploy(3)
         .later(2)
         .alarm_is(State::Ok)
         .alarm_is(State::Alarm)
-        .event_comes()
-        .ends("a bad release that was recorded is no way back");
+        .event_arrives()
+        .ends("a bad release that was recorded is not rolled back to");
 }
 
 #[test]
-fn a_hold_keeps_everything_off_until_it_ends() {
+fn a_hold_stops_all_automation_until_it_ends() {
     let hold = |until: &str| json!({"until": until, "reason": "moving the database"});
     Story::with_known_good()
         .command("hold", &hold("2026-11-20T09:00:00Z"))
         .deploy(2)
         .later(3)
         .alarm_is(State::Alarm)
-        .event_comes()
+        .event_arrives()
         .sweep()
         .later(40)
         .sweep()
-        .ends("a hold ends by itself");
+        .ends("a hold expires");
     Story::with_known_good()
         .command("hold", &hold("2026-11-20T12:00:00Z"))
         .deploy(2)
         .later(1)
         .alarm_is(State::Alarm)
-        .event_comes()
+        .event_arrives()
         .command("release-hold", &json!({}))
         .command("release-hold", &json!({}))
         .sweep()
@@ -207,8 +207,8 @@ fn a_hold_keeps_everything_off_until_it_ends() {
         .command("hold", &hold("2026-11-20T07:00:00Z"))
         .command("hold", &hold("2026-11-20T12:00:00Z"))
         .deploy(2)
-        .command("rollback", &json!({"reason": "a person is not held"}))
-        .ends("a hold does not bind a person");
+        .command("rollback", &json!({"reason": "a hold does not bind an operator"}))
+        .ends("a hold does not bind an operator");
     let unreadable = |what: &str, value: &str| {
         let name = ParameterNames::under("/apigw-rollback").known_good(&prod()).replace("known-good", what);
         let value = value.to_owned();
@@ -219,7 +219,7 @@ fn a_hold_keeps_everything_off_until_it_ends() {
             .deploy(2)
             .later(2)
             .alarm_is(State::Alarm)
-            .event_comes()
+            .event_arrives()
             .sweep()
     };
     unreadable("policy", r#"{"schema":1,"bake_minutes":5}"#).ends("a misspelt policy holds the stage");
@@ -232,13 +232,13 @@ fn a_hold_keeps_everything_off_until_it_ends() {
 }
 
 #[test]
-fn the_guards_keep_an_alarm_from_undoing_more_than_a_bad_deployment() {
+fn the_preconditions_keep_an_alarm_from_undoing_more_than_a_bad_deployment() {
     Story::with_known_good()
         .deploy(2)
         .sweep()
         .later(60 * 25)
         .alarm_is(State::Alarm)
-        .event_comes()
+        .event_arrives()
         .sweep()
         .ends("outside the rollback window");
     Story::with_known_good()
@@ -246,41 +246,41 @@ fn the_guards_keep_an_alarm_from_undoing_more_than_a_bad_deployment() {
         .command("announce", &json!({"reversible": false, "note": "moves the orders table"}))
         .later(2)
         .alarm_is(State::Alarm)
-        .event_comes()
+        .event_arrives()
         .sweep()
         .command("rollback", &json!({}))
         .command("rollback", &json!({"force": true}))
-        .ends("an irreversible release is only taken off by force");
+        .ends("an irreversible release is only rolled back by force");
     let mut story = Story::with_known_good();
     for number in 2..=5 {
         story = story
             .deploy(number)
             .later(6)
             .alarm_is(State::Alarm)
-            .event_comes()
+            .event_arrives()
             .later(6)
             .alarm_is(State::Ok)
-            .event_comes();
+            .event_arrives();
     }
     story.deploy(6).later(6).alarm_is(State::Alarm).sweep().ends("too many rollbacks in a day");
     Story::with_known_good()
         .deploy(2)
         .later(1)
         .alarm_is(State::Alarm)
-        .event_comes()
+        .event_arrives()
         .later(1)
         .alarm_is(State::Ok)
         .deploy(3)
         .later(1)
         .alarm_is(State::Alarm)
-        .event_comes()
+        .event_arrives()
         .later(5)
         .sweep()
         .ends("a second rollback waits for the cooldown");
 }
 
 #[test]
-fn a_way_back_that_is_gone_is_replaced_by_an_older_one() {
+fn a_deleted_known_good_release_is_replaced_by_an_older_one() {
     let three = || {
         let story = Story::with_known_good().deploy(2).sweep().later(31).sweep();
         story.deploy(3).sweep().later(31).sweep().quietly()
@@ -291,25 +291,25 @@ fn a_way_back_that_is_gone_is_replaced_by_an_older_one() {
         .world("two deployments are deleted", gone)
         .later(1)
         .alarm_is(State::Alarm)
-        .event_comes()
+        .event_arrives()
         .command("history", &json!({}))
-        .ends("walked back to the newest version that serves");
+        .ends("rolled back to the newest version that still exists");
     three()
         .deploy(4)
-        .world("all are deleted", |facts| facts.deployments.retain(|(_, id)| id == "d4"))
+        .world("all other deployments are deleted", |facts| facts.deployments.retain(|(_, id)| id == "d4"))
         .later(1)
         .alarm_is(State::Alarm)
-        .event_comes()
+        .event_arrives()
         .sweep()
-        .ends("no version serves");
+        .ends("no recorded version exists");
     three()
         .command("rollback", &json!({"to": 1}))
         .later(10)
         .deploy(4)
         .later(1)
         .alarm_is(State::Alarm)
-        .event_comes()
-        .ends("after going back by hand an alarm goes there too");
+        .event_arrives()
+        .ends("after a manual rollback an alarm rolls back to the same version");
     Story::with_known_good()
         .deploy(2)
         .command("record", &json!({"reversible": false}))
@@ -317,20 +317,20 @@ fn a_way_back_that_is_gone_is_replaced_by_an_older_one() {
         .world("release 2 is deleted", |facts| facts.deployments.retain(|(_, id)| id != "d2"))
         .later(1)
         .alarm_is(State::Alarm)
-        .event_comes()
-        .ends("an irreversible release is not gone behind");
+        .event_arrives()
+        .ends("the search stops at an irreversible release");
 }
 
 #[test]
-fn a_release_that_was_taken_off_stays_in_quarantine_until_it_is_lifted() {
+fn a_release_that_was_rolled_back_stays_in_quarantine_until_an_operator_lifts_it() {
     let fingerprint = release("d2", &[("release", "2")]).fingerprint();
     Story::with_known_good()
         .deploy(2)
         .later(1)
         .alarm_is(State::Alarm)
-        .event_comes()
+        .event_arrives()
         .alarm_is(State::Ok)
-        .event_comes()
+        .event_arrives()
         .later(10)
         .deploy(2)
         .sweep()
@@ -342,24 +342,24 @@ fn a_release_that_was_taken_off_stays_in_quarantine_until_it_is_lifted() {
         .command("lift", &json!({"incident": "0123456789ab"}))
         .command("lift", &json!({"incident": fingerprint, "reason": "the database was the cause"}))
         .sweep()
-        .ends("quarantine is lifted by a person");
+        .ends("an operator lifts the quarantine");
 }
 
 #[test]
-fn the_way_back_is_kept_open_and_its_holes_are_told_before_they_matter() {
+fn the_known_good_release_is_kept_and_problems_with_it_are_reported_in_advance() {
     Story::with_known_good()
-        .world("somebody deletes the parked stage", |facts| {
+        .world("an operator deletes the parked stage", |facts| {
             facts.stages.remove(&prod().parked());
         })
         .sweep()
         .sweep()
-        .ends("a lost pin is put back");
+        .ends("a lost pin is recreated");
     Story::with_known_good()
-        .world("a stage of the parked stage's name is somebody else's", |facts| {
+        .world("another team's stage has the parked stage's name", |facts| {
             facts.stages.insert(prod().parked(), live(release("d7", &[]), START));
         })
         .sweep()
-        .ends("a pin that cannot be put back is told");
+        .ends("a pin that cannot be recreated is reported");
     Story::with_known_good()
         .set("PIN", "off")
         .world("the known-good deployment is deleted", |facts| {
@@ -368,30 +368,30 @@ fn the_way_back_is_kept_open_and_its_holes_are_told_before_they_matter() {
             facts.stage().release.deployment = "d2".to_owned();
         })
         .sweep()
-        .ends("a lost deployment is told before it is needed");
+        .ends("a lost deployment is reported before it is needed");
     Story::with_known_good()
         .world("the stage is deleted", |facts| {
             facts.stages.remove(&prod());
         })
         .sweep()
-        .ends("a lost stage is told");
+        .ends("a lost stage is reported");
     Story::with_known_good()
         .deploy(2)
         .later(1)
         .alarm_is(State::Alarm)
-        .event_comes()
+        .event_arrives()
         .later(10)
         .sweep()
         .later(10)
         .sweep()
-        .ends("an alarm that stays after a rollback is told");
+        .ends("an alarm that stays after a rollback is reported");
     let story = Story::with_known_good().deploy(2).sweep();
     let parked = story.world.facts().stages.keys().filter(|stage| stage.is_parked()).count();
-    assert_eq!(parked, 1, "a parked stage is not protected, so it gets no parked stage of its own");
+    assert_eq!(parked, 1, "a parked stage is not protected, so the sweep creates none for it");
 }
 
 #[test]
-fn every_alarm_of_an_incident_is_closed_once() {
+fn the_recovery_of_each_alarm_of_an_incident_is_recorded_once() {
     let quiet = |facts: &mut Facts| {
         let now = facts.now;
         facts
@@ -403,7 +403,7 @@ fn every_alarm_of_an_incident_is_closed_once() {
         .deploy(2)
         .later(1)
         .alarm_is(State::Alarm)
-        .event_comes()
+        .event_arrives()
         .later(10)
         .deploy(3)
         .world("the other alarm fires too", |facts| {
@@ -421,20 +421,20 @@ fn every_alarm_of_an_incident_is_closed_once() {
 }
 
 #[test]
-fn two_sweeps_at_once_or_a_sweep_that_fails_half_way_do_no_harm() {
+fn two_sweeps_at_once_or_a_sweep_that_fails_halfway_do_no_harm() {
     let story = Story::new().sweep().later(31).sweep();
-    let without_its_time = |story: &Story| {
+    let without_sweep_time = |story: &Story| {
         let mut parameters = story.world.facts().parameters;
         parameters.remove("/apigw-rollback/sweep");
         parameters
     };
-    let (first, again) = (without_its_time(&story), story.sweep());
-    assert_eq!(first, without_its_time(&again), "a second sweep changes nothing");
+    let (first, again) = (without_sweep_time(&story), story.sweep());
+    assert_eq!(first, without_sweep_time(&again), "a second sweep changes something");
 
     let story = Story::new().sweep().later(31).with_fault("PutParameter", 2, Fault::Before(denied()));
     let story = story.quietly().sweep().later(5).sweep();
     assert_eq!(story.stage(), "d1");
-    story.ends("a sweep that fails half way is finished by the next");
+    story.ends("the next sweep finishes one that failed halfway");
     let unreachable =
         CloudError { code: "ThrottlingException".to_owned(), failure: Failure::Other, ..denied() };
     let story = Story::new().with_fault("GetParametersByPath", 1, Fault::Before(unreachable));
@@ -442,7 +442,7 @@ fn two_sweeps_at_once_or_a_sweep_that_fails_half_way_do_no_harm() {
 
     let other = StageRef::rest("b1b2c3d4e5", "prod");
     let known = Record { stage: other.clone(), ..record(release("d1", &[])) };
-    let beside = |fault| {
+    let with_another_api = |fault| {
         Story::with_known_good()
             .world("another API has a record under the same prefix", |facts| {
                 let name = ParameterNames::under("/apigw-rollback").known_good(&other);
@@ -455,8 +455,8 @@ fn two_sweeps_at_once_or_a_sweep_that_fails_half_way_do_no_harm() {
             .sweep()
     };
     let throttled = CloudError { code: "TooManyRequestsException".to_owned(), ..denied() };
-    beside(Fault::Before(throttled))
-        .ends("an API that cannot be read does not keep the others from being healed");
-    beside(Fault::Before(denied())).ends("records of another function are passed over");
-    beside(Fault::World(|_| {})).ends("records outlive their stage in silence");
+    with_another_api(Fault::Before(throttled))
+        .ends("an API that cannot be read does not stop the sweep of the others");
+    with_another_api(Fault::Before(denied())).ends("records of another function are skipped");
+    with_another_api(Fault::World(|_| {})).ends("records outlive their stage silently");
 }

@@ -1,4 +1,4 @@
-//! Runs at the same time: duplicates, two alarms of one release, sweeps beside events. They take turns at
+//! Runs at the same time: duplicate events, two alarms of one release, sweeps next to events. The runs take turns at
 //! every call to AWS.
 
 use apigw_rollback::model::alarm::State;
@@ -8,7 +8,7 @@ use crate::support::world::{Facts, Fault, World, conflict, live, prod, release};
 
 const SWEEP: &str = r#"{"command":"sweep"}"#;
 
-/// Runs the events at once in the world of a bad release, twisted. Returns what was shown, and the world.
+/// Runs the events at the same time in the world of a bad release with this twist; returns the output and the world.
 fn together(events: &[&str], twist: impl FnOnce(&mut Facts)) -> (String, World) {
     let mut facts = Facts::bad_release();
     twist(&mut facts);
@@ -18,7 +18,7 @@ fn together(events: &[&str], twist: impl FnOnce(&mut Facts)) -> (String, World) 
 }
 
 #[test]
-fn one_incident_is_told_once_however_many_runs_meet_it() {
+fn one_incident_is_reported_once_by_any_number_of_runs() {
     let (alarm, latency) = (event("sns-alarm"), event("sns-alarm-latency"));
     for events in [
         vec![alarm.as_str(), alarm.as_str()],
@@ -60,7 +60,7 @@ fn two_sweeps_at_once_record_the_same_release() {
 }
 
 #[test]
-fn a_release_that_was_not_taken_off_after_all_is_in_no_quarantine() {
+fn a_release_whose_rollback_was_abandoned_is_not_in_quarantine() {
     let facts = Facts::bad_release();
     let world = World::new(facts).fault("UpdateStage", 1, Fault::Before(conflict())).fault(
         "DescribeAlarms",

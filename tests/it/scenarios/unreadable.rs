@@ -1,4 +1,4 @@
-//! What cannot be read is neither written over nor taken for absent.
+//! A parameter that cannot be read is neither overwritten nor treated as absent.
 
 use apigw_rollback::model::alarm::State;
 use apigw_rollback::model::parameter_names::ParameterNames;
@@ -7,15 +7,12 @@ use serde_json::json;
 use crate::support::story::Story;
 use crate::support::world::{prod, release};
 
-/// Release 2 is live; one of the stage's parameters is of a newer schema.
+/// Creates a story in which release 2 is live and one of the stage's parameters has a newer schema.
 fn with_newer(what: &str) -> Story {
     let name = ParameterNames::under("/apigw-rollback").known_good(&prod()).replace("known-good", what);
-    Story::with_known_good().deploy(2).world(
-        &format!("the parameter `{what}` is of a newer schema"),
-        |facts| {
-            facts.parameters.insert(name, vec![r#"{"schema":9}"#.to_owned()]);
-        },
-    )
+    Story::with_known_good().deploy(2).world(&format!("the parameter `{what}` has a newer schema"), |facts| {
+        facts.parameters.insert(name, vec![r#"{"schema":9}"#.to_owned()]);
+    })
 }
 
 #[test]
@@ -26,7 +23,7 @@ fn a_newer_list_of_rollbacks_survives_every_command() {
         .command("lift", &json!({"incident": fingerprint}))
         .later(1)
         .alarm_is(State::Alarm)
-        .event_comes()
+        .event_arrives()
         .sweep();
     let facts = story.world.facts();
     let list = facts.parameters.iter().find(|(name, _)| name.ends_with("/rollbacks")).unwrap();
@@ -35,16 +32,16 @@ fn a_newer_list_of_rollbacks_survives_every_command() {
 }
 
 #[test]
-fn a_newer_candidate_is_not_announced_over() {
+fn announce_does_not_overwrite_a_newer_candidate() {
     let story = with_newer("candidate").command("announce", &json!({"reversible": false})).sweep();
     let facts = story.world.facts();
     let candidate = facts.parameters.iter().find(|(name, _)| name.ends_with("/candidate")).unwrap();
     assert_eq!(candidate.1, &[r#"{"schema":9}"#]);
-    story.ends("a newer candidate is not announced over");
+    story.ends("announce does not overwrite a newer candidate");
 }
 
 #[test]
-fn an_incident_that_cannot_be_read_is_a_quarantine_and_is_kept() {
+fn an_unreadable_incident_keeps_its_release_in_quarantine() {
     let fingerprint = release("d2", &[("release", "2")]).fingerprint();
     let what = format!("incidents/{fingerprint}");
     let story = with_newer(&what)
@@ -52,9 +49,9 @@ fn an_incident_that_cannot_be_read_is_a_quarantine_and_is_kept() {
         .command("lift", &json!({"incident": fingerprint}))
         .later(1)
         .alarm_is(State::Alarm)
-        .event_comes();
+        .event_arrives();
     let facts = story.world.facts();
     let incident = facts.parameters.iter().find(|(name, _)| name.ends_with(&what)).unwrap();
     assert_eq!(incident.1, &[r#"{"schema":9}"#]);
-    story.ends("an incident that cannot be read is a quarantine and is kept");
+    story.ends("an unreadable incident keeps its release in quarantine");
 }

@@ -1,6 +1,6 @@
-//! What must hold whatever goes wrong, once, as a function over the world before, the signals, the world after, and
-//! the reports. The world keeps a ledger of what was changed, when and by whom, so nothing depends on what a run says
-//! of itself.
+//! The invariants that hold whatever goes wrong, as one function over the world before, the signals, the world after
+//! and the reports. The world keeps a ledger of all changes with their times and authors, so the check does not rely
+//! on a run's own report.
 
 use std::collections::BTreeSet;
 
@@ -19,36 +19,36 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::support::world::{Change, Facts};
 
-/// A read may show the world as it was so long ago, and clocks may be so far apart.
+/// The maximum age of a stale read and the maximum difference between two clocks.
 pub(crate) const BLUR: TimeDelta = TimeDelta::seconds(60);
 
-/// What a run was asked by.
+/// The signal that started a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
-    /// An alarm's event: the alarm, when it fired, and whether it is one of ours at all.
+    /// An alarm's event: the alarm's name, the time it fired, and whether it guards the stage.
     Alarm { name: String, fired: Option<DateTime<Utc>>, ours: bool },
     /// The schedule.
     Sweep,
-    /// A person.
-    Person,
+    /// An operator's command.
+    Operator,
 }
 
-/// One run, as it is seen from outside.
+/// One run, as seen from outside.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
-    /// The name under which the world saw its calls.
-    pub(crate) hand: String,
+    /// The id under which the world logged its calls.
+    pub(crate) id: String,
     pub(crate) signal: Signal,
     pub(crate) began: DateTime<Utc>,
-    /// What it said; `None` where it died.
+    /// Its reports; `None` if it died.
     pub(crate) reports: Option<Vec<Report>>,
 }
 
-/// Everything that must hold between two moments, with the runs in between; `Err` names what is broken.
+/// Checks all invariants between two states of the world, given the runs in between; `Err` names the broken one.
 pub(crate) fn hold(before: &Facts, after: &Facts, runs: &[Seen], config: &Config) -> Result<(), String> {
-    let others = |change: &&Change| runs.iter().all(|run| run.hand != change.by);
+    let others = |change: &&Change| runs.iter().all(|run| run.id != change.by);
     for (nth, change) in after.changes.iter().enumerate() {
-        let Some(run) = runs.iter().find(|run| run.hand == change.by) else { continue };
+        let Some(run) = runs.iter().find(|run| run.id == change.by) else { continue };
         if change.stage.is_parked() {
             continue;
         }
@@ -63,19 +63,19 @@ pub(crate) fn hold(before: &Facts, after: &Facts, runs: &[Seen], config: &Config
     }
     runs.iter().try_for_each(|run| moves(after, run))?;
     for (at, by, value) in &after.records {
-        if let Some(run) = runs.iter().find(|run| run.hand == *by && run.signal == Signal::Sweep) {
+        if let Some(run) = runs.iter().find(|run| run.id == *by && run.signal == Signal::Sweep) {
             is_earned(before, after, config, run, *at, value)?;
         }
     }
     if after.changes.iter().all(|change| !others(&change)) && before.deployments != after.deployments {
-        return Err("deployments are others than before".to_owned());
+        return Err("the deployments have changed".to_owned());
     }
     nothing_else(before, after)?;
-    told_once(after)?;
+    notified_once(after)?;
     runs.iter().try_for_each(is_reported)
 }
 
-/// One change of a stage by a run.
+/// One change of a stage by a run, with its context.
 struct Case<'a> {
     before: &'a Facts,
     after: &'a Facts,
@@ -90,7 +90,7 @@ impl Case<'_> {
         &self.change.stage
     }
 
-    /// What the run can have read is as old as this, or younger.
+    /// The time of the oldest state that the run can have read.
     fn since(&self) -> DateTime<Utc> {
         self.run.began - BLUR
     }
@@ -103,12 +103,13 @@ impl Case<'_> {
         self.earlier.iter().filter(|one| one.stage == self.change.stage)
     }
 
-    /// When the release that was taken off went live. What a run did and undid does not count.
+    /// Returns when the replaced release went live. Changes that a run made and undid do not count.
     fn live_since(&self) -> Option<DateTime<Utc>> {
         let mut changes: Vec<&Change> = self.on_stage().filter(|one| one.from != one.to).collect();
         while let Some((last, before)) = changes.split_last() {
-            let is_undone = |one: &&Change| (&one.by, &one.from, &one.to) == (&last.by, &last.to, &last.from);
-            match before.iter().rposition(is_undone).filter(|_| last.by != "others") {
+            let is_undone_by_last =
+                |one: &&Change| (&one.by, &one.from, &one.to) == (&last.by, &last.to, &last.from);
+            match before.iter().rposition(is_undone_by_last).filter(|_| last.by != "others") {
                 Some(done) => changes.truncate(done),
                 None => return Some(last.at),
             }
@@ -116,29 +117,32 @@ impl Case<'_> {
         self.before.stages.get(self.stage()).and_then(|live| live.updated_at)
     }
 
-    /// Whoever asks: the stage goes to a recorded release, and something changes.
+    /// Checks that the change leads to a recorded release and has an effect, whatever the signal.
     fn is_allowed(&self) -> Result<(), String> {
         let Change { from, to, stage, .. } = self.change;
         let rule = |holds: bool, why: &str| if holds { Ok(()) } else { Err(why.to_owned()) };
         let canary_off = Release { canary: None, ..from.clone() } == *to;
         let undoes =
             self.on_stage().any(|one| one.by == self.change.by && (&one.to, &one.from) == (from, to));
-        rule(self.change.recorded || canary_off || undoes, "it is not recorded")?;
+        rule(self.change.recorded || canary_off || undoes, "the release is not recorded")?;
         rule(
             self.config.entry(stage).is_some() || !self.after.recorded(stage).is_empty(),
             "the stage is not protected",
         )?;
         let raced = self.on_stage().any(|one| one.at >= self.since());
         let moved = self.after.moves.iter().any(|one| one.by != self.change.by && self.is_meanwhile(one.at));
-        rule(!self.change.recorded || self.change.whole || undoes || moved, "its aliases are elsewhere")?;
+        rule(
+            !self.change.recorded || self.change.whole || undoes || moved,
+            "the aliases do not point at the recorded versions",
+        )?;
         let policy = self.after.parameters.get(&ParameterNames::under("/apigw-rollback").policy(stage));
         let policy = policy.and_then(|all| parse::<PolicyOverrides>(all.last()?).ok()).unwrap_or_default();
         let may_stop = self.config.policy.under(&policy).auto_deploy == AutoDeploy::SwitchOff;
-        rule(!self.change.stopped || may_stop, "AutoDeploy was to stay on")?;
-        rule(from != to || raced, "nothing changes, and everybody could know")
+        rule(!self.change.stopped || may_stop, "the policy keeps AutoDeploy on")?;
+        rule(from != to || raced, "nothing changes, and the run could have known that")
     }
 
-    /// Where no person asks: there is an alarm that is about this release, and nothing forbids it.
+    /// Checks that an alarm accuses this release and no precondition forbids the change, unless an operator asked.
     fn is_called_for(&self) -> Result<(), String> {
         let rule = |holds: bool, why: &str| if holds { Ok(()) } else { Err(why.to_owned()) };
         if self.change.from == self.change.to {
@@ -147,17 +151,17 @@ impl Case<'_> {
         let policy = &self.config.policy;
         let at = self.change.at;
         let swept = match &self.run.signal {
-            Signal::Person => return Ok(()),
+            Signal::Operator => return Ok(()),
             Signal::Sweep => true,
             Signal::Alarm { fired, ours, .. } => {
-                rule(*ours, "the alarm is none of ours")?;
+                rule(*ours, "the alarm does not guard the stage")?;
                 let age = fired.map(|fired| self.run.began - fired);
                 let old = self.config.max_age.zip(age).is_some_and(|(most, age)| age > most + BLUR);
                 rule(!old, "the event is too old")?;
                 false
             }
         };
-        rule(policy.mode == Mode::Enforce, "it is to observe only")?;
+        rule(policy.mode == Mode::Enforce, "the policy is to observe only")?;
         rule(!self.is_held(), "an operator holds the stage")?;
         let fired = alarms_since(self.after, self.stage(), self.since(), at);
         rule(!fired.is_empty(), "no alarm is in ALARM")?;
@@ -167,13 +171,13 @@ impl Case<'_> {
             let is_about = fired.iter().any(|fired| *fired >= live_since) || judged;
             rule(is_about || live_since >= self.since(), "the release is newer than the alarm's evidence")?;
             let old = policy.window.is_some_and(|window| at - live_since > window + BLUR * 10);
-            rule(!old, "the release is live for too long")?;
+            rule(!old, "the release is live for longer than the rollback window")?;
         }
         self.is_not_too_soon()?;
-        rule(!self.is_irreversible(), "the release must not be gone back from")?;
+        rule(!self.is_irreversible(), "the release is irreversible")?;
         rule(
             !quarantined(self.after, self.stage(), &self.change.to, at),
-            "it leads to a release in quarantine",
+            "the change leads to a release in quarantine",
         )
     }
 
@@ -193,7 +197,7 @@ impl Case<'_> {
         !free && until_now && began.is_some_and(|write| write.at < self.since())
     }
 
-    /// Rollbacks by alarms before this one, each once: who comes second in the same moment changes nothing.
+    /// Checks the cooldown and the daily maximum. Each earlier rollback by an alarm counts once, even if runs raced.
     fn is_not_too_soon(&self) -> Result<(), String> {
         let policy = &self.config.policy;
         let incidents = self.after.writes.iter().filter(|write| {
@@ -206,7 +210,7 @@ impl Case<'_> {
             .filter(|at| self.is_listed(*at))
             .collect();
         if automatic.iter().any(|at| self.change.at - *at < policy.cooldown - BLUR) {
-            return Err("the last rollback is too near".to_owned());
+            return Err("the last rollback is within the cooldown".to_owned());
         }
         let today = automatic.iter().filter(|at| self.change.at - **at < TimeDelta::hours(23)).count();
         if today >= usize::try_from(policy.max_rollbacks).unwrap() {
@@ -215,8 +219,8 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// Whether the rollback of that moment was on the stage's list before this run began: a run that died before it
-    /// could say so is listed by the next sweep only.
+    /// Returns whether the stage's list contained that rollback before this run began. If a run dies before it can
+    /// list its rollback, the next sweep does.
     fn is_listed(&self, at: DateTime<Utc>) -> bool {
         let name = ParameterNames::under("/apigw-rollback").rollbacks(self.stage());
         let mark = format!("\"at\":{}", serde_json::json!(at));
@@ -234,7 +238,7 @@ impl Case<'_> {
     }
 }
 
-/// When the stage's alarms fired that were in ALARM at some moment of this time.
+/// Returns when the alarms fired that accuse the stage and were in ALARM at some moment of this period.
 fn alarms_since(
     facts: &Facts,
     stage: &StageRef,
@@ -244,7 +248,7 @@ fn alarms_since(
     let mut fired = Vec::new();
     let names =
         |now: &&AlarmNow| stages_named_by(&now.alarm).first().is_some_and(|one| one.stage == stage.stage);
-    // One whose actions were off all the time says nothing.
+    // An alarm whose actions were off during the whole period does not count.
     let is_off = |now: &&AlarmNow| {
         let mut ours = facts.switched.iter().filter(|(name, ..)| *name == now.alarm.name);
         let at_first = ours.clone().next().map_or(now.actions_enabled, |(_, _, on)| !on);
@@ -273,7 +277,7 @@ fn alarms_since(
     fired
 }
 
-/// Whether a release was taken off by then, as everybody could know, and nobody lifted its quarantine.
+/// Returns whether a release was in quarantine at that time, long enough for every run to know.
 fn quarantined(facts: &Facts, stage: &StageRef, release: &Release, at: DateTime<Utc>) -> bool {
     let name = ParameterNames::under("/apigw-rollback").incident(stage, &release.fingerprint());
     let written = facts.written(&name, at - BLUR);
@@ -281,7 +285,7 @@ fn quarantined(facts: &Facts, stage: &StageRef, release: &Release, at: DateTime<
     incident.is_some_and(|incident| incident.lifted_by.is_none() && !incident.undone)
 }
 
-/// What the sweep records has served for the bake time, with quiet alarms and traffic, and is in no quarantine.
+/// Checks that a release that the sweep records has baked with quiet alarms and traffic, and is not in quarantine.
 fn is_earned(
     before: &Facts,
     after: &Facts,
@@ -290,9 +294,9 @@ fn is_earned(
     at: DateTime<Utc>,
     value: &str,
 ) -> Result<(), String> {
-    let no = |why: &str| Err(format!("known-good by {} at {at}: {why}: {value}", run.hand));
-    let Ok(record) = parse::<Record>(value) else { return no("it cannot be read") };
-    // An older version that was gone back to was earned before.
+    let no = |why: &str| Err(format!("known-good by {} at {at}: {why}: {value}", run.id));
+    let Ok(record) = parse::<Record>(value) else { return no("the record cannot be read") };
+    // A rollback to an older version needs no new bake time.
     let known = after.records.iter().take_while(|(when, ..)| *when < at);
     if known.filter_map(|(_, _, value)| parse::<Record>(value).ok()).any(|one| one.release == record.release)
         || before.recorded(&record.stage).iter().any(|one| one.release == record.release)
@@ -302,31 +306,31 @@ fn is_earned(
     let (from, to) = (at - config.policy.bake + BLUR, run.began - BLUR);
     let on_stage = after.changes.iter().filter(|one| one.stage == record.stage && one.from != one.to);
     if on_stage.clone().any(|one| from < one.at && one.at < to && one.to != record.release.in_stage()) {
-        return no("it was not live all the time");
+        return no("the release was not live all the time");
     }
     if on_stage.clone().rfind(|one| one.at < to).is_some_and(|one| one.to != record.release.in_stage()) {
-        return no("it was not live");
+        return no("the release was not live");
     }
     let fired = alarms_since(after, &record.stage, from, to);
     if from < to && !fired.is_empty() {
-        return no("an alarm was in ALARM meanwhile");
+        return no("an alarm was in ALARM during the bake time");
     }
     let live_since = on_stage.clone().rfind(|one| one.at < to).map_or(before.now, |one| one.at);
     if config.policy.needs_data && after.samples_between(live_since, at) <= 0.0 {
         return no("there was no traffic");
     }
     if quarantined(after, &record.stage, &record.release, at) {
-        return no("it is in quarantine");
+        return no("the release is in quarantine");
     }
     Ok(())
 }
 
-/// Aliases and mappings move to where a recorded release has them, or back again; and users are led to a stage by its
-/// mapping only when it serves that release.
+/// Checks that components move only to a recorded target or back in an undo, and that a mapping moves only after its
+/// stage serves the release.
 fn moves(after: &Facts, run: &Seen) -> Result<(), String> {
-    for (nth, one) in after.moves.iter().enumerate().filter(|(_, one)| one.by == run.hand) {
+    for (nth, one) in after.moves.iter().enumerate().filter(|(_, one)| one.by == run.id) {
         let undoes = after.moves[..nth].iter().any(|before| {
-            (&before.by, &before.part) == (&one.by, &one.part)
+            (&before.by, &before.component) == (&one.by, &one.component)
                 && before.from == one.to
                 && before.to == one.from
         });
@@ -335,56 +339,60 @@ fn moves(after: &Facts, run: &Seen) -> Result<(), String> {
             others.any(|change| run.began <= change.at && change.at <= one.at)
         };
         let wrong = if !one.recorded && !undoes {
-            "it is not recorded"
+            "the target is not recorded"
         } else if !one.ready && !undoes && !raced() {
-            "its stage does not serve that release yet"
+            "the stage does not serve that release yet"
         } else {
             continue;
         };
-        return Err(format!("{} by {} at {}: {} -> {}: {wrong}", one.part, one.by, one.at, one.from, one.to));
+        return Err(format!(
+            "{} by {} at {}: {} -> {}: {wrong}",
+            one.component, one.by, one.at, one.from, one.to
+        ));
     }
     Ok(())
 }
 
-/// Of a stage nothing changes but what it serves, and no other stage, alias or mapping changes.
+/// Checks that the stages keep their other settings, and that no stage, alias or mapping is created or deleted.
 fn nothing_else(before: &Facts, after: &Facts) -> Result<(), String> {
     for (stage, was) in &before.stages {
         let Some(is) = after.stages.get(stage) else { return Err(format!("{stage} is gone")) };
         let same = (&was.description, was.cache, was.managed) == (&is.description, is.cache, is.managed);
         if !same || (was.closed != is.closed && !stage.is_parked()) {
-            return Err(format!("{stage} has other settings than before"));
+            return Err(format!("the settings of {stage} have changed"));
         }
     }
     let aliases = |facts: &Facts| facts.aliases.keys().cloned().collect::<Vec<_>>();
     let mappings = |facts: &Facts| facts.mappings.keys().cloned().collect::<Vec<_>>();
     if aliases(before) != aliases(after) || mappings(before) != mappings(after) {
-        return Err("aliases or mappings are others than before".to_owned());
+        return Err("aliases or mappings were created or deleted".to_owned());
     }
     Ok(())
 }
 
-/// Nobody is told the same twice.
-fn told_once(after: &Facts) -> Result<(), String> {
-    let mut described = BTreeSet::new();
-    for notice in &after.described {
+/// Checks that no notification is sent twice.
+fn notified_once(after: &Facts) -> Result<(), String> {
+    let mut sent = BTreeSet::new();
+    for notification in &after.notifications {
         let chat: serde_json::Value =
-            serde_json::from_str(&notice.chat).map_err(|error| error.to_string())?;
-        // One thread is one bad release; if it is brought back and taken off again, that is news, with other times.
-        let is_incident = ["ROLLED BACK", "RECOVERED"].iter().any(|word| notice.subject.starts_with(word));
+            serde_json::from_str(&notification.chat).map_err(|error| error.to_string())?;
+        // A thread is one bad release. A second rollback of it has other times, so it is a new notification.
+        let is_incident =
+            ["ROLLED BACK", "RECOVERED"].iter().any(|word| notification.subject.starts_with(word));
         let text = is_incident.then(|| chat["content"]["description"].to_string());
-        if !described.insert((notice.subject.as_str(), chat["metadata"]["threadId"].to_string(), text)) {
-            return Err(format!("people were told twice: {}", notice.subject));
+        if !sent.insert((notification.subject.as_str(), chat["metadata"]["threadId"].to_string(), text)) {
+            return Err(format!("a notification was sent twice: {}", notification.subject));
         }
     }
     Ok(())
 }
 
-/// A run that did not die ends in a report: one for an alarm that names one stage, one of its own for a sweep.
+/// Checks that a run that did not die ends in a report: one for an alarm of one stage, one of its own for a sweep.
 fn is_reported(run: &Seen) -> Result<(), String> {
     let Some(reports) = &run.reports else { return Ok(()) };
     let wrong = match &run.signal {
         Signal::Alarm { .. } => reports.len() != 1,
-        Signal::Person => reports.is_empty(),
+        Signal::Operator => reports.is_empty(),
         Signal::Sweep => {
             let own = |one: &&Report| one.stage.is_none();
             reports.iter().filter(own).filter(|one| one.outcome == Outcome::Swept).count() > 1
@@ -392,13 +400,13 @@ fn is_reported(run: &Seen) -> Result<(), String> {
         }
     };
     if wrong {
-        return Err(format!("{} ended in {} reports", run.hand, reports.len()));
+        return Err(format!("{} ended in {} reports", run.id, reports.len()));
     }
     Ok(())
 }
 
-/// Once nothing fails any more and two sweeps have gone by, the stage serves its known-good release, the incident is
-/// on the list, and people heard of it once.
+/// Checks that after two sweeps without faults the stage serves its known-good release, the rollback is listed, and it
+/// was notified at most once.
 pub(crate) fn healed(facts: &Facts, stage: &StageRef, traced: bool) -> Result<(), String> {
     let known = facts.recorded(stage);
     let Some(good) = known.last() else { return Err("nothing is recorded".to_owned()) };
@@ -421,15 +429,18 @@ pub(crate) fn healed(facts: &Facts, stage: &StageRef, traced: bool) -> Result<()
     if traced && !listed.is_some_and(|listed| listed.contains("\"fingerprint\"")) {
         return Err(format!("the rollback of {stage} is not on its list"));
     }
-    let rolled_back =
-        facts.described.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
+    let rolled_back = facts
+        .notifications
+        .iter()
+        .filter(|notification| notification.subject.starts_with("ROLLED BACK"))
+        .count();
     if rolled_back > 1 {
-        return Err(format!("people were told of {rolled_back} rollbacks"));
+        return Err(format!("there are {rolled_back} notifications of a rollback"));
     }
     Ok(())
 }
 
-/// Whether some run put the stage back, as far as its reports say.
+/// Counts the reports of a rollback.
 pub(crate) fn reported(runs: &[Seen]) -> usize {
     let all = runs.iter().filter_map(|run| run.reports.as_ref()).flatten();
     all.filter(|report| report.outcome == Outcome::RolledBack).count()

@@ -1,4 +1,4 @@
-//! The kinds of stages that the lives are of.
+//! The kinds of stages that the simulation runs use.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +10,17 @@ use fastrand::Rng;
 
 use crate::support::world::{API, Facts, release};
 
-/// What kind of API the stage is of, and what its releases consist of.
+/// The kind of the stage's API, and the components of its releases.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Kind {
     Rest,
     /// A REST stage with a Lambda alias behind it.
     Aliased,
-    /// A REST stage to which the mapping of a custom domain leads, by turns with another.
+    /// A REST stage behind the mapping of a custom domain, which alternates between this stage and another.
     Mapped,
     Http,
     WebSocket,
-    /// An HTTP stage that is deployed by every edit of its API.
+    /// An HTTP stage with AutoDeploy.
     AutoDeploy,
 }
 
@@ -33,7 +33,7 @@ impl Kind {
         r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod","protocol":"websocket"}]"#;
     const HTTP: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod","protocol":"http"}]"#;
 
-    /// Half of the lives are of plain REST stages.
+    /// Draws a kind; half of the simulation runs use plain REST stages.
     pub(super) fn drawn(rng: &mut Rng) -> Self {
         let rest = [Self::Rest; 6];
         let others =
@@ -59,7 +59,7 @@ impl Kind {
         }
     }
 
-    /// The dimensions of the alarms on a stage.
+    /// Returns the dimensions of the alarms on a stage.
     pub(super) fn dimensions(self, stage: &str) -> [(&str, &str); 2] {
         match self {
             Self::Rest | Self::Aliased | Self::Mapped => [("ApiName", "orders-api"), ("Stage", stage)],
@@ -67,7 +67,7 @@ impl Kind {
         }
     }
 
-    /// The n-th release.
+    /// Builds the n-th release.
     pub(super) fn release(self, number: usize) -> Release {
         let mut next = release(&format!("d{number}"), &[("release", &number.to_string())]);
         if self == Self::Aliased {
@@ -93,7 +93,7 @@ fn version(number: usize) -> AliasTarget {
     AliasTarget { version: number.to_string(), weights: BTreeMap::new() }
 }
 
-/// All that a stage serves, with what is not in the stage itself.
+/// Returns the whole release that a stage serves, with its components.
 pub(crate) fn served(facts: &Facts, stage: &StageRef) -> Release {
     let aliases = facts.aliases.iter().map(|(alias, now)| (alias.clone(), now.target.clone())).collect();
     let mappings =

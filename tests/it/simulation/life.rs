@@ -1,4 +1,4 @@
-//! One seed's life: an agenda of things that happen at their time, beside the runs that are under way.
+//! The simulation run of one seed: an agenda of timed items, and the runs of the function that are in progress.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,34 +18,34 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::others::Others;
-use super::weather::Weather;
+use super::weather::SeededFaults;
 use crate::simulation::invariants::{Seen, Signal};
 use crate::support::world::{Clock, FUNCTION, Facts, Network, World, at};
 
-/// When the stories begin, and how long others act and things go wrong; after that the world comes to rest.
+/// The start of every simulation run, and the time during which others act and faults occur; then the world rests.
 pub(crate) const START: &str = "2026-11-20T08:00:00Z";
 pub(crate) const BUSY: TimeDelta = TimeDelta::minutes(36);
 const REST: TimeDelta = TimeDelta::minutes(20);
 const SWEEP_EVERY: TimeDelta = TimeDelta::minutes(5);
-/// The function's time-out, and what it keeps back of it to report.
+/// The function's time-out, and the share of it that the function reserves for its report.
 const TIME_OUT: Duration = Duration::from_mins(1);
 const TO_REPORT: Duration = Duration::from_millis(700);
 
-/// Something that happens at its time.
+/// An item of the agenda.
 #[derive(Clone, Debug)]
-pub(crate) enum Happening {
-    /// A minute of traffic is over: metrics come in, and alarms are evaluated.
+pub(crate) enum AgendaItem {
+    /// A minute of traffic ends: CloudWatch gets metrics and evaluates alarms.
     Minute,
     Sweep,
-    /// An event reaches Lambda; which attempt it is.
+    /// An event reaches Lambda, with the number of the attempt.
     Event(Event, u32),
-    /// Something that others do.
+    /// An action of others.
     Other(super::others::ExternalAction),
-    /// Nothing goes wrong any more, and nobody else does anything.
+    /// From here on there are no faults and no actions of others.
     Calm,
 }
 
-/// What Lambda is handed.
+/// An event for the function.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
     pub(crate) text: String,
@@ -59,53 +59,53 @@ struct Ended {
     failed: bool,
 }
 
-/// One seed's world and everybody in it.
-pub(crate) struct Life {
+/// The world of one seed, with everything that acts on it.
+pub(crate) struct SimulationRun {
     pub(crate) rng: Rng,
     pub(crate) world: World,
     pub(crate) clock: Clock,
     pub(crate) config: Arc<Config>,
     pub(crate) seen: Vec<Seen>,
     pub(crate) calm: bool,
-    /// The story so far, where somebody wants to read it.
-    pub(crate) described: Option<Vec<String>>,
-    weather: Arc<Weather>,
+    /// The story so far, if it is recorded.
+    pub(crate) story: Option<Vec<String>>,
+    faults: Arc<SeededFaults>,
     pub(crate) others: Others,
     agenda: BinaryHeap<Reverse<(DateTime<Utc>, usize)>>,
-    happenings: Vec<Happening>,
+    items: Vec<AgendaItem>,
     under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Ended>>>>,
     runs: usize,
 }
 
-impl Life {
-    /// The world of a seed, before anything happens.
-    pub(crate) fn new(seed: u64, described: bool) -> Self {
-        // Where the engine itself draws lots (jitter), it must draw the same.
+impl SimulationRun {
+    /// Creates the world of a seed, before anything happens.
+    pub(crate) fn new(seed: u64, with_story: bool) -> Self {
+        // The engine's own random numbers (jitter) must be the same every time.
         fastrand::seed(seed);
         let mut rng = Rng::with_seed(seed);
         let clock = Clock { began: Instant::now(), at: at(START) };
         let (others, facts) = Others::new(&mut rng);
-        // A third of the seeds have fair weather, so that what happens then is seen undisturbed.
+        // A third of the seeds have no faults, so that the undisturbed behaviour is tested too.
         let per_mille = [0, 10, 60][rng.usize(..3)];
-        let weather = Arc::new(Weather::new(clock, rng.fork(), per_mille));
+        let faults = Arc::new(SeededFaults::new(clock, rng.fork(), per_mille));
         let config = Arc::new(crate::support::harness::config(&others.settings));
-        let mut life = Self {
+        let mut simulation = Self {
             calm: per_mille == 0,
             rng,
             world: World::new(facts),
             clock,
             config,
             seen: vec![],
-            described: described.then(Vec::new),
-            weather,
+            story: with_story.then(Vec::new),
+            faults,
             others,
             agenda: BinaryHeap::new(),
-            happenings: vec![],
+            items: vec![],
             under_way: FuturesUnordered::new(),
             runs: 0,
         };
-        life.plan();
-        life
+        simulation.plan();
+        simulation
     }
 
     fn plan(&mut self) {
@@ -114,20 +114,20 @@ impl Life {
         let offset = TimeDelta::seconds(self.rng.i64(0..300));
         let mut at = start + offset;
         while at < end {
-            // Sometimes the schedule misses one, and sometimes it comes twice, while things go wrong.
+            // While faults occur, the schedule sometimes misses a sweep or starts it twice.
             let times = if self.calm || at > start + BUSY {
                 1
             } else {
                 [0, 1, 1, 1, 1, 1, 1, 2][self.rng.usize(..8)]
             };
-            (0..times).for_each(|_| self.at(at, Happening::Sweep));
+            (0..times).for_each(|_| self.at(at, AgendaItem::Sweep));
             at += SWEEP_EVERY;
         }
         let minutes = (BUSY + REST).num_minutes();
-        (1..=minutes).for_each(|minute| self.at(start + TimeDelta::minutes(minute), Happening::Minute));
-        self.at(start + BUSY, Happening::Calm);
-        for (at, deed) in self.others.agenda(&mut self.rng) {
-            self.at(start + at, Happening::Other(deed));
+        (1..=minutes).for_each(|minute| self.at(start + TimeDelta::minutes(minute), AgendaItem::Minute));
+        self.at(start + BUSY, AgendaItem::Calm);
+        for (at, action) in self.others.agenda(&mut self.rng) {
+            self.at(start + at, AgendaItem::Other(action));
         }
     }
 
@@ -135,22 +135,22 @@ impl Life {
         self.clock.now()
     }
 
-    /// Puts something on the agenda.
-    pub(crate) fn at(&mut self, at: DateTime<Utc>, what: Happening) {
-        self.happenings.push(what);
-        self.agenda.push(Reverse((at, self.happenings.len() - 1)));
+    /// Adds an item to the agenda.
+    pub(crate) fn at(&mut self, at: DateTime<Utc>, what: AgendaItem) {
+        self.items.push(what);
+        self.agenda.push(Reverse((at, self.items.len() - 1)));
     }
 
     pub(crate) fn say(&mut self, what: impl FnOnce() -> String) {
         let now = self.now();
-        if let Some(described) = &mut self.described {
-            described.push(format!("{} {}", now.format("%H:%M:%S%.3f"), what()));
+        if let Some(story) = &mut self.story {
+            story.push(format!("{} {}", now.format("%H:%M:%S%.3f"), what()));
         }
     }
 
-    /// Changes the world by other hands.
+    /// Changes the world as others do.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Facts) -> T) -> T {
-        // A stale answer shows how things were before the last change.
+        // A stale answer shows the state before the last change.
         if !self.calm {
             self.world.remember();
         }
@@ -163,8 +163,8 @@ impl Life {
         answer.unwrap()
     }
 
-    /// Everything that happens, until nothing is left on the agenda and no run is under way.
-    pub(crate) async fn live(&mut self) {
+    /// Works through the agenda until it is empty and no run is in progress.
+    pub(crate) async fn run_to_end(&mut self) {
         loop {
             let next = self.agenda.peek().map(|Reverse((at, _))| *at);
             if next.is_none() && self.under_way.is_empty() {
@@ -182,26 +182,26 @@ impl Life {
                 Some(ended) = self.under_way.next() => self.ended(ended),
                 () = timer => {
                     if let Some(Reverse((_, nth))) = self.agenda.pop() {
-                        let what = self.happenings[nth].clone();
-                        self.happen(what);
+                        let what = self.items[nth].clone();
+                        self.carry_out(what);
                     }
                 }
             }
         }
     }
 
-    fn happen(&mut self, what: Happening) {
+    fn carry_out(&mut self, what: AgendaItem) {
         match what {
-            Happening::Minute => self.minute(),
-            Happening::Sweep => {
+            AgendaItem::Minute => self.minute(),
+            AgendaItem::Sweep => {
                 let text = r#"{"command":"sweep"}"#.to_owned();
                 self.invoke(Event { text, signal: Signal::Sweep }, 1);
             }
-            Happening::Event(event, attempt) => self.invoke(event, attempt),
-            Happening::Other(deed) => super::others::happen(self, deed),
-            Happening::Calm => {
-                self.say(|| "from now on nothing goes wrong".to_owned());
-                self.weather.clears_up();
+            AgendaItem::Event(event, attempt) => self.invoke(event, attempt),
+            AgendaItem::Other(action) => super::others::carry_out(self, action),
+            AgendaItem::Calm => {
+                self.say(|| "from now on there are no faults".to_owned());
+                self.faults.stop();
                 self.world.remember();
             }
         }
@@ -210,7 +210,7 @@ impl Life {
     fn minute(&mut self) {
         let now = self.now();
         if !self.calm && now < self.clock.at + BUSY && self.rng.u32(..20) == 0 {
-            self.weather.drain();
+            self.faults.drain();
         }
         let judged = self.world.look(|facts| self.others.judge(now, facts));
         for (alarm, state) in self.change(|facts| judged.apply(facts)) {
@@ -218,24 +218,24 @@ impl Life {
             let deliveries =
                 self.world.look(|facts| super::others::deliveries(&mut self.rng, self.calm, facts, &alarm));
             for (delay, event) in deliveries {
-                self.at(now + delay, Happening::Event(event, 1));
+                self.at(now + delay, AgendaItem::Event(event, 1));
             }
         }
     }
 
-    /// Lambda takes an event, or has no room for it and takes it later.
+    /// Starts a run for an event, or postpones the event if Lambda throttles it.
     fn invoke(&mut self, event: Event, attempt: u32) {
         let crowded = self.under_way.len() >= self.others.at_once;
         let throttled = !self.calm && self.now() < self.clock.at + BUSY && self.rng.u32(..20) == 0;
         if crowded || throttled {
             let later = self.now() + TimeDelta::milliseconds(self.rng.i64(500..20_000));
-            self.at(later, Happening::Event(event, attempt));
+            self.at(later, AgendaItem::Event(event, attempt));
             return;
         }
         self.runs += 1;
-        let hand = format!("run-{}", self.runs);
-        self.say(|| format!("{hand} begins: {:?}, attempt {attempt}", event.signal));
-        let world = self.world.hand(hand.clone(), Network::FaultModel(Arc::clone(&self.weather) as _));
+        let id = format!("run-{}", self.runs);
+        self.say(|| format!("{id} begins: {:?}, attempt {attempt}", event.signal));
+        let world = self.world.for_run(id.clone(), Network::FaultModel(Arc::clone(&self.faults) as _));
         let skew = TimeDelta::seconds(self.rng.i64(-15..=15));
         let (config, clock) = (Arc::clone(&self.config), self.clock);
         self.under_way.push(Box::pin(async move {
@@ -245,31 +245,31 @@ impl Life {
                 cloud: &world,
                 config: &config,
                 trigger: &UNKNOWN,
-                id: &hand,
+                id: &id,
                 trace: None,
                 function: Some(FUNCTION),
                 now: at + skew,
                 began,
                 deadline: began + TIME_OUT.saturating_sub(TO_REPORT),
             };
-            // Whatever is still under way at the time-out is killed.
+            // Lambda kills a run that reaches the time-out.
             let answer = tokio::time::timeout(TIME_OUT, handle(&event.text, &run)).await;
             let reports = answer.as_ref().ok().map(|answer| answer.reports.clone());
             let failed = answer.map_or(true, |answer| answer.into_response().is_err());
-            let seen = Seen { hand, signal: event.signal.clone(), began: at, reports };
+            let seen = Seen { id, signal: event.signal.clone(), began: at, reports };
             Ended { event, attempt, seen, failed }
         }));
     }
 
     fn ended(&mut self, ended: Ended) {
         let Ended { event, attempt, seen, failed } = ended;
-        self.say(|| format!("{} ends: {}", seen.hand, said(seen.reports.as_deref())));
-        // Lambda tries an event that failed twice more; a person's command was answered.
-        let again = failed && attempt < 3 && seen.signal != Signal::Person;
+        self.say(|| format!("{} ends: {}", seen.id, said(seen.reports.as_deref())));
+        // Lambda retries a failed event twice; an operator's command is not retried.
+        let again = failed && attempt < 3 && seen.signal != Signal::Operator;
         if again {
             self.at(
                 self.now() + TimeDelta::minutes(i64::from(attempt)),
-                Happening::Event(event, attempt + 1),
+                AgendaItem::Event(event, attempt + 1),
             );
         }
         self.seen.push(seen);
@@ -290,15 +290,15 @@ fn said(reports: Option<&[Report]>) -> String {
     reports.iter().map(one).collect::<Vec<_>>().join(" | ")
 }
 
-/// Runs one seed to its end, on a clock of its own.
-pub(crate) fn live(seed: u64, described: bool) -> (Life, Facts) {
+/// Runs one seed to its end, on its own clock; returns the simulation run and the world at its start.
+pub(crate) fn simulate(seed: u64, with_story: bool) -> (SimulationRun, Facts) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let mut life = Life::new(seed, described);
-        let before = life.world.facts();
-        life.live().await;
-        life.world.change(|facts| facts.now = life.clock.now());
-        (life, before)
+        let mut simulation = SimulationRun::new(seed, with_story);
+        let before = simulation.world.facts();
+        simulation.run_to_end().await;
+        simulation.world.change(|facts| facts.now = simulation.clock.now());
+        (simulation, before)
     })
 }

@@ -1,8 +1,8 @@
-//! Whole lives of a stage from a seed: deployers, canaries, traffic, alarms, SNS, Lambda, operators and the function,
-//! on a clock of their own. Whatever the seed, the invariants hold, and at the end the world is at rest.
+//! Simulation runs of one stage, each from a seed: deployers, canaries, traffic, alarms, SNS, Lambda, operators and the
+//! function, on a simulated clock. For every seed the invariants hold, and the world is at rest at the end.
 //!
-//! One seed again, with its story: `SEED=n cargo test --test it simulation -- --nocapture`. More seeds than the ten
-//! thousand of `make test`: `make soak SEEDS=n`.
+//! `SEED=n cargo test --test it simulation -- --nocapture` replays one seed with its story. `make test` runs ten
+//! thousand seeds; `make soak SEEDS=n` runs more.
 
 mod interleavings;
 pub(crate) mod invariants;
@@ -16,26 +16,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{available_parallelism, scope};
 
 use crate::simulation::invariants::hold;
-use life::live;
+use life::simulate;
 
 const SEEDS: u64 = 10_000;
 
-/// One seed; `Err` names what is broken.
+/// Checks one seed; `Err` names the broken invariant.
 fn check(seed: u64) -> Result<(), String> {
-    let (life, before) = live(seed, false);
-    let after = life.world.facts();
-    hold(&before, &after, &life.seen, &life.config)?;
-    rest::is_at_rest(&life, &after)
+    let (simulation, before) = simulate(seed, false);
+    let after = simulation.world.facts();
+    hold(&before, &after, &simulation.seen, &simulation.config)?;
+    rest::is_at_rest(&simulation, &after)
 }
 
-/// A number that the environment sets.
+/// Reads a number from the environment.
 fn number(name: &str) -> Option<u64> {
     #[expect(clippy::disallowed_methods, reason = "a test's own settings")]
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is `{text}`; it is a number")))
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is `{text}`; set it to a number")))
 }
 
-/// Runs these seeds on every core, and names the first that breaks something.
+/// Runs these seeds on every core and names the first that break an invariant.
 fn check_all(seeds: std::ops::Range<u64>) {
     let next = AtomicU64::new(seeds.start);
     let cores = available_parallelism().map_or(1, usize::from);
@@ -53,18 +53,18 @@ fn check_all(seeds: std::ops::Range<u64>) {
         let working: Vec<_> = (0..cores).map(|_| threads.spawn(work)).collect();
         working.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
-    let described: Vec<_> = broken
+    let lines: Vec<_> = broken
         .iter()
         .map(|(seed, why)| format!("SEED={seed} cargo test --test it simulation -- --nocapture  # {why}"))
         .collect();
-    assert!(broken.is_empty(), "seeds that break an invariant:\n{}", described.join("\n"));
+    assert!(broken.is_empty(), "seeds that break an invariant:\n{}", lines.join("\n"));
 }
 
 #[test]
-fn ten_thousand_lives_keep_every_promise() {
+fn ten_thousand_runs_keep_every_promise() {
     if let Some(seed) = number("SEED") {
-        let (life, _) = live(seed, true);
-        life.described.iter().flatten().for_each(|line| println!("{line}"));
+        let (simulation, _) = simulate(seed, true);
+        simulation.story.iter().flatten().for_each(|line| println!("{line}"));
         check(seed).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
         return;
     }
@@ -73,15 +73,15 @@ fn ten_thousand_lives_keep_every_promise() {
 
 #[test]
 #[ignore = "takes as long as SEEDS says: `make soak`"]
-fn many_lives_keep_every_promise() {
+fn many_runs_keep_every_promise() {
     check_all(SEEDS..SEEDS + number("SEEDS").unwrap_or(100_000));
 }
 
 #[test]
-fn a_seed_is_the_same_life_every_time() {
+fn a_seed_always_gives_the_same_simulation_run() {
     for seed in 0..20 {
-        let (one, _) = live(seed, true);
-        let (other, _) = live(seed, true);
-        assert_eq!(one.described, other.described, "seed {seed}");
+        let (one, _) = simulate(seed, true);
+        let (other, _) = simulate(seed, true);
+        assert_eq!(one.story, other.story, "seed {seed}");
     }
 }

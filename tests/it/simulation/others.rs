@@ -1,4 +1,4 @@
-//! Everybody but the function: deployers, a person at the console, operators, users, the backend, CloudWatch and SNS.
+//! All other actors: deployers, operators at the console and with commands, users, the backend, CloudWatch and SNS.
 
 use std::collections::BTreeMap;
 
@@ -15,59 +15,59 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 
 use super::kind::{Kind, served};
-use super::life::{BUSY, Event, Happening, Life, START};
+use super::life::{AgendaItem, BUSY, Event, START, SimulationRun};
 use crate::simulation::invariants::Signal;
 use crate::support::world::{API, Facts, alarm, at, live, record, release};
 
-/// What somebody does.
+/// An action of a deployer or an operator.
 #[derive(Clone, Debug)]
 pub(crate) enum ExternalAction {
-    /// A new release goes live, by whatever way this seed's deployer goes.
+    /// The seed's deployer deploys a new release.
     Deploy,
-    /// The deployer removes a deployment that nothing seems to need any more, as CloudFormation does.
+    /// The deployer deletes a deployment that it no longer needs, as CloudFormation does.
     Remove(String),
-    /// A canary ends: it is promoted, or taken off.
+    /// The deployer promotes or removes its canary.
     EndCanary,
-    /// A person edits the stage by hand: the release that was taken off, or a variable.
+    /// An operator edits the stage by hand: redeploys the bad release or changes a variable.
     Edit,
-    /// A person commands something.
+    /// An operator sends a command.
     Command(&'static str),
-    /// Somebody switches an alarm's actions off or on.
+    /// An operator switches an alarm's actions off or on.
     Actions(bool),
 }
 
-/// How releases come.
+/// The way in which releases are deployed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Deployer {
-    /// Makes a deployment, points the stage at it, removes the old one.
+    /// Creates a deployment, points the stage at it and deletes the old one.
     CloudFormation,
-    /// Leaves old deployments, and announces what it deploys.
+    /// Keeps old deployments and announces every release.
     Pipeline,
-    /// Canary first.
+    /// Deploys to a canary first.
     Canary,
 }
 
-/// Everybody but the function, and what is true about the releases.
+/// All other actors, and the true quality of the releases.
 pub(crate) struct Others {
     pub(crate) settings: Vec<(&'static str, &'static str)>,
     pub(crate) kind: Kind,
-    /// How many runs Lambda lets run at the same time.
+    /// The number of runs that Lambda allows at the same time.
     pub(crate) at_once: usize,
     deployer: Deployer,
-    /// How many deployments there were so far.
+    /// The number of deployments so far.
     deployed: usize,
     deploys: Vec<TimeDelta>,
-    /// Since when a deployment fails, as users see it.
+    /// The time from which on each bad deployment fails.
     bad: BTreeMap<String, DateTime<Utc>>,
-    /// Whether its failures are slow answers too.
+    /// Whether bad deployments also answer slowly.
     slow: bool,
-    /// When the backend is down, whatever the release.
+    /// The period in which the backend is down, whatever the release.
     outage: Option<(DateTime<Utc>, DateTime<Utc>)>,
-    /// When nobody uses the API.
+    /// The period without traffic.
     silence: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
-/// What a minute of traffic shows.
+/// The alarm states after a minute of traffic.
 pub(crate) struct Judged {
     now: DateTime<Utc>,
     traffic: bool,
@@ -75,7 +75,7 @@ pub(crate) struct Judged {
 }
 
 impl Others {
-    /// A seed's characters, and the world as they find it.
+    /// Draws a seed's actors and its initial world.
     pub(crate) fn new(rng: &mut Rng) -> (Self, Facts) {
         let start = at(START);
         let kind = Kind::drawn(rng);
@@ -142,7 +142,7 @@ impl Others {
         let first_mappings = first.mappings.iter();
         let live_mapping = |target: &_| LiveMapping { target: MappingTarget::clone(target), id: None };
         facts.mappings = first_mappings.map(|(domain, to)| (domain.clone(), live_mapping(to))).collect();
-        // Most stages have a record already.
+        // Most stages already have a record.
         if rng.usize(..4) == 0 {
             facts.parameters.clear();
         } else {
@@ -164,13 +164,13 @@ impl Others {
         facts
     }
 
-    /// What is done when, in time since the start.
+    /// Draws the actions and their times since the start.
     pub(crate) fn agenda(&self, rng: &mut Rng) -> Vec<(TimeDelta, ExternalAction)> {
         let moment = |rng: &mut Rng| TimeDelta::seconds(rng.i64(0..BUSY.num_seconds()));
         let mut agenda: Vec<_> = self.deploys.iter().map(|at| (*at, ExternalAction::Deploy)).collect();
-        let mut sometimes = |one_in: usize, deed, rng: &mut Rng| {
+        let mut sometimes = |one_in: usize, action, rng: &mut Rng| {
             if rng.usize(..one_in) == 0 {
-                agenda.push((moment(rng), deed));
+                agenda.push((moment(rng), action));
             }
         };
         sometimes(4, ExternalAction::Edit, rng);
@@ -186,12 +186,12 @@ impl Others {
         agenda
     }
 
-    /// The stage that it is all about.
+    /// Returns the protected stage.
     pub(crate) fn stage(&self) -> StageRef {
         self.kind.stage("prod")
     }
 
-    /// What CloudWatch makes of a minute of traffic.
+    /// Evaluates the alarms after a minute of traffic, as CloudWatch does.
     pub(crate) fn judge(&self, now: DateTime<Utc>, facts: &Facts) -> Judged {
         let during = |spell: Option<(DateTime<Utc>, DateTime<Utc>)>| {
             spell.is_some_and(|(from, to)| from <= now && now < to)
@@ -208,14 +208,14 @@ impl Others {
         let states = vec![
             ("orders-prod-5xx".to_owned(), shown(fails || down)),
             ("orders-prod-latency".to_owned(), shown(fails && self.slow)),
-            // Somebody tries things out there.
+            // The development stage fails now and then.
             ("orders-dev-5xx".to_owned(), shown(now.timestamp() / 60 % 37 < 3)),
         ];
         Judged { now, traffic, states }
     }
 }
 
-/// What SNS makes of an alarm's change: when which event reaches Lambda.
+/// Draws the deliveries of an alarm's state change: the delay and the event of each, as with SNS.
 pub(crate) fn deliveries(rng: &mut Rng, calm: bool, facts: &Facts, alarm: &str) -> Vec<(TimeDelta, Event)> {
     let Some(now) = facts.alarms.iter().find(|now| now.alarm.name == alarm) else { return vec![] };
     if !now.actions_enabled {
@@ -260,7 +260,7 @@ pub(crate) fn deliveries(rng: &mut Rng, calm: bool, facts: &Facts, alarm: &str) 
 }
 
 impl Judged {
-    /// Puts it into CloudWatch; returns the alarms that changed.
+    /// Stores the states in the world and returns the alarms that changed.
     pub(crate) fn apply(self, facts: &mut Facts) -> Vec<(String, State)> {
         if self.traffic {
             facts.traffic.get_or_insert_default().push(self.now);
@@ -280,20 +280,21 @@ impl Judged {
     }
 }
 
-/// Somebody does something.
-pub(crate) fn happen(life: &mut Life, deed: ExternalAction) {
-    if life.now() >= life.clock.at + BUSY && !matches!(deed, ExternalAction::Remove(_)) {
+/// Carries out an action.
+pub(crate) fn carry_out(simulation: &mut SimulationRun, action: ExternalAction) {
+    if simulation.now() >= simulation.clock.at + BUSY && !matches!(action, ExternalAction::Remove(_)) {
         return;
     }
-    match deed {
-        ExternalAction::Deploy => deploy(life),
-        ExternalAction::Remove(deployment) => remove(life, &deployment),
-        ExternalAction::EndCanary => end_canary(life),
-        ExternalAction::Edit => edit(life),
-        ExternalAction::Command(verb) => command(life, verb),
+    match action {
+        ExternalAction::Deploy => deploy(simulation),
+        ExternalAction::Remove(deployment) => remove(simulation, &deployment),
+        ExternalAction::EndCanary => end_canary(simulation),
+        ExternalAction::Edit => edit(simulation),
+        ExternalAction::Command(verb) => command(simulation, verb),
         ExternalAction::Actions(on) => {
-            life.say(|| format!("somebody switches an alarm's actions {}", if on { "on" } else { "off" }));
-            life.change(|facts| {
+            simulation
+                .say(|| format!("an operator switches an alarm's actions {}", if on { "on" } else { "off" }));
+            simulation.change(|facts| {
                 let now = facts.now;
                 let alarm = &mut facts.alarms[0];
                 if std::mem::replace(&mut alarm.actions_enabled, on) != on {
@@ -304,7 +305,7 @@ pub(crate) fn happen(life: &mut Life, deed: ExternalAction) {
     }
 }
 
-/// Puts a release on the stage, as a deployer does.
+/// Points the stage and the components at a release, as a deployer does.
 fn put(facts: &mut Facts, stage: &StageRef, release: &Release, auto_deploy: bool) {
     for (alias, to) in &release.aliases {
         facts.point(alias, to);
@@ -317,23 +318,23 @@ fn put(facts: &mut Facts, stage: &StageRef, release: &Release, auto_deploy: bool
     facts.serve(stage, live);
 }
 
-fn deploy(life: &mut Life) {
-    life.others.deployed += 1;
-    let number = life.others.deployed;
+fn deploy(simulation: &mut SimulationRun) {
+    simulation.others.deployed += 1;
+    let number = simulation.others.deployed;
     let id = format!("d{number}");
-    let now = life.now();
-    // Some fail at once, some after a while, most never.
-    let bad = match life.rng.usize(..10) {
+    let now = simulation.now();
+    // Some releases fail immediately, some after a while, and most never.
+    let bad = match simulation.rng.usize(..10) {
         0..4 => Some(now),
-        4 => Some(now + TimeDelta::seconds(life.rng.i64(60..1200))),
+        4 => Some(now + TimeDelta::seconds(simulation.rng.i64(60..1200))),
         _ => None,
     };
-    life.say(|| format!("somebody deploys {id}, which fails since {bad:?}"));
-    life.others.bad.extend(bad.map(|since| (id.clone(), since)));
-    let deployer = life.others.deployer;
-    let canary = deployer == Deployer::Canary && life.rng.usize(..4) > 0;
-    let (kind, stage) = (life.others.kind, life.others.stage());
-    let old = life.change(|facts| {
+    simulation.say(|| format!("the deployer deploys {id}, which fails from {bad:?} on"));
+    simulation.others.bad.extend(bad.map(|since| (id.clone(), since)));
+    let deployer = simulation.others.deployer;
+    let canary = deployer == Deployer::Canary && simulation.rng.usize(..4) > 0;
+    let (kind, stage) = (simulation.others.kind, simulation.others.stage());
+    let old = simulation.change(|facts| {
         facts.deployments.push((API.to_owned(), id.clone()));
         let served = facts.stages[&stage].release.clone();
         let mut next = kind.release(number);
@@ -345,29 +346,29 @@ fn deploy(life: &mut Life) {
             };
             next = Release { canary: Some(canary), ..served.clone() };
         }
-        // Whoever deploys an API with AutoDeploy has it on.
+        // A deploy of an API with AutoDeploy leaves AutoDeploy on.
         put(facts, &stage, &next, kind == Kind::AutoDeploy);
         served.deployment
     });
     match deployer {
         Deployer::CloudFormation => {
-            let later = TimeDelta::seconds(life.rng.i64(5..90));
-            life.at(now + later, Happening::Other(ExternalAction::Remove(old)));
+            let later = TimeDelta::seconds(simulation.rng.i64(5..90));
+            simulation.at(now + later, AgendaItem::Other(ExternalAction::Remove(old)));
         }
         Deployer::Pipeline => {
-            let irreversible = life.rng.usize(..6) == 0;
-            command_with(life, "announce", &json!({"label": id, "reversible": !irreversible}));
+            let irreversible = simulation.rng.usize(..6) == 0;
+            command_with(simulation, "announce", &json!({"label": id, "reversible": !irreversible}));
         }
         Deployer::Canary => {
-            let later = TimeDelta::seconds(life.rng.i64(60..900));
-            life.at(now + later, Happening::Other(ExternalAction::EndCanary));
+            let later = TimeDelta::seconds(simulation.rng.i64(60..900));
+            simulation.at(now + later, AgendaItem::Other(ExternalAction::EndCanary));
         }
     }
 }
 
-/// API Gateway removes no deployment that a stage points at.
-fn remove(life: &mut Life, deployment: &str) {
-    let gone = life.change(|facts| {
+/// Deletes a deployment; API Gateway refuses if a stage points at it.
+fn remove(simulation: &mut SimulationRun, deployment: &str) {
+    let gone = simulation.change(|facts| {
         let serves = |release: &Release| {
             let canary = release.canary.as_ref().and_then(|canary| canary.deployment.as_deref());
             release.deployment == deployment || canary == Some(deployment)
@@ -378,36 +379,37 @@ fn remove(life: &mut Life, deployment: &str) {
         }
         !used
     });
-    life.say(|| format!("the deployer removes {deployment}: {}", if gone { "gone" } else { "it is in use" }));
+    simulation
+        .say(|| format!("the deployer deletes {deployment}: {}", if gone { "done" } else { "it is in use" }));
 }
 
-fn end_canary(life: &mut Life) {
-    let promote = life.rng.bool();
-    let stage = life.others.stage();
-    let ended = life.change(|facts| {
+fn end_canary(simulation: &mut SimulationRun) {
+    let promote = simulation.rng.bool();
+    let stage = simulation.others.stage();
+    let ended = simulation.change(|facts| {
         let release = facts.stages[&stage].release.clone();
         let Some(canary) = release.canary.clone() else { return false };
         let deployment = canary.deployment.filter(|_| promote).unwrap_or(release.deployment.clone());
         put(facts, &stage, &Release { canary: None, deployment, ..release }, false);
         true
     });
-    life.say(|| format!("the deployer ends its canary (promoted: {promote}, there: {ended})"));
+    simulation.say(|| format!("the deployer ends its canary (promoted: {promote}, existed: {ended})"));
 }
 
-/// A person at the console.
-fn edit(life: &mut Life) {
-    let breaks = life.rng.usize(..3) == 0;
-    let back = life.rng.bool();
-    let stage = life.others.stage();
-    let bad = life.world.look(|facts| taken_off(facts, &stage)).map(|incident| incident.bad);
-    let to = life.change(|facts| {
+/// Edits the stage, as an operator does in the console.
+fn edit(simulation: &mut SimulationRun) {
+    let breaks = simulation.rng.usize(..3) == 0;
+    let redeploys = simulation.rng.bool();
+    let stage = simulation.others.stage();
+    let bad = simulation.world.look(|facts| last_incident(facts, &stage)).map(|incident| incident.bad);
+    let to = simulation.change(|facts| {
         let mut release = served(facts, &stage);
-        // AutoDeploy is in the way of another deployment, and only of that.
-        let auto_deploy = facts.stages[&stage].auto_deploy && (breaks || !back || bad.is_none());
+        // AutoDeploy has to be off only for another deployment.
+        let auto_deploy = facts.stages[&stage].auto_deploy && (breaks || !redeploys || bad.is_none());
         release.canary = None;
         if breaks {
             release.variables.insert("release".to_owned(), "broken".to_owned());
-        } else if let Some(bad) = bad.filter(|_| back) {
+        } else if let Some(bad) = bad.filter(|_| redeploys) {
             release = bad;
         } else {
             release.variables.insert("flag".to_owned(), "on".to_owned());
@@ -415,38 +417,38 @@ fn edit(life: &mut Life) {
         put(facts, &stage, &release, auto_deploy);
         release
     });
-    life.say(|| format!("a person edits the stage: {to}"));
+    simulation.say(|| format!("an operator edits the stage: {to}"));
 }
 
-fn command(life: &mut Life, verb: &'static str) {
+fn command(simulation: &mut SimulationRun, verb: &'static str) {
     let more = match verb {
         "hold" => {
-            json!({"until": life.now() + TimeDelta::seconds(life.rng.i64(120..1200)), "reason": "night"})
+            json!({"until": simulation.now() + TimeDelta::seconds(simulation.rng.i64(120..1200)), "reason": "night"})
         }
-        "announce" => json!({"label": "by hand", "reversible": life.rng.bool()}),
+        "announce" => json!({"label": "by hand", "reversible": simulation.rng.bool()}),
         "lift" => {
-            let stage = life.others.stage();
-            let Some(incident) = life.world.look(|facts| taken_off(facts, &stage)) else { return };
+            let stage = simulation.others.stage();
+            let Some(incident) = simulation.world.look(|facts| last_incident(facts, &stage)) else { return };
             json!({"incident": incident.bad.fingerprint()})
         }
         _ => json!({}),
     };
-    command_with(life, verb, &more);
+    command_with(simulation, verb, &more);
 }
 
-/// The last release that was taken off.
-fn taken_off(facts: &Facts, stage: &StageRef) -> Option<Incident> {
+/// Returns the last incident on the stage.
+fn last_incident(facts: &Facts, stage: &StageRef) -> Option<Incident> {
     let incidents = ParameterNames::under("/apigw-rollback").all_incidents(stage);
     let written = facts.writes.iter().rfind(|write| write.name.starts_with(&incidents))?;
     parse(&written.value).ok()
 }
 
-fn command_with(life: &mut Life, verb: &str, more: &Value) {
+fn command_with(simulation: &mut SimulationRun, verb: &str, more: &Value) {
     let mut command = json!({"command": verb, "stage": {"api": API, "name": "prod"}, "who": "on call"});
     for (field, value) in more.as_object().unwrap() {
         command[field] = value.clone();
     }
-    life.say(|| format!("somebody sends {command}"));
-    let event = Event { text: command.to_string(), signal: Signal::Person };
-    life.at(life.now(), Happening::Event(event, 1));
+    simulation.say(|| format!("an operator sends {command}"));
+    let event = Event { text: command.to_string(), signal: Signal::Operator };
+    simulation.at(simulation.now(), AgendaItem::Event(event, 1));
 }

@@ -1,5 +1,5 @@
-//! What must be true at the end of a life, when nothing has gone wrong for a while and nobody else has done anything:
-//! the stage is healed, or there is a reason in the world for leaving it alone.
+//! The conditions at the end of a simulation run, after a period without faults and actions of others: the stage is
+//! healed, or the world contains a reason to leave it alone.
 
 use apigw_rollback::model::alarm::State;
 use apigw_rollback::model::parameter_names::ParameterNames;
@@ -10,36 +10,36 @@ use apigw_rollback::model::stage::StageRef;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::kind::served;
-use super::life::Life;
+use super::life::SimulationRun;
 use crate::simulation::invariants::Signal;
 use crate::support::world::Facts;
 
-/// The judgement on the end of a life.
-pub(crate) fn is_at_rest(life: &Life, facts: &Facts) -> Result<(), String> {
-    is_healed(life, facts)?;
-    is_pinned(life, facts)?;
-    is_told(life, facts)?;
-    is_seen_to_the_end(life, facts)?;
-    is_smooth(life)
+/// Checks all conditions at the end of a simulation run.
+pub(crate) fn is_at_rest(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> {
+    is_healed(simulation, facts)?;
+    is_pinned(simulation, facts)?;
+    is_notified(simulation, facts)?;
+    is_on_the_list(simulation, facts)?;
+    has_no_failures(simulation)
 }
 
 fn newest<T: apigw_rollback::model::records::Stored>(facts: &Facts, name: &str) -> Option<T> {
     parse(facts.parameters.get(name)?.last()?).ok()
 }
 
-/// If an alarm is still in ALARM, there is no way back, or somebody wanted it so.
-fn is_healed(life: &Life, facts: &Facts) -> Result<(), String> {
-    let stage = life.others.stage();
+/// Checks that an alarm that is still in ALARM has an excuse.
+fn is_healed(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> {
+    let stage = simulation.others.stage();
     let alarmed = |now: &&apigw_rollback::model::alarm::AlarmNow| {
         now.alarm.state == State::Alarm && now.actions_enabled && now.alarm.name.contains("prod")
     };
     let Some(alarm) = facts.alarms.iter().find(alarmed) else { return Ok(()) };
     let since = alarm.alarm.changed_at.unwrap_or_default();
-    // Two sweeps, and what the second of them waits for.
+    // The time of two sweeps and of the evaluation that the second one waits for.
     if facts.now - since < TimeDelta::minutes(13) {
         return Ok(());
     }
-    excuse(life, facts, &stage).map(|_| ()).ok_or_else(|| {
+    excuse(simulation, facts, &stage).map(|_| ()).ok_or_else(|| {
         format!(
             "`{}` is in ALARM since {since}, and the stage serves {}",
             alarm.alarm.name, facts.stages[&stage].release
@@ -47,13 +47,13 @@ fn is_healed(life: &Life, facts: &Facts) -> Result<(), String> {
     })
 }
 
-/// Why a stage may be left as it is.
-fn excuse(life: &Life, facts: &Facts, stage: &StageRef) -> Option<&'static str> {
+/// Returns the reason why a stage may be left alone, if any.
+fn excuse(simulation: &SimulationRun, facts: &Facts, stage: &StageRef) -> Option<&'static str> {
     let names = ParameterNames::under("/apigw-rollback");
     let now = &facts.stages[stage];
     let whole = served(facts, stage);
     let overrides: PolicyOverrides = newest(facts, &names.policy(stage)).unwrap_or_default();
-    let policy = &life.config.policy.under(&overrides);
+    let policy = &simulation.config.policy.under(&overrides);
     let rollbacks: Rollbacks = newest(facts, &names.rollbacks(stage)).unwrap_or_default();
     let serves = |release: &apigw_rollback::model::release::Release| {
         facts.deployments.contains(&(stage.api.clone(), release.deployment.clone()))
@@ -64,36 +64,48 @@ fn excuse(life: &Life, facts: &Facts, stage: &StageRef) -> Option<&'static str> 
     let live_since = live_since.or(now.updated_at).unwrap_or_default();
     let candidate: Option<Candidate> = newest(facts, &names.candidate(stage));
     let held_until = newest::<Hold>(facts, &names.hold(stage)).map(|hold| hold.until);
-    // A function's clock may be behind by so much.
+    // A run's clock may be slow by up to 15 seconds.
     let sweeps_since = |at: DateTime<Utc>| {
-        let sweeps = life.seen.iter().filter(|run| run.signal == Signal::Sweep);
+        let sweeps = simulation.seen.iter().filter(|run| run.signal == Signal::Sweep);
         sweeps.filter(|run| run.began > at + TimeDelta::seconds(15)).count()
     };
     let automatic = rollbacks.past.iter().filter(|past| past.alarm.is_some()).count();
     let reasons = [
-        (policy.mode == Mode::Observe, "it is to observe only"),
-        (recorded.last().is_none_or(|record| record.release.over(&whole) == whole), "it serves the record"),
+        (policy.mode == Mode::Observe, "the policy is to observe only"),
+        (
+            recorded.last().is_none_or(|record| record.release.over(&whole) == whole),
+            "the stage serves the recorded release",
+        ),
         (
             !recorded.iter().any(|one| serves(&one.release) && !rollbacks.quarantines(&one.release)),
-            "no recorded release serves",
+            "no recorded release can be served",
         ),
-        (now.auto_deploy && policy.auto_deploy == AutoDeploy::Hold, "AutoDeploy is on, and is to stay so"),
-        (held_until.is_some_and(|until| sweeps_since(until) < 2), "it is held, or was until two sweeps ago"),
+        (
+            now.auto_deploy && policy.auto_deploy == AutoDeploy::Hold,
+            "AutoDeploy is on, and the policy keeps it on",
+        ),
+        (
+            held_until.is_some_and(|until| sweeps_since(until) < 2),
+            "an operator holds the stage, or did so until two sweeps ago",
+        ),
         (
             candidate.is_some_and(|one| one.irreversible && one.release.in_stage() == now.release),
-            "it must not be gone back from",
+            "the release is irreversible",
         ),
-        (policy.window.is_some_and(|window| facts.now - live_since > window), "it is live for long"),
-        (automatic >= usize::try_from(policy.max_rollbacks).unwrap(), "it was put back often enough"),
+        (
+            policy.window.is_some_and(|window| facts.now - live_since > window),
+            "the release is live for longer than the rollback window",
+        ),
+        (automatic >= usize::try_from(policy.max_rollbacks).unwrap(), "the maximum of rollbacks is reached"),
     ];
     reasons.into_iter().find(|(holds, _)| *holds).map(|(_, why)| why)
 }
 
-/// What is recorded last is pinned by a parked stage that answers nobody, so it cannot be removed.
-fn is_pinned(life: &Life, facts: &Facts) -> Result<(), String> {
-    let stage = life.others.stage();
+/// Checks that the last recorded release is pinned by a closed parked stage, so nothing can delete its deployment.
+fn is_pinned(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> {
+    let stage = simulation.others.stage();
     let recorded = facts.recorded(&stage);
-    let Some(record) = recorded.last().filter(|record| record.pinned && life.config.pin) else {
+    let Some(record) = recorded.last().filter(|record| record.pinned && simulation.config.pin) else {
         return Ok(());
     };
     let deployment = &record.release.deployment;
@@ -107,33 +119,37 @@ fn is_pinned(life: &Life, facts: &Facts) -> Result<(), String> {
     }
 }
 
-/// In fair weather, people hear of every rollback by an alarm exactly once.
-fn is_told(life: &Life, facts: &Facts) -> Result<(), String> {
+/// Checks that without faults every rollback by an alarm is notified exactly once.
+fn is_notified(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> {
     let runs: Vec<_> =
-        life.seen.iter().filter(|run| run.signal != Signal::Person).map(|run| &run.hand).collect();
+        simulation.seen.iter().filter(|run| run.signal != Signal::Operator).map(|run| &run.id).collect();
     let changes = facts.changes.iter().filter(|one| !one.stage.is_parked() && one.from != one.to);
     let done = changes.filter(|one| runs.contains(&&one.by)).count();
-    let by_people = facts.changes.iter().any(|one| {
-        life.seen.iter().any(|run| run.hand == one.by && run.signal == Signal::Person)
+    let by_operators = facts.changes.iter().any(|one| {
+        simulation.seen.iter().any(|run| run.id == one.by && run.signal == Signal::Operator)
             && !one.stage.is_parked()
     });
-    let described = facts.described.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
-    let wrong = if by_people { described < done } else { described != done };
-    if life.calm && wrong {
-        return Err(format!("there were {done} rollbacks, and people were told of {described}"));
+    let notified = facts
+        .notifications
+        .iter()
+        .filter(|notification| notification.subject.starts_with("ROLLED BACK"))
+        .count();
+    let wrong = if by_operators { notified < done } else { notified != done };
+    if simulation.calm && wrong {
+        return Err(format!("there were {done} rollbacks and {notified} notifications of them"));
     }
-    if described > facts.changes.iter().filter(|one| !one.stage.is_parked()).count() {
+    if notified > facts.changes.iter().filter(|one| !one.stage.is_parked()).count() {
         return Err(format!(
-            "people were told of {described} rollbacks, which is more than there were changes"
+            "there are {notified} notifications of rollbacks, which is more than there are changes"
         ));
     }
     Ok(())
 }
 
-/// What was put back by a run that died before it could say so is on the list, and so was told, by the second sweep
-/// after the run's longest time.
-fn is_seen_to_the_end(life: &Life, facts: &Facts) -> Result<(), String> {
-    let stage = life.others.stage();
+/// Checks that a rollback whose run died before its report is on the list, and so was reported, two sweeps after the
+/// run's maximum duration.
+fn is_on_the_list(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> {
+    let stage = simulation.others.stage();
     let names = ParameterNames::under("/apigw-rollback");
     let listed: Rollbacks = newest(facts, &names.rollbacks(&stage)).unwrap_or_default();
     let incidents = facts.parameters.keys().filter(|name| name.starts_with(&names.all_incidents(&stage)));
@@ -150,12 +166,13 @@ fn is_seen_to_the_end(life: &Life, facts: &Facts) -> Result<(), String> {
     Ok(())
 }
 
-/// In fair weather nothing fails, and nobody is called who is not needed.
-fn is_smooth(life: &Life) -> Result<(), String> {
-    let all = life.seen.iter().flat_map(|run| run.reports.iter().flatten().map(move |report| (run, report)));
+/// Checks that no run fails if there are no faults.
+fn has_no_failures(simulation: &SimulationRun) -> Result<(), String> {
+    let all =
+        simulation.seen.iter().flat_map(|run| run.reports.iter().flatten().map(move |report| (run, report)));
     let mut failed = all.filter(|(_, report)| report.outcome.is_failure());
-    match failed.next().filter(|_| life.calm) {
-        Some((run, report)) => Err(format!("{} failed in fair weather: {}", run.hand, report.message)),
+    match failed.next().filter(|_| simulation.calm) {
+        Some((run, report)) => Err(format!("{} failed without faults: {}", run.id, report.message)),
         None => Ok(()),
     }
 }

@@ -1,5 +1,5 @@
-//! The weather between the function and AWS: delays, lost answers, refusals, deaths, stale and repeated calls, and the
-//! one bucket of requests that API Gateway keeps for the whole account.
+//! The faults between the function and AWS: delays, lost answers, refusals, deaths, stale reads and repeated calls, and
+//! the request quota that API Gateway applies to the whole account.
 
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -15,27 +15,27 @@ use tokio::time::Instant;
 
 use crate::support::world::{Clock, Fault, FaultModel, Transit, conflict, denied, error, lost};
 
-/// Weather from a seed.
-pub(crate) struct Weather {
+/// A fault model that draws its faults from a seed.
+pub(crate) struct SeededFaults {
     clock: Clock,
     rng: Mutex<Rng>,
-    /// Of a thousand calls, so many go wrong.
+    /// The number of faults in a thousand calls.
     per_mille: AtomicU32,
     bucket: Bucket,
 }
 
-impl Weather {
+impl SeededFaults {
     pub(crate) fn new(clock: Clock, rng: Rng, per_mille: u32) -> Self {
         let per_mille = AtomicU32::new(per_mille);
         Self { clock, rng: Mutex::new(rng), per_mille, bucket: Bucket::full(API_GATEWAY, clock.began) }
     }
 
-    /// Nothing goes wrong any more.
-    pub(crate) fn clears_up(&self) {
+    /// Stops all faults.
+    pub(crate) fn stop(&self) {
         self.per_mille.store(0, Ordering::Relaxed);
     }
 
-    /// Somebody else uses the account's requests up.
+    /// Empties the bucket, as when other callers use up the account's quota.
     pub(crate) fn drain(&self) {
         self.bucket.drain();
     }
@@ -65,8 +65,8 @@ impl Weather {
     }
 }
 
-impl FaultModel for Weather {
-    fn way<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Transit> + Send + 'a>> {
+impl FaultModel for SeededFaults {
+    fn transit<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Transit> + Send + 'a>> {
         Box::pin(async move {
             let counts = limit(operation) == Some(API_GATEWAY);
             let refused = counts && !self.bucket.take(operation, &self.rng, Duration::from_secs(10)).await;
@@ -75,7 +75,7 @@ impl FaultModel for Weather {
                 Some((fault, silence)) => (Some(fault), silence),
                 None => (None, Duration::ZERO),
             };
-            Transit { there: self.delay(), fault, back: self.delay() + silence }
+            Transit { outbound: self.delay(), fault, inbound: self.delay() + silence }
         })
     }
 
@@ -88,7 +88,7 @@ fn throttled() -> CloudError {
     error(Failure::Other, "ThrottlingException", "Rate exceeded")
 }
 
-/// What the port makes of it: a change that waits for long is one whose stage must be looked at anew.
+/// Builds the port's error for a throttled call: after a long wait a change is a conflict, so the stage is read again.
 pub(crate) fn too_many(operation: &str) -> CloudError {
     let failure = again(operation).patience.map_or(Failure::Other, |_| Failure::Conflict);
     error(failure, "TooManyRequestsException", "Too Many Requests")
@@ -98,13 +98,13 @@ fn is_stage_write(operation: &str) -> bool {
     ["UpdateStage", "CreateStage"].contains(&operation)
 }
 
-/// AWS's side of a limit, for everybody in the account.
+/// AWS's side of a rate limit, shared by all callers in the account.
 pub(crate) struct Bucket {
     limit: Limit,
     began: Instant,
-    /// Requests that were taken, in thousandths, at the time of the last take.
+    /// The number of available requests at the time of the last take.
     level: Mutex<(f64, Instant)>,
-    /// How many requests were turned away.
+    /// The number of requests that were throttled.
     pub(crate) refused: AtomicUsize,
 }
 
@@ -128,7 +128,7 @@ impl Bucket {
         taken
     }
 
-    /// Takes one request as the port does, again and again. `false` where that takes longer.
+    /// Takes one request, with the port's retries; returns `false` if the patience ends first.
     pub(crate) async fn take(&self, operation: &str, rng: &Mutex<Rng>, patience: Duration) -> bool {
         let (began, mut waits, again) = (Instant::now(), None, again(operation));
         let patience = again.patience.map_or(patience, |own| own.min(patience));

@@ -1,4 +1,4 @@
-//! Runs one event in a world and prints everything that can be seen of it.
+//! Runs events in a world and prints every visible effect.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -17,17 +17,17 @@ use crate::support::world::{FUNCTION, TOPIC, World};
 
 pub(crate) const PROTECTED: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod"}]"#;
 
-/// Runs one event in a world and prints everything that can be seen of it.
+/// Runs one event in a world and prints every visible effect.
 pub(crate) fn run(event: &str, world: &World, settings: &[(&str, &str)]) -> String {
     run_together(&[event], world, settings)
 }
 
-/// The reports of one event.
+/// Returns the reports of one event.
 pub(crate) fn reports(event: &str, world: &World) -> Vec<Report> {
     attempt(event, world, &[], 1).unwrap()
 }
 
-/// The reports of one event, as the n-th run; `None` where the run died.
+/// Returns the reports of one event as the n-th run, or `None` if the run died.
 pub(crate) fn attempt(
     event: &str,
     world: &World,
@@ -36,7 +36,7 @@ pub(crate) fn attempt(
 ) -> Option<Vec<Report>> {
     let config = config(settings);
     world.take_calls();
-    world.pass_to(&format!("run-{nth}"));
+    world.act_as(&format!("run-{nth}"));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
@@ -57,7 +57,7 @@ pub(crate) fn attempt(
     })
 }
 
-/// The function's settings in tests, with some set otherwise.
+/// The function's settings in tests, with the given overrides.
 pub(crate) fn config(settings: &[(&str, &str)]) -> Config {
     Config::read(|name| setting(settings, name)).unwrap()
 }
@@ -72,7 +72,7 @@ fn setting(settings: &[(&str, &str)], name: &str) -> Option<String> {
     })
 }
 
-/// The same for several events at once, each in a run of its own: they take turns at every call.
+/// Runs several events at the same time, each in its own run; the runs take turns at every call.
 pub(crate) fn run_together(events: &[&str], world: &World, settings: &[(&str, &str)]) -> String {
     let config = config(settings);
     let runtime =
@@ -89,7 +89,7 @@ pub(crate) fn run_together(events: &[&str], world: &World, settings: &[(&str, &s
                 id,
                 trace: None,
                 function: Some(FUNCTION),
-                // No two clocks agree to the millisecond.
+                // No two clocks show the same millisecond.
                 now: world.now() + TimeDelta::milliseconds(nth),
                 began,
                 deadline: began + Duration::from_secs(20),
@@ -122,10 +122,10 @@ pub(crate) fn run_together(events: &[&str], world: &World, settings: &[(&str, &s
         let canary =
             live.release.canary.map(|canary| format!(" canary {}%", canary.percent)).unwrap_or_default();
         let closed = if live.closed { " closed" } else { "" };
-        let by_itself = if live.auto_deploy { " auto-deploy" } else { "" };
+        let auto_deploy = if live.auto_deploy { " auto-deploy" } else { "" };
         writeln!(
             shown,
-            "stage: {stage} {} {:?}{canary}{closed}{by_itself}",
+            "stage: {stage} {} {:?}{canary}{closed}{auto_deploy}",
             live.release.deployment, live.release.variables
         )
         .unwrap();

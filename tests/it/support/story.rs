@@ -1,4 +1,4 @@
-//! The teller of stories: a world with a clock, and what was done to it in words.
+//! The story builder: a world with a clock, and a log of everything that happens in it.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::harness::{run, snapshot};
 use crate::support::world::{API, Facts, Fault, World, live, release};
 
-/// A stage with its two alarms, both quiet, and nothing on record: right after the first `sam deploy`.
+/// A stage with two quiet alarms and no records, as right after the first `sam deploy`.
 pub(crate) struct Story {
     pub(crate) world: World,
     pub(crate) described: String,
@@ -32,7 +32,7 @@ impl Story {
         Self { world: World::new(facts), described: String::new(), settings: vec![] }
     }
 
-    /// The same after its first release was earned.
+    /// Creates a story whose first release is already known-good.
     pub(crate) fn with_known_good() -> Self {
         Self::new().sweep().later(31).sweep().quietly()
     }
@@ -42,7 +42,7 @@ impl Story {
         self
     }
 
-    /// Makes the n-th call of an operation in the next event (every one for 0) meet a fault.
+    /// Injects a fault into the n-th call of an operation in the next event; 0 means every call.
     pub(crate) fn with_fault(self, operation: &'static str, nth: usize, fault: Fault) -> Self {
         Self { world: self.world.fault(operation, nth, fault), ..self }
     }
@@ -73,14 +73,14 @@ impl Story {
     }
 
     pub(crate) fn deploy(self, number: u8) -> Self {
-        self.world(&format!("somebody deploys release {number}"), |facts| {
+        self.world(&format!("a pipeline deploys release {number}"), |facts| {
             let number = number.to_string();
             *facts.stage() = live(release(&format!("d{number}"), &[("release", &number)]), START);
             facts.stage().updated_at = Some(facts.now);
         })
     }
 
-    /// The alarm changes its state; its event is another matter.
+    /// Changes the alarm's state without delivering its event.
     pub(crate) fn alarm_is(self, state: State) -> Self {
         self.world(&format!("the alarm is {state}"), |facts| {
             let now = facts.now;
@@ -91,7 +91,7 @@ impl Story {
         })
     }
 
-    pub(crate) fn event_comes(self) -> Self {
+    pub(crate) fn event_arrives(self) -> Self {
         let facts = self.world.facts();
         let alarm = &facts.alarms[0].alarm;
         let message = json!({
@@ -100,7 +100,7 @@ impl Story {
             "Trigger": {"Namespace": "AWS/ApiGateway", "MetricName": "5XXError", "Dimensions":
                 [{"name": "ApiName", "value": "orders-api"}, {"name": "Stage", "value": "prod"}]},
         });
-        self.send("the alarm's event comes", &message.to_string())
+        self.send("the alarm's event arrives", &message.to_string())
     }
 
     pub(crate) fn sweep(self) -> Self {
@@ -112,15 +112,15 @@ impl Story {
         for (field, value) in more.as_object().unwrap() {
             command[field] = value.clone();
         }
-        self.send(&format!("somebody sends `{verb}`"), &command.to_string())
+        self.send(&format!("an operator sends `{verb}`"), &command.to_string())
     }
 
     pub(crate) fn send(mut self, what: &str, event: &str) -> Self {
         self = self.say(what);
         let shown = run(event, &self.world, &self.settings);
-        // Stories tell what was done and written; how it was read is the scenarios' matter.
-        let dull = ["call: Get", "call: Describe", "call: PutParameter /apigw-rollback/sweep"];
-        for line in shown.lines().filter(|line| !dull.iter().any(|dull| line.starts_with(dull))) {
+        // Stories show decisions and writes; the scenarios check the reads.
+        let hidden = ["call: Get", "call: Describe", "call: PutParameter /apigw-rollback/sweep"];
+        for line in shown.lines().filter(|line| !hidden.iter().any(|hidden| line.starts_with(hidden))) {
             self.described.push_str(line);
             self.described.push('\n');
         }
@@ -131,6 +131,7 @@ impl Story {
         snapshot(story, &self.described);
     }
 
+    /// Returns the deployment that the stage serves.
     pub(crate) fn stage(&self) -> String {
         self.world.facts().stage().release.deployment.clone()
     }

@@ -1,4 +1,4 @@
-//! The exact requests for what is not in a REST stage: HTTP stages, Lambda aliases, CodeDeploy, mappings, caches.
+//! The exact requests beyond a REST stage: HTTP stages, Lambda aliases, CodeDeploy, mappings and caches.
 
 use aws_smithy_cbor::Encoder;
 use aws_smithy_http_client::test_util::ReplayEvent;
@@ -48,8 +48,8 @@ fn none_running() -> ReplayEvent {
     codedeploy(&json!({"includeOnlyStatuses": running}), &json!({"deployments": []}))
 }
 
-/// The questions about a release with an alias and a mapping, both bad.
-fn questions(weights: &Value, running: ReplayEvent) -> Vec<ReplayEvent> {
+/// The reads for a release with an alias and a mapping, both bad.
+fn component_reads(weights: &Value, running: ReplayEvent) -> Vec<ReplayEvent> {
     let alias = json!({"Name": "live", "FunctionVersion": "2", "RevisionId": "r1", "RoutingConfig": weights});
     let version = json!({"FunctionName": "orders", "Version": "1"});
     let mapping = json!({"basePath": "orders", "restApiId": "a1b2c3d4e5", "stage": "green"});
@@ -76,8 +76,8 @@ fn mapping_uri() -> String {
 }
 
 #[test]
-fn a_whole_release_is_moved_by_revision_patch_and_patch() {
-    let mut conversation = questions(&json!({"AdditionalVersionWeights": {"3": 0.1}}), none_running());
+fn a_whole_release_is_rolled_back_by_one_put_and_two_patches() {
+    let mut conversation = component_reads(&json!({"AdditionalVersionWeights": {"3": 0.1}}), none_running());
     let alias = json!({"FunctionVersion": "1", "RoutingConfig": {"AdditionalVersionWeights": {}}, "RevisionId": "r1"});
     let moved = json!({"Name": "live", "FunctionVersion": "1", "RevisionId": "r2"});
     conversation.push(put_one());
@@ -105,7 +105,7 @@ fn a_whole_release_is_moved_by_revision_patch_and_patch() {
     let (report, _) = check_on(WHOLE, "sns-alarm", conversation);
     assert_eq!(
         report.message,
-        "rest/a1b2c3d4e5/prod is back: alias `orders:live` 2 (and 3 by 0.1) -> 1; deployment `d2` -> `d1`; \
+        "rest/a1b2c3d4e5/prod was rolled back: alias `orders:live` 2 (and 3 by 0.1) -> 1; deployment `d2` -> `d1`; \
          stage variables set: gone, release; stage variables removed: new; \
          mapping `api.example.com/orders` a1b2c3d4e5/green -> a1b2c3d4e5/prod (known-good version 3)"
     );
@@ -120,10 +120,10 @@ fn codedeploy_is_asked_which_aliases_its_running_deployments_move() {
     ]});
     let running = ["Created", "Queued", "InProgress", "Baking", "Ready"];
     let mut conversation =
-        questions(&Value::Null, codedeploy(&json!({"includeOnlyStatuses": running}), &listed));
+        component_reads(&Value::Null, codedeploy(&json!({"includeOnlyStatuses": running}), &listed));
     let targets = json!({"deploymentTargets": [{"deploymentTargetType": "LambdaTarget", "lambdaTarget":
         {"lambdaFunctionInfo": {"functionName": "orders", "functionAlias": "live", "currentVersion": "1"}}}]});
-    // CodeDeploy is asked on while the deployment is asked for.
+    // The function reads from CodeDeploy and reads the deployment at the same time.
     let deployment = conversation.pop().unwrap();
     conversation.extend([
         codedeploy(&json!({"deploymentIds": ["d-AAAA", "d-EC2"]}), &kinds),
@@ -152,7 +152,7 @@ fn web(deployment: &str, variables: &Value) -> Value {
 }
 
 #[test]
-fn an_http_stage_is_moved_by_plain_fields_and_its_mapping_by_id() {
+fn an_http_stage_is_rolled_back_by_plain_fields_and_its_mapping_by_id() {
     let stage = StageRef::new(Protocol::Http, "ju6maoy9o2", "$default");
     let mut recorded = record(release("d1", &[("release", "1"), ("same", "s")]));
     recorded.stage = stage;
@@ -165,8 +165,8 @@ fn an_http_stage_is_moved_by_plain_fields_and_its_mapping_by_id() {
         {"apiMappingId": "m0", "apiMappingKey": "other", "apiId": "zzzzzzzzzz", "stage": "x"},
         {"apiMappingId": "m1", "apiMappingKey": "", "apiId": "ju6maoy9o2", "stage": "green"},
     ]});
-    // What the record does not name is removed by an empty value; what is right already comes again, because
-    // whether it would stay is not documented.
+    // An empty value removes a variable. Unchanged variables are sent again, because AWS does not document whether
+    // they would stay.
     let change = json!({"deploymentId": "d1", "stageVariables": {"new": "", "release": "1", "same": "s"}});
     let mapping = json!({"apiId": "ju6maoy9o2", "stage": "$default"});
     let mapped =
@@ -188,7 +188,7 @@ fn an_http_stage_is_moved_by_plain_fields_and_its_mapping_by_id() {
     let (report, _) = check_on(HTTP, "sns-alarm-http-api", conversation);
     assert_eq!(
         report.message,
-        "http/ju6maoy9o2/$default is back: deployment `d2` -> `d1`; stage variables set: release; stage variables \
+        "http/ju6maoy9o2/$default was rolled back: deployment `d2` -> `d1`; stage variables set: release; stage variables \
          removed: new; mapping `api.example.com` ju6maoy9o2/green -> ju6maoy9o2/$default (known-good version 3)"
     );
 }

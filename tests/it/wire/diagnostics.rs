@@ -1,4 +1,4 @@
-//! The doctor's own reads over the wire: what is asked of AWS, and what is made of its answers.
+//! The doctor's own reads over the wire: its exact requests and its reading of AWS's answers.
 
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ impl AsyncSleep for TokioSleep {
     }
 }
 
-/// What the reads make of these answers, and the requests that were sent for them.
-fn described<T>(answers: &[(u16, &str)], reads: impl AsyncFnOnce(AwsDiagnostics) -> T) -> (T, Vec<String>) {
+/// Returns the results of the reads for these answers, and the requests that were sent.
+fn read_with<T>(answers: &[(u16, &str)], reads: impl AsyncFnOnce(AwsDiagnostics) -> T) -> (T, Vec<String>) {
     let events = answers.iter().map(|(status, body)| {
         let request = http::Request::builder().uri("https://x.example.com").body(SdkBody::empty()).unwrap();
         let answer = http::Response::builder().status(*status).body(SdkBody::from(*body)).unwrap();
@@ -45,7 +45,7 @@ fn described<T>(answers: &[(u16, &str)], reads: impl AsyncFnOnce(AwsDiagnostics)
         .build();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    let described = runtime.block_on(async {
+    let result = runtime.block_on(async {
         let aws = Clients::new(&settings).until(Instant::now() + Duration::from_secs(20));
         reads(AwsDiagnostics::new(&settings, aws)).await
     });
@@ -53,7 +53,7 @@ fn described<T>(answers: &[(u16, &str)], reads: impl AsyncFnOnce(AwsDiagnostics)
         let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
         format!("{} {} {body}", request.method(), request.uri()).trim_end().to_owned()
     });
-    (described, sent.collect())
+    (result, sent.collect())
 }
 
 #[test]
@@ -63,39 +63,42 @@ fn the_function_is_read_with_its_settings() {
         r#"{{"FunctionArn":"{arn}:live","Role":"arn:aws:iam::123456789012:role/r","State":"Failed",
             "StateReason":"no image","Environment":{{"Variables":{{"MODE":"observe"}}}}}}"#
     );
-    let (found, sent) = described(&[(200, &answer)], async |clinic| clinic.function("apigw-rollback").await);
+    let (found, sent) =
+        read_with(&[(200, &answer)], async |diagnostics| diagnostics.function("apigw-rollback").await);
     assert_eq!(sent, [format!("GET {LAMBDA}/2015-03-31/functions/apigw-rollback/configuration")]);
     let found = found.unwrap().unwrap();
     assert_eq!((found.arn.as_str(), found.role.as_str()), (arn, "arn:aws:iam::123456789012:role/r"));
     assert_eq!((found.state.as_deref(), found.why.as_deref()), (Some("Failed"), Some("no image")));
     assert_eq!(found.variables.get("MODE").map(String::as_str), Some("observe"));
     let hidden = r#"{"Environment":{"Error":{"ErrorCode":"AccessDeniedException","Message":"kms"}}}"#;
-    let (found, _) = described(&[(200, hidden)], async |clinic| clinic.function("f").await);
+    let (found, _) = read_with(&[(200, hidden)], async |diagnostics| diagnostics.function("f").await);
     assert_eq!(found.unwrap().unwrap().hidden.as_deref(), Some("AccessDeniedException: kms"));
     let missing = r#"{"__type":"ResourceNotFoundException","Message":"Function not found"}"#;
-    let (found, _) = described(&[(404, missing)], async |clinic| clinic.function("f").await);
+    let (found, _) = read_with(&[(404, missing)], async |diagnostics| diagnostics.function("f").await);
     assert_eq!(found, Ok(None));
 }
 
 #[test]
-fn who_may_call_and_how_often_is_read() {
+fn the_policy_and_the_concurrency_of_the_function_are_read() {
     let (policy, sent) =
-        described(&[(200, r#"{"Policy":"{}"}"#)], async |clinic| clinic.function_policy("f").await);
+        read_with(&[(200, r#"{"Policy":"{}"}"#)], async |diagnostics| diagnostics.function_policy("f").await);
     assert_eq!(
         (policy, sent),
         (Ok(Some("{}".to_owned())), vec![format!("GET {LAMBDA}/2015-03-31/functions/f/policy")])
     );
     let none =
         r#"{"__type":"ResourceNotFoundException","Message":"The resource you requested does not exist."}"#;
-    let (policy, _) = described(&[(404, none)], async |clinic| clinic.function_policy("f").await);
+    let (policy, _) = read_with(&[(404, none)], async |diagnostics| diagnostics.function_policy("f").await);
     assert_eq!(policy, Ok(None));
     let zero = r#"{"ReservedConcurrentExecutions":0}"#;
-    let (reserved, sent) = described(&[(200, zero)], async |clinic| clinic.reserved_concurrency("f").await);
+    let (reserved, sent) =
+        read_with(&[(200, zero)], async |diagnostics| diagnostics.reserved_concurrency("f").await);
     assert_eq!(
         (reserved, sent),
         (Ok(Some(0)), vec![format!("GET {LAMBDA}/2019-09-30/functions/f/concurrency")])
     );
-    let (reserved, _) = described(&[(200, "{}")], async |clinic| clinic.reserved_concurrency("f").await);
+    let (reserved, _) =
+        read_with(&[(200, "{}")], async |diagnostics| diagnostics.reserved_concurrency("f").await);
     assert_eq!(reserved, Ok(None));
 }
 
@@ -110,18 +113,19 @@ fn every_page_of_subscriptions_is_read() {
     };
     let first = page("PendingConfirmation", "<NextToken>2</NextToken>");
     let second = page("arn:aws:sns:eu-west-1:123456789012:t:1", "");
-    let (all, sent) =
-        described(&[(200, &first), (200, &second)], async |clinic| clinic.subscriptions("arn:t").await);
+    let (all, sent) = read_with(&[(200, &first), (200, &second)], async |diagnostics| {
+        diagnostics.subscriptions("arn:t").await
+    });
     let confirmed: Vec<bool> = all.unwrap().unwrap().iter().map(|one| one.confirmed).collect();
     assert_eq!(confirmed, [false, true]);
     let call = "Action=ListSubscriptionsByTopic&Version=2010-03-31&TopicArn=arn%3At";
     assert_eq!(sent, [format!("POST {SNS} {call}"), format!("POST {SNS} {call}&NextToken=2")]);
     let missing = "<ErrorResponse><Error><Code>NotFound</Code><Message>Topic does not exist</Message></Error></ErrorResponse>";
-    let (all, _) = described(&[(404, missing)], async |clinic| clinic.subscriptions("arn:t").await);
+    let (all, _) = read_with(&[(404, missing)], async |diagnostics| diagnostics.subscriptions("arn:t").await);
     assert_eq!(all, Ok(None));
 }
 
-fn want(action: &'static str, resource: &str) -> RequiredPermission {
+fn permission(action: &'static str, resource: &str) -> RequiredPermission {
     RequiredPermission { action, resource: resource.to_owned() }
 }
 
@@ -140,8 +144,9 @@ fn result(action: &str, resource: &str, decision: &str, inside: &str) -> String 
 }
 
 #[test]
-fn what_the_role_is_refused_is_told_by_resource() {
-    let required_permissions = [want("apigateway:PATCH", STAGE), want("apigateway:PATCH", PARKED)];
+fn the_refused_calls_of_the_role_are_reported_by_resource() {
+    let required_permissions =
+        [permission("apigateway:PATCH", STAGE), permission("apigateway:PATCH", PARKED)];
     let specific = |resource: &str, decision: &str| {
         format!(
             "<member><EvalResourceName>{resource}</EvalResourceName>\
@@ -153,21 +158,21 @@ fn what_the_role_is_refused_is_told_by_resource() {
         specific(STAGE, "allowed"),
         specific(PARKED, "implicitDeny")
     );
-    // One result for an action with its resources inside, as IAM answers today.
+    // One result per action, with its resources inside, as IAM answers today.
     let today = result("apigateway:PATCH", "arn:${Partition}:apigateway", "implicitDeny", &inside);
-    // One result for each action and resource, as it did before and emulators do.
+    // One result per action and resource, as IAM answered before and emulators still do.
     let before = result("apigateway:PATCH", STAGE, "allowed", "")
         + &result("apigateway:PATCH", PARKED, "explicitDeny", "");
     for (what, results) in [("today", today), ("before", before)] {
         let answer = simulated(&results);
-        let (refused, sent) = described(&[(200, &answer)], async |clinic| {
-            clinic.refused("arn:role", &required_permissions).await
+        let (refused, sent) = read_with(&[(200, &answer)], async |diagnostics| {
+            diagnostics.refused("arn:role", &required_permissions).await
         });
-        assert_eq!(refused, Ok(vec![want("apigateway:PATCH", PARKED)]), "{what}");
+        assert_eq!(refused, Ok(vec![permission("apigateway:PATCH", PARKED)]), "{what}");
         assert!(sent[0].starts_with(&format!("POST {IAM} Action=SimulatePrincipalPolicy")), "{sent:?}");
         assert!(sent[0].contains("ActionNames.member.1=apigateway%3APATCH"), "{sent:?}");
         assert!(sent[0].contains("ResourceArns.member.2="), "{sent:?}");
-        // Some of the template's statements hold for the function's region and its own events only.
+        // Some of the template's statements apply only to the function's Region and to its own events.
         for (nth, key, value) in
             [(1, "aws%3ARequestedRegion", "eu-west-1"), (2, "events%3Asource", "apigw-rollback")]
         {
@@ -183,16 +188,16 @@ fn what_the_role_is_refused_is_told_by_resource() {
 #[test]
 fn actions_on_the_same_resources_go_into_one_call() {
     let required_permissions =
-        [want("cloudwatch:DescribeAlarms", "*"), want("cloudwatch:GetMetricData", "*")];
+        [permission("cloudwatch:DescribeAlarms", "*"), permission("cloudwatch:GetMetricData", "*")];
     let both = result("cloudwatch:DescribeAlarms", "*", "allowed", "")
         + &result("cloudwatch:GetMetricData", "*", "allowed", "");
-    let (refused, sent) = described(&[(200, &simulated(&both))], async |clinic| {
-        clinic.refused("arn:role", &required_permissions).await
+    let (refused, sent) = read_with(&[(200, &simulated(&both))], async |diagnostics| {
+        diagnostics.refused("arn:role", &required_permissions).await
     });
     assert_eq!((refused, sent.len()), (Ok(vec![]), 1));
-    // What IAM says nothing about is not taken for allowed.
-    let (refused, _) = described(&[(200, &simulated(""))], async |clinic| {
-        clinic.refused("arn:role", &required_permissions).await
+    // A call that is missing from IAM's answer does not count as allowed.
+    let (refused, _) = read_with(&[(200, &simulated(""))], async |diagnostics| {
+        diagnostics.refused("arn:role", &required_permissions).await
     });
     assert_eq!(refused.unwrap().len(), 2);
 }

@@ -1,4 +1,4 @@
-//! What the function takes from the environment.
+//! The AWS settings that the function reads from the environment.
 
 use apigw_rollback::cloud::aws::environment_settings;
 use aws_sdk_ssm::config::ProvideCredentials;
@@ -10,7 +10,7 @@ fn endpoint(get: fn(&str) -> Option<String>, service: &str) -> Option<String> {
 }
 
 #[test]
-fn a_service_has_its_own_endpoint_or_that_of_all_or_none() {
+fn a_service_uses_its_own_endpoint_or_the_common_one_or_none() {
     let all = |name: &str| match name {
         "AWS_ENDPOINT_URL" => Some("https://all".to_owned()),
         "AWS_ENDPOINT_URL_API_GATEWAY" => Some("https://gateway".to_owned()),
@@ -19,12 +19,12 @@ fn a_service_has_its_own_endpoint_or_that_of_all_or_none() {
     };
     assert_eq!(endpoint(all, "API Gateway").as_deref(), Some("https://gateway"));
     assert_eq!(endpoint(all, "CloudWatch").as_deref(), Some("https://all"));
-    assert_eq!(endpoint(all, "SSM").as_deref(), Some("https://all"), "an empty variable is none");
+    assert_eq!(endpoint(all, "SSM").as_deref(), Some("https://all"), "an empty variable is not an endpoint");
     assert_eq!(endpoint(|_| None, "SSM"), None);
 }
 
 #[tokio::test]
-async fn credentials_and_region_are_the_ones_that_lambda_sets() {
+async fn credentials_and_region_are_those_that_lambda_sets() {
     let settings = environment_settings(|name| match name {
         "AWS_ACCESS_KEY_ID" => Some("key".to_owned()),
         "AWS_SECRET_ACCESS_KEY" => Some("secret".to_owned()),
@@ -39,5 +39,5 @@ async fn credentials_and_region_are_the_ones_that_lambda_sets() {
     assert_eq!(settings.region().map(AsRef::as_ref), Some("eu-west-1"));
     assert_eq!((settings.use_fips(), settings.use_dual_stack()), (Some(true), Some(false)));
     let bare = environment_settings(|_| None).unwrap();
-    assert!(bare.credentials_provider().is_none(), "nothing is made up");
+    assert!(bare.credentials_provider().is_none(), "credentials come only from the environment");
 }

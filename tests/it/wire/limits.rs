@@ -1,4 +1,4 @@
-//! What AWS turns away as one request too many.
+//! Requests that AWS throttles or refuses because of a quota.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,9 +18,9 @@ use super::{
 };
 use crate::support::world::prod;
 
-/// More often than the SDK would try.
+/// The port retries more often than the SDK would.
 #[test]
-fn what_is_one_request_too_many_is_sent_again_without_reading_again() {
+fn a_throttled_change_is_sent_again_without_another_read() {
     for times in [1, 11] {
         let throttled = || {
             with_error(
@@ -33,11 +33,11 @@ fn what_is_one_request_too_many_is_sent_again_without_reading_again() {
         conversation.extend(std::iter::repeat_with(throttled).take(times));
         conversation.extend([update_stage(&operations(), 200, &back()), put_one()]);
         let (report, _) = check("sns-alarm", conversation);
-        assert!(report.message.contains("is back"), "{}", report.message);
+        assert!(report.message.contains("was rolled back"), "{}", report.message);
     }
 }
 
-/// A client that answers every request alike, and counts them.
+/// A client that gives every request the same answer and counts the requests.
 fn always(status: u16, code: &'static str) -> (SharedHttpClient, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
@@ -50,16 +50,17 @@ fn always(status: u16, code: &'static str) -> (SharedHttpClient, Arc<AtomicUsize
 }
 
 #[test]
-fn what_is_turned_away_to_the_end_is_told_in_the_words_of_aws() {
+fn a_call_that_is_throttled_until_the_deadline_is_reported_with_the_message_of_aws() {
     let (client, count) = always(429, "TooManyRequestsException");
     let reports = run(&event("sns-alarm"), client, &[PROTECTED]);
     assert!(reports[0].outcome.is_failure());
     let message = &reports[0].message;
     assert!(message.ends_with(" failed: TooManyRequestsException: what AWS says"), "{message}");
-    assert!(count.load(Ordering::Relaxed) > 20, "three reads, each tried for 20 s: {count:?}");
+    assert!(count.load(Ordering::Relaxed) > 20, "three reads should each be retried for 20 s: {count:?}");
 }
 
-/// What becomes of one call that is always answered so, in a run of five minutes.
+/// Makes one call that always gets this answer, in a run of five minutes; returns its error, its duration and the
+/// number of requests.
 fn alone<T>(
     status: u16,
     code: &'static str,
@@ -72,7 +73,7 @@ fn alone<T>(
     runtime.block_on(async {
         let began = Instant::now();
         let cloud = clients.until(began + Duration::from_mins(5));
-        let Err(error) = call(&cloud).await else { panic!("it was turned away") };
+        let Err(error) = call(&cloud).await else { panic!("the call should fail") };
         let (took, count) = (began.elapsed(), count.load(Ordering::Relaxed));
         let spent = cloud.spent();
         assert_eq!((spent.calls, spent.retries + 1), (1, count as u64));
@@ -80,18 +81,18 @@ fn alone<T>(
     })
 }
 
-/// API Gateway has one word for "too many requests" and for "no more stages".
+/// API Gateway uses one error code for "too many requests" and for "no more stages".
 #[test]
-fn a_quota_that_is_full_is_not_waited_for_until_the_deadline() {
+fn a_call_over_a_full_quota_does_not_wait_until_the_deadline() {
     let (error, took, count) =
         alone(429, "LimitExceededException", async |cloud| cloud.create_stage(&prod(), "d1", "").await);
     assert_eq!((error.code.as_str(), count), ("LimitExceededException", 5));
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
-/// What a change was decided by is out of date by then.
+/// After a long wait, the state on which the change was decided is out of date.
 #[test]
-fn a_change_that_is_turned_away_for_long_leads_to_another_look() {
+fn a_change_that_is_throttled_for_long_becomes_a_conflict() {
     let change = StageChange { deployment: Some("d1".to_owned()), ..StageChange::default() };
     let (error, took, _) =
         alone(429, "TooManyRequestsException", async |cloud| cloud.change_stage(&prod(), &change).await);
@@ -99,5 +100,5 @@ fn a_change_that_is_turned_away_for_long_leads_to_another_look() {
     assert!((Duration::from_secs(19)..=Duration::from_secs(20)).contains(&took), "{took:?}");
     let (error, took, _) = alone(429, "TooManyRequestsException", async |cloud| cloud.stage(&prod()).await);
     assert_eq!(error.failure, Failure::Other);
-    assert!(took > Duration::from_mins(4), "a look waits to the end: {took:?}");
+    assert!(took > Duration::from_mins(4), "a read should wait until the deadline: {took:?}");
 }

@@ -1,5 +1,5 @@
-//! Many stages whose alarms fire at once, against API Gateway's limit for the whole account: everything is healed,
-//! once, and as fast as the limit lets it.
+//! Many stages whose alarms fire at once, under API Gateway's limit for the whole account: every stage is rolled back
+//! once, and as fast as the limit allows.
 
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -30,11 +30,11 @@ use crate::support::world::{
     release,
 };
 
-/// The function's time-out, as the template has it, and how long Lambda waits before it tries again.
+/// The function's time-out in the template.
 const TIME_OUT: Duration = Duration::from_mins(5);
 
-/// What SSM may let through. The first is what others quote from its quotas page, the second what AWS's support told
-/// somebody; its own pages have no number, and nothing is said of a burst.
+/// Assumed limits of Parameter Store: AWS publishes no numbers. The first is a number that others quote from the quotas
+/// page, the second one from AWS Support; neither source states a burst.
 const GET_PARAMETERS: Limit = Limit { burst: 40, a_second: 40 };
 const PUT_PARAMETER: Limit = Limit { burst: 3, a_second: 3 };
 
@@ -42,7 +42,7 @@ const PUT_PARAMETER: Limit = Limit { burst: 3, a_second: 3 };
 struct Limits {
     api_gateway: Bucket,
     describe_alarms: Bucket,
-    /// Reads and writes of parameters, where SSM has limits for them.
+    /// Reads and writes of parameters, if Parameter Store is limited.
     parameters: Option<(Bucket, Bucket)>,
 }
 
@@ -69,44 +69,44 @@ impl Limits {
     }
 }
 
-/// Whose limits are met.
+/// The limits that apply to the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Account {
-    /// Those that AWS has published.
+    /// The limits that AWS has published.
     AsPublished,
-    /// Also those that SSM is said to have.
+    /// Additionally the assumed limits of Parameter Store.
     WithSlowParameters,
 }
 
-/// A process that keeps to its own pace, on a way where only the limits are in its way.
+/// One Lambda process with its own pace, on a network where only the limits delay calls.
 struct Process {
     pace: Pace,
     limits: Arc<Limits>,
     clock: Clock,
     rng: Mutex<Rng>,
-    /// When the last look at a stage got through, and how long the longest wait from a look to its change was.
-    looked: Mutex<(Option<Instant>, Duration)>,
+    /// The time of the last read of a stage, and the longest wait from a read to its change.
+    stage_read: Mutex<(Option<Instant>, Duration)>,
 }
 
 impl FaultModel for Process {
-    fn way<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Transit> + Send + 'a>> {
+    fn transit<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Transit> + Send + 'a>> {
         Box::pin(async move {
             self.pace.turn(operation).await;
             let taken = match self.limits.of(operation) {
                 Some(limit) => limit.take(operation, &self.rng, TIME_OUT).await,
                 None => true,
             };
-            let mut looked = self.looked.lock().unwrap();
+            let mut stage_read = self.stage_read.lock().unwrap();
             match operation {
-                "GetStage" if taken => looked.0 = Some(Instant::now()),
+                "GetStage" if taken => stage_read.0 = Some(Instant::now()),
                 "UpdateStage" if taken => {
-                    looked.1 = looked.0.map_or(looked.1, |at| looked.1.max(at.elapsed()));
+                    stage_read.1 = stage_read.0.map_or(stage_read.1, |at| stage_read.1.max(at.elapsed()));
                 }
                 _ => {}
             }
-            let part = Duration::from_millis(20);
+            let delay = Duration::from_millis(20);
             let fault = (!taken).then(|| Fault::Before(too_many(operation)));
-            Transit { there: part, fault, back: part }
+            Transit { outbound: delay, fault, inbound: delay }
         })
     }
 
@@ -119,12 +119,12 @@ fn id(number: usize) -> String {
     format!("api{number:07}")
 }
 
-/// An API's name, which its alarms know it by.
+/// Returns an API's name, which its alarms have in their dimensions.
 fn name(number: usize) -> String {
     format!("orders-{number}")
 }
 
-/// So many stages on a bad release, each with two alarms in ALARM.
+/// Builds a world with this number of stages on a bad release, each with two alarms in ALARM.
 fn world(stages: usize) -> Facts {
     let mut facts = Facts::bad_release();
     let (names, value) =
@@ -172,7 +172,7 @@ fn message(api: &str, kind: &str) -> serde_json::Value {
     json!({"EventSource": "aws:sns", "Sns": {"TopicArn": TOPIC, "Message": alarm.to_string()}})
 }
 
-/// One event with alarms that name all of them, a hundred each at most.
+/// Builds one event whose alarms name all stages, at most a hundred each.
 fn for_all(stages: usize) -> String {
     let one = |(name, description): (String, String)| {
         let mut event = message("any", "5xx");
@@ -186,7 +186,7 @@ fn for_all(stages: usize) -> String {
     json!({"Records": hundreds(stages).map(one).collect::<Vec<_>>()}).to_string()
 }
 
-/// The names and descriptions of such alarms.
+/// Returns the names and descriptions of the alarms that name up to a hundred stages each.
 fn hundreds(stages: usize) -> impl Iterator<Item = (String, String)> {
     (0..stages).step_by(100).map(move |first| {
         let targets = (first..stages.min(first + 100)).map(|number| format!("{}/prod", name(number)));
@@ -194,28 +194,28 @@ fn hundreds(stages: usize) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// What came of a rush.
+/// The result of a rush.
 struct Rush {
-    /// Until the last stage was back.
+    /// The time until the last stage was rolled back.
     seconds: f64,
-    /// Until the last event was answered.
+    /// The time until the last event was answered.
     over: f64,
-    /// How often API Gateway turned a request away.
+    /// The number of requests that API Gateway throttled.
     refused: usize,
 }
 
 impl Rush {
-    fn described(self, what: &str, stages: usize) -> Self {
+    fn printed(self, what: &str, stages: usize) -> Self {
         let Self { seconds, over, refused } = self;
         let floor = floor(stages);
         println!(
-            "{what}, {stages} stages: {seconds:.1} s (floor {floor:.0} s), answered after {over:.1} s, {refused} turned away"
+            "{what}, {stages} stages: {seconds:.1} s (floor {floor:.0} s), answered after {over:.1} s, {refused} throttled"
         );
         self
     }
 }
 
-/// Hands each event to a process of its own, all at once; Lambda repeats what fails.
+/// Gives each event to its own process, all at the same time; Lambda retries failed events.
 fn rush(account: Account, stages: usize, events: &[String]) -> Rush {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -227,20 +227,20 @@ fn rush(account: Account, stages: usize, events: &[String]) -> Rush {
         let unanswered = join_all(events.iter().enumerate().map(|(number, event)| {
             let (rng, limits) = (Mutex::new(Rng::with_seed(number as u64)), Arc::clone(&limits));
             let process =
-                Arc::new(Process { pace: Pace::default(), limits, clock, rng, looked: Mutex::default() });
+                Arc::new(Process { pace: Pace::default(), limits, clock, rng, stage_read: Mutex::default() });
             let (world, config) = (&world, &config);
             async move {
                 for attempt in 0..3_u64 {
-                    let hand = world.hand(
+                    let cloud = world.for_run(
                         format!("run-{number}-{attempt}"),
                         Network::FaultModel(Arc::clone(&process) as _),
                     );
                     let began = Instant::now();
                     let run = Context {
-                        cloud: &hand,
+                        cloud: &cloud,
                         config,
                         trigger: &UNKNOWN,
-                        id: &hand.whose(),
+                        id: &cloud.run_id(),
                         trace: None,
                         function: Some(FUNCTION),
                         now: clock.now(),
@@ -249,10 +249,10 @@ fn rush(account: Account, stages: usize, events: &[String]) -> Rush {
                     };
                     let answer = tokio::time::timeout(TIME_OUT, handle(event, &run)).await;
                     if answer.is_ok_and(|answer| answer.into_response().is_ok()) {
-                        // One process for all is not asked: it has many looks and changes at once.
-                        let longest = process.looked.lock().unwrap().1;
+                        // This does not apply to one event for all stages, whose reads and changes overlap.
+                        let longest = process.stage_read.lock().unwrap().1;
                         let is_soon = events.len() == 1 || longest < Duration::from_secs(30);
-                        assert!(is_soon, "{longest:?} from a look at a stage to its change");
+                        assert!(is_soon, "{longest:?} from a read of a stage to its change");
                         return 0;
                     }
                     tokio::time::sleep(Duration::from_mins(attempt + 1)).await;
@@ -267,7 +267,7 @@ fn rush(account: Account, stages: usize, events: &[String]) -> Rush {
         for stage in (0..stages).map(|number| StageRef::rest(id(number), "prod")) {
             let back = facts.changes.iter().filter(|one| one.stage == stage && one.from != one.to);
             let back: Vec<_> = back.map(|one| one.at).collect();
-            assert_eq!(back.len(), 1, "{stage} is put back once");
+            assert_eq!(back.len(), 1, "{stage} should be rolled back once");
             assert_eq!(facts.stages[&stage].release.deployment, "d1", "{stage}");
             last = last.max(back[0]);
         }
@@ -277,61 +277,61 @@ fn rush(account: Account, stages: usize, events: &[String]) -> Rush {
     })
 }
 
-/// The least time that the limit leaves for two requests a stage.
+/// Returns the minimum time in seconds that the limit allows for two requests per stage.
 fn floor(stages: usize) -> f64 {
     let requests = u32::try_from(2 * stages).unwrap();
     f64::from(requests.saturating_sub(API_GATEWAY.burst.into())) / f64::from(API_GATEWAY.a_second)
 }
 
-/// An event for each of so many stages and each of these alarms.
+/// Builds one event for each stage and each of these alarms.
 fn alone(stages: usize, kinds: &[&str]) -> Vec<String> {
     let event = |api: &str, kind: &str| json!({"Records": [message(api, kind)]}).to_string();
     (0..stages).map(name).flat_map(|api| kinds.iter().map(move |kind| event(&api, kind))).collect()
 }
 
 #[test]
-fn a_thousand_events_for_five_hundred_stages_heal_each_once() {
+fn a_thousand_events_roll_back_five_hundred_stages_once_each() {
     for account in [Account::AsPublished, Account::WithSlowParameters] {
         let what = format!("1,000 events, limits {account:?}");
-        let rush = rush(account, 500, &alone(500, &["5xx", "latency"])).described(&what, 500);
+        let rush = rush(account, 500, &alone(500, &["5xx", "latency"])).printed(&what, 500);
         assert!(rush.seconds < 2.0 * floor(500), "{} s", rush.seconds);
     }
 }
 
 #[test]
-fn many_stages_in_one_event_take_as_long_as_the_limit_says() {
+fn many_stages_in_one_event_are_rolled_back_as_fast_as_the_limit_allows() {
     for stages in [10, 60, 100, 500] {
-        let rush = rush(Account::AsPublished, stages, &[for_all(stages)]).described("one event", stages);
+        let rush = rush(Account::AsPublished, stages, &[for_all(stages)]).printed("one event", stages);
         assert!(rush.seconds < 1.0 + 1.1 * floor(stages), "{stages} stages: {} s", rush.seconds);
         assert!(
             rush.refused * 20 < stages,
-            "{stages} stages: {} turned away for its own haste",
+            "{stages} stages: the function caused {} throttled requests",
             rush.refused
         );
     }
 }
 
-/// None waits for another's records.
+/// No stage waits for another stage's records.
 #[test]
-fn a_hundred_stages_of_one_alarm_are_not_held_up_by_slow_parameters() {
+fn slow_parameters_do_not_delay_a_hundred_stages_of_one_alarm() {
     let rush =
-        rush(Account::WithSlowParameters, 100, &[for_all(100)]).described("one event, slow parameters", 100);
+        rush(Account::WithSlowParameters, 100, &[for_all(100)]).printed("one event, slow parameters", 100);
     assert!(rush.seconds < 1.0 + 1.1 * floor(100), "{} s", rush.seconds);
 }
 
 #[test]
-fn many_events_at_once_share_the_limit_without_knowing_of_each_other() {
+fn independent_runs_share_the_limit() {
     for account in [Account::AsPublished, Account::WithSlowParameters] {
         for stages in [10, 60, 100, 500] {
             let what = format!("an event for each, limits {account:?}");
-            let rush = rush(account, stages, &alone(stages, &["5xx"])).described(&what, stages);
+            let rush = rush(account, stages, &alone(stages, &["5xx"])).printed(&what, stages);
             assert!(rush.seconds < 3.0 + 1.3 * floor(stages), "{stages} stages: {} s", rush.seconds);
         }
     }
 }
 
 #[test]
-fn a_process_keeps_to_the_limit_by_itself() {
+fn a_process_stays_within_the_limit() {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let seconds: Vec<f64> = runtime.block_on(async {
@@ -353,6 +353,6 @@ fn a_process_keeps_to_the_limit_by_itself() {
         turns
     });
     for (before, at) in (0_u32..).zip(seconds) {
-        assert!(f64::from(before) <= 41.0 + 10.0 * at, "call {before} goes out after {at} s");
+        assert!(f64::from(before) <= 41.0 + 10.0 * at, "call {before} is sent after {at} s");
     }
 }

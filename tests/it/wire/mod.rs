@@ -1,5 +1,5 @@
-//! The exact requests that leave the function, and what it makes of AWS's answers: the real adapter over a
-//! client that replays a conversation. A request that is not in the conversation fails the test.
+//! The function's exact requests and its reading of AWS's answers: the real adapter over a client that replays a
+//! conversation. A request that is not in the conversation fails the test.
 
 mod components;
 #[cfg(feature = "cli")]
@@ -57,7 +57,7 @@ fn get_stage(live: &Release) -> ReplayEvent {
     exchange("GET", STAGE, "", 200, stage(live).to_string())
 }
 
-/// A stage with settings that are none of ours.
+/// A stage with settings that the function must not touch.
 fn stage(live: &Release) -> Value {
     let canary = live.canary.as_ref().map(|c| json!({"percentTraffic": 10.0, "deploymentId": c.deployment}));
     json!({
@@ -70,16 +70,16 @@ fn stage(live: &Release) -> Value {
 }
 
 fn get_record(value: &str) -> ReplayEvent {
-    let beside = ["candidate", "hold", "policy", "rollbacks"];
-    let beside = beside.map(|what| KNOWN_GOOD.replace("known-good", what));
-    let names: Vec<&str> = std::iter::once(KNOWN_GOOD).chain(beside.iter().map(String::as_str)).collect();
+    let others = ["candidate", "hold", "policy", "rollbacks"];
+    let others = others.map(|what| KNOWN_GOOD.replace("known-good", what));
+    let names: Vec<&str> = std::iter::once(KNOWN_GOOD).chain(others.iter().map(String::as_str)).collect();
     let request = json!({ "Names": names }).to_string();
     let answer =
         json!({"Parameters": [{"Name": KNOWN_GOOD, "Type": "String", "Value": value, "Version": 3}]});
     exchange("POST", SSM, request, 200, answer.to_string())
 }
 
-/// CloudWatch speaks CBOR with the SDK.
+/// CloudWatch and the SDK exchange CBOR.
 fn describe_alarm(state: &str) -> ReplayEvent {
     let mut request = Encoder::new(Vec::new());
     request.begin_map().str("AlarmNames").array(1).str("orders-prod-5xx");
@@ -121,12 +121,12 @@ fn update_stage(operations: &Value, status: u16, answer: &Value) -> ReplayEvent 
     exchange("PATCH", STAGE, request, status, answer.to_string())
 }
 
-/// The incident is opened beside the first step, and the list of rollbacks written after the last.
+/// One write of a parameter: the incident is written together with the first step, the rollback list after the last.
 fn put_one() -> ReplayEvent {
     exchange("POST", SSM, "put", 200, json!({"Version": 1, "Tier": "Standard"}).to_string())
 }
 
-/// The incident, the change, the list of rollbacks. What is put holds times of the run and is not compared.
+/// The incident, the change and the rollback list. The written values contain times of the run and are not compared.
 fn done() -> Vec<ReplayEvent> {
     vec![put_one(), update_stage(&operations(), 200, &back()), put_one()]
 }
@@ -141,7 +141,7 @@ fn settings(client: SharedHttpClient) -> SdkConfig {
         .build()
 }
 
-/// The SDK waits on Tokio's clock, which the tests pause.
+/// Makes the SDK wait on Tokio's clock, which the tests pause.
 #[derive(Debug)]
 struct TokioSleep;
 
@@ -183,7 +183,7 @@ fn event(name: &str) -> String {
     std::fs::read_to_string(format!("{}/events/{name}.json", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
-/// Runs an event against a conversation, which must be had whole and in this order.
+/// Runs an event against a conversation, which must take place completely and in this order.
 fn check(name: &str, conversation: Vec<ReplayEvent>) -> (Report, Vec<Value>) {
     check_on(&[PROTECTED], name, conversation)
 }
@@ -192,7 +192,7 @@ fn check_on(settings: &[(&str, &str)], name: &str, conversation: Vec<ReplayEvent
     let expected: Vec<(String, String, Vec<u8>)> = conversation.iter().map(|e| seen(e.request())).collect();
     let client = StaticReplayClient::new(conversation);
     let mut reports = run(&event(name), SharedHttpClient::new(client.clone()), settings);
-    client.actual_requests().for_each(on_the_list);
+    client.actual_requests().for_each(assert_listed);
     let actual: Vec<_> = client.actual_requests().map(seen).collect();
     for (nth, (wanted, got)) in expected.iter().zip(&actual).enumerate() {
         assert_eq!((&wanted.0, &wanted.1), (&got.0, &got.1), "request {nth}");
@@ -205,13 +205,13 @@ fn check_on(settings: &[(&str, &str)], name: &str, conversation: Vec<ReplayEvent
     (reports.remove(0), bodies.collect())
 }
 
-/// A body as a value: the order of a JSON object's fields says nothing.
+/// Parses a body as a value, because the order of a JSON object's fields does not matter.
 fn body(bytes: &[u8]) -> Value {
     let text = || json!(String::from_utf8_lossy(bytes));
     serde_json::from_slice(bytes).unwrap_or_else(|_| text())
 }
 
-fn on_the_list(request: &aws_sdk_ssm::config::http::HttpRequest) {
+fn assert_listed(request: &aws_sdk_ssm::config::http::HttpRequest) {
     let (method, uri, body) = seen(request);
     assert_on_the_list(&Request::read(&method, &uri, |name| request.headers().get(name), &body));
 }
@@ -247,13 +247,13 @@ fn reads() -> Vec<ReplayEvent> {
 }
 
 #[test]
-fn a_rollback_is_three_reads_one_patch_and_its_record() {
+fn a_rollback_makes_three_reads_one_patch_and_two_writes_of_records() {
     let mut conversation = reads();
     conversation.extend(done());
     let (report, bodies) = check("sns-alarm", conversation);
     assert_eq!(
         report.message,
-        "rest/a1b2c3d4e5/prod is back: deployment `d2` -> `d1`; stage variables set: gone, release; stage variables removed: new (known-good version 3)"
+        "rest/a1b2c3d4e5/prod was rolled back: deployment `d2` -> `d1`; stage variables set: gone, release; stage variables removed: new (known-good version 3)"
     );
     let [.., put, _, list] = bodies.as_slice() else { panic!("two parameters are written: {bodies:?}") };
     assert_eq!(list["Name"], json!(KNOWN_GOOD.replace("known-good", "rollbacks")));
@@ -264,7 +264,7 @@ fn a_rollback_is_three_reads_one_patch_and_its_record() {
 }
 
 #[test]
-fn the_canary_goes_first_in_the_same_patch() {
+fn the_canary_is_removed_first_in_the_same_patch() {
     let mut with_canary = bad();
     with_canary.canary = Some(apigw_rollback::model::release::Canary {
         deployment: Some("d3".to_owned()),
@@ -286,7 +286,7 @@ fn the_canary_goes_first_in_the_same_patch() {
 }
 
 #[test]
-fn what_is_ignored_or_rejected_makes_no_call() {
+fn an_ignored_or_rejected_event_makes_no_call() {
     for name in
         ["sns-text", "sns-alarm-stale", "eventbridge-alarm-suppressed", "sns-alarm-wrong-account", "hello"]
     {
@@ -296,13 +296,13 @@ fn what_is_ignored_or_rejected_makes_no_call() {
 }
 
 #[test]
-fn an_alarm_that_has_cleared_is_read_and_nothing_is_written() {
+fn an_alarm_that_has_cleared_causes_no_write() {
     let (report, _) = check("sns-alarm", vec![get_stage(&bad()), get_record(&good()), describe_alarm("OK")]);
     assert_eq!(report.code(), Some("alarm-cleared"));
 }
 
 #[test]
-fn a_conflict_is_followed_by_reading_again() {
+fn after_a_conflict_the_function_reads_again() {
     let busy = json!({"message": "Unable to complete operation due to concurrent modification. Please try again later."});
     let mut conflict = update_stage(&operations(), 409, &busy);
     conflict = with_error(&conflict, "ConflictException");
@@ -311,11 +311,11 @@ fn a_conflict_is_followed_by_reading_again() {
     conversation.extend(reads());
     conversation.extend([update_stage(&operations(), 200, &back()), put_one()]);
     let (report, _) = check("sns-alarm", conversation);
-    assert!(report.message.contains("is back"), "{}", report.message);
+    assert!(report.message.contains("was rolled back"), "{}", report.message);
 }
 
 #[test]
-fn a_refusal_is_looked_into_with_the_deployment_and_the_stage() {
+fn after_a_refusal_the_function_reads_the_deployment_and_the_stage() {
     let refused = || {
         with_error(
             &update_stage(&operations(), 400, &json!({"message": "Deployment id does not exist"})),
@@ -353,7 +353,7 @@ fn a_refusal_is_looked_into_with_the_deployment_and_the_stage() {
 }
 
 #[test]
-fn a_denial_carries_its_code_and_message_and_what_to_do() {
+fn a_denial_is_reported_with_its_code_its_message_and_the_next_step() {
     let denied = exchange(
         "GET",
         STAGE,
@@ -370,12 +370,14 @@ fn a_denial_carries_its_code_and_message_and_what_to_do() {
     );
     assert_eq!(
         report.next,
-        ["let the function's role do this call: the template's policies list what it needs"]
+        [
+            "allow this call for the function's role: the template's policies list the permissions that it needs"
+        ]
     );
 }
 
 #[test]
-fn silence_ends_with_the_run_and_is_named() {
+fn a_call_without_an_answer_ends_at_the_deadline_and_is_reported() {
     let reports = run(&event("sns-alarm"), SharedHttpClient::new(NeverClient::new()), &[PROTECTED]);
     assert!(reports[0].outcome.is_failure());
     let message = &reports[0].message;
@@ -385,7 +387,7 @@ fn silence_ends_with_the_run_and_is_named() {
     );
 }
 
-/// CloudWatch's answer to any question; the question's bytes are looked at in the test.
+/// CloudWatch's answer to any request; the request's bytes are not compared.
 fn cloudwatch(operation: &str, answer: impl FnOnce(&mut Encoder)) -> ReplayEvent {
     let mut body = Encoder::new(Vec::new());
     answer(&mut body);
@@ -397,7 +399,7 @@ fn cloudwatch(operation: &str, answer: impl FnOnce(&mut Encoder)) -> ReplayEvent
     )
 }
 
-/// One line of an alarm's history.
+/// One entry of an alarm's history.
 fn history(encoder: &mut Encoder) {
     let data = json!({"oldState": {"stateValue": "INSUFFICIENT_DATA"}, "newState": {"stateValue": "OK"}});
     encoder.begin_map().str("AlarmHistoryItems").array(1);
@@ -411,7 +413,7 @@ fn samples(encoder: &mut Encoder) {
 }
 
 #[test]
-fn a_promotion_asks_for_history_and_data_and_then_records_and_pins() {
+fn a_promotion_reads_history_and_data_and_then_records_and_pins() {
     let quiet = |encoder: &mut Encoder| {
         encoder.begin_map().str("MetricAlarms").array(1).begin_map();
         encoder.str("AlarmName").str("orders-prod-5xx").str("StateValue").str("OK");
@@ -444,7 +446,7 @@ fn a_promotion_asks_for_history_and_data_and_then_records_and_pins() {
     let no_stage = exchange("GET", &parked, "", 404, r#"{"message":"Invalid stage identifier specified"}"#);
     let create = json!({
         "deploymentId": "d2",
-        "description": "Parked by apigw-rollback: keeps the known-good deployment of stage prod from being deleted. Serves nobody.",
+        "description": "Parked by apigw-rollback: keeps the known-good deployment of stage prod from being deleted. Serves no traffic.",
         "stageName": "prod-known-good",
     });
     let close = json!({"patchOperations": [
@@ -479,7 +481,7 @@ fn a_promotion_asks_for_history_and_data_and_then_records_and_pins() {
     assert_eq!(written["Overwrite"], json!(true));
 }
 
-/// The same exchange, its answer carrying API Gateway's header with the error's code.
+/// Adds the header with the error's code to an exchange's answer, as API Gateway does.
 fn with_error(event: &ReplayEvent, code: &str) -> ReplayEvent {
     let (request, response) = (event.request(), event.response());
     let (method, uri, body) = seen(request);

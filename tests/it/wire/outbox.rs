@@ -1,11 +1,11 @@
-//! The exact requests by which people and programs are told, and the hook is called.
+//! The exact requests that send notifications and events and invoke the hook.
 
 use aws_smithy_http_client::test_util::ReplayEvent;
 use serde_json::{Value, json};
 
 use super::{PROTECTED, SSM, check_on, done, exchange, put_one, reads};
 
-const TOLD: &[(&str, &str)] = &[
+const NOTIFY: &[(&str, &str)] = &[
     PROTECTED,
     ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people"),
     ("EVENT_BUS", "default"),
@@ -21,7 +21,7 @@ fn published() -> ReplayEvent {
 }
 
 #[test]
-fn a_rollback_is_told_to_the_hook_the_topic_and_the_bus() {
+fn a_rollback_is_sent_to_the_hook_the_topic_and_the_event_bus() {
     let mut conversation = reads();
     conversation.push(exchange("POST", HOOK, "put", 200, "null"));
     conversation.extend(reads());
@@ -30,7 +30,7 @@ fn a_rollback_is_told_to_the_hook_the_topic_and_the_bus() {
     let accepted = json!({"FailedEntryCount": 0, "Entries": [{"EventId": "e"}]}).to_string();
     conversation.extend([put_one(), published()]);
     conversation.push(exchange("POST", EVENTS, "put", 200, accepted));
-    let (report, bodies) = check_on(TOLD, "sns-alarm", conversation);
+    let (report, bodies) = check_on(NOTIFY, "sns-alarm", conversation);
     assert_eq!(report.warnings, Vec::<String>::new());
     let phases: Vec<&Value> = bodies.iter().filter_map(|body| body.get("phase")).collect();
     assert_eq!(phases, [&json!("before"), &json!("after")]);
@@ -44,7 +44,7 @@ fn a_rollback_is_told_to_the_hook_the_topic_and_the_bus() {
 }
 
 #[test]
-fn an_event_that_the_bus_refuses_and_a_hook_that_fails_are_told() {
+fn a_refused_event_and_a_failed_hook_are_reported() {
     let mut conversation = reads();
     let failed = exchange("POST", HOOK, "put", 200, r#"{"errorMessage":"no disk"}"#);
     conversation.push(with_header(&failed, "x-amz-function-error", "Unhandled"));
@@ -55,20 +55,20 @@ fn an_event_that_the_bus_refuses_and_a_hook_that_fails_are_told() {
         json!({"FailedEntryCount": 1, "Entries": [{"ErrorCode": "NotAuthorized", "ErrorMessage": "no"}]});
     conversation.extend([put_one(), published()]);
     conversation.push(exchange("POST", EVENTS, "put", 200, refused.to_string()));
-    let (report, _) = check_on(TOLD, "sns-alarm", conversation);
+    let (report, _) = check_on(NOTIFY, "sns-alarm", conversation);
     assert_eq!(
         report.warnings,
         [
             r#"the hook failed before the rollback: Invoke on `capture` failed: Unhandled: {"errorMessage":"no disk"}"#,
-            "not told: PutEvents on `default` failed: NotAuthorized: no",
+            "not sent: PutEvents on `default` failed: NotAuthorized: no",
         ]
     );
 }
 
 #[test]
-fn a_hold_is_told_by_whoever_creates_its_mark() {
+fn the_run_that_creates_the_sent_mark_sends_the_notification() {
     let first = exchange("POST", SSM, "put", 200, json!({"Version": 1, "Tier": "Standard"}).to_string());
-    let settings = &[PROTECTED, TOLD[1]];
+    let settings = &[PROTECTED, NOTIFY[1]];
     let (report, bodies) = check_on(settings, "sns-alarm-stale", vec![first, published()]);
     assert_eq!(report.code(), Some("stale"));
     assert_eq!(bodies[0]["Overwrite"], json!(false));
@@ -77,13 +77,13 @@ fn a_hold_is_told_by_whoever_creates_its_mark() {
     let taken = exchange("POST", SSM, "put", 400, r#"{"message":"The parameter already exists."}"#);
     let taken = with_header(&taken, "x-amzn-errortype", "ParameterAlreadyExists");
     let mark = json!({"schema": 1, "at": "2026-11-20T10:05:59Z", "run": "run-0"}).to_string();
-    let mark = json!({"Parameters": [{"Name": "told", "Value": mark, "Version": 1}]});
+    let mark = json!({"Parameters": [{"Name": "mark", "Value": mark, "Version": 1}]});
     let theirs = exchange("POST", SSM, "put", 200, mark.to_string());
     let (report, _) = check_on(settings, "sns-alarm-stale", vec![taken, theirs]);
     assert_eq!(report.warnings, Vec::<String>::new());
 }
 
-/// The same exchange, its answer carrying this header.
+/// Adds this header to an exchange's answer.
 fn with_header(event: &ReplayEvent, name: &str, value: &str) -> ReplayEvent {
     let (method, uri, body) = super::seen(event.request());
     let answer = event.response();

@@ -1,5 +1,5 @@
-//! Every verb of the port as the real adapter sends it, written down in `tests/template/requests.json` under what
-//! brings it about. `make template` holds the template's policies against that list.
+//! Records every request of the port, as the real adapter sends it, in `tests/template/requests.json`, grouped by the
+//! feature that needs it. `make template` checks the template's policies against that list.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 use crate::support::world::{FUNCTION, NOW, denied};
 
-/// One request: who is asked, for what, and on what, as far as IAM looks at it.
+/// One request as IAM sees it: the service, the call and its resources.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Request {
     service: String,
@@ -36,7 +36,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// What a request over the wire asks for.
+    /// Reads a request from the wire.
     pub(crate) fn read<'a>(
         method: &str,
         uri: &str,
@@ -61,10 +61,10 @@ impl Request {
         Self { service, call, on }
     }
 
-    /// The same, each of its subjects alone. Of what is named after its content, and of deployments, one is like
-    /// another; so are the versions of a parameter.
+    /// Splits the request by resource. Parameters named after their content, deployments and the versions of a
+    /// parameter are replaced by a wildcard.
     fn single(&self) -> BTreeSet<(String, String, String)> {
-        let alike = |on: &String| match on.rsplit_once('/') {
+        let general = |on: &String| match on.rsplit_once('/') {
             Some((path, _))
                 if ["/told", "/incidents", "/deployments"].iter().any(|end| path.ends_with(end)) =>
             {
@@ -73,12 +73,12 @@ impl Request {
             Some(_) if self.service == "ssm" => on.split(':').next().unwrap().to_owned(),
             Some(_) | None => on.clone(),
         };
-        let on = self.on.iter().map(alike).chain(Some(String::new()).filter(|_| self.on.is_empty()));
+        let on = self.on.iter().map(general).chain(Some(String::new()).filter(|_| self.on.is_empty()));
         on.map(|on| (self.service.clone(), self.call.clone(), on)).collect()
     }
 }
 
-/// The parameters or the event buses that a body names.
+/// Returns the parameters or the event buses that a body names.
 fn subjects(body: &[u8]) -> Vec<String> {
     let body: Value = serde_json::from_slice(body).unwrap();
     let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -90,23 +90,23 @@ fn subjects(body: &[u8]) -> Vec<String> {
     names.into_iter().chain(one).chain(buses).collect()
 }
 
-/// Listens to the adapter, and answers as little as it is content with.
-struct Tap {
+/// Records the adapter's requests and returns the smallest answers that it accepts.
+struct Recorder {
     aws: Aws,
-    heard: Arc<Mutex<Vec<Request>>>,
-    described: Vec<Value>,
+    requests: Arc<Mutex<Vec<Request>>>,
+    recorded: Vec<Value>,
 }
 
-impl Tap {
+impl Recorder {
     fn new() -> Self {
-        let heard = Arc::new(Mutex::new(vec![]));
-        let ear = Arc::clone(&heard);
+        let requests = Arc::new(Mutex::new(vec![]));
+        let sink = Arc::clone(&requests);
         let client = infallible_client_fn(move |request: http::Request<SdkBody>| {
             let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
             let (method, uri) = (request.method().as_str(), request.uri().to_string());
             let asked = Request::read(method, &uri, header, request.body().bytes().unwrap());
             let answer = answer(&asked);
-            ear.lock().unwrap().push(asked);
+            sink.lock().unwrap().push(asked);
             answer
         });
         let settings = SdkConfig::builder()
@@ -116,19 +116,19 @@ impl Tap {
             .http_client(client)
             .build();
         let aws = Clients::new(&settings).until(Instant::now() + Duration::from_mins(1));
-        Self { aws, heard, described: vec![] }
+        Self { aws, requests, recorded: vec![] }
     }
 
-    /// Writes down what was heard since, as the requests of this verb.
+    /// Stores the requests since the last call under this verb.
     fn note(&mut self, verb: &str) {
-        for Request { service, call, on } in self.heard.lock().unwrap().drain(..) {
-            self.described.push(json!({ "verb": verb, "service": service, "call": call, "on": on }));
+        for Request { service, call, on } in self.requests.lock().unwrap().drain(..) {
+            self.recorded.push(json!({ "verb": verb, "service": service, "call": call, "on": on }));
         }
     }
 }
 
 fn answer(asked: &Request) -> http::Response<SdkBody> {
-    // An empty map, in the format that CloudWatch speaks with the SDK.
+    // CloudWatch's answer is an empty map in CBOR.
     let (header, body) = match (asked.service.as_str(), asked.call.as_str()) {
         ("monitoring", _) => ("rpc-v2-cbor", SdkBody::from(vec![0xbf, 0xff])),
         ("sns", _) => ("", "<PublishResponse><PublishResult/></PublishResponse>".into()),
@@ -142,23 +142,23 @@ fn answer(asked: &Request) -> http::Response<SdkBody> {
     http::Response::builder().status(200).header("smithy-protocol", header).body(body).unwrap()
 }
 
-/// Calls these verbs, one after the other, and notes what each of them sends.
+/// Calls these verbs one after the other and stores the requests of each.
 macro_rules! drive {
-    ($tap:expr, $($verb:ident($($argument:expr),* $(,)?);)*) => {{$(
-        $tap.aws.$verb($($argument),*).await.unwrap();
-        $tap.note(stringify!($verb));
+    ($recorder:expr, $($verb:ident($($argument:expr),* $(,)?);)*) => {{$(
+        $recorder.aws.$verb($($argument),*).await.unwrap();
+        $recorder.note(stringify!($verb));
     )*}};
 }
 
-/// What every run may do on its stage.
-async fn always(tap: &mut Tap, stage: &StageRef, name: &str) {
+/// Makes the requests that every run may make for its stage.
+async fn always(recorder: &mut Recorder, stage: &StageRef, name: &str) {
     let names = ParameterNames::under("/apigw-rollback");
     let (change, parked) = (StageChange::default(), stage.parked());
     let incident = names.incident(stage, "000000000000");
     let (good, hold, rollbacks) = (names.known_good(stage), names.hold(stage), names.rollbacks(stage));
     let policy = [names.policy(stage), names.candidate(stage), hold.clone(), rollbacks.clone()];
     let wanted = [good.clone(), format!("{good}:3"), incident.clone()];
-    drive!(tap,
+    drive!(recorder,
         stage(stage); stage(&parked); stages(stage.protocol, &stage.api);
         change_stage(stage, &change); deployment(stage, "d1");
         parameters(&wanted); parameters(&policy); history(&good);
@@ -167,66 +167,66 @@ async fn always(tap: &mut Tap, stage: &StageRef, name: &str) {
     for written in
         [good, names.candidate(stage), hold, rollbacks, incident, names.api_name(name), names.sweep()]
     {
-        drive!(tap, put_parameter(&written, "{}", Write::Overwrite););
+        drive!(recorder, put_parameter(&written, "{}", Write::Overwrite););
     }
     if stage.protocol.is_v2() {
-        drive!(tap, v2_apis(); v2_api(&stage.api););
+        drive!(recorder, v2_apis(); v2_api(&stage.api););
     } else {
-        drive!(tap, rest_apis(););
+        drive!(recorder, rest_apis(););
     }
     let now = time(NOW).unwrap();
-    drive!(tap,
+    drive!(recorder,
         parameters_under(&names.stages()); alarms(&["orders-prod-5xx".to_owned()]);
         alarms_acting("arn:aws:sns:eu-west-1:123456789012:alarms"); all_alarms();
         states_since("orders-prod-5xx", now); samples(&[], now, now);
     );
 }
 
-/// Where the known-good deployment is pinned.
-async fn pinning(tap: &mut Tap, stage: &StageRef) {
+/// Makes the requests for the pin.
+async fn pinning(recorder: &mut Recorder, stage: &StageRef) {
     let change = StageChange::default();
-    drive!(tap, create_stage(&stage.parked(), "d1", "parked"); change_stage(&stage.parked(), &change););
+    drive!(recorder, create_stage(&stage.parked(), "d1", "parked"); change_stage(&stage.parked(), &change););
 }
 
-/// Where aliases belong to the release.
-async fn aliases(tap: &mut Tap) {
+/// Makes the requests for aliases.
+async fn aliases(recorder: &mut Recorder) {
     for alias in ["orders:live", "carts_2:live"] {
         let (alias, target): (AliasRef, _) =
             (alias.parse().unwrap(), AliasTarget { version: "1".to_owned(), weights: [].into() });
-        drive!(tap, alias(&alias); move_alias(&alias, &target, "r1"); has_version(&alias, "1"););
+        drive!(recorder, alias(&alias); move_alias(&alias, &target, "r1"); has_version(&alias, "1"););
     }
-    drive!(tap, moving_aliases(););
+    drive!(recorder, moving_aliases(););
 }
 
-/// Where a mapping of a custom domain belongs to the release.
-async fn mapping(tap: &mut Tap, stage: &StageRef, mapping: &str) {
+/// Makes the requests for the mapping of a custom domain.
+async fn mapping(recorder: &mut Recorder, stage: &StageRef, mapping: &str) {
     let mapping: MappingRef = mapping.parse().unwrap();
     let id = Some("m1").filter(|_| !mapping.is_base_path(stage.protocol));
     let target = MappingTarget { api: stage.api.clone(), stage: stage.stage.clone() };
     let other = StageRef { stage: "green".to_owned(), ..stage.clone() };
-    drive!(tap, mapping(stage.protocol, &mapping); move_mapping(&mapping, id, &target); stage(&other););
+    drive!(recorder, mapping(stage.protocol, &mapping); move_mapping(&mapping, id, &target); stage(&other););
 }
 
-async fn caches(tap: &mut Tap, stage: &StageRef) {
-    drive!(tap,
+async fn caches(recorder: &mut Recorder, stage: &StageRef) {
+    drive!(recorder,
         caches_decisions(&stage.api); flush(stage, Cache::Answers); flush(stage, Cache::Authorizers);
     );
 }
 
-/// Where people, programs or a hook hear of it.
-async fn telling(tap: &mut Tap, who: &str) {
+/// Makes the requests that notify people, programs or a hook.
+async fn notifying(recorder: &mut Recorder, recipient: &str) {
     let names = ParameterNames::under("/apigw-rollback");
     let mark = names.sent_mark("0000000000000000");
     let [subject, text, chat, report] = [(); 4].map(|()| "x".to_owned());
-    let notice = Notification { subject, text, chat, report };
-    match who {
-        "people" => drive!(tap,
-            publish("arn:aws:sns:eu-west-1:123456789012:people", &notice);
+    let notification = Notification { subject, text, chat, report };
+    match recipient {
+        "people" => drive!(recorder,
+            publish("arn:aws:sns:eu-west-1:123456789012:people", &notification);
             put_parameter(&mark, "{}", Write::Create); parameters(std::slice::from_ref(&mark));
             delete_parameter(&mark); parameters_under(&names.sent_marks());
         ),
-        "programs" => drive!(tap, put_event("default", "x", "{}");),
-        _ => drive!(tap,
+        "programs" => drive!(recorder, put_event("default", "x", "{}");),
+        _ => drive!(recorder,
             invoke("arn:aws:lambda:eu-west-1:123456789012:function:capture", "{}", true);
             invoke("capture", "{}", false);
         ),
@@ -247,37 +247,37 @@ async fn record() -> Recorded {
         let stage = StageRef::new(protocol, api, stage);
         let of = all.entry(stage.to_string()).or_default();
         for feature in ["always", "pinning", "mapping", "mapping-root", "caches"] {
-            let mut tap = Tap::new();
+            let mut recorder = Recorder::new();
             match feature {
-                "always" => always(&mut tap, &stage, name).await,
-                "pinning" => pinning(&mut tap, &stage).await,
-                "mapping" => mapping(&mut tap, &stage, "api.example.com/orders").await,
-                "mapping-root" => mapping(&mut tap, &stage, "api.example.com").await,
+                "always" => always(&mut recorder, &stage, name).await,
+                "pinning" => pinning(&mut recorder, &stage).await,
+                "mapping" => mapping(&mut recorder, &stage, "api.example.com/orders").await,
+                "mapping-root" => mapping(&mut recorder, &stage, "api.example.com").await,
                 _ if protocol.is_v2() => continue,
-                _ => caches(&mut tap, &stage).await,
+                _ => caches(&mut recorder, &stage).await,
             }
-            of.insert(feature, tap.described);
+            of.insert(feature, recorder.recorded);
         }
-        of.insert("doctor", doctors(&stage, name));
+        of.insert("doctor", doctor_permissions(&stage, name));
     }
     for feature in ["aliases", "people", "programs", "hook"] {
-        let mut tap = Tap::new();
+        let mut recorder = Recorder::new();
         match feature {
-            "aliases" => aliases(&mut tap).await,
-            who => telling(&mut tap, who).await,
+            "aliases" => aliases(&mut recorder).await,
+            recipient => notifying(&mut recorder, recipient).await,
         }
-        all.entry("any".to_owned()).or_default().insert(feature, tap.described);
+        all.entry("any".to_owned()).or_default().insert(feature, recorder.recorded);
     }
-    // A stage that is protected by its record alone: `docs/many-apis.md` has the policy for it.
-    let (more, mut tap) = (StageRef::rest("b2c3d4e5f6", "prod"), Tap::new());
-    always(&mut tap, &more, "more").await;
-    pinning(&mut tap, &more).await;
-    drive!(tap, rest_api(&more.api););
-    all.insert(more.to_string(), [("by-record", tap.described)].into());
+    // This stage is protected only by its record; `docs/many-apis.md` has the policy for it.
+    let (more, mut recorder) = (StageRef::rest("b2c3d4e5f6", "prod"), Recorder::new());
+    always(&mut recorder, &more, "more").await;
+    pinning(&mut recorder, &more).await;
+    drive!(recorder, rest_api(&more.api););
+    all.insert(more.to_string(), [("by-record", recorder.recorded)].into());
     all
 }
 
-/// A line a request, so that a change shows which.
+/// Prints one request per line, so that a diff shows the changed request.
 fn print(recorded: &Recorded) -> String {
     let indented =
         |lines: &[Value]| lines.iter().map(|line| format!("   {line}")).collect::<Vec<_>>().join(",\n");
@@ -289,8 +289,8 @@ fn print(recorded: &Recorded) -> String {
     format!("{{\n{}\n}}\n", each.collect::<Vec<_>>().join(",\n"))
 }
 
-/// The doctor's questions about the role, in the place of the function's own calls.
-fn doctors(stage: &StageRef, name: &str) -> Vec<Value> {
+/// Returns the permissions that the doctor requires for a stage.
+fn doctor_permissions(stage: &StageRef, name: &str) -> Vec<Value> {
     let protocol = stage.to_string().split('/').next().unwrap().to_owned();
     let entry = json!([{
         "api": stage.api, "name": name, "stage": stage.stage, "protocol": protocol,
@@ -325,23 +325,23 @@ fn recorded() -> Value {
 }
 
 #[test]
-fn every_request_of_the_port_is_on_the_list_that_the_policies_are_held_against() {
+fn every_request_of_the_port_is_on_the_list_that_the_policies_are_checked_against() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let heard = runtime.block_on(record());
+    let all = runtime.block_on(record());
     let new = Path::new(env!("CARGO_TARGET_TMPDIR")).join("requests.json");
-    fs::write(&new, print(&heard)).unwrap();
+    fs::write(&new, print(&all)).unwrap();
     assert!(
-        json!(heard) == recorded(),
-        "the requests are others now. If that is meant: cp {} tests/template/requests.json; make template",
+        json!(all) == recorded(),
+        "the requests have changed. If this is intended: cp {} tests/template/requests.json; make template",
         new.display()
     );
 }
 
-/// The verbs are counted in the port's own source, so that a new one cannot be forgotten here.
+/// Reads the verbs from the port's source, so that a new one cannot be forgotten here.
 #[test]
 fn every_verb_of_the_port_is_on_the_list() {
-    let rooms = ["gateway", "components", "parameters", "alarms", "outbox"];
-    let port = rooms.map(|room| fs::read_to_string(root().join(format!("src/cloud/{room}.rs"))).unwrap());
+    let traits = ["gateway", "components", "parameters", "alarms", "outbox"];
+    let port = traits.map(|file| fs::read_to_string(root().join(format!("src/cloud/{file}.rs"))).unwrap());
     let verbs = port.iter().flat_map(|port| port.lines()).filter_map(|line| line.strip_prefix("    fn "));
     let verbs = verbs.map(|line| line.split_once('(').unwrap().0);
     let requests = entries(&recorded());
@@ -349,17 +349,17 @@ fn every_verb_of_the_port_is_on_the_list() {
     assert_eq!(verbs.map(str::to_owned).collect::<BTreeSet<_>>(), listed);
 }
 
-/// A request of another test: it is on the list, up to what differs from run to run.
+/// Checks that a request of another test is on the list, apart from values that differ from run to run.
 pub(crate) fn assert_on_the_list(request: &Request) {
     let listed: BTreeSet<_> = entries(&recorded()).iter().flat_map(|(_, one)| one.single()).collect();
     let unlisted: Vec<_> = request.single().into_iter().filter(|one| !listed.contains(one)).collect();
     assert!(
         unlisted.is_empty(),
-        "the policies are not held against {unlisted:?}: let tests/it/requests.rs do it too"
+        "the policies are not checked against {unlisted:?}: make these requests in tests/it/wire/requests.rs too"
     );
 }
 
-/// The verbs on the list, each with one of its requests.
+/// Returns the requests on the list, each with its verb.
 fn entries(recorded: &Value) -> Vec<(String, Request)> {
     let lists = recorded.as_object().unwrap().values().flat_map(|of| of.as_object().unwrap().values());
     let requests = lists.flat_map(|list| list.as_array().unwrap()).filter(|one| one.get("verb").is_some());

@@ -1,4 +1,4 @@
-//! Lists: a stage's changelog, its incidents, and what the doctor found.
+//! Renders lists: a stage's history, its incidents, and the doctor's findings.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::style::{Tone, ago, cell, drawn, painted, second, table};
 
-/// The known-good releases with the rollbacks between them.
+/// Renders the known-good releases and the rollbacks between them.
 pub(crate) fn history(report: &Report, entries: &[HistoryEntry]) -> String {
     if entries.is_empty() {
         return format!("{}\n", report.message);
@@ -22,9 +22,9 @@ pub(crate) fn history(report: &Report, entries: &[HistoryEntry]) -> String {
             HistoryEntry::Rollback { rollback } => [
                 cell(second(rollback.at), None),
                 cell("rollback", Some(Tone::Careful)),
-                cell(format!("off {}", rollback.fingerprint), None),
+                cell(format!("from {}", rollback.fingerprint), None),
                 cell("", None),
-                cell(rollback.alarm.as_deref().unwrap_or("a person"), None),
+                cell(rollback.alarm.as_deref().unwrap_or("an operator"), None),
                 cell(if rollback.lifted { "lifted" } else { "" }, None),
             ],
             HistoryEntry::Version(Version::Usable { version, deployment, recorded_at, label, note, who }) => {
@@ -50,19 +50,19 @@ pub(crate) fn history(report: &Report, entries: &[HistoryEntry]) -> String {
     format!("{}\n{}\n", report.message, drawn(rows))
 }
 
-/// The incidents of a stage.
+/// Renders the incidents of a stage, with a warning for each that cannot be parsed.
 pub(crate) fn incidents(all: &[OnFile], now: DateTime<Utc>) -> String {
     if all.is_empty() {
-        return "no incident is on record\n".to_owned();
+        return "no incidents are recorded\n".to_owned();
     }
-    let mut rows = table(&["INCIDENT", "WHEN", "BAD", "BACK ON", "BY", "ALARM", "BAD RELEASE"]);
-    let mut beside = String::new();
+    let mut rows = table(&["INCIDENT", "WHEN", "FROM", "TO", "BY", "ALARM", "BAD RELEASE"]);
+    let mut warnings = String::new();
     for OnFile { parameter, incident } in all {
         let incident = match incident {
             Ok(incident) => incident,
             Err(why) => {
                 let _ = writeln!(
-                    beside,
+                    warnings,
                     "  {} the parameter `{parameter}` {why}",
                     painted("warning:", Tone::Careful)
                 );
@@ -89,10 +89,10 @@ pub(crate) fn incidents(all: &[OnFile], now: DateTime<Utc>) -> String {
             ),
         ]);
     }
-    format!("{}\n{beside}", drawn(rows))
+    format!("{}\n{warnings}", drawn(rows))
 }
 
-/// What the doctor found: the whole chain first, then each stage.
+/// Renders the doctor's findings: first the function, then each stage.
 pub(crate) fn findings(all: &[Finding]) -> String {
     let mut rows = table(&[]);
     let mut about = None;
@@ -108,9 +108,9 @@ pub(crate) fn findings(all: &[Finding]) -> String {
             Level::Warning => Tone::Careful,
             Level::Fault => Tone::Bad,
         };
-        // What is to be done about several in a row is told once.
-        let is_told = finding.next.is_empty() || finding.next == following;
-        let next = if is_told { String::new() } else { format!("\nnext: {}", finding.next) };
+        // Consecutive findings with the same advice show it once, after the last of them.
+        let is_omitted = finding.next.is_empty() || finding.next == following;
+        let next = if is_omitted { String::new() } else { format!("\nnext: {}", finding.next) };
         rows.add_row([
             cell(finding.level, Some(tone)),
             cell(finding.check, None),
@@ -121,9 +121,9 @@ pub(crate) fn findings(all: &[Finding]) -> String {
     let (faults, warnings) = (count(Level::Fault), count(Level::Warning));
     let sum = match (faults, warnings) {
         (0, 0) => painted("a rollback would work", Tone::Good),
-        (0, _) => painted(&format!("no fault; {warnings} warnings"), Tone::Careful),
+        (0, _) => painted(&format!("no faults, {warnings} warnings"), Tone::Careful),
         (_, _) => painted(
-            &format!("an alarm may not lead to a rollback: {faults} faults, {warnings} warnings"),
+            &format!("an alarm might not lead to a rollback: {faults} faults, {warnings} warnings"),
             Tone::Bad,
         ),
     };

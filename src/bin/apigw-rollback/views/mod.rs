@@ -1,4 +1,4 @@
-//! A report as text for people.
+//! Renders reports as text for operators.
 
 pub(crate) mod lists;
 mod status;
@@ -11,7 +11,7 @@ use apigw_rollback::model::status::StageStatus;
 
 use super::style::{self, Tone, painted};
 
-/// The reports as text. The status of several stages is one table.
+/// Renders the reports. The status of several stages becomes one table.
 pub(crate) fn reports(reports: &[Report]) -> String {
     match reports {
         [] => "no stage is protected\n".to_owned(),
@@ -38,7 +38,7 @@ fn report(report: &Report) -> String {
     shown
 }
 
-/// The report without what to do next: that is what is asked then.
+/// Renders a report without the next steps, because a confirmation prompt follows.
 pub(crate) fn before_asking(report: &Report) -> String {
     let mut shown = match &report.details {
         Some(Details::Status(status)) => status::card(report, status),
@@ -77,7 +77,7 @@ fn tone(outcome: Outcome) -> Tone {
     }
 }
 
-/// The command that comes next, to be pasted.
+/// Returns the next command, ready to paste.
 fn command(report: &Report) -> Option<String> {
     let stage = report.stage.as_ref()?;
     let stage = format!("{}/{}", stage.api, stage.stage);

@@ -1,4 +1,4 @@
-//! The status of one stage as a card, and of several as a table.
+//! Renders the status of one stage as a list of facts, and of several stages as a table.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 
 use super::style::{Tone, ago, cell, drawn, lasting, painted, second, table};
 
-/// One stage, a line for each fact.
+/// Renders one stage, with a line for each fact.
 pub(crate) fn card(report: &Report, status: &StageStatus) -> String {
     let mut rows = table(&[]);
     let now = report.at;
@@ -26,13 +26,13 @@ pub(crate) fn card(report: &Report, status: &StageStatus) -> String {
         ("rollbacks", rollbacks(status, now), None),
         ("an alarm now", alarm_now(status), Some(alarm_now_tone(status))),
     ];
-    for (what, how, tone) in lines {
-        rows.add_row([cell(what, Some(Tone::Quiet)), cell(how, tone)]);
+    for (label, value, tone) in lines {
+        rows.add_row([cell(label, Some(Tone::Quiet)), cell(value, tone)]);
     }
     format!("{}\n{}\n", painted(&stage(report), Tone::Good), drawn(rows))
 }
 
-/// Several stages, a line for each.
+/// Renders several stages, with a line for each.
 pub(crate) fn overview(reports: &[(&Report, &StageStatus)]) -> String {
     let mut rows = table(&["STAGE", "LIVE", "KNOWN-GOOD", "AGE", "BAKES", "ALARMS", "HOLD", "AN ALARM NOW"]);
     let mut warnings = String::new();
@@ -122,17 +122,17 @@ fn candidate(status: &StageStatus, now: DateTime<Utc>) -> String {
     let Candidate { release, label, first_seen, irreversible, .. } = &found.candidate;
     let mut facts = vec![format!("deployment {}", release.deployment)];
     facts.extend(label.clone());
-    facts.push(format!("seen first {}", ago(*first_seen, now)));
-    facts.push(if found.is_live { bakes(found.bakes_until, now) } else { "not live any more".to_owned() });
-    facts.extend(irreversible.then(|| "not reversible".to_owned()));
+    facts.push(format!("first seen {}", ago(*first_seen, now)));
+    facts.push(if found.is_live { bakes(found.bakes_until, now) } else { "no longer live".to_owned() });
+    facts.extend(irreversible.then(|| "irreversible".to_owned()));
     facts.join(", ")
 }
 
 fn bakes(until: DateTime<Utc>, now: DateTime<Utc>) -> String {
     if until > now {
-        return format!("bakes {} more, until {}", lasting(until - now), second(until));
+        return format!("bakes for another {}, until {}", lasting(until - now), second(until));
     }
-    "has baked: the next sweep judges it".to_owned()
+    "has baked; the next sweep decides on its promotion".to_owned()
 }
 
 fn short_candidate(status: &StageStatus, now: DateTime<Utc>) -> String {
@@ -146,12 +146,12 @@ fn short_candidate(status: &StageStatus, now: DateTime<Utc>) -> String {
 fn alarms(status: &StageStatus) -> String {
     let shown = status.alarms.iter().map(|alarm| {
         let enabled = if alarm.actions_enabled { "" } else { ", its actions are disabled" };
-        let ours = if alarm.calls_this_function { "" } else { ", does not call the function" };
+        let ours = if alarm.calls_this_function { "" } else { ", does not notify the function" };
         let since = alarm.since.map(|at| format!(" since {}", second(at))).unwrap_or_default();
         format!("{} {}{since}{enabled}{ours}", alarm.name, alarm.state)
     });
     let shown: Vec<String> = shown.collect();
-    if shown.is_empty() { "none names this stage".to_owned() } else { shown.join("\n") }
+    if shown.is_empty() { "no alarm names this stage".to_owned() } else { shown.join("\n") }
 }
 
 fn firing(status: &StageStatus) -> usize {
@@ -162,7 +162,7 @@ fn short_alarms(status: &StageStatus) -> String {
     match (status.alarms.len(), firing(status)) {
         (0, _) => "none".to_owned(),
         (all, 0) => format!("{all} quiet"),
-        (all, firing) => format!("{firing} of {all} ALARM"),
+        (all, firing) => format!("{firing} of {all} in ALARM"),
     }
 }
 
@@ -182,22 +182,22 @@ fn hold(status: &StageStatus) -> String {
 
 fn rollbacks(status: &StageStatus, now: DateTime<Utc>) -> String {
     let Some(last) = status.rollbacks.last() else { return "none".to_owned() };
-    let by = last.alarm.as_deref().unwrap_or("a person");
+    let by = last.alarm.as_deref().unwrap_or("an operator");
     format!("{}, the last one {} by {by}", status.rollbacks.len(), ago(last.at, now))
 }
 
 fn alarm_now(status: &StageStatus) -> String {
     match &status.alarm_now {
         AlarmNowStatus::Act(plan) => {
-            format!("puts it back on deployment {}, version {}", plan.to.deployment, plan.version)
+            format!("would roll back to deployment {}, version {}", plan.to.deployment, plan.version)
         }
-        AlarmNowStatus::Hold(reason) => format!("changes nothing ({}): {reason}", reason.code()),
+        AlarmNowStatus::Hold(reason) => format!("would change nothing ({}): {reason}", reason.code()),
     }
 }
 
 fn short_alarm_now(status: &StageStatus) -> String {
     match &status.alarm_now {
-        AlarmNowStatus::Act(_) => "puts it back".to_owned(),
+        AlarmNowStatus::Act(_) => "rolls back".to_owned(),
         AlarmNowStatus::Hold(reason) => reason.code().to_owned(),
     }
 }

@@ -1,7 +1,6 @@
-//! The claim protocol, checked over every interleaving: up to three runs of the real engine, somebody who deploys, and
-//! time that passes, with every order in which their calls can reach AWS. States that were met before are not gone
-//! through again, and orders that cannot differ in what comes of them are not tried twice: `order.rs` says which, and
-//! where two runs meet, every order is tried as well, to see that nothing is lost by that.
+//! The claim protocol, checked over every interleaving: up to three runs of the real engine, a deployer and the passage
+//! of time, in every order in which their calls can reach AWS. Known states are not explored again, and equivalent
+//! orders are skipped; `order.rs` decides which. For two runs, the tests also explore every order and compare the ends.
 
 mod order;
 mod play;
@@ -23,7 +22,7 @@ const SETTINGS: [(&str, &str); 4] = [
     ("PIN", "off"),
 ];
 
-/// Goes through a scene and judges every end.
+/// Explores a scene and checks every end.
 fn explore(what: &str, events: &[(String, Signal)], others: &[Other], reduced: bool) -> Found {
     let (facts, config) = (Facts::bad_release(), config(&SETTINGS));
     let (events, others) = (events.to_vec(), others.to_vec());
@@ -33,35 +32,41 @@ fn explore(what: &str, events: &[(String, Signal)], others: &[Other], reduced: b
 fn explore_scene(what: &str, scene: &Scene, reduced: bool) -> Found {
     let judge = |facts: &Facts, seen: &[Seen]| check(scene, facts, seen);
     let found = play::explore(scene, reduced, judge).unwrap_or_else(|why| panic!("{what}: {why}"));
-    let how = if reduced { "enough orders" } else { "every order" };
+    let how = if reduced { "reduced" } else { "every order" };
     let (states, ends) = (found.states(), found.ends.len());
     println!("{what}: {how}: {states} states, {ends} ends, {} schedules", found.played);
     found
 }
 
-/// What holds at every end: the invariants, and each change of the stage is one incident, claimed, reported and told
+/// Checks an end: the invariants hold, and each change of the stage is one incident, claimed, reported and notified
 /// once.
 fn check(scene: &Scene, facts: &Facts, seen: &[Seen]) -> Result<(), String> {
     hold(&scene.facts, facts, seen, &scene.config)?;
-    let by_runs = |by: &str| seen.iter().any(|run| run.hand == by);
+    let by_runs = |by: &str| seen.iter().any(|run| run.id == by);
     let changes = facts.changes.iter().filter(|one| by_runs(&one.by) && one.from != one.to).count();
     let reports: Vec<&Report> = seen.iter().filter_map(|run| run.reports.as_ref()).flatten().collect();
     let count = |outcome| reports.iter().filter(|report| report.outcome == outcome).count();
-    let described = facts.described.iter().filter(|notice| notice.subject.starts_with("ROLLED BACK")).count();
+    let notified = facts
+        .notifications
+        .iter()
+        .filter(|notification| notification.subject.starts_with("ROLLED BACK"))
+        .count();
     let claims = || facts.writes.iter().filter(|write| write.name.contains("/incidents/"));
-    // Where a release came back, who claims it second overwrites the incident too, and sees by its version that
-    // another run was first.
+    // If a release was redeployed, a second claim also overwrites the incident; the run sees from the parameter's
+    // version that another run was first.
     let (claims, overwritten) = (claims().count(), claims().filter(|write| !write.first).count());
-    // API Gateway compares nothing before it writes: what is deployed between a run's look and its write is lost, and
-    // the run cannot know. Nothing else may be.
+    // API Gateway has no conditional write: a deploy between a run's read and its write is lost, and the run cannot
+    // know. No other change may be lost.
     let pairs = facts.changes.windows(2).filter(|pair| !by_runs(&pair[0].by) && by_runs(&pair[1].by));
     let lost = pairs.count();
     let reported = count(Outcome::RolledBack);
     let claimed = reported <= claims && claims - reported <= overwritten;
-    if reported != described || !claimed || reported > changes + lost || reported + lost < changes {
-        return Err(format!("{changes} changes, {reported} reports, {described} notices, {claims} claims"));
+    if reported != notified || !claimed || reported > changes + lost || reported + lost < changes {
+        return Err(format!(
+            "{changes} changes, {reported} reports, {notified} notifications, {claims} claims"
+        ));
     }
-    // No release was taken off more often than it went live.
+    // No release was rolled back more often than it went live.
     let at_first = &scene.facts.stages[&prod()].release;
     for report in reports.iter().filter(|report| report.outcome == Outcome::RolledBack) {
         let is_its =
@@ -69,7 +74,7 @@ fn check(scene: &Scene, facts: &Facts, seen: &[Seen]) -> Result<(), String> {
         let off = reports.iter().filter(|one| one.outcome == report.outcome && one.before == report.before);
         let on = facts.changes.iter().filter(|one| !by_runs(&one.by) && is_its(&one.to)).count();
         if off.count() > on + usize::from(is_its(at_first)) {
-            return Err(format!("a release is taken off more often than it went live: {}", report.message));
+            return Err(format!("a release is rolled back more often than it went live: {}", report.message));
         }
     }
     if count(Outcome::Failed) + count(Outcome::NeedsHuman) > 0 {
@@ -94,55 +99,55 @@ fn deploys(facts: &mut Facts) {
     facts.serve(&prod(), live);
 }
 
-fn brings_it_back(facts: &mut Facts) {
+fn redeploys(facts: &mut Facts) {
     let mut live = live(release("d2", &[("release", "2")]), "2026-11-20T10:06:00Z");
     live.updated_at = Some(facts.now);
     facts.serve(&prod(), live);
 }
 
-/// Goes through every order of a scene, and through those that are enough: they lead to the same ends.
+/// Explores every order of a scene and the reduced orders, and checks that both lead to the same ends.
 fn compare(what: &str, events: &[(String, Signal)], others: &[Other]) {
     let every = explore(what, events, others, false);
-    let enough = explore(what, events, others, true);
-    assert!(enough.states() < every.states() / 2, "{what}: {} states are no reduction", enough.states());
-    let mut lost = every.ends.iter().filter(|(end, _)| !enough.ends.contains_key(end));
-    assert!(lost.clone().next().is_none(), "{what}: no order that is enough ends as\n{:?}", lost.next());
-    assert_eq!(enough.ends.len(), every.ends.len(), "{what}: there are other ends than by every order");
+    let reduced = explore(what, events, others, true);
+    assert!(reduced.states() < every.states() / 2, "{what}: {} states are no reduction", reduced.states());
+    let mut lost = every.ends.iter().filter(|(end, _)| !reduced.ends.contains_key(end));
+    assert!(lost.clone().next().is_none(), "{what}: no reduced order ends as\n{:?}", lost.next());
+    assert_eq!(reduced.ends.len(), every.ends.len(), "{what}: the reduced orders have additional ends");
 }
 
 #[test]
-fn a_claim_is_one_runs_alone_in_every_order() {
+fn only_one_run_wins_a_claim_in_every_order() {
     let (fired, slow) = (|| alarm("sns-alarm"), || alarm("sns-alarm-latency"));
-    compare("an event twice", &[fired(), fired()], &[]);
+    compare("a duplicate event", &[fired(), fired()], &[]);
     compare("two alarms and a deploy", &[fired(), slow()], &[Other::ExternalAction(deploys)]);
-    explore("three", &[fired(), slow(), fired()], &[], true);
+    explore("three runs", &[fired(), slow(), fired()], &[], true);
 }
 
-/// Two alarms of a release of several parts: one run goes, and the other waits for it.
+/// With two alarms for a release of several components, one run acts and the other waits for it.
 #[test]
-fn several_parts_are_one_runs_alone_in_every_order() {
+fn only_one_run_rolls_back_several_components_in_every_order() {
     let mut facts = Facts::bad_release();
     bad_everywhere(&mut facts);
     let config = config(&[&SETTINGS[..], &[("PROTECTED_STAGES", WHOLE)]].concat());
     let events = vec![alarm("sns-alarm"), alarm("sns-alarm-latency")];
     let scene = Scene { facts, events, others: vec![], config, in_table: false };
-    let found = explore_scene("several parts", &scene, false);
+    let found = explore_scene("several components", &scene, false);
     assert!(found.ends.len() > 1, "{} ends", found.ends.len());
 }
 
 #[test]
 #[ignore = "takes minutes: `make soak`"]
-fn a_claim_is_one_runs_alone_with_three_runs_a_deployer_and_time() {
+fn only_one_of_three_runs_wins_a_claim_with_a_deployer_and_time() {
     let (fired, slow) = (|| alarm("sns-alarm"), || alarm("sns-alarm-latency"));
-    let (deploy, again) = (Other::ExternalAction(deploys), Other::ExternalAction(brings_it_back));
-    explore("three, a deploy, time", &[fired(), slow(), fired()], &[deploy, Other::Wait], true);
+    let (deploy, again) = (Other::ExternalAction(deploys), Other::ExternalAction(redeploys));
+    explore("three runs, a deploy, time", &[fired(), slow(), fired()], &[deploy, Other::Wait], true);
     explore(
-        "three, the bad release comes back, time",
+        "three runs, the bad release is redeployed, time",
         &[fired(), slow(), fired()],
         &[again, Other::Wait],
         true,
     );
     compare("an event and a sweep", &[fired(), sweep()], &[]);
-    compare("two, the bad release comes back, time", &[fired(), slow()], &[again, Other::Wait]);
-    compare("three", &[fired(), slow(), fired()], &[]);
+    compare("two runs, the bad release is redeployed, time", &[fired(), slow()], &[again, Other::Wait]);
+    compare("three runs", &[fired(), slow(), fired()], &[]);
 }

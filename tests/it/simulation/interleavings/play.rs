@@ -1,4 +1,4 @@
-//! Plays a scene along schedules, and finds the schedules that are left to play.
+//! Plays a scene along schedules and collects the schedules that are still to be played.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -19,36 +19,36 @@ use super::order::Moment;
 use crate::simulation::invariants::{Seen, Signal};
 use crate::support::world::{FUNCTION, Facts, Gate, Network, World, hash};
 
-/// What others do at some moment, one step each.
+/// An action of others at some moment.
 #[derive(Clone, Copy)]
 pub(super) enum Other {
     /// A change of the stage, at any moment.
     ExternalAction(fn(&mut Facts)),
-    /// More time passes than a run can take, so only while none is under way; and the alarms fire anew.
+    /// More time passes than a run can take, so no run is in progress; then the alarms fire again.
     Wait,
 }
 
-/// Who is there.
+/// The world, the runs and the actions of others.
 pub(super) struct Scene {
-    /// The world as they find it.
+    /// The world at the start.
     pub(super) facts: Facts,
     pub(super) events: Vec<(String, Signal)>,
     pub(super) others: Vec<Other>,
     pub(super) config: Config,
-    /// Whether its runs do nothing but what `order.rs` has in its table, as they must for fewer orders to be enough.
+    /// Whether the runs follow the table in `order.rs`, as the reduction requires.
     pub(super) in_table: bool,
 }
 
-/// All that decides what a run does next: what it asked, how often before, and what it was answered. In which order it
-/// heard what it asked at once does not.
+/// The state of a run: its calls, how often it made each before, and their answers. The order of concurrent answers
+/// does not matter.
 #[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Local {
-    pub(super) heard: BTreeSet<(u64, usize, u64)>,
-    /// Of a run that has ended only its reports are left.
+    pub(super) answers: BTreeSet<(u64, usize, u64)>,
+    /// The hash of the reports, once the run has ended.
     pub(super) over: Option<u64>,
 }
 
-/// A schedule that is left to play, by the number of the choice at each step, and what was known before its last step.
+/// A schedule to be played, as the number of the choice at each step, with the state before its last step.
 #[derive(Default)]
 struct Branch {
     schedule: Vec<usize>,
@@ -56,13 +56,13 @@ struct Branch {
     floors: Vec<usize>,
 }
 
-/// What was found.
+/// The results of an exploration.
 #[derive(Default)]
 pub(super) struct Found {
-    /// The states that were met. They are not gone through again.
+    /// The known states, which are not explored again.
     met: HashSet<u64>,
     left: Vec<Branch>,
-    /// The ends that differ, each with the story of one order that leads there.
+    /// The distinct ends, each with the story of one order that leads there.
     pub(super) ends: BTreeMap<u64, String>,
     pub(super) played: usize,
 }
@@ -72,12 +72,12 @@ impl Found {
         self.met.len()
     }
 
-    /// Takes the first choice, and leaves the others to play.
+    /// Takes the first choice and queues the others.
     fn choose(&mut self, at: &Moment, reduced: bool, path: &[usize], floors: &mut [usize]) -> usize {
         if at.scene.in_table {
             at.hold_to_table(floors);
         }
-        let choices = if reduced { at.enough() } else { at.all() };
+        let choices = if reduced { at.sufficient() } else { at.all() };
         for other in &choices[1..] {
             let schedule = path.iter().chain([other]).copied().collect();
             self.left.push(Branch { schedule, locals: at.locals.to_vec(), floors: floors.to_vec() });
@@ -86,24 +86,25 @@ impl Found {
     }
 }
 
-/// The whole world, as far as anybody could see or judge it.
+/// Hashes everything in the world that a run or a check can see.
 fn state(facts: &Facts, others: &[Other]) -> u64 {
-    let described = facts.described.iter().fold(0, |all: u64, notice| all.wrapping_add(hash(notice)));
+    let notified =
+        facts.notifications.iter().fold(0, |all: u64, notification| all.wrapping_add(hash(notification)));
     let writes = facts.writes.iter().fold(0, |all: u64, write| all.wrapping_add(hash(write)));
     let left: Vec<_> = others.iter().map(std::mem::discriminant).collect();
-    let parts = (&facts.aliases, &facts.mappings, &facts.moves);
-    hash(&(facts.now, &facts.stages, parts, &facts.parameters, &facts.changes, described, writes, left))
+    let components = (&facts.aliases, &facts.mappings, &facts.moves);
+    hash(&(facts.now, &facts.stages, components, &facts.parameters, &facts.changes, notified, writes, left))
 }
 
-/// One run, which begins when it is let through.
-async fn run(scene: &Scene, number: usize, hand: World, gate: Arc<Gate>) -> Seen {
+/// Runs one event; the run begins when the gate lets it through.
+async fn run(scene: &Scene, number: usize, world: World, gate: Arc<Gate>) -> Seen {
     gate.pass(number, "begin".to_owned()).await;
     let (text, signal) = &scene.events[number];
-    // No two clocks agree to the millisecond.
-    let now = hand.now() + TimeDelta::milliseconds(i64::try_from(number).unwrap());
-    let (began, id) = (Instant::now(), hand.whose());
+    // No two clocks show the same millisecond.
+    let now = world.now() + TimeDelta::milliseconds(i64::try_from(number).unwrap());
+    let (began, id) = (Instant::now(), world.run_id());
     let run = Context {
-        cloud: &hand,
+        cloud: &world,
         config: &scene.config,
         trigger: &UNKNOWN,
         id: &id,
@@ -114,10 +115,10 @@ async fn run(scene: &Scene, number: usize, hand: World, gate: Arc<Gate>) -> Seen
         deadline: began + Duration::from_secs(30),
     };
     let reports = Some(Box::pin(handle(text, &run)).await.reports);
-    Seen { hand: id, signal: signal.clone(), began: now, reports }
+    Seen { id, signal: signal.clone(), began: now, reports }
 }
 
-/// Everybody goes on until they wait for their turn, for time to pass, or for nothing more.
+/// Lets every run continue until it waits for its turn, waits for time to pass, or ends.
 async fn settle(runs: &mut (impl Stream<Item = Seen> + Unpin), seen: &mut Vec<Seen>) {
     tokio::task::yield_now().await;
     std::future::poll_fn(|context| {
@@ -129,22 +130,22 @@ async fn settle(runs: &mut (impl Stream<Item = Seen> + Unpin), seen: &mut Vec<Se
     .await;
 }
 
-/// Plays a scene along a schedule, and goes on from there until it ends or comes to a state that was met before. What
-/// could have been done instead is left to play.
+/// Plays a scene along a schedule, then continues until the scene ends or reaches a known state. The alternatives are
+/// queued.
 async fn play(
     scene: &Scene,
     reduced: bool,
     from: Branch,
     found: &mut Found,
 ) -> Option<(Facts, Vec<Seen>, String)> {
-    // Where the engine itself draws lots (jitter), it must draw the same each time.
+    // The engine's own random numbers (jitter) must be the same every time.
     fastrand::seed(0);
     let world = World::new(scene.facts.clone());
     let gate = Arc::new(Gate::default());
     let mut runs: FuturesUnordered<_> = (0..scene.events.len())
         .map(|number| {
-            let hand = world.hand(format!("run-{number}"), Network::Gate(Arc::clone(&gate), number));
-            run(scene, number, hand, Arc::clone(&gate))
+            let cloud = world.for_run(format!("run-{number}"), Network::Gate(Arc::clone(&gate), number));
+            run(scene, number, cloud, Arc::clone(&gate))
         })
         .collect();
     let Branch { schedule, mut locals, mut floors } = from;
@@ -165,7 +166,7 @@ async fn play(
             (world.look(|facts| state(facts, &others)), &waiting, &locals, began.elapsed()).hash(&mut here);
             let here = here.finish();
             if runs.is_empty() {
-                // Others may still come, or not.
+                // Others may still act, or not.
                 if others.iter().any(|other| matches!(other, Other::ExternalAction(_))) {
                     let schedule = path.into_iter().chain([0]).collect();
                     found.left.push(Branch { schedule, locals, floors });
@@ -207,7 +208,7 @@ async fn play(
 fn act(facts: &mut Facts, other: Other) {
     "others".clone_into(&mut facts.caller);
     match other {
-        Other::ExternalAction(deed) => deed(facts),
+        Other::ExternalAction(action) => action(facts),
         Other::Wait => {
             facts.now += TimeDelta::minutes(20);
             for alarm in facts.alarms.iter_mut().map(|now| &mut now.alarm) {
@@ -221,27 +222,27 @@ fn act(facts: &mut Facts, other: Other) {
     }
 }
 
-/// Notes what the run that was let through was answered, and which runs have ended.
+/// Notes the answer to the last call, and the runs that have ended.
 fn note(locals: &mut [Local], asked: Option<(usize, String)>, gate: &Gate, seen: &[Seen]) {
     if let (Some((run, call)), Some(answer)) = (asked, gate.take_answer()) {
         let call = hash(&call);
         let local = &mut locals[run];
-        let before = local.heard.iter().filter(|(asked, ..)| *asked == call).count();
-        local.heard.insert((call, before, answer));
+        let before = local.answers.iter().filter(|(asked, ..)| *asked == call).count();
+        local.answers.insert((call, before, answer));
     }
     for run in seen {
-        let local = &mut locals[number_of(&run.hand)];
+        let local = &mut locals[number_of(&run.id)];
         if local.over.is_none() {
-            *local = Local { heard: BTreeSet::new(), over: Some(hash(&(run.began, &run.reports))) };
+            *local = Local { answers: BTreeSet::new(), over: Some(hash(&(run.began, &run.reports))) };
         }
     }
 }
 
-fn number_of(hand: &str) -> usize {
-    hand.trim_start_matches("run-").parse().unwrap()
+fn number_of(id: &str) -> usize {
+    id.trim_start_matches("run-").parse().unwrap()
 }
 
-/// Goes through every order of a scene, or through those that are enough, and judges each end.
+/// Explores every order of a scene, or a sufficient subset, and checks each end.
 pub(super) fn explore(
     scene: &Scene,
     reduced: bool,

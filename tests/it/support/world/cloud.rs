@@ -20,7 +20,7 @@ fn apis(facts: &Facts, v2: bool) -> Vec<Api> {
     facts.apis.iter().filter(|api| api.protocol.is_v2() == v2).cloned().collect()
 }
 
-/// Applies a change as API Gateway does: whole or not at all, and refused where it would be.
+/// Applies a change as API Gateway does: all of it or none, with API Gateway's refusals.
 fn change(facts: &mut Facts, stage: &StageRef, change: &StageChange) -> Result<LiveStage, CloudError> {
     let mut live =
         facts.stages.get(stage).cloned().ok_or_else(|| {
@@ -30,7 +30,7 @@ fn change(facts: &mut Facts, stage: &StageRef, change: &StageChange) -> Result<L
         return Err(error(Failure::Refused, "BadRequestException", "The stage is managed by API Gateway"));
     }
     let clears = change.remove_canary || change.stop_auto_deploy;
-    if clears && change.deployment.is_some() && facts.goes_alone {
+    if clears && change.deployment.is_some() && facts.refuses_combined_change {
         return Err(error(Failure::Refused, "BadRequestException", "Canary or AutoDeploy is enabled"));
     }
     live.auto_deploy &= !change.stop_auto_deploy;
@@ -149,7 +149,7 @@ impl Components for World {
             }
             facts.point(alias, to);
             let now = facts.aliases.get_mut(alias).ok_or_else(unknown)?;
-            if let Some(shown) = facts.parts_show {
+            if let Some(shown) = facts.components_show {
                 shown.clone_into(&mut now.target.version);
             }
             if facts.twice {
@@ -192,7 +192,7 @@ impl Components for World {
             let unknown = || error(Failure::Missing, "NotFoundException", "Invalid mapping identifier");
             facts.map(mapping, to);
             let now = facts.mappings.get_mut(mapping).ok_or_else(unknown)?;
-            if let Some(shown) = facts.parts_show {
+            if let Some(shown) = facts.components_show {
                 shown.clone_into(&mut now.target.stage);
             }
             Ok(now.target.clone())
@@ -321,9 +321,9 @@ impl Alarms for World {
 }
 
 impl Outbox for World {
-    async fn publish(&self, _topic: &str, notice: &Notification) -> Result<(), CloudError> {
-        self.call("Publish", &notice.subject, |facts| {
-            facts.described.push(notice.clone());
+    async fn publish(&self, _topic: &str, notification: &Notification) -> Result<(), CloudError> {
+        self.call("Publish", &notification.subject, |facts| {
+            facts.notifications.push(notification.clone());
             Ok(())
         })
         .await
@@ -334,7 +334,7 @@ impl Outbox for World {
     }
 
     async fn invoke(&self, function: &str, _payload: &str, wait: bool) -> Result<(), CloudError> {
-        let how = if wait { "and waits" } else { "and goes on" };
+        let how = if wait { "and waits" } else { "without waiting" };
         let asked = self.call("Invoke", format!("{function} {how}"), |facts| Ok(facts.hook_takes)).await?;
         tokio::time::sleep(asked).await;
         Ok(())

@@ -1,4 +1,4 @@
-//! The ledger: every change of a stage, move of an alias or a mapping and write to Parameter Store, with its time and who made it.
+//! The ledger: every stage change, component move and parameter write, each with its time and its author.
 
 use apigw_rollback::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
 use apigw_rollback::model::release::Release;
@@ -27,11 +27,11 @@ pub(crate) struct Change {
     pub(crate) stage: StageRef,
     pub(crate) from: Release,
     pub(crate) to: Release,
-    /// Whether the release it led to was on record as known-good at that moment.
+    /// Whether the new release was recorded as known-good at that moment.
     pub(crate) recorded: bool,
-    /// Whether the aliases were where that record has them.
+    /// Whether the aliases pointed where that record says.
     pub(crate) whole: bool,
-    /// Whether AutoDeploy was switched off by it.
+    /// Whether the change switched AutoDeploy off.
     pub(crate) stopped: bool,
 }
 
@@ -40,18 +40,18 @@ pub(crate) struct Change {
 pub(crate) struct Move {
     pub(crate) at: DateTime<Utc>,
     pub(crate) by: String,
-    /// Which, and from where to where, as people read it.
-    pub(crate) part: String,
+    /// The component and its two targets, as printed.
+    pub(crate) component: String,
     pub(crate) from: String,
     pub(crate) to: String,
-    /// Whether some recorded release has it there.
+    /// Whether a recorded release has the component at that target.
     pub(crate) recorded: bool,
-    /// For a mapping, whether the stage already served that release: users follow it there.
+    /// For a mapping, whether its stage already served that release.
     pub(crate) ready: bool,
 }
 
 impl Facts {
-    /// Changes what a stage serves, and remembers it.
+    /// Changes what a stage serves and logs the change.
     pub(crate) fn serve(&mut self, stage: &StageRef, live: LiveStage) {
         let to = live.release.clone();
         let known: Vec<Release> = self.recorded(stage).into_iter().map(|record| record.release).collect();
@@ -69,18 +69,18 @@ impl Facts {
         self.changes.push(Change { at, by, stage, from, to, recorded, whole, stopped });
     }
 
-    /// Moves an alias, and remembers it.
+    /// Moves an alias and logs the move.
     pub(crate) fn point(&mut self, alias: &AliasRef, to: &AliasTarget) {
         let mut known = self.stages.keys().flat_map(|stage| self.recorded(stage));
         let recorded = known.any(|record| record.release.aliases.get(alias) == Some(to));
         let Some(now) = self.aliases.get_mut(alias) else { return };
         let from = std::mem::replace(&mut now.target, to.clone());
         now.revision.push('+');
-        let (part, from, to) = (alias.to_string(), from.to_string(), to.to_string());
+        let (component, from, to) = (alias.to_string(), from.to_string(), to.to_string());
         self.moves.push(Move {
             at: self.now,
             by: self.caller.clone(),
-            part,
+            component,
             from,
             to,
             recorded,
@@ -88,7 +88,7 @@ impl Facts {
         });
     }
 
-    /// Moves a mapping, and remembers it.
+    /// Moves a mapping and logs the move.
     pub(crate) fn map(&mut self, mapping: &MappingRef, to: &MappingTarget) {
         let known: Vec<_> = self.stages.keys().flat_map(|stage| self.recorded(stage)).collect();
         let mut known =
@@ -97,7 +97,7 @@ impl Facts {
         let ready = known.any(|record| self.stages[&record.stage].release == record.release.in_stage());
         let Some(now) = self.mappings.get_mut(mapping) else { return };
         let from = std::mem::replace(&mut now.target, to.clone());
-        let (part, from, to) = (mapping.to_string(), from.to_string(), to.to_string());
-        self.moves.push(Move { at: self.now, by: self.caller.clone(), part, from, to, recorded, ready });
+        let (component, from, to) = (mapping.to_string(), from.to_string(), to.to_string());
+        self.moves.push(Move { at: self.now, by: self.caller.clone(), component, from, to, recorded, ready });
     }
 }

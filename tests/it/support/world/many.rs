@@ -1,4 +1,4 @@
-//! A world of many stages.
+//! A world with many stages.
 
 use apigw_rollback::model::alarm::{State, time};
 use apigw_rollback::model::observed::MARK;
@@ -11,7 +11,7 @@ use apigw_rollback::model::stage::StageRef;
 use super::{Facts, alarm, live, record, release};
 
 impl Facts {
-    /// Fifty APIs with ten stages each, all on their known-good release, pinned and quiet since then.
+    /// Fifty APIs with ten stages each; every stage serves its known-good release, is pinned and has a quiet alarm.
     pub(crate) fn five_hundred_stages(since: &str) -> Self {
         let mut facts = Facts::bad_release();
         facts.now = time(since).unwrap();

@@ -1,5 +1,5 @@
-//! The in-memory twin of the port: API Gateway, Parameter Store and CloudWatch as far as the engine
-//! sees them. Any call can be made to fail, before or after its effect, and the world can change in between.
+//! The in-memory twin of the port: API Gateway, Parameter Store and CloudWatch as the engine sees them.
+//! A test can make any call fail before or after its effect, and can change the world between calls.
 
 mod cloud;
 mod ledger;
@@ -34,22 +34,22 @@ pub(crate) const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:apigw-rollbac
 pub(crate) const FUNCTION: &str = "arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback";
 pub(crate) const NOW: &str = "2026-11-20T10:06:00Z";
 
-/// What goes wrong with one call.
+/// A fault of one call.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
-    /// It fails and has no effect.
+    /// The call fails and has no effect.
     Before(CloudError),
-    /// It has its effect, and the answer is lost.
+    /// The call takes effect, but its answer is lost.
     After(CloudError),
-    /// Before the call, the world changes by other hands.
+    /// Something else changes the world before the call.
     World(fn(&mut Facts)),
-    /// The run dies before the call has its effect.
+    /// The run dies before the call takes effect.
     DieBefore,
-    /// The run dies after the call has had its effect.
+    /// The run dies after the call has taken effect.
     DieAfter,
-    /// It is answered from the world as it was at first; a write is not affected.
+    /// A read is answered from an earlier state of the world; a write is not affected.
     Stale,
-    /// It reaches AWS twice, and the second answer comes back: the SDK's own retry after a lost answer.
+    /// The call reaches AWS twice and gets the second answer, as after the SDK's own retry of a lost answer.
     Twice,
 }
 
@@ -62,65 +62,64 @@ pub(crate) struct Facts {
     pub(crate) apis: Vec<Api>,
     pub(crate) parameters: BTreeMap<String, Vec<String>>,
     pub(crate) alarms: Vec<AlarmNow>,
-    /// The states that alarms left or reached, with the time.
+    /// The states that alarms left or entered, with the time.
     pub(crate) transitions: Vec<(String, DateTime<Utc>, State)>,
-    /// When an alarm's actions were switched on or off.
+    /// The times at which an alarm's actions were switched on or off.
     pub(crate) switched: Vec<(String, DateTime<Utc>, bool)>,
-    /// How many samples any metric has had.
+    /// The number of samples of every metric.
     pub(crate) samples: f64,
-    /// Whether API Gateway refuses to remove a canary, or to switch AutoDeploy off, and to set another deployment
-    /// in one call.
-    pub(crate) goes_alone: bool,
-    /// Where API Gateway answers a change with something else than it was asked for.
+    /// Whether API Gateway refuses a new deployment in the call that removes a canary or switches AutoDeploy off.
+    pub(crate) refuses_combined_change: bool,
+    /// The release that API Gateway answers with instead of the requested one, if any.
     pub(crate) stage_shows: Option<Release>,
-    /// Where an alias or a mapping that was moved shows this version or stage instead.
-    pub(crate) parts_show: Option<&'static str>,
-    /// Deployments of HTTP and WebSocket APIs that are not deployed, with their status.
+    /// The version or stage that a moved alias or mapping shows instead of the requested one, if any.
+    pub(crate) components_show: Option<&'static str>,
+    /// Deployments of HTTP and WebSocket APIs whose status is not `DEPLOYED`, with that status.
     pub(crate) undeployed: Vec<(String, String)>,
     pub(crate) aliases: BTreeMap<AliasRef, LiveAlias>,
-    /// The versions that functions do not have.
+    /// The function versions that no longer exist.
     pub(crate) lost_versions: Vec<(String, String)>,
-    /// What CodeDeploy is moving: functions and their aliases.
+    /// The functions and aliases that CodeDeploy is moving.
     pub(crate) moving: Vec<(String, String)>,
     pub(crate) mappings: BTreeMap<MappingRef, LiveMapping>,
-    /// Whether an authorizer keeps its decisions.
+    /// Whether an authorizer caches its decisions.
     pub(crate) caches_decisions: bool,
-    /// What people were told.
-    pub(crate) described: Vec<Notification>,
-    /// How long the user's hook takes.
+    /// The notifications that were sent.
+    pub(crate) notifications: Vec<Notification>,
+    /// The duration of the user's hook.
     pub(crate) hook_takes: Duration,
-    /// Whether the call that is going on reaches AWS twice.
+    /// Whether the current call reaches AWS twice.
     pub(crate) twice: bool,
-    /// Who makes the call that is going on.
+    /// The run that makes the current call, or `others`.
     pub(crate) caller: String,
-    /// Every change of a stage, by a run or by other hands.
+    /// Every change of a stage, by a run or by others.
     pub(crate) changes: Vec<Change>,
-    /// Every move of an alias, likewise.
+    /// Every move of an alias or mapping, by a run or by others.
     pub(crate) moves: Vec<Move>,
-    /// Every release that was recorded as known-good: when, by whom, and the value.
+    /// Every known-good record that was written: its time, its author and its value.
     pub(crate) records: Vec<(DateTime<Utc>, String, String)>,
-    /// Everything that was written to Parameter Store.
+    /// Every write to Parameter Store.
     pub(crate) writes: Vec<LedgerWrite>,
-    /// The minutes in which there was traffic, where somebody counts.
+    /// The minutes with traffic, if the test counts them.
     pub(crate) traffic: Option<Vec<DateTime<Utc>>>,
 }
 
-/// The world, and what one hand asked of it.
+/// The world, as one run calls it.
 pub(crate) struct World {
     facts: Arc<Mutex<Facts>>,
-    /// Whose hand it is.
-    hand: Mutex<String>,
-    /// What calls go through on their way.
+    /// The run that calls the world.
+    run_id: Mutex<String>,
+    /// The network that the calls pass through.
     network: Network,
     calls: Mutex<Vec<String>>,
-    /// When each call began, since the world began.
+    /// The time at which each call began.
     began: Mutex<Vec<(&'static str, tokio::time::Instant)>>,
     faults: Mutex<Vec<(&'static str, usize, Fault)>>,
-    /// Faults by the number of the call since the calls were last taken, from 1.
-    strikes: Mutex<Vec<(usize, Fault)>>,
-    /// Whether the run that is going on has died: none of its calls has an effect any more.
+    /// Faults by the number of the call, counted from 1 since the calls were last taken.
+    injected: Mutex<Vec<(usize, Fault)>>,
+    /// Whether the current run has died; its calls no longer take effect.
     dead: AtomicBool,
-    /// The world as it was at first, or some time ago: what a stale answer shows.
+    /// An earlier state of the world, which stale answers show.
     past: Arc<Mutex<Facts>>,
 }
 
@@ -230,16 +229,16 @@ impl Facts {
             transitions: vec![],
             switched: vec![],
             samples: 1.0,
-            goes_alone: false,
+            refuses_combined_change: false,
             stage_shows: None,
-            parts_show: None,
+            components_show: None,
             undeployed: vec![],
             aliases: BTreeMap::new(),
             lost_versions: vec![],
             moving: vec![],
             mappings: BTreeMap::new(),
             caches_decisions: false,
-            described: vec![],
+            notifications: vec![],
             hook_takes: Duration::ZERO,
             twice: false,
             caller: String::new(),
@@ -251,19 +250,19 @@ impl Facts {
         }
     }
 
-    /// What a parameter held at that moment, as far as it was written by a run.
+    /// Returns a parameter's last write before that moment, if a run wrote it.
     pub(crate) fn written(&self, name: &str, before: DateTime<Utc>) -> Option<&LedgerWrite> {
         self.writes.iter().rfind(|write| write.name == name && write.at < before)
     }
 
-    /// How many samples the stage's metrics had in that time.
+    /// Counts the samples of the stage's metrics in that period.
     pub(crate) fn samples_between(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> f64 {
         let Some(traffic) = &self.traffic else { return self.samples };
         let minutes = traffic.iter().filter(|at| from <= **at && **at <= to).count();
         f64::from(u32::try_from(minutes).unwrap())
     }
 
-    /// The recorded releases of a stage, every version that can be read.
+    /// Returns every readable version of a stage's known-good record.
     pub(crate) fn recorded(&self, stage: &StageRef) -> Vec<Record> {
         let versions = self.parameters.get(&ParameterNames::under("/apigw-rollback").known_good(stage));
         let usable = |value: &String| usable(value, stage, "eu-west-1").ok();
@@ -285,42 +284,42 @@ impl World {
         Self {
             past: Arc::new(Mutex::new(facts.clone())),
             facts: Arc::new(Mutex::new(facts)),
-            hand: Mutex::new("run".to_owned()),
-            network: Network::Still,
+            run_id: Mutex::new("run".to_owned()),
+            network: Network::Direct,
             calls: Mutex::default(),
             began: Mutex::default(),
             faults: Mutex::default(),
-            strikes: Mutex::default(),
+            injected: Mutex::default(),
             dead: AtomicBool::new(false),
         }
     }
 
-    /// The same world for another run, whose calls go through this air.
-    pub(crate) fn hand(&self, hand: String, network: Network) -> Self {
+    /// Returns the same world for another run, whose calls pass through this network.
+    pub(crate) fn for_run(&self, run_id: String, network: Network) -> Self {
         Self {
             facts: Arc::clone(&self.facts),
             past: Arc::clone(&self.past),
-            hand: Mutex::new(hand),
+            run_id: Mutex::new(run_id),
             network,
             calls: Mutex::default(),
             began: Mutex::default(),
             faults: Mutex::default(),
-            strikes: Mutex::default(),
+            injected: Mutex::default(),
             dead: AtomicBool::new(false),
         }
     }
 
-    /// The name under which the world sees the calls of this hand.
-    pub(crate) fn whose(&self) -> String {
-        self.hand.lock().unwrap().clone()
+    /// Returns the id under which the world logs this run's calls.
+    pub(crate) fn run_id(&self) -> String {
+        self.run_id.lock().unwrap().clone()
     }
 
-    /// From now on the calls are another run's.
-    pub(crate) fn pass_to(&self, hand: &str) {
-        hand.clone_into(&mut self.hand.lock().unwrap());
+    /// Attributes the calls to another run from now on.
+    pub(crate) fn act_as(&self, run_id: &str) {
+        run_id.clone_into(&mut self.run_id.lock().unwrap());
     }
 
-    /// What the world is now is what a stale answer shows from now on.
+    /// Makes stale answers show the current state from now on.
     pub(crate) fn remember(&self) {
         let now = self.facts();
         *self.past.lock().unwrap() = now;
@@ -330,12 +329,12 @@ impl World {
         self.facts.lock().unwrap().now
     }
 
-    /// Makes these calls of the next run meet faults.
-    pub(crate) fn strike(&self, strikes: &[(usize, Fault)]) {
-        *self.strikes.lock().unwrap() = strikes.to_vec();
+    /// Injects faults into these calls of the next run.
+    pub(crate) fn inject(&self, injected: &[(usize, Fault)]) {
+        *self.injected.lock().unwrap() = injected.to_vec();
     }
 
-    /// Makes the n-th call of an operation (from 1) meet a fault.
+    /// Injects a fault into the n-th call of an operation; 1 is the first, 0 means every call.
     pub(crate) fn fault(self, operation: &'static str, nth: usize, fault: Fault) -> Self {
         self.faults.lock().unwrap().push((operation, nth, fault));
         self
@@ -345,17 +344,17 @@ impl World {
         self.facts.lock().unwrap().clone()
     }
 
-    /// Looks at the world as it is now.
+    /// Reads the current state of the world.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Facts) -> T) -> T {
         look(&self.facts.lock().unwrap())
     }
 
-    /// Changes the world by other hands.
+    /// Changes the world as others do.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Facts)) {
         change(&mut self.facts.lock().unwrap());
     }
 
-    /// When the calls of an operation began, in seconds since the first of them.
+    /// Returns when the calls of an operation began, in seconds since the first.
     pub(crate) fn seconds_of(&self, operation: &str) -> Vec<f64> {
         let began = self.began.lock().unwrap();
         let ours: Vec<_> = began.iter().filter(|(one, _)| *one == operation).map(|(_, at)| *at).collect();
@@ -366,27 +365,27 @@ impl World {
         u64::try_from(self.began.lock().unwrap().len()).unwrap()
     }
 
-    /// The calls so far.
+    /// Takes the calls so far.
     pub(crate) fn take_calls(&self) -> Vec<String> {
         self.dead.store(false, Ordering::Relaxed);
         std::mem::take(&mut self.calls.lock().unwrap())
     }
 
-    /// Lets others go first, as a call over a network does, then has its effect at once.
+    /// Yields to the other runs, as a call over a network does, then takes effect at once.
     async fn call<T: std::fmt::Debug>(
         &self,
         operation: &'static str,
         subject: impl std::fmt::Display,
         effect: impl FnOnce(&mut Facts) -> Result<T, CloudError>,
     ) -> Result<T, CloudError> {
-        let Transit { fault, back, .. } = self.network.outbound(operation, &subject).await;
+        let Transit { fault, inbound, .. } = self.network.outbound(operation, &subject).await;
         self.began.lock().unwrap().push((operation, tokio::time::Instant::now()));
         let answer = self.call_now(operation, subject, fault, effect);
         self.network.inbound(&answer);
-        network::wait(back).await;
+        network::wait(inbound).await;
         match answer {
             Some(answer) => answer,
-            // Whoever is dead gets no answer; the harness lets go of the run.
+            // A dead run gets no answer; the harness drops it.
             None => std::future::pending().await,
         }
     }
@@ -406,7 +405,7 @@ impl World {
         let dies = |fault: &Fault| matches!(fault, Fault::DieBefore | Fault::DieAfter);
         self.dead.store(faults.iter().any(dies), Ordering::Relaxed);
         let mut facts = self.facts.lock().unwrap();
-        facts.caller = self.whose();
+        facts.caller = self.run_id();
         if let Some(now) = self.network.clock() {
             facts.now = now;
         }
@@ -442,8 +441,8 @@ impl World {
         drop(calls);
         let faults = self.faults.lock().unwrap();
         let ours = faults.iter().filter(|(o, n, _)| *o == operation && (*n == nth || *n == 0));
-        let strikes = self.strikes.lock().unwrap();
-        let strikes = strikes.iter().filter(|(n, _)| *n == number);
-        ours.map(|(_, _, fault)| fault.clone()).chain(strikes.map(|(_, fault)| fault.clone())).collect()
+        let injected = self.injected.lock().unwrap();
+        let injected = injected.iter().filter(|(n, _)| *n == number);
+        ours.map(|(_, _, fault)| fault.clone()).chain(injected.map(|(_, fault)| fault.clone())).collect()
     }
 }

@@ -1,5 +1,5 @@
-//! What lies between a run and the world: nothing, weather that delays and breaks calls, or a gate that lets them
-//! through one by one.
+//! The network between a run and the world: direct, with a fault model that delays and breaks calls, or with a gate
+//! that lets calls through one by one.
 
 use std::fmt::{Debug, Display, Write};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,30 +14,30 @@ use tokio::time::Instant;
 
 use super::Fault;
 
-/// What the calls of one run go through.
+/// The network that the calls of one run pass through.
 pub(crate) enum Network {
-    /// Nothing: each call only lets others go first.
-    Still,
-    /// Weather.
+    /// No network: each call only yields to the other runs.
+    Direct,
+    /// A fault model.
     FaultModel(Arc<dyn FaultModel>),
-    /// A gate, at which the calls of one run wait under its number.
+    /// A gate where the calls of one run wait under the run's number.
     Gate(Arc<Gate>, usize),
 }
 
-/// Weather: how long a call is on its way, and what becomes of it.
+/// A fault model: it sets a call's delays and its fault, if any.
 pub(crate) trait FaultModel: Send + Sync {
-    /// One call's way.
-    fn way<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Transit> + Send + 'a>>;
-    /// The time of the world.
+    /// Draws one call's transit.
+    fn transit<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Transit> + Send + 'a>>;
+    /// Returns the world's time.
     fn now(&self) -> DateTime<Utc>;
 }
 
-/// One call's way.
+/// One call's delays in both directions, and its fault, if any.
 #[derive(Debug, Default)]
 pub(crate) struct Transit {
-    pub(crate) there: Duration,
+    pub(crate) outbound: Duration,
     pub(crate) fault: Option<Fault>,
-    pub(crate) back: Duration,
+    pub(crate) inbound: Duration,
 }
 
 pub(super) async fn wait(time: Duration) {
@@ -49,11 +49,11 @@ pub(super) async fn wait(time: Duration) {
 impl Network {
     pub(super) async fn outbound(&self, operation: &'static str, subject: &impl Display) -> Transit {
         match self {
-            Self::Still => tokio::task::yield_now().await,
-            Self::FaultModel(weather) => {
-                let way = weather.way(operation).await;
-                wait(way.there).await;
-                return way;
+            Self::Direct => tokio::task::yield_now().await,
+            Self::FaultModel(model) => {
+                let transit = model.transit(operation).await;
+                wait(transit.outbound).await;
+                return transit;
             }
             Self::Gate(gate, run) => gate.pass(*run, format!("{operation} {subject}")).await,
         }
@@ -70,13 +70,13 @@ impl Network {
 
     pub(super) fn clock(&self) -> Option<DateTime<Utc>> {
         match self {
-            Self::FaultModel(weather) => Some(weather.now()),
-            Self::Still | Self::Gate(..) => None,
+            Self::FaultModel(model) => Some(model.now()),
+            Self::Direct | Self::Gate(..) => None,
         }
     }
 }
 
-/// A clock that runs with the paused time of the test.
+/// A clock that follows the test's paused time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     pub(crate) began: Instant,
@@ -89,13 +89,13 @@ impl Clock {
     }
 }
 
-/// Calls that wait for their turn, each as its operation and what it is about.
+/// The calls that wait for their turn, each with its operation and subject.
 #[derive(Default)]
 pub(crate) struct Gate {
     waiting: Mutex<Vec<(usize, String, oneshot::Sender<()>)>>,
-    /// Whether anybody wants to know the answers.
+    /// Whether the gate keeps the answers.
     listens: AtomicBool,
-    /// What the last call was answered, as a hash.
+    /// The last call's answer, as a hash.
     answer: Mutex<Option<u64>>,
 }
 
@@ -106,7 +106,7 @@ impl Gate {
         opened.await.ok();
     }
 
-    /// Who waits, in a fixed order.
+    /// Returns the waiting calls in a fixed order.
     pub(crate) fn waiting(&self) -> Vec<(usize, String)> {
         let mut waiting = self.waiting.lock().unwrap();
         waiting.retain(|(_, _, open)| !open.is_closed());
@@ -114,24 +114,24 @@ impl Gate {
         waiting.iter().map(|(run, call, _)| (*run, call.clone())).collect()
     }
 
-    /// Lets the n-th of them through.
+    /// Lets the n-th waiting call through.
     pub(crate) fn open(&self, nth: usize) {
         let (_, _, open) = self.waiting.lock().unwrap().remove(nth);
         open.send(()).ok();
     }
 
-    /// From now on answers are remembered.
+    /// Keeps the answers from now on.
     pub(crate) fn listen(&self) {
         self.listens.store(true, Ordering::Relaxed);
     }
 
-    /// What the last call was answered, once.
+    /// Takes the last call's answer.
     pub(crate) fn take_answer(&self) -> Option<u64> {
         self.answer.lock().unwrap().take()
     }
 }
 
-/// A value's hash, by all that can be seen of it.
+/// Hashes a value by its debug output.
 pub(crate) fn hash(of: &impl Debug) -> u64 {
     struct Text(DefaultHasher);
     impl Write for Text {
