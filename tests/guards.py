@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Removes each guard from the engine, one at a time, and checks that the simulation or the fault tests fail.
+"""Removes each guard from the engine, one at a time, and checks that a test fails.
 
 A passing simulation proves nothing unless it fails when it should. For each entry of GUARDS, this script removes the
-guard from a copy of the sources. Then a seed, an injected fault or a regression test must break an invariant.
+guard from a copy of the sources. Then a test of the faults or the testimony must fail, or else a seed of the simulation.
 
     guards.py [NAME ...]        without a name, all guards
 """
@@ -67,9 +67,26 @@ GUARDS = [
      "src/rollback/incident.rs", "Ok(match read(context, &context.config.names.incident(stage, fingerprint)).await? {",
      "Ok(match read(context, &context.config.names.incident(stage, \"none\")).await? {"),
     ("the sweep makes up for lost events", "src/decide/upkeep.rs",
-     ".filter(|(alarm, _)| alarm.alarm.state == State::Alarm);", ".filter(|(alarm, _)| alarm.alarm.name.is_empty());"),
-    ("an alarm with disabled actions does not hide another", "src/decide/upkeep.rs",
-     "alarmed.min_by_key(|(alarm, _)| !alarm.actions_enabled)", "alarmed.max_by_key(|(alarm, _)| !alarm.actions_enabled)"),
+     "filter(|one| one.testimony == Testimony::Accuses)", "filter(|one| one.alarm.alarm.name.is_empty())"),
+    ("an older alarm does not hide the one that accuses the release", "src/decide/upkeep.rs",
+     "min_by_key(|one| one.alarm.alarm.changed_at < live.updated_at)",
+     "max_by_key(|one| one.alarm.alarm.changed_at < live.updated_at)"),
+    ("a suppressed alarm accuses nobody", "src/decide/testimony.rs",
+     "if let Some(by) = &guarding.alarm.suppressed_by {",
+     "if let Some(by) = guarding.alarm.suppressed_by.as_ref().filter(|by| by.is_empty()) {"),
+    ("an alarm with disabled actions accuses nobody", "src/decide/testimony.rs",
+     "if !guarding.actions_enabled {", "if guarding.alarm.name.is_empty() {"),
+    ("an alarm by missing data accuses nobody", "src/decide/testimony.rs",
+     "alarm.only_missing_data.then_some(Reason::NoDatapoints)", "alarm.name.is_empty().then_some(Reason::NoDatapoints)"),
+    ("an alarm without data does not silence one with data", "src/decide/testimony.rs",
+     "None => return Testimony::Accuses,", "None if abstains.is_none() => return Testimony::Accuses, None => {}"),
+    ("an alarm of another account accuses nobody", "src/decide/testimony.rs",
+     "if let (Some(ours), Some(theirs)) = (&home.account, foreign_account(alarm, home)) {",
+     "if let (Some(ours), Some(theirs)) = (&home.account, foreign_account(alarm, home).filter(String::is_empty)) {"),
+    ("a neighbor's alarm behind a composite alarm accuses nobody", "src/model/guarding_alarm.rs",
+     "move |leaf: &&Leaf| !by_leaves ||", "move |leaf: &&Leaf| by_leaves || !by_leaves ||"),
+    ("an alarm that cannot be resolved blocks the promotion", "src/decide/testimony.rs",
+     "None => unreadable(alarm),", "None => Testimony::Quiet,"),
     ("the known-good deployment is pinned", "src/decide/upkeep.rs",
      "(*how != Unpinned::Off && config.pin)", "(*how != Unpinned::Off && !config.pin)"),
     ("only one run wins a claim", "src/rollback/claim.rs",
@@ -118,17 +135,17 @@ def copied() -> None:
             shutil.copy2(ROOT / name, COPY / name)
 
 
-def simulated() -> tuple[str, str]:
-    """Runs the tests of the copy; returns `caught`, `missed` or `broken`, and the first line of the failure."""
+def tested(*tests: str) -> tuple[str, str]:
+    """Runs tests of the copy; returns `caught`, `missed` or `broken`, and the first line of the failure."""
     environment = {**os.environ, "SEEDS": SEEDS, "CARGO_TARGET_DIR": str(ROOT / "target" / "guards-build"), "RUST_BACKTRACE": "0"}
     done = subprocess.run(
-        ["cargo", "test", "--locked", "--quiet", "--test", "it", "--", "simulation::ten", "faults::"],
+        ["cargo", "test", "--locked", "--quiet", "--test", "it", "--", *tests],
         cwd=COPY, env=environment, capture_output=True, text=True,
     )
     if done.returncode == 0:
         return "missed", ""
     seed = re.search(r"^SEED=(\d+) .*?# (.*)$", done.stdout, re.MULTILINE)
-    fault = re.search(r"^thread '((?:faults)::\S+)'.*panicked at.*\n(.*)$", done.stdout, re.MULTILINE)
+    fault = re.search(r"^thread '((?:faults|scenarios)::\S+)'.*panicked at.*\n(.*)$", done.stdout, re.MULTILINE)
     if seed is not None:
         return "caught", f"seed {seed[1]}: {seed[2][:160]}"
     if fault is not None:
@@ -155,7 +172,9 @@ def main() -> int:
                 return 2
             path.write_text(texts[path].replace(there, without))
         try:
-            verdict, why = simulated()
+            verdict, why = tested("faults::", "scenarios::testimony")
+            if verdict == "missed":
+                verdict, why = tested("simulation::ten")
         finally:
             for path, text in texts.items():
                 path.write_text(text)

@@ -9,6 +9,7 @@ use crate::commands::status::{history, status};
 use crate::context::Context;
 use crate::decide::Trigger;
 use crate::decide::evidence::{is_due, is_proven};
+use crate::decide::testimony::guarding;
 use crate::model::cloud_error::CloudError;
 use crate::model::observed::{Observed, OnRecord};
 use crate::model::reason::{Reason, stamp};
@@ -100,7 +101,7 @@ async fn promote_now<C: Gateway + Components + Parameters + Alarms>(
     let alarms = guarding_alarms::read(context).await?;
     let on_record = &observed.on_record;
     let names = context.config.api_names(stage, on_record.good().map(|(_, record)| record));
-    let guarding: Vec<_> = alarms.iter().filter(|alarm| alarm.target(stage, &names).is_some()).collect();
+    let guarding = guarding(&alarms, stage, &names, &context.config.home(context.account()));
     let policy = context.config.policy.under(&on_record.policy);
     if let Err(reason) = is_due(on_record, &candidate, &guarding, &policy, context.now, true) {
         return Ok(context.no(reason));

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::model::alarm::State;
+use super::testimony::{Guarding, Testimony};
 use crate::model::guarding_alarm::GuardingAlarm;
 use crate::model::observed::OnRecord;
 use crate::model::policy::StagePolicy;
@@ -25,7 +25,7 @@ pub struct Evidence {
 pub fn is_due(
     on_record: &OnRecord,
     candidate: &Candidate,
-    guarding: &[&GuardingAlarm],
+    guarding: &[Guarding<'_>],
     policy: &StagePolicy,
     now: DateTime<Utc>,
     by_operator: bool,
@@ -42,13 +42,22 @@ pub fn is_due(
             stamp(ends)
         ));
     }
-    if policy.needs_data && guarding.is_empty() {
+    if policy.needs_data && guarding.iter().all(|one| one.target.is_none()) {
         return not_proven("no guarding alarm names the stage, so nothing can prove the release".to_owned());
     }
-    match guarding.iter().find(|one| one.alarm.state == State::Alarm) {
-        Some(one) => not_proven(format!("the alarm `{}` is in ALARM", one.alarm.name)),
-        None => Ok(()),
+    for Guarding { alarm: GuardingAlarm { alarm, .. }, testimony, .. } in guarding {
+        match testimony {
+            Testimony::Quiet => {}
+            Testimony::Unreadable(why) => {
+                return not_proven(format!("the alarm `{}` cannot be resolved: {why}", alarm.name));
+            }
+            // Even an alarm that accuses nobody is no proof while it is in ALARM.
+            Testimony::Accuses | Testimony::Abstains(_) => {
+                return not_proven(format!("the alarm `{}` is in ALARM", alarm.name));
+            }
+        }
     }
+    Ok(())
 }
 
 /// Checks whether the evidence proves the release.
@@ -74,13 +83,14 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::model::alarm::{Alarm, Origin, Watches, time};
+    use crate::model::alarm::{Alarm, Origin, State, Watches, time};
     use crate::model::observed::KnownGood;
     use crate::model::policy::PolicyOverrides;
     use crate::model::policy::{AutoDeploy, MissingComponents, Mode};
     use crate::model::protocol::Protocol;
     use crate::model::records::{RollbackEntry, Rollbacks, SCHEMA};
     use crate::model::release::Release;
+    use crate::model::target::{ApiRef, Target};
 
     const SEEN: &str = "2026-11-20T10:00:00Z";
 
@@ -119,31 +129,64 @@ mod tests {
             actions_enabled: true,
             window: TimeDelta::minutes(2),
             targets: vec![],
-            metrics: vec![],
+            leaves: vec![],
+            unresolved: vec![],
+        }
+    }
+
+    fn candidate() -> Candidate {
+        Candidate {
+            schema: SCHEMA,
+            protocol: Protocol::Rest,
+            release: Release { deployment: "d".into(), ..Release::default() },
+            first_seen: at(SEEN),
+            irreversible: false,
+            label: None,
+            note: None,
+        }
+    }
+
+    fn past(candidate: &Candidate, lifted: bool) -> RollbackEntry {
+        RollbackEntry {
+            at: at(SEEN),
+            fingerprint: candidate.release.fingerprint(),
+            alarm: None,
+            alarm_at: None,
+            recovered_at: None,
+            lifted,
+        }
+    }
+
+    fn on_record(past: Vec<RollbackEntry>) -> OnRecord {
+        OnRecord {
+            known_good: KnownGood::None { parameter: String::new() },
+            candidate: None,
+            hold: None,
+            policy: PolicyOverrides::default(),
+            rollbacks: Rollbacks { schema: SCHEMA, past },
+            unreadable: None,
         }
     }
 
     #[test]
     fn a_candidate_is_due_after_its_bake_time_with_quiet_alarms() {
-        let release = Release { deployment: "d".into(), ..Release::default() };
-        let candidate = Candidate {
-            schema: SCHEMA,
-            protocol: Protocol::Rest,
-            release: release.clone(),
-            first_seen: at(SEEN),
-            irreversible: false,
-            label: None,
-            note: None,
+        let candidate = candidate();
+        let past = |lifted| past(&candidate, lifted);
+        let target =
+            Target { api: ApiRef::Id("a".into()), stage: "prod".into(), canary: false, protocol: None };
+        let alarms = (guarding_alarm(State::Ok, None), guarding_alarm(State::Alarm, None));
+        let guarding = |alarm, testimony| Guarding {
+            alarm,
+            target: Some(&target),
+            testimony,
+            about: vec![],
+            metrics: vec![],
         };
-        let past = |lifted| RollbackEntry {
-            at: at(SEEN),
-            fingerprint: release.fingerprint(),
-            alarm: None,
-            alarm_at: None,
-            recovered_at: None,
-            lifted,
-        };
-        let (quiet, firing) = (guarding_alarm(State::Ok, None), guarding_alarm(State::Alarm, None));
+        let quiet = guarding(&alarms.0, Testimony::Quiet);
+        let firing = guarding(&alarms.1, Testimony::Accuses);
+        let silenced = guarding(&alarms.1, Testimony::Abstains(Reason::NoDatapoints));
+        let unreadable =
+            guarding(&alarms.0, Testimony::Unreadable("the alarm `x` cannot be found".to_owned()));
         let (early, late) = ("2026-11-20T10:29:59Z", "2026-11-20T10:30:00Z");
         for (case, now, guarding, needs_data, by_operator, past, expected) in [
             ("baked", late, vec![&quiet], true, false, vec![], "due"),
@@ -159,20 +202,32 @@ mod tests {
                 vec![],
                 "the alarm `5xx` is in ALARM",
             ),
+            (
+                "an alarm that accuses nobody",
+                late,
+                vec![&silenced],
+                true,
+                false,
+                vec![],
+                "the alarm `5xx` is in ALARM",
+            ),
+            (
+                "an alarm that cannot be resolved",
+                late,
+                vec![&quiet, &unreadable],
+                false,
+                true,
+                vec![],
+                "the alarm `5xx` cannot be resolved: the alarm `x` cannot be found",
+            ),
             ("no guarding alarm", late, vec![], true, false, vec![], "no guarding alarm"),
             ("no guarding alarm, and none is needed", late, vec![], false, false, vec![], "due"),
             ("quarantined", late, vec![&quiet], true, false, vec![past(false)], "release "),
             ("lifted", late, vec![&quiet], true, false, vec![past(true)], "due"),
             ("rolled back again", late, vec![&quiet], true, false, vec![past(true), past(false)], "release "),
         ] {
-            let on_record = OnRecord {
-                known_good: KnownGood::None { parameter: String::new() },
-                candidate: None,
-                hold: None,
-                policy: PolicyOverrides::default(),
-                rollbacks: Rollbacks { schema: SCHEMA, past },
-                unreadable: None,
-            };
+            let on_record = on_record(past);
+            let guarding: Vec<Guarding<'_>> = guarding.into_iter().cloned().collect();
             let answer = is_due(&on_record, &candidate, &guarding, &policy(needs_data), at(now), by_operator);
             let described = answer.map_or_else(|reason| reason.to_string(), |()| "due".to_owned());
             assert!(described.starts_with(expected), "{case}: {described}");
@@ -191,7 +246,7 @@ mod tests {
             (State::Alarm, Some("2026-11-20T09:00:00Z"), Some(false)),
         ] {
             assert_eq!(
-                guarding_alarm(state, changed).quiet_since(at(SEEN)),
+                guarding_alarm(state, changed).alarm.quiet_since(at(SEEN)),
                 expected,
                 "{state} since {changed:?}"
             );

@@ -9,6 +9,7 @@ pub mod health;
 pub mod incidents;
 mod preconditions;
 pub mod recording;
+pub mod testimony;
 #[cfg(test)]
 mod tests;
 pub mod upkeep;
@@ -253,8 +254,14 @@ fn alarm_may_act(name: &str, target: &Target, observed: &Observed) -> Result<(),
             why: format!("does not watch {}, according to CloudWatch", observed.stage),
         });
     }
+    if let Some(by) = &now.alarm.suppressed_by {
+        return Err(Reason::Suppressed(by.clone()));
+    }
     if !now.actions_enabled {
         return Err(Reason::AlarmActionsDisabled { alarm });
+    }
+    if now.alarm.only_missing_data {
+        return Err(Reason::NoDatapoints);
     }
     Ok(())
 }

@@ -126,7 +126,7 @@ fn metrics(namespace: &str) -> Watches {
 type Edit = fn(&mut Observed, &mut StagePolicy);
 
 /// The edit, and the results for an alarm, an operator, an operator with force, and an imagined alarm.
-const ROWS: [(&str, Edit, [&str; 4]); 38] = {
+const ROWS: [(&str, Edit, [&str; 4]); 40] = {
     const ACT: [&str; 4] = ["act"; 4];
     const fn alarm_only(code: &str) -> [&str; 4] {
         [code, "act", "act", "act"]
@@ -177,6 +177,16 @@ const ROWS: [(&str, Edit, [&str; 4]); 38] = {
             "its actions are off",
             |o, _| o.alarm.as_mut().unwrap().actions_enabled = false,
             alarm_only("alarm-actions-disabled"),
+        ),
+        (
+            "CloudWatch suppresses its actions",
+            |o, _| stage_alarm(o).suppressed_by = Some("maintenance".into()),
+            alarm_only("suppressed"),
+        ),
+        (
+            "CloudWatch says that only missing data changed its state",
+            |o, _| stage_alarm(o).only_missing_data = true,
+            alarm_only("no-datapoints"),
         ),
         (
             "a parked stage",
@@ -334,7 +344,9 @@ fn the_first_row_of_the_table_decides() {
     let order = [
         "alarm-unknown",
         "alarm-cleared",
+        "suppressed",
         "alarm-actions-disabled",
+        "no-datapoints",
         "held-by-operator",
         "no-known-good",
         "changed-after-alarm",

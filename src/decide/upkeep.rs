@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::evidence::{Evidence, is_due, is_proven};
 use super::health::{KnownGoodRelease, Problem, StageHealth, Unpinned, problems};
 use super::incidents::{Closing, closing, entry_of, last_open, unlisted};
+use super::testimony::{Guarding, Testimony};
 use super::{claim, counts_as_held, is_not_held};
 use crate::config::Config;
 use crate::model::alarm::State;
@@ -31,7 +32,7 @@ pub struct StageFacts<'a> {
     /// Every guarding alarm.
     pub alarms: &'a [GuardingAlarm],
     /// The guarding alarms that name this stage, each with the target that names it.
-    pub guarding: Vec<(&'a GuardingAlarm, &'a Target)>,
+    pub guarding: Vec<Guarding<'a>>,
     /// The components of its release.
     pub components: Fetched<LiveComponents>,
     /// The known-good deployment.
@@ -113,6 +114,7 @@ pub fn upkeep<'a>(facts: &StageFacts<'a>, config: &Config, now: DateTime<Utc>) -
     let (unreadable, others): (Vec<&Problem>, Vec<&Problem>) =
         problems.iter().partition(|problem| matches!(problem, Problem::Unreadable(_)));
     actions.extend(unreadable.into_iter().filter_map(finding));
+    actions.extend(facts.guarding.iter().filter_map(unreadable_alarm));
     recoveries(facts, config, now, &mut on_record, &mut actions);
     // The known-good release comes before the judgement: a promotion changes which deployment the pin must hold.
     actions.extend(facts.deployment.as_ref().err().cloned().map(Action::Fail));
@@ -125,6 +127,13 @@ pub fn upkeep<'a>(facts: &StageFacts<'a>, config: &Config, now: DateTime<Utc>) -
     unreported(facts, live, now, &mut on_record, &mut actions);
     let state = judge_release(facts, config, now, &mut actions);
     Upkeep { actions, state }
+}
+
+/// Reports a guarding alarm that cannot be resolved: it may be about this stage.
+fn unreadable_alarm<'a>(guarding: &Guarding<'_>) -> Option<Action<'a>> {
+    let Testimony::Unreadable(why) = &guarding.testimony else { return None };
+    let alarm = guarding.alarm.alarm.name.clone();
+    Some(Action::Report(Reason::AlarmUnreadable { alarm, why: why.clone() }))
 }
 
 /// Closes the incidents whose alarm is OK, and reports those whose alarm stays in ALARM.
@@ -253,27 +262,31 @@ fn judge_standing<'a>(
         || Candidate::new(facts.stage.protocol, &live.release, now),
         |known| known.clone().unchanged_since(live.updated_at),
     );
-    // An alarm whose actions are off must not hide one that may act.
-    let alarmed = facts.guarding.iter().filter(|(alarm, _)| alarm.alarm.state == State::Alarm);
-    let accusing = alarmed.min_by_key(|(alarm, _)| !alarm.actions_enabled);
     let policy = config.policy.under(&on_record.policy);
-    let guarding: Vec<&GuardingAlarm> = facts.guarding.iter().map(|(alarm, _)| *alarm).collect();
     let standing = if on_record.good().is_some_and(|(_, record)| record.release == live.release) {
         Standing::KnownGood
     } else if let Err(why) = records::print(&candidate) {
         Standing::TooLarge(why)
-    } else if let Some((alarm, target)) = accusing {
+    } else if let Some((alarm, target)) = accusing(facts, live) {
         Standing::Accused(alarm, target)
     } else if is_not_held(on_record, now).is_err() {
         Standing::Held
     } else if is_new {
         Standing::New
-    } else if let Err(reason) = is_due(on_record, &candidate, &guarding, &policy, now, false) {
+    } else if let Err(reason) = is_due(on_record, &candidate, &facts.guarding, &policy, now, false) {
         Standing::NotDue(reason)
     } else {
         Standing::Due
     };
     Judged { candidate, is_new, standing }
+}
+
+/// Returns the alarm that accuses the live release, if any. An alarm that fired after the stage's last change comes
+/// first: an older one must not hide it.
+fn accusing<'a>(facts: &StageFacts<'a>, live: &LiveStage) -> Option<(&'a GuardingAlarm, &'a Target)> {
+    let accusing = facts.guarding.iter().filter(|one| one.testimony == Testimony::Accuses);
+    let first = accusing.min_by_key(|one| one.alarm.alarm.changed_at < live.updated_at)?;
+    Some((first.alarm, first.target?))
 }
 
 /// Judges the live release: known-good, bad, new, or not proven yet. Returns the stage's state.

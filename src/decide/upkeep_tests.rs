@@ -4,12 +4,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::evidence::Evidence;
 use super::fixture::{good, record, release};
+use super::testimony::guarding;
 use super::upkeep::{Action, StageFacts, promotion_due, upkeep};
 use crate::config::Config;
-use crate::model::alarm::{Alarm, Origin, State, Watches, time};
+use crate::model::alarm::{Alarm, AlarmNow, Origin, State, Watches, time};
 use crate::model::cloud_error::{CloudError, Failure};
 use crate::model::component::AliasRef;
-use crate::model::guarding_alarm::GuardingAlarm;
+use crate::model::guarding_alarm::{GuardingAlarm, Leaf};
 use crate::model::observed::{
     Component, DeploymentNow, KnownGood, LiveComponents, MissingComponent, OnRecord, Pin,
 };
@@ -29,23 +30,31 @@ fn target() -> Target {
 }
 
 fn alarm(name: &str, state: State) -> GuardingAlarm {
-    GuardingAlarm {
-        alarm: Alarm {
-            name: name.into(),
-            arn: None,
-            claimed: Origin::default(),
-            description: None,
-            state,
-            changed_at: time("2026-11-20T11:00:00Z"),
-            why: String::new(),
-            only_missing_data: false,
-            suppressed_by: None,
-            watches: Watches::Metrics(vec![]),
-        },
+    let alarm = Alarm {
+        name: name.into(),
+        arn: None,
+        claimed: Origin::default(),
+        description: None,
+        state,
+        changed_at: time("2026-11-20T11:00:00Z"),
+        why: String::new(),
+        only_missing_data: false,
+        suppressed_by: None,
+        watches: Watches::Metrics(vec![]),
+    };
+    let now = AlarmNow {
+        alarm: alarm.clone(),
         actions_enabled: true,
+        actions: vec![],
         window: TimeDelta::minutes(2),
+    };
+    GuardingAlarm {
+        alarm,
+        actions_enabled: true,
+        window: now.window,
         targets: vec![target()],
-        metrics: vec![],
+        leaves: vec![Leaf { now, targets: vec![target()] }],
+        unresolved: vec![],
     }
 }
 
@@ -118,7 +127,7 @@ impl Scene {
             on_record: &self.on_record,
             incidents: &self.incidents,
             alarms: &self.alarms,
-            guarding: self.alarms.iter().map(|alarm| (alarm, &alarm.targets[0])).collect(),
+            guarding: guarding(&self.alarms, &stage, &[], &Origin::default()),
             components: self.components.clone(),
             deployment: self.deployment.clone(),
             pin: self.pin.clone(),
@@ -203,7 +212,7 @@ fn missing_alias() -> MissingComponent {
 type Edit = fn(&mut Scene);
 
 /// The edit, the actions, and the start of the stage's state.
-const ROWS: [(&str, Edit, &[&str], &str); 34] = [
+const ROWS: [(&str, Edit, &[&str], &str); 37] = [
     ("nothing", |_| (), &["promote d2"], ""),
     (
         "no stage, and the settings name it",
@@ -234,7 +243,7 @@ const ROWS: [(&str, Edit, &[&str], &str); 34] = [
         "a new release, and an alarm",
         |s| {
             unseen(s);
-            s.alarms[0].alarm.state = State::Alarm;
+            s.alarms[0] = alarm("5xx", State::Alarm);
         },
         &["note d2 seen 12:00", "roll back for 5xx"],
         "",
@@ -261,12 +270,12 @@ const ROWS: [(&str, Edit, &[&str], &str); 34] = [
         "the bake time runs",
     ),
     ("a hold", hold, &[], "is held"),
-    ("an alarm", |s| s.alarms[0].alarm.state = State::Alarm, &["roll back for 5xx"], ""),
+    ("an alarm", |s| s.alarms[0] = alarm("5xx", State::Alarm), &["roll back for 5xx"], ""),
     (
         "an alarm, and a hold: the rollback itself respects the hold",
         |s| {
             hold(s);
-            s.alarms[0].alarm.state = State::Alarm;
+            s.alarms[0] = alarm("5xx", State::Alarm);
         },
         &["roll back for 5xx"],
         "",
@@ -279,6 +288,36 @@ const ROWS: [(&str, Edit, &[&str], &str); 34] = [
         },
         &["roll back for on"],
         "",
+    ),
+    (
+        "an alarm that accuses nobody",
+        |s| {
+            s.alarms[0] = alarm("5xx", State::Alarm);
+            s.alarms[0].alarm.suppressed_by = Some("maintenance".into());
+        },
+        &[],
+        "the alarm `5xx` is in ALARM",
+    ),
+    (
+        "an alarm that fired before the stage changed does not hide a newer one",
+        |s| {
+            s.alarms = vec![alarm("older", State::Alarm), alarm("newer", State::Alarm)];
+            live(s).updated_at = time("2026-11-20T11:00:01Z");
+            s.alarms[1].alarm.changed_at = time("2026-11-20T11:00:02Z");
+        },
+        &["roll back for newer"],
+        "",
+    ),
+    (
+        "an alarm that cannot be resolved blocks the promotion, and is reported",
+        |s| {
+            let mut unresolved = alarm("composite", State::Ok);
+            (unresolved.targets, unresolved.leaves) = (vec![], vec![]);
+            unresolved.unresolved = vec!["the alarm `x` in its rule cannot be found".into()];
+            s.alarms.push(unresolved);
+        },
+        &["report alarm-unreadable"],
+        "the alarm `composite` cannot be resolved",
     ),
     ("no guarding alarm", |s| s.alarms.clear(), &[], "no guarding alarm names the stage"),
     (
@@ -381,7 +420,7 @@ const ROWS: [(&str, Edit, &[&str], &str); 34] = [
         "an alarm stays long after its rollback",
         |s| {
             past(s, "2026-11-20T11:00:00Z", "x");
-            s.alarms[0].alarm.state = State::Alarm;
+            s.alarms[0] = alarm("5xx", State::Alarm);
         },
         &["report not-recovered", "roll back for 5xx"],
         "",

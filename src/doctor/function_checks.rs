@@ -236,6 +236,11 @@ fn watchers(facts: &Readings) -> Vec<Finding> {
     let mut findings = Vec::new();
     for Watcher { guard, means, .. } in watchers {
         let name = &guard.alarm.name;
+        if !guard.unresolved.is_empty() {
+            let why = guard.unresolved.join("; ");
+            let reason = Reason::AlarmUnreadable { alarm: name.clone(), why };
+            findings.push(Finding::warning("alarms", reason.to_string(), reason.advice()));
+        }
         for meant in means {
             findings.extend(match meant {
                 Err(error) => Some(Finding::unknown("alarms", error)),

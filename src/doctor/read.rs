@@ -136,7 +136,8 @@ async fn watchers<C: Gateway + Parameters + Alarms>(
             let none = || Reason::NoStage("none of its child alarms names a stage".to_owned());
             means.push(Ok(Err(named_by(&guard.alarm).err().unwrap_or_else(none))));
         }
-        let samples = match guard.metrics.as_slice() {
+        let metrics = guard.metrics();
+        let samples = match metrics.as_slice() {
             [] => None,
             metrics => Some(context.cloud.samples(metrics, context.now - SAMPLED, context.now).await),
         };

@@ -126,6 +126,17 @@ pub struct Origin {
 }
 
 impl Alarm {
+    /// Returns whether it has been quiet since a time, judged by its present state. `None` means that its state changed
+    /// since then, so only its history can answer.
+    #[must_use]
+    pub fn quiet_since(&self, since: DateTime<Utc>) -> Option<bool> {
+        match (self.state, self.changed_at) {
+            (State::Alarm, _) => Some(false),
+            (State::Ok | State::InsufficientData, Some(changed)) if changed < since => Some(true),
+            (State::Ok | State::InsufficientData, _) => None,
+        }
+    }
+
     /// Returns the alarm's account and Region: from its ARN, or else from the payload.
     #[must_use]
     pub fn origin(&self) -> Origin {
@@ -157,31 +168,44 @@ pub fn name_of(arn_or_name: &str) -> &str {
     }
 }
 
-/// Returns the names of the alarms in a composite alarm's rule, such as `ALARM("a") AND NOT OK(b)`. An ARN counts as
-/// the name in it.
+/// Returns the names of the alarms in a composite alarm's rule, such as `ALARM("a") AND NOT OK(b)` or
+/// `AT_LEAST(2, ALARM, (a, b, c))`. An ARN counts as the name in it.
 #[must_use]
 pub fn names_in_rule(rule: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     let mut rest = rule;
     while let Some((before, after)) = rest.split_once('(') {
-        let asks = ["ALARM", "OK", "INSUFFICIENT_DATA"].iter().any(|word| before.trim_end().ends_with(word));
-        let quote = after.trim_start().chars().next().filter(|first| *first == '"' || *first == '\'');
+        let before = before.trim_end();
+        let asks = ["ALARM", "OK", "INSUFFICIENT_DATA"].iter().any(|word| before.ends_with(word));
+        // Only the list of `AT_LEAST` begins after a comma.
+        let lists = before.ends_with(',');
         rest = after;
-        if !asks {
+        if !asks && !lists {
             continue;
         }
-        let argument = match quote {
-            Some(quote) => after.trim_start().get(1..).and_then(|inner| inner.split_once(quote)),
-            None => after.split_once(')'),
-        };
-        let Some((name, after)) = argument else { break };
-        rest = after;
-        let name = name_of(name.trim()).to_owned();
-        if !names.contains(&name) {
-            names.push(name);
+        loop {
+            let Some((name, after)) = argument(rest) else { return names };
+            let name = name_of(name.trim()).to_owned();
+            if !names.contains(&name) {
+                names.push(name);
+            }
+            rest = after.trim_start();
+            match rest.strip_prefix(',') {
+                Some(more) if lists => rest = more,
+                Some(_) | None => break,
+            }
         }
     }
     names
+}
+
+/// The first argument of a rule's function, which may be quoted, and the text from its end.
+fn argument(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim_start();
+    match text.chars().next()? {
+        quote @ ('"' | '\'') => text.get(1..)?.split_once(quote),
+        _ => text.find([',', ')']).and_then(|end| text.split_at_checked(end)),
+    }
 }
 
 /// Parses an alarm's time: RFC 3339, or CloudWatch's variant with `+0000`. Returns `None` for anything else.
@@ -218,6 +242,9 @@ mod tests {
             (r#"(ALARM('a (1)') AND NOT OK("b"))"#, vec!["a (1)", "b"]),
             ("ALARM(arn:aws:cloudwatch:eu-west-1:1:alarm:a:b) AND INSUFFICIENT_DATA( c )", vec!["a:b", "c"]),
             (r#"ALARM("a") OR ALARM("a")"#, vec!["a"]),
+            ("AT_LEAST(2, ALARM, (a, b, c)) AND NOT OK(d)", vec!["a", "b", "c", "d"]),
+            (r#"OK(x) OR AT_LEAST(50%, NOT ALARM, ("a, (1)", 'b'))"#, vec!["x", "a, (1)", "b"]),
+            ("AT_LEAST(1, ALARM, (arn:aws:cloudwatch:eu-west-1:1:alarm:a:b, c", vec!["a:b"]),
             ("TRUE", vec![]),
             ("ALARM(", vec![]),
             ("", vec![]),

@@ -1,24 +1,35 @@
 //! A guarding alarm: an alarm that notifies our topic or invokes our function.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
-use super::alarm::{Alarm, Metric, State};
+use super::alarm::{Alarm, AlarmNow, Metric, Watches};
 use super::stage::StageRef;
 use super::target::{self, Target};
 
-/// A guarding alarm, with the stages and metrics that it covers.
+/// A guarding alarm, resolved down to the alarms that watch data.
 #[derive(Clone, Debug)]
 pub struct GuardingAlarm {
     /// The alarm.
     pub alarm: Alarm,
     /// Whether its actions are enabled.
     pub actions_enabled: bool,
-    /// How far back one evaluation looks.
+    /// How far back one evaluation looks; for a composite alarm, the longest of its leaves.
     pub window: TimeDelta,
-    /// The stages that it names; for a composite alarm, those of the alarms in its rule.
+    /// The stages that it names: by itself, or for a composite alarm without a directive, by its leaves.
     pub targets: Vec<Target>,
-    /// The metrics that it watches; for a composite alarm, those of the alarms in its rule.
-    pub metrics: Vec<Metric>,
+    /// The alarm itself, or the alarms below a composite alarm that are not composite.
+    pub leaves: Vec<Leaf>,
+    /// Why some of the alarms below a composite alarm are not among the leaves: one sentence for each.
+    pub unresolved: Vec<String>,
+}
+
+/// An alarm that watches data.
+#[derive(Clone, Debug)]
+pub struct Leaf {
+    /// The alarm as CloudWatch has it.
+    pub now: AlarmNow,
+    /// The stages that it names by itself.
+    pub targets: Vec<Target>,
 }
 
 impl GuardingAlarm {
@@ -28,14 +39,45 @@ impl GuardingAlarm {
         target::naming(&self.targets, stage, api_names)
     }
 
-    /// Returns whether it has been quiet since a time, judged by its present state. `None` means that its state changed
-    /// since then, so only its history can answer.
+    /// Whether it is a composite alarm that names no stage itself, so that only its leaves do.
     #[must_use]
-    pub fn quiet_since(&self, since: DateTime<Utc>) -> Option<bool> {
-        match (self.alarm.state, self.alarm.changed_at) {
-            (State::Alarm, _) => Some(false),
-            (State::Ok | State::InsufficientData, Some(changed)) if changed < since => Some(true),
-            (State::Ok | State::InsufficientData, _) => None,
+    pub fn speaks_by_leaves(&self) -> bool {
+        self.leaves.iter().all(|leaf| leaf.now.alarm.name != self.alarm.name)
+            && matches!(self.alarm.watches, Watches::Alarms(_))
+            && self.targets.iter().all(|target| self.leaves.iter().any(|leaf| leaf.targets.contains(target)))
+    }
+
+    /// The leaves that speak about a stage: those that name it, or all of them if the alarm names the stage itself.
+    pub fn leaves_about(&self, stage: &StageRef, api_names: &[String]) -> impl Iterator<Item = &Leaf> {
+        let by_leaves = self.speaks_by_leaves();
+        let names_it =
+            move |leaf: &&Leaf| !by_leaves || target::naming(&leaf.targets, stage, api_names).is_some();
+        self.leaves.iter().filter(names_it)
+    }
+
+    /// The alarms whose states speak about a stage: the alarm itself, or the leaves that name the stage.
+    #[must_use]
+    pub fn alarms_about(&self, stage: &StageRef, api_names: &[String]) -> Vec<&Alarm> {
+        if self.speaks_by_leaves() {
+            return self.leaves_about(stage, api_names).map(|leaf| &leaf.now.alarm).collect();
+        }
+        vec![&self.alarm]
+    }
+
+    /// The metrics that the alarm watches, by all its leaves.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<Metric> {
+        self.leaves.iter().flat_map(Leaf::metrics).cloned().collect()
+    }
+}
+
+impl Leaf {
+    /// The metrics that it watches; none for a query.
+    #[must_use]
+    pub fn metrics(&self) -> &[Metric] {
+        match &self.now.alarm.watches {
+            Watches::Metrics(metrics) => metrics,
+            Watches::Alarms(_) => &[],
         }
     }
 }

@@ -76,6 +76,8 @@ pub enum Reason {
     AlarmCleared { alarm: String, state: State },
     /// CloudWatch has no such alarm, or the alarm does not watch this stage.
     AlarmUnknown { alarm: String, why: String },
+    /// A guarding alarm cannot be resolved down to the alarms that watch data.
+    AlarmUnreadable { alarm: String, why: String },
     /// The alarm's actions are disabled.
     AlarmActionsDisabled { alarm: String },
     /// The stage is neither configured nor recorded.
@@ -201,6 +203,12 @@ impl Reason {
             Self::AlarmCleared { .. } => {
                 entry("alarm-cleared", Kind::Hold, "The alarm left ALARM after the message was sent.", "")
             }
+            Self::AlarmUnreadable { .. } => entry(
+                "alarm-unreadable",
+                Kind::Hold,
+                "A guarding alarm cannot be resolved down to the alarms that watch data, so it may be about this stage. It blocks promotions and accuses nobody.",
+                "correct the rule of the composite alarm, or write `rollback-target: <api>/<stage>` into the description of each alarm below it",
+            ),
             Self::AlarmUnknown { .. } => entry(
                 "alarm-unknown",
                 Kind::Hold,
@@ -389,6 +397,9 @@ impl fmt::Display for Reason {
             }
             Self::AlarmCleared { alarm, state } => write!(f, "the alarm `{alarm}` is now {state}"),
             Self::AlarmUnknown { alarm, why } => write!(f, "the alarm `{alarm}` {why}"),
+            Self::AlarmUnreadable { alarm, why } => {
+                write!(f, "the alarm `{alarm}` cannot be resolved: {why}")
+            }
             Self::AlarmActionsDisabled { alarm } => {
                 write!(f, "the actions of the alarm `{alarm}` are disabled")
             }

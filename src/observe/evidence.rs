@@ -3,9 +3,9 @@
 use crate::cloud::Alarms;
 use crate::context::Context;
 use crate::decide::evidence::Evidence;
+use crate::decide::testimony::Guarding;
 use crate::model::alarm::{CLOCK_SKEW, Metric, State};
 use crate::model::cloud_error::CloudError;
-use crate::model::guarding_alarm::GuardingAlarm;
 use crate::model::policy::StagePolicy;
 use crate::model::records::Candidate;
 
@@ -17,19 +17,19 @@ use crate::model::records::Candidate;
 pub async fn read<C: Alarms>(
     context: &Context<'_, C>,
     candidate: &Candidate,
-    guarding: &[&GuardingAlarm],
+    guarding: &[Guarding<'_>],
     policy: &StagePolicy,
 ) -> Result<Evidence, CloudError> {
     let since = candidate.first_seen;
     let mut evidence = Evidence::default();
-    for alarm in guarding {
+    for alarm in guarding.iter().flat_map(|one| &one.about) {
         // Clocks differ, so for a change close to `first_seen` the history decides.
         let fired = match alarm.quiet_since(since - CLOCK_SKEW) {
             Some(quiet) => !quiet,
-            None => context.cloud.states_since(&alarm.alarm.name, since).await?.contains(&State::Alarm),
+            None => context.cloud.states_since(&alarm.name, since).await?.contains(&State::Alarm),
         };
         if fired {
-            evidence.fired = Some(alarm.alarm.name.clone());
+            evidence.fired = Some(alarm.name.clone());
             return Ok(evidence);
         }
     }

@@ -1,9 +1,9 @@
 //! Resolves the names in a signal: a target to its stage, and a composite alarm to the alarms in its rule.
 
+use super::guarding_alarms::{Leaves, below};
 use crate::cloud::{Alarms, Gateway, Parameters};
 use crate::config::Config;
-use crate::model::alarm::AlarmNow;
-use crate::model::alarm::{Watches, name_of};
+use crate::model::alarm::{AlarmNow, name_of};
 use crate::model::cloud_error::CloudError;
 use crate::model::protocol::Protocol;
 use crate::model::reason::Reason;
@@ -11,9 +11,6 @@ use crate::model::records::{self, NameIndex, Record};
 use crate::model::stage::Api;
 use crate::model::stage::StageRef;
 use crate::model::target::{ApiRef, Target};
-
-/// The deepest nesting of composite alarms that is read. CloudWatch advises against more than a few levels.
-const MAX_COMPOSITE_DEPTH: usize = 5;
 
 /// The longest name of an API that is looked up, in bytes. Parameter Store would refuse the parameter's name that a
 /// longer one leads to (`GetParameters`).
@@ -143,8 +140,8 @@ fn only(target: &Target, mut stages: Vec<StageRef>) -> Result<StageRef, Reason> 
     }
 }
 
-/// Reads the alarms in a composite alarm's rule as they are now, down to those that name a stage or a metric
-/// (`DescribeAlarms`).
+/// Reads the alarms below a composite alarm down to those that watch data (`DescribeAlarms`). `triggering` lists the
+/// triggering alarms of its event; if it is empty, the alarm's own rule is read.
 ///
 /// # Errors
 /// A failed call.
@@ -153,34 +150,18 @@ pub async fn children<C: Alarms>(
     parent: &str,
     triggering: &[String],
 ) -> Result<Vec<AlarmNow>, CloudError> {
-    let mut wanted: Vec<String> = triggering.iter().map(|child| name_of(child).to_owned()).collect();
-    if wanted.is_empty() {
-        wanted.push(parent.to_owned());
-    }
-    let mut leaves = Vec::new();
-    for _ in 0..MAX_COMPOSITE_DEPTH {
-        let mut deeper = Vec::new();
-        // One call accepts at most 100 names.
-        for names in wanted.chunks(100) {
-            for now in cloud.alarms(names).await? {
-                match &now.alarm.watches {
-                    Watches::Alarms(more)
-                        if now.alarm.description.as_deref().is_none_or(|d| !has_directive(d)) =>
-                    {
-                        deeper.extend(more.iter().map(|child| name_of(child).to_owned()));
-                    }
-                    Watches::Alarms(_) | Watches::Metrics(_) => leaves.push(now),
-                }
-            }
+    let triggering: Vec<String> = triggering.iter().map(|child| name_of(child).to_owned()).collect();
+    let mut leaves = Leaves::default();
+    if triggering.is_empty() {
+        let known = below(cloud, vec![parent.to_owned()]).await?;
+        if let Some(now) = known.get(parent) {
+            leaves.add_below(now, &known, &mut vec![]);
         }
-        if deeper.is_empty() {
-            break;
+    } else {
+        let known = below(cloud, triggering.clone()).await?;
+        for now in triggering.iter().filter_map(|name| known.get(name)) {
+            leaves.add(now, &known, &mut vec![]);
         }
-        wanted = deeper;
     }
-    Ok(leaves)
-}
-
-fn has_directive(description: &str) -> bool {
-    crate::signal::target::directives(description).is_some()
+    Ok(leaves.found.into_iter().map(|leaf| leaf.now).collect())
 }

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use super::{components, evidence, guarding_alarms, protected_stages};
 use crate::cloud::{Alarms, Components, Gateway, Parameters};
 use crate::context::Context;
+use crate::decide::testimony::{Guarding, guarding};
 use crate::decide::upkeep::{StageFacts, promotion_due};
 use crate::model::cloud_error::{CloudError, Fetched};
 use crate::model::guarding_alarm::GuardingAlarm;
@@ -15,7 +16,6 @@ use crate::model::observed::{DeploymentNow, LiveComponents, OnRecord, Pin};
 use crate::model::protocol::Protocol;
 use crate::model::records::{self, Incident, LastSweep};
 use crate::model::stage::{LiveStage, StageRef};
-use crate::model::target::Target;
 
 /// API Gateway accepts 10 requests per second, with a burst of 40, for the whole account and Region. A sweep sends ten
 /// reads at once and then five per second, so that a rollback can always send its own requests.
@@ -107,16 +107,16 @@ pub fn apis<T>(protected: &BTreeMap<StageRef, T>) -> BTreeSet<(Protocol, String)
 }
 
 impl SweepReadings {
-    /// Returns the guarding alarms that name a stage, each with the target that names it.
+    /// Returns the guarding alarms of a stage, each with what it says about the stage.
     #[must_use]
     pub fn guarding<'a, C>(
         &'a self,
         context: &Context<'_, C>,
         stage: &StageRef,
         on_record: &OnRecord,
-    ) -> Vec<(&'a GuardingAlarm, &'a Target)> {
+    ) -> Vec<Guarding<'a>> {
         let names = context.config.api_names(stage, on_record.good().map(|(_, record)| record));
-        self.alarms.iter().filter_map(|alarm| Some((alarm, alarm.target(stage, &names)?))).collect()
+        guarding(&self.alarms, stage, &names, &context.config.home(context.account()))
     }
 }
 
@@ -153,9 +153,8 @@ pub async fn stage<'a, C: Gateway + Components + Alarms>(
         }
     }
     if let Some(candidate) = promotion_due(&facts, context.config, context.now) {
-        let guarding: Vec<&GuardingAlarm> = facts.guarding.iter().map(|(alarm, _)| *alarm).collect();
         let policy = context.config.policy.under(&on_record.policy);
-        facts.evidence = Some(evidence::read(context, &candidate, &guarding, &policy).await);
+        facts.evidence = Some(evidence::read(context, &candidate, &facts.guarding, &policy).await);
     }
     facts
 }

@@ -46,17 +46,23 @@ pub fn triage(alarm: &Alarm, bounds: &Bounds) -> Triage {
 /// Returns the stages that are named by those alarms below a composite alarm that are in ALARM.
 ///
 /// # Errors
-/// The first [`Reason`] that applies to the parent or to a child. A child that does not watch API Gateway is skipped.
+/// The first [`Reason`] that applies to the parent or to a child. A child that accuses nobody is skipped: one that does
+/// not watch API Gateway, that belongs to another account or Region, or whose state only missing data changed.
 pub fn triage_children(parent: &Alarm, children: &[Alarm], bounds: &Bounds) -> Result<Vec<Target>, Reason> {
     is_current(parent, bounds)?;
     let mut targets = Vec::new();
-    let mut refusal = None;
+    let mut refusals = Vec::new();
     for child in children.iter().filter(|child| child.state == State::Alarm) {
         match triage(child, &Bounds { max_age: None, ..bounds.clone() }) {
             Triage::Targets(more) => {
                 targets.extend(more.into_iter().filter(|t| !targets.contains(t)).collect::<Vec<_>>());
             }
-            Triage::Refused(reason @ Reason::NotApiGateway(_)) => refusal = refusal.or(Some(reason)),
+            Triage::Refused(
+                reason @ (Reason::NotApiGateway(_)
+                | Reason::NoDatapoints
+                | Reason::WrongAccount { .. }
+                | Reason::WrongRegion { .. }),
+            ) => refusals.push(reason),
             Triage::Refused(reason) => return Err(reason),
             Triage::Composite(_) => {
                 let why = format!(
@@ -70,6 +76,8 @@ pub fn triage_children(parent: &Alarm, children: &[Alarm], bounds: &Bounds) -> R
     if !targets.is_empty() {
         return Ok(targets);
     }
+    // The alarm of another service says the least about the parent.
+    let refusal = refusals.into_iter().min_by_key(|reason| matches!(reason, Reason::NotApiGateway(_)));
     let cleared = |child: &Alarm| Reason::AlarmCleared { alarm: child.name.clone(), state: child.state };
     let none = || Reason::NoStage(format!("no alarm was found below `{}`", parent.name));
     Err(refusal.or_else(|| children.first().map(cleared)).unwrap_or_else(none))
@@ -114,7 +122,7 @@ pub fn is_current(alarm: &Alarm, bounds: &Bounds) -> Result<(), Reason> {
 }
 
 /// Returns an account other than ours, of the alarm or of an API Gateway metric that it reads.
-fn foreign_account(alarm: &Alarm, home: &Origin) -> Option<String> {
+pub(crate) fn foreign_account(alarm: &Alarm, home: &Origin) -> Option<String> {
     let mut accounts = vec![alarm.origin().account];
     if let Watches::Metrics(metrics) = &alarm.watches {
         let apis = metrics.iter().filter(|metric| metric.namespace == NAMESPACE);
@@ -257,12 +265,15 @@ mod tests {
             }]),
             ..alarm()
         };
+        let without_data = Alarm { only_missing_data: true, ..alarm() };
         let stageless = Alarm { watches: Watches::Metrics(vec![]), ..alarm() };
         for (what, children, expected) in [
             ("one child", vec![alarm()], "act"),
             ("the parent's time counts, not the child's", vec![long_ago], "act"),
             ("the same stage twice", vec![alarm(), alarm()], "act"),
             ("another child watches another service", vec![elsewhere.clone(), alarm()], "act"),
+            ("another child has no data", vec![without_data.clone(), alarm()], "act"),
+            ("no child has data", vec![elsewhere.clone(), without_data], "no-datapoints"),
             ("none is in ALARM", vec![quiet], "alarm-cleared"),
             ("no child was found", vec![], "no-stage"),
             ("no child watches an API", vec![elsewhere], "not-api-gateway"),

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::cloud::{Cloud, Parameters, Write};
 use crate::context::Context;
-use crate::model::alarm::State;
+use crate::decide::testimony::Testimony;
 use crate::model::cloud_error::CloudError;
 use crate::model::records::{LastSweep, SCHEMA};
 use crate::model::report::{Details, Outcome, Report, SweptStage};
@@ -40,7 +40,7 @@ pub async fn sweep<C: Cloud>(context: &Context<'_, C>) -> Vec<Report> {
     // A stage in ALARM comes first, because its users see errors. A release can bake a little longer.
     stages.sort_by_key(|(stage, (on_record, _))| {
         let guarding = world.guarding(context, stage, on_record);
-        !guarding.iter().any(|(alarm, _)| alarm.alarm.state == State::Alarm)
+        !guarding.iter().any(|one| one.testimony == Testimony::Accuses)
     });
     for (name, (on_record, incidents)) in stages {
         let state = if let Some(error) = world.unread.get(&name.api) {

@@ -21,9 +21,9 @@ use crate::signal;
 
 impl Alarms for Aws {
     async fn alarms(&self, names: &[String]) -> Result<Vec<AlarmNow>, CloudError> {
-        let call = self.describe_alarms().set_alarm_names(Some(names.to_vec()));
-        let answer = self.call("DescribeAlarms", &names.join(", "), || call.clone().send()).await?;
-        Ok(from_page(answer).0)
+        // A page has 50 alarms unless asked otherwise, and a call accepts 100 names.
+        let page = self.describe_alarms().set_alarm_names(Some(names.to_vec()));
+        self.all_pages_of_alarms(&names.join(", "), page).await
     }
 
     async fn alarms_acting(&self, action: &str) -> Result<Vec<AlarmNow>, CloudError> {

@@ -27,6 +27,7 @@ fn examples() -> Vec<Reason> {
         Reason::NoDatapoints,
         Reason::Stale { changed_at: None, now: epoch, max_age_seconds: 0 },
         Reason::AlarmUnknown { alarm: text(), why: text() },
+        Reason::AlarmUnreadable { alarm: text(), why: text() },
         Reason::AlarmCleared { alarm: text(), state: State::Ok },
         Reason::AlarmActionsDisabled { alarm: text() },
         Reason::NotProtected(text()),

@@ -5,6 +5,7 @@ pub(crate) mod doctor;
 mod notifications;
 mod scale;
 mod stories;
+mod testimony;
 mod together;
 mod unreadable;
 
