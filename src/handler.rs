@@ -112,7 +112,7 @@ async fn targets<C: Alarms>(
 }
 
 async fn on_target<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm, target: &Target) -> Report {
-    let trigger = Trigger::Alarm { name: &alarm.name, target, swept: false };
+    let trigger = Trigger::Alarm { name: &alarm.name, target, swept: None };
     let request = RollbackRequest { trigger, version: None, dry: false };
     match resolve::resolve(context.cloud, context.config, target).await {
         Ok(Ok(stage)) => rollback(context, &stage, request).await,

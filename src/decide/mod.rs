@@ -16,7 +16,7 @@ pub mod upkeep;
 #[cfg(test)]
 mod upkeep_tests;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::model::alarm::AlarmNow;
 use crate::model::alarm::{State, Watches};
@@ -45,8 +45,8 @@ pub enum Trigger<'a> {
         name: &'a str,
         /// The stage as the alarm named it.
         target: &'a Target,
-        /// Whether the sweep found the alarm; otherwise its event arrived.
-        swept: bool,
+        /// The alarm's window if the sweep found the alarm; `None` if its event arrived.
+        swept: Option<TimeDelta>,
     },
     /// An operator or a pipeline. The preconditions for alarms do not apply.
     Operator {

@@ -46,7 +46,7 @@ pub(super) fn unchanged_since(
 ) -> Result<(), Reason> {
     let (Trigger::Alarm { swept, .. }, Some(alarm)) = (trigger, alarm) else { return Ok(()) };
     let (Some(changed_at), Some(alarm_at)) = (live.updated_at, alarm.alarm.changed_at) else { return Ok(()) };
-    let judged = swept && now > changed_at + alarm.window + CLOCK_SKEW;
+    let judged = swept.is_some_and(|window| now > changed_at + window + CLOCK_SKEW);
     if changed_at <= alarm_at || judged {
         return Ok(());
     }
@@ -156,7 +156,7 @@ mod tests {
         let alarm = |fired: Option<&str>| AlarmNow {
             actions_enabled: true,
             actions: vec![],
-            window: TimeDelta::minutes(2),
+            window: TimeDelta::zero(),
             alarm: Alarm {
                 name: "a".into(),
                 arn: None,
@@ -176,24 +176,27 @@ mod tests {
             ..LiveStage::default()
         };
         let hold = "changed-after-alarm";
+        let (swept, query) = (Some(TimeDelta::minutes(2)), Some(TimeDelta::minutes(15)));
         for (changed, fired, swept, now, expected) in [
-            (Some("2026-11-20T09:59:00Z"), Some(FIRED), false, "2026-11-20T10:00:30Z", "continue"),
-            (Some(FIRED), Some(FIRED), false, "2026-11-20T10:00:30Z", "continue"),
-            (Some("2026-11-20T10:00:01Z"), Some(FIRED), false, "2026-11-20T10:00:30Z", hold),
+            (Some("2026-11-20T09:59:00Z"), Some(FIRED), None, "2026-11-20T10:00:30Z", "continue"),
+            (Some(FIRED), Some(FIRED), None, "2026-11-20T10:00:30Z", "continue"),
+            (Some("2026-11-20T10:00:01Z"), Some(FIRED), None, "2026-11-20T10:00:30Z", hold),
             // An event never undoes the change, however late it arrives. The sweep does after 2 minutes and the skew.
-            (Some("2026-11-20T10:00:01Z"), Some(FIRED), false, "2026-11-20T11:00:00Z", hold),
-            (Some("2026-11-20T10:00:01Z"), Some(FIRED), true, "2026-11-20T10:02:30Z", hold),
-            (Some("2026-11-20T10:00:01Z"), Some(FIRED), true, "2026-11-20T10:03:01Z", hold),
-            (Some("2026-11-20T10:00:01Z"), Some(FIRED), true, "2026-11-20T10:03:02Z", "continue"),
+            (Some("2026-11-20T10:00:01Z"), Some(FIRED), None, "2026-11-20T11:00:00Z", hold),
+            (Some("2026-11-20T10:00:01Z"), Some(FIRED), swept, "2026-11-20T10:02:30Z", hold),
+            (Some("2026-11-20T10:00:01Z"), Some(FIRED), swept, "2026-11-20T10:03:01Z", hold),
+            (Some("2026-11-20T10:00:01Z"), Some(FIRED), swept, "2026-11-20T10:03:02Z", "continue"),
+            (Some("2026-11-20T10:00:01Z"), Some(FIRED), query, "2026-11-20T10:16:01Z", hold),
+            (Some("2026-11-20T10:00:01Z"), Some(FIRED), query, "2026-11-20T10:16:02Z", "continue"),
             // If our clock is a minute behind, an event is not affected and the sweep waits longer.
-            (Some("2026-11-20T09:59:00Z"), Some(FIRED), false, "2026-11-20T09:58:30Z", "continue"),
-            (Some("2026-11-20T10:00:01Z"), Some(FIRED), true, "2026-11-20T09:59:00Z", hold),
-            (None, Some(FIRED), false, FIRED, "continue"),
-            (Some(FIRED), None, false, FIRED, "continue"),
+            (Some("2026-11-20T09:59:00Z"), Some(FIRED), None, "2026-11-20T09:58:30Z", "continue"),
+            (Some("2026-11-20T10:00:01Z"), Some(FIRED), swept, "2026-11-20T09:59:00Z", hold),
+            (None, Some(FIRED), None, FIRED, "continue"),
+            (Some(FIRED), None, None, FIRED, "continue"),
         ] {
             let trigger = Trigger::Alarm { name: "a", target: &target, swept };
             let answer = unchanged_since(trigger, &live(changed), Some(&alarm(fired)), at(now));
-            assert_eq!(described(&answer), expected, "{changed:?} {fired:?} swept {swept} at {now}");
+            assert_eq!(described(&answer), expected, "{changed:?} {fired:?} swept {swept:?} at {now}");
         }
         let after = live(Some("2026-11-20T10:05:00Z"));
         for trigger in [Trigger::Operator { force: false }, Trigger::Imagined] {

@@ -316,7 +316,7 @@ fn each_fact_decides_only_for_the_triggers_that_it_applies_to() {
     let target =
         Target { api: ApiRef::Name("a".into()), stage: "prod".into(), canary: false, protocol: None };
     let triggers = [
-        Trigger::Alarm { name: "5xx", target: &target, swept: false },
+        Trigger::Alarm { name: "5xx", target: &target, swept: None },
         Trigger::Operator { force: false },
         Trigger::Operator { force: true },
         Trigger::Imagined,
@@ -340,7 +340,7 @@ fn each_fact_decides_only_for_the_triggers_that_it_applies_to() {
 fn the_first_row_of_the_table_decides() {
     let target =
         Target { api: ApiRef::Name("a".into()), stage: "prod".into(), canary: false, protocol: None };
-    let trigger = Trigger::Alarm { name: "5xx", target: &target, swept: false };
+    let trigger = Trigger::Alarm { name: "5xx", target: &target, swept: None };
     let order = [
         "alarm-unknown",
         "alarm-cleared",

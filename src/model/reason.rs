@@ -390,7 +390,7 @@ impl fmt::Display for Reason {
                 write!(f, "the alarm belongs to Region `{theirs}`, but this function belongs to `{ours}`")
             }
             Self::NoDatapoints => f.write_str(
-                "the alarm has no datapoints: it fired only because missing data counts as breaching",
+                "the alarm has too few datapoints: it fired only because missing data counts as breaching",
             ),
             Self::Stale { changed_at, now, max_age_seconds } => {
                 f.write_str(&stale(*changed_at, *now, *max_age_seconds))

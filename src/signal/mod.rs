@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::model::alarm::Alarm;
 use crate::model::reason::Reason;
 
-pub(crate) use payload::says_no_datapoints;
+pub(crate) use payload::is_by_missing_data;
 
 pub use command::{Command, StageArg};
 
@@ -230,6 +230,25 @@ mod tests {
             let read = read(&event.to_string());
             let Signal::Alarm(alarm) = &read.deliveries[0].signal else { panic!("{read:?}") };
             assert_eq!(alarm.only_missing_data, expected, "{why} {points}");
+        }
+    }
+
+    #[test]
+    fn missing_data_made_the_alarm_if_too_few_datapoints_were_received() {
+        let one = "Threshold Crossed: 1 datapoint was received for 3 periods and 2 missing datapoints were treated as";
+        let two = "Threshold Crossed: 2 datapoints were received for 3 periods and 1 missing datapoint was treated as";
+        for (why, to_alarm, expected) in [
+            (format!("{one} [Breaching]."), Some(2), true),
+            (format!("{one} [Breaching]."), Some(1), false),
+            (format!("{one} [Breaching]."), None, false),
+            (format!("{one} [NonBreaching]."), Some(2), false),
+            (format!("{two} [Breaching]."), Some(3), true),
+            (format!("{two} [Breaching]."), Some(2), false),
+            ("datapoint was received, treated as [Breaching]".to_owned(), Some(2), false),
+            ("x datapoints were received, treated as [Breaching]".to_owned(), Some(2), false),
+            (String::new(), Some(2), false),
+        ] {
+            assert_eq!(is_by_missing_data(&why, to_alarm), expected, "{why} {to_alarm:?}");
         }
     }
 

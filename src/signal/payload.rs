@@ -28,6 +28,8 @@ pub(super) fn read_sns_message(message: &Value) -> Signal {
         Watches::Metrics(message_metrics(trigger))
     };
     let why = text(message, "NewStateReason").unwrap_or_default();
+    let number = |field| trigger.get(field).and_then(Value::as_u64);
+    let datapoints_to_alarm = number("DatapointsToAlarm").or_else(|| number("EvaluationPeriods"));
     build(AlarmFields {
         name: owned(message, "AlarmName"),
         arn: owned(message, "AlarmArn"),
@@ -37,7 +39,7 @@ pub(super) fn read_sns_message(message: &Value) -> Signal {
         state: message.get("NewStateValue"),
         changed_at: text(message, "StateChangeTime"),
         why,
-        only_missing_data: says_no_datapoints(why),
+        only_missing_data: is_by_missing_data(why, datapoints_to_alarm),
         suppressed_by: owned(message, "ActionsSuppressedBy"),
         watches,
     })
@@ -79,7 +81,8 @@ fn read_state(data: &Value, arn: Option<String>, claimed: Origin) -> Signal {
         state: state.get("value"),
         changed_at: text(state, "timestamp"),
         why,
-        only_missing_data: says_no_datapoints(why) || no_recent,
+        // The event has no `DatapointsToAlarm`. CloudWatch's own answer has it.
+        only_missing_data: is_by_missing_data(why, None) || no_recent,
         suppressed_by: owned(state, "actionsSuppressedBy"),
         watches,
     })
@@ -124,10 +127,18 @@ fn build(fields: AlarmFields<'_>) -> Signal {
     }))
 }
 
-/// Reports whether missing data alone caused the alarm. CloudWatch says so only in the text of the reason, and no other
-/// code reads that text.
-pub(crate) fn says_no_datapoints(why: &str) -> bool {
-    why.contains("no datapoints were received")
+/// Reports whether the alarm is in ALARM only because missing data counts as breaching: the datapoints that were received
+/// are fewer than those that it takes. CloudWatch says how many were received only in the text of the reason, and no
+/// other code reads that text. Without `datapoints_to_alarm`, only a reason without any datapoint says so.
+pub(crate) fn is_by_missing_data(why: &str, datapoints_to_alarm: Option<u64>) -> bool {
+    if why.contains("no datapoints were received") {
+        return true;
+    }
+    let received = ["datapoint was received", "datapoints were received"]
+        .iter()
+        .find_map(|words| why.split_once(words)?.0.split_whitespace().next_back()?.parse::<u64>().ok());
+    let missing = why.contains("treated as [Breaching]");
+    missing && received.zip(datapoints_to_alarm).is_some_and(|(received, needed)| received < needed)
 }
 
 fn children(list: Option<&Value>, key: &str) -> Vec<String> {

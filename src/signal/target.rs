@@ -8,7 +8,10 @@ use crate::model::target::{ApiRef, Target};
 /// The namespace of API Gateway's own metrics.
 pub const NAMESPACE: &str = "AWS/ApiGateway";
 
-const DIRECTIVE: &str = "rollback-target:";
+const DIRECTIVE: &str = "rollback-target";
+
+/// What Markdown and people put around a directive and its stages.
+const MARKS: [char; 7] = ['`', '*', '"', '\'', '\u{201c}', '\u{201d}', ' '];
 
 /// The most stages that one alarm may name. A description has room for a few more (`PutMetricAlarm`).
 const MAX_TARGETS: usize = 100;
@@ -132,10 +135,7 @@ pub(crate) fn directives(description: &str) -> Option<Result<Vec<Target>, Reason
     let mut targets = Vec::new();
     let mut found = false;
     for line in description.lines() {
-        let lower = line.to_ascii_lowercase();
-        let Some(list) = lower.find(DIRECTIVE).and_then(|at| line.get(at + DIRECTIVE.len()..)) else {
-            continue;
-        };
+        let Some(list) = list_of_directive(line) else { continue };
         found = true;
         for item in list.split(',') {
             match directive(item) {
@@ -152,17 +152,28 @@ pub(crate) fn directives(description: &str) -> Option<Result<Vec<Target>, Reason
     found.then_some(Ok(targets))
 }
 
+/// Returns the text behind the directive's colon, without a comma at its end.
+fn list_of_directive(line: &str) -> Option<&str> {
+    let lower = line.to_ascii_lowercase();
+    let mut found = lower.match_indices(DIRECTIVE).filter_map(|(at, _)| line.get(at + DIRECTIVE.len()..));
+    let list = found.find_map(|rest| rest.trim_start_matches(MARKS).strip_prefix(':'))?;
+    let end = |c: char| c == ',' || c.is_whitespace() || MARKS.contains(&c);
+    Some(list.trim_end_matches(end))
+}
+
 fn directive(item: &str) -> Result<Target, Reason> {
     let refuse = || {
         Reason::NoStage(format!(
-            "the alarm's description has the directive `{DIRECTIVE}`, but `{}` is not `<api>/<stage>`",
+            "the alarm's description has the directive `{DIRECTIVE}:`, but `{}` is not `<api>/<stage>`",
             item.trim()
         ))
     };
-    let (api, stage) = item.trim().split_once('/').ok_or_else(refuse)?;
+    let item = item.trim().trim_start_matches(MARKS);
+    let (api, stage) = item.split_once('/').ok_or_else(refuse)?;
     // A sentence may continue or end after the last stage: "rollback-target: orders/prod. Runbook: ..."
     let stage = stage.split_whitespace().next().unwrap_or_default();
-    let stage = stage.trim_end_matches(['.', ';', ')', ']']);
+    let end = |c| ['.', ';', ')', ']'].contains(&c) || MARKS.contains(&c);
+    let stage = stage.trim_end_matches(end);
     let (stage, canary) = split_canary(stage);
     if api.trim().is_empty() || !is_stage_name(stage) {
         return Err(refuse());
@@ -235,6 +246,15 @@ mod tests {
             ("rollback-target: a/b/c", "no-stage"),
             ("rollback-target: a/p, see the runbook", "no-stage"),
             ("ü ROLLBACK-TARGET: a/p", "name a/p"),
+            ("Checkout errors.\n\n`rollback-target: a1b2c3d4e5/prod`\n\n[Runbook](x)", "id a1b2c3d4e5/prod"),
+            ("**rollback-target:** `a/p`, *b/q*", "name a/p, name b/q"),
+            ("**rollback-target**: \"a/p\".", "name a/p"),
+            ("\u{201c}rollback-target: a/p\u{201d}", "name a/p"),
+            ("rollback-target: 'orders api/prod', ", "name orders api/prod"),
+            ("the rollback-target is this. rollback-target: a/p,", "name a/p"),
+            ("rollback-target: a/p,, b/q", "no-stage"),
+            ("rollback-target: `,`", "no-stage"),
+            ("rollback-target a/p", "-"),
         ] {
             assert_eq!(directives(description).map_or("-".into(), described), expected, "{description}");
         }

@@ -121,7 +121,7 @@ async fn roll_back<C: Cloud>(
     target: &Target,
 ) -> Report {
     let by = TriggeredBy::swept_alarm(&alarm.alarm);
-    let trigger = Trigger::Alarm { name: &alarm.alarm.name, target, swept: true };
+    let trigger = Trigger::Alarm { name: &alarm.alarm.name, target, swept: Some(alarm.window) };
     let request = RollbackRequest { trigger, version: None, dry: false };
     rollback(&context.triggered_by(&by), stage, request).await
 }

@@ -19,6 +19,10 @@ use crate::model::alarm::{Alarm, Metric, Origin, State, Watches, names_in_rule};
 use crate::model::cloud_error::CloudError;
 use crate::signal;
 
+/// The window of an alarm that does not say it: the longest that CloudWatch allows for periods below an hour
+/// (`PutMetricAlarm`).
+const LONGEST_WINDOW: TimeDelta = TimeDelta::days(1);
+
 impl Alarms for Aws {
     async fn alarms(&self, names: &[String]) -> Result<Vec<AlarmNow>, CloudError> {
         // A page has 50 alarms unless asked otherwise, and a call accepts 100 names.
@@ -115,12 +119,11 @@ pub(super) fn from_page(page: DescribeAlarmsOutput) -> (Vec<AlarmNow>, Option<St
     (metric.chain(composite).collect(), page.next_token)
 }
 
-fn from_metric_alarm(alarm: MetricAlarm) -> Option<AlarmNow> {
-    let why = alarm.state_reason.unwrap_or_default();
-    let metrics = alarm.metrics.unwrap_or_default();
-    let longest = metrics.iter().filter_map(|entry| entry.metric_stat()?.period().or(entry.period())).max();
-    let seconds =
-        i64::from(alarm.period.or(longest).unwrap_or(0)) * i64::from(alarm.evaluation_periods.unwrap_or(1));
+fn from_metric_alarm(mut alarm: MetricAlarm) -> Option<AlarmNow> {
+    let why = alarm.state_reason.take().unwrap_or_default();
+    let metrics = alarm.metrics.take().unwrap_or_default();
+    let window = window(&alarm, &metrics);
+    let to_alarm = alarm.datapoints_to_alarm.or(alarm.evaluation_periods).and_then(|n| n.try_into().ok());
     let single = alarm.namespace.map(|namespace| Metric {
         namespace,
         name: alarm.metric_name.unwrap_or_default(),
@@ -139,7 +142,7 @@ fn from_metric_alarm(alarm: MetricAlarm) -> Option<AlarmNow> {
     Some(AlarmNow {
         actions_enabled: alarm.actions_enabled.unwrap_or(true),
         actions: alarm.alarm_actions.unwrap_or_default(),
-        window: TimeDelta::seconds(seconds),
+        window,
         alarm: Alarm {
             name: alarm.alarm_name?,
             arn: alarm.alarm_arn,
@@ -151,12 +154,28 @@ fn from_metric_alarm(alarm: MetricAlarm) -> Option<AlarmNow> {
                 .or(alarm.state_updated_timestamp)
                 .as_ref()
                 .and_then(time),
-            only_missing_data: signal::says_no_datapoints(&why),
+            only_missing_data: signal::is_by_missing_data(&why, to_alarm),
             why,
             suppressed_by: None,
             watches: Watches::Metrics(entries.chain(single).collect()),
         },
     })
+}
+
+/// Returns how far back one evaluation looks: the longest period, of a metric or of a query, times the evaluation
+/// periods. A `PromQL` alarm has no periods, but the time that its query must hold or not hold.
+fn window(alarm: &MetricAlarm, metrics: &[MetricDataQuery]) -> TimeDelta {
+    let stat = |entry: &MetricDataQuery| entry.metric_stat().and_then(MetricStat::period);
+    let period =
+        alarm.period.or_else(|| metrics.iter().filter_map(|entry| stat(entry).or(entry.period())).max());
+    let by_periods =
+        period.map(|period| i64::from(period) * i64::from(alarm.evaluation_periods.unwrap_or(1)));
+    let prom_ql = alarm.evaluation_criteria.as_ref().and_then(|criteria| criteria.as_prom_ql_criteria().ok());
+    let by_query = prom_ql.map(|criteria| {
+        let held = criteria.pending_period.max(criteria.recovery_period).unwrap_or(0);
+        i64::from(held) + i64::from(alarm.evaluation_interval.unwrap_or(0))
+    });
+    by_periods.or(by_query).map_or(LONGEST_WINDOW, TimeDelta::seconds)
 }
 
 fn from_composite_alarm(alarm: CompositeAlarm) -> Option<AlarmNow> {
@@ -215,4 +234,61 @@ fn state(value: Option<&StateValue>) -> Option<State> {
 fn dimensions(list: Option<Vec<Dimension>>) -> Vec<(String, String)> {
     let pair = |one: sdk::Dimension| Some((one.name?, one.value?));
     list.unwrap_or_default().into_iter().filter_map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_cloudwatch::types::builders::MetricAlarmBuilder;
+    use aws_sdk_cloudwatch::types::{AlarmPromQlCriteria, EvaluationCriteria};
+
+    use super::*;
+
+    fn query(period: i32) -> MetricDataQuery {
+        MetricDataQuery::builder().id("q").expression("SELECT 1").period(period).build()
+    }
+
+    fn with_stat(period: i32) -> MetricDataQuery {
+        let metric = sdk::Metric::builder().namespace("n").metric_name("m").build();
+        let stat = MetricStat::builder().metric(metric).period(period).stat("Sum").build();
+        MetricDataQuery::builder().id("m").metric_stat(stat).build()
+    }
+
+    #[test]
+    fn the_window_of_an_alarm_is_its_periods_or_those_of_its_query() {
+        let alarm = MetricAlarm::builder;
+        let prom_ql = |recovery| {
+            let criteria =
+                AlarmPromQlCriteria::builder().query("q").pending_period(60).recovery_period(recovery);
+            let criteria = EvaluationCriteria::PromQlCriteria(criteria.build());
+            MetricAlarm::builder().evaluation_criteria(criteria).evaluation_interval(30)
+        };
+        let rows: [(&str, MetricAlarmBuilder, i64); 7] = [
+            ("one metric", alarm().period(60).evaluation_periods(2), 120),
+            ("a period alone", alarm().period(60), 60),
+            (
+                "several metrics",
+                alarm().metrics(with_stat(60)).metrics(with_stat(300)).evaluation_periods(2),
+                600,
+            ),
+            ("an expression over a metric", alarm().metrics(with_stat(60)).metrics(query(300)), 300),
+            ("a query", alarm().metrics(query(300)).evaluation_periods(3), 900),
+            ("PromQL", prom_ql(600), 630),
+            ("nothing that says it", alarm().evaluation_periods(3), 86_400),
+        ];
+        for (case, alarm, seconds) in rows {
+            let alarm = alarm.alarm_name("a").state_value(StateValue::Ok).build();
+            assert_eq!(from_metric_alarm(alarm).unwrap().window, TimeDelta::seconds(seconds), "{case}");
+        }
+    }
+
+    #[test]
+    fn an_alarm_counts_the_datapoints_that_it_takes() {
+        let why = "Threshold Crossed: 1 datapoint was received for 3 periods and 2 missing datapoints were treated as [Breaching].";
+        for (to_alarm, expected) in [(Some(2), true), (Some(1), false), (None, true), (Some(-1), false)] {
+            let alarm =
+                MetricAlarm::builder().alarm_name("a").state_value(StateValue::Alarm).state_reason(why);
+            let alarm = alarm.evaluation_periods(3).set_datapoints_to_alarm(to_alarm).build();
+            assert_eq!(from_metric_alarm(alarm).unwrap().alarm.only_missing_data, expected, "{to_alarm:?}");
+        }
+    }
 }
