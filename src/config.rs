@@ -70,6 +70,8 @@ pub struct Config {
     pub event_bus: Option<String>,
     /// The hook, if any.
     pub hook: Option<Hook>,
+    /// A sentence for each variable that is ignored because its value is of no use.
+    pub warnings: Vec<String>,
 }
 
 /// The user's function that is invoked before and after a rollback.
@@ -101,6 +103,7 @@ pub struct BadSettings(pub Vec<String>);
 struct Reader<G> {
     get: G,
     errors: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl<G: Fn(&str) -> Option<String>> Reader<G> {
@@ -122,6 +125,19 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
 
     fn seconds(&mut self, name: &str, default: u32, most: u32) -> TimeDelta {
         TimeDelta::seconds(self.number(name, default, most).into())
+    }
+
+    /// Reads the topic that guarding alarms notify. It is only compared with theirs, so the function starts without it.
+    /// `sam local invoke` sets it to the logical id of the template's resource.
+    fn alarm_topic(&mut self, name: &str) -> Option<String> {
+        let topic = self.text(name)?;
+        if topic.starts_with("arn:") {
+            return Some(topic);
+        }
+        self.warnings.push(format!(
+            "{name} is `{topic}`, which is not the ARN of an SNS topic; no alarm counts as a guarding alarm of the topic"
+        ));
+        None
     }
 
     fn topic(&mut self, name: &str) -> Option<String> {
@@ -150,7 +166,7 @@ impl Config {
     /// # Errors
     /// [`BadSettings`] with one sentence for each variable that is missing or invalid.
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, BadSettings> {
-        let mut reader = Reader { get, errors: vec![] };
+        let mut reader = Reader { get, errors: vec![], warnings: vec![] };
         let listed = stages(reader.text("PROTECTED_STAGES"));
         let stages = reader.ok_or_collect(listed).unwrap_or_default();
         let prefix = prefix(reader.text("PARAMETER_PREFIX"));
@@ -168,7 +184,7 @@ impl Config {
             missing_components: MissingComponents::Hold,
         };
         let pin = reader.one_of("PIN", [("on", true), ("off", false)]);
-        let alarm_topic = reader.topic("ALARM_TOPIC_ARN");
+        let alarm_topic = reader.alarm_topic("ALARM_TOPIC_ARN");
         let notification_topic = reader.topic("NOTIFICATION_TOPIC_ARN");
         // On the alarm topic, the function would receive its own notifications.
         if notification_topic.is_some() && notification_topic == alarm_topic {
@@ -212,6 +228,7 @@ impl Config {
             notification_topic,
             event_bus,
             hook,
+            warnings: reader.warnings,
         })
     }
 
@@ -383,7 +400,6 @@ mod tests {
             ("MAX_ALARM_AGE_SECONDS", "soon"),
             ("MODE", "on"),
             ("PIN", "yes"),
-            ("ALARM_TOPIC_ARN", "alarms"),
             ("BAKE_SECONDS", "-1"),
             ("BAKE_NEEDS_DATA", "maybe"),
             ("ROLLBACK_WINDOW_SECONDS", "1d"),
@@ -397,9 +413,18 @@ mod tests {
             ("HOOK_SECONDS", "60"),
         ])
         .unwrap_err();
-        for name in VARIABLES {
+        for name in VARIABLES.iter().filter(|name| **name != "ALARM_TOPIC_ARN") {
             assert!(error.contains(name), "{name} is not named: {error}");
         }
+    }
+
+    #[test]
+    fn a_topic_that_is_only_compared_is_ignored_with_a_warning_if_it_is_no_arn() {
+        let config = |topic| read(&[("AWS_REGION", "eu-west-1"), ("ALARM_TOPIC_ARN", topic)]).unwrap();
+        let (arn, id) = (config("arn:aws:sns:eu-west-1:1:a"), config("AlarmTopic"));
+        assert_eq!((arn.alarm_topic.as_deref(), arn.warnings.len()), (Some("arn:aws:sns:eu-west-1:1:a"), 0));
+        assert_eq!((id.alarm_topic, id.warnings.len()), (None, 1));
+        assert!(id.warnings[0].starts_with("ALARM_TOPIC_ARN is `AlarmTopic`"), "{:?}", id.warnings);
     }
 
     #[test]

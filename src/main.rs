@@ -21,6 +21,9 @@ const TO_REPORT: Duration = Duration::from_millis(700);
 async fn main() -> Result<(), Error> {
     log_to_stdout();
     let config = Config::read(environment).inspect_err(|error| tracing::error!("{error}"))?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     let clients = Clients::new(&environment_settings(environment)?);
     // Lambda gives more CPU before the first event than after it, and no event waits yet.
     let protocols: Vec<Protocol> = config.stages.iter().map(|one| one.stage.protocol).collect();
