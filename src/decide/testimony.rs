@@ -35,8 +35,8 @@ pub struct Guarding<'a> {
     pub metrics: Vec<Metric>,
 }
 
-/// Returns the guarding alarms of a stage. An alarm that names no stage at all, because it cannot be resolved, may be
-/// about every stage.
+/// Returns the guarding alarms of a stage. A composite alarm that cannot be resolved may be about every stage, unless it
+/// names its stages itself.
 #[must_use]
 pub fn guarding<'a>(
     alarms: &'a [GuardingAlarm],
@@ -46,7 +46,7 @@ pub fn guarding<'a>(
 ) -> Vec<Guarding<'a>> {
     let about = alarms.iter().filter_map(|alarm| {
         let target = alarm.target(stage, api_names);
-        let is_unknown = alarm.targets.is_empty() && !alarm.unresolved.is_empty();
+        let is_unknown = alarm.speaks_by_leaves() && !alarm.unresolved.is_empty();
         let testimony = match target {
             None if !is_unknown => return None,
             None => unreadable(alarm),
@@ -86,6 +86,10 @@ pub fn testimony(
     }
     if !guarding.unresolved.is_empty() {
         return unreadable(guarding);
+    }
+    if let Some(leaf) = guarding.stageless().find(|leaf| leaf.now.alarm.state == State::Alarm) {
+        let why = format!("the alarm `{}` is in ALARM and may be about any stage", leaf.now.alarm.name);
+        abstains = abstains.or(Some(Reason::NoStage(why)));
     }
     // A composite alarm that names the stage itself speaks for all its leaves.
     if abstains.is_none() && !guarding.speaks_by_leaves() {
@@ -144,7 +148,7 @@ mod tests {
         alarm.only_missing_data = kind == "missing";
         alarm.claimed.account = Some(if kind == "foreign" { "222222222222" } else { HOME }.into());
         let now = AlarmNow { alarm, actions_enabled: true, actions: vec![], window: TimeDelta::minutes(2) };
-        Leaf { now, targets: names(api) }
+        Leaf { now, targets: if api.is_empty() { vec![] } else { names(api) } }
     }
 
     /// A composite alarm whose leaves name the stages, or which names its stages itself.
@@ -171,7 +175,7 @@ mod tests {
     #[test]
     fn only_an_alarm_in_alarm_by_its_own_data_accuses_the_stage_that_it_names() {
         use State::{Alarm as Fires, InsufficientData, Ok};
-        let leaves: [(&str, State, Leaves<'_>, Option<&str>, &str); 14] = [
+        let leaves: [(&str, State, Leaves<'_>, Option<&str>, &str); 16] = [
             ("OK", Ok, &[("orders", Ok, "data")], None, "quiet"),
             ("no data", InsufficientData, &[("orders", InsufficientData, "data")], None, "quiet"),
             ("ALARM", Fires, &[("orders", Fires, "data")], None, "accuses"),
@@ -194,6 +198,14 @@ mod tests {
                 None,
                 "no-datapoints",
             ),
+            (
+                "a leaf names no stage",
+                Fires,
+                &[("orders", Ok, "data"), ("", Fires, "data")],
+                None,
+                "no-stage",
+            ),
+            ("such a leaf is quiet", Fires, &[("orders", Ok, "data"), ("", Ok, "data")], None, "quiet"),
             ("it names the stage itself", Fires, &[("billing", Fires, "data")], Some("orders"), "accuses"),
             (
                 "it names the stage itself, and only missing data speaks",
@@ -255,6 +267,11 @@ mod tests {
         };
         assert_eq!(count(&alarms), 1);
         alarms[2].unresolved.push("its rule names no alarm".into());
+        assert_eq!(count(&alarms), 2);
+        // What is missing below the neighbor's alarm may be about this stage, unless it names its stages itself.
+        alarms[1].unresolved.push("the alarm `x` in its rule does not exist".into());
+        assert_eq!(count(&alarms), 3);
+        alarms[1].leaves[0].targets.clear();
         assert_eq!(count(&alarms), 2);
     }
 

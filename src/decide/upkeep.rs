@@ -282,10 +282,11 @@ fn judge_standing<'a>(
 }
 
 /// Returns the alarm that accuses the live release, if any. An alarm that fired after the stage's last change comes
-/// first: an older one must not hide it.
+/// first, and then the one that needs the least time to judge a change: no other may hide it.
 fn accusing<'a>(facts: &StageFacts<'a>, live: &LiveStage) -> Option<(&'a GuardingAlarm, &'a Target)> {
     let accusing = facts.guarding.iter().filter(|one| one.testimony == Testimony::Accuses);
-    let first = accusing.min_by_key(|one| one.alarm.alarm.changed_at < live.updated_at)?;
+    let first =
+        accusing.min_by_key(|one| (one.alarm.alarm.changed_at < live.updated_at, one.alarm.window))?;
     Some((first.alarm, first.target?))
 }
 

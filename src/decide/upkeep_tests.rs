@@ -313,6 +313,7 @@ const ROWS: [(&str, Edit, &[&str], &str); 37] = [
         |s| {
             let mut unresolved = alarm("composite", State::Ok);
             (unresolved.targets, unresolved.leaves) = (vec![], vec![]);
+            unresolved.alarm.watches = Watches::Alarms(vec!["x".into()]);
             unresolved.unresolved = vec!["the alarm `x` in its rule cannot be found".into()];
             s.alarms.push(unresolved);
         },

@@ -55,11 +55,19 @@ impl GuardingAlarm {
         self.leaves.iter().filter(names_it)
     }
 
-    /// The alarms whose states speak about a stage: the alarm itself, or the leaves that name the stage.
+    /// The leaves that name no stage, if the alarm speaks by its leaves. Each may be about any stage.
+    pub fn stageless(&self) -> impl Iterator<Item = &Leaf> {
+        let by_leaves = self.speaks_by_leaves();
+        self.leaves.iter().filter(move |leaf| by_leaves && leaf.targets.is_empty())
+    }
+
+    /// The alarms whose states speak about a stage: the alarm itself, or the leaves that name the stage. If a leaf may be
+    /// about any stage, the alarm itself speaks, too.
     #[must_use]
     pub fn alarms_about(&self, stage: &StageRef, api_names: &[String]) -> Vec<&Alarm> {
         if self.speaks_by_leaves() {
-            return self.leaves_about(stage, api_names).map(|leaf| &leaf.now.alarm).collect();
+            let leaves = self.leaves_about(stage, api_names).map(|leaf| &leaf.now.alarm);
+            return leaves.chain(self.stageless().next().map(|_| &self.alarm)).collect();
         }
         vec![&self.alarm]
     }

@@ -107,6 +107,15 @@ fn a_composite_alarm_accuses_the_release_only_by_an_alarm_that_names_the_stage()
             Fate::Promoted,
         ),
         (
+            "an alarm that names no stage fires",
+            vec![
+                composite("c", State::Alarm, &["orders", "any"]),
+                leaf("orders", State::Ok),
+                below("any", State::Alarm, &[]),
+            ],
+            Fate::LeftAlone,
+        ),
+        (
             "an alarm without data does not silence one with data",
             vec![
                 composite("c", State::Alarm, &["no traffic", "orders"]),
