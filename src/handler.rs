@@ -9,6 +9,7 @@ use crate::commands::execute;
 use crate::context::Context;
 use crate::decide::Trigger;
 use crate::decide::incidents::closing;
+use crate::decide::testimony::accused;
 use crate::model::alarm::{Alarm, State};
 use crate::model::cloud_error::CloudError;
 use crate::model::observed::OnRecord;
@@ -17,10 +18,10 @@ use crate::model::report::{Outcome, Report};
 use crate::model::target::Target;
 use crate::model::trigger::TriggeredBy;
 use crate::notify::{metrics, notify};
-use crate::observe::resolve;
+use crate::observe::{guarding_alarms, resolve};
 use crate::rollback::{RollbackRequest, incident, rollback};
 use crate::signal::target::stages_named_by;
-use crate::signal::triage::{Bounds, Triage, is_current, triage, triage_children};
+use crate::signal::triage::{Bounds, Triage, triage};
 use crate::signal::{self, Signal};
 
 /// How many stages of one alarm are rolled back at the same time. An alarm names at most this many, so no stage waits
@@ -98,21 +99,21 @@ async fn targets<C: Alarms>(
 ) -> Result<Result<Vec<Target>, Reason>, CloudError> {
     let home = context.config.home(context.account());
     let bounds = Bounds { home, max_age: context.config.max_age, now: context.now };
-    let children = match triage(alarm, &bounds) {
-        Triage::Targets(targets) => return Ok(Ok(targets)),
-        Triage::Refused(reason) => return Ok(Err(reason)),
-        Triage::Composite(children) => children,
-    };
-    if let Err(reason) = is_current(alarm, &bounds) {
-        return Ok(Err(reason));
-    }
-    let children = resolve::children(context.cloud, &alarm.name, &children).await?;
-    let children: Vec<Alarm> = children.into_iter().map(|now| now.alarm).collect();
-    Ok(triage_children(alarm, &children, &bounds))
+    Ok(match triage(alarm, &bounds) {
+        Triage::Targets(targets) => Ok(targets),
+        Triage::Refused(reason) => Err(reason),
+        Triage::Composite => match guarding_alarms::named(context.cloud, &alarm.name).await? {
+            Some(guarding) => accused(&guarding),
+            None => Err(Reason::AlarmUnknown {
+                alarm: alarm.name.clone(),
+                why: "does not exist in this account and Region".to_owned(),
+            }),
+        },
+    })
 }
 
 async fn on_target<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm, target: &Target) -> Report {
-    let trigger = Trigger::Alarm { name: &alarm.name, target, swept: None };
+    let trigger = Trigger::Alarm { name: &alarm.name, target };
     let request = RollbackRequest { trigger, version: None, dry: false };
     match resolve::resolve(context.cloud, context.config, target).await {
         Ok(Ok(stage)) => rollback(context, &stage, request).await,

@@ -5,8 +5,9 @@
 
 use apigw_rollback_fuzz::model::alarm::{Origin, time};
 use apigw_rollback_fuzz::signal::target::is_stage_name;
-use apigw_rollback_fuzz::signal::triage::{Bounds, Triage, triage, triage_children};
-use apigw_rollback_fuzz::signal::{self, Event, Signal};
+use apigw_rollback_fuzz::model::datapoint::Reading;
+use apigw_rollback_fuzz::signal::triage::{Bounds, Triage, triage};
+use apigw_rollback_fuzz::signal::{self, Event, Signal, reason_data};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 
@@ -22,19 +23,14 @@ fn check(event: &Event) {
             Signal::Alarm(alarm) => {
                 assert!(!alarm.name.is_empty() && alarm.name.chars().count() <= 255);
                 assert!(alarm.why.chars().count() <= 1_023);
-                let found = match triage(alarm, &bounds) {
-                    Triage::Targets(targets) => Ok(targets),
-                    Triage::Composite(_) | Triage::Refused(_) => {
-                        triage_children(alarm, &[(**alarm).clone()], &bounds)
-                    }
-                };
-                match found {
-                    Ok(targets) => {
+                match triage(alarm, &bounds) {
+                    Triage::Targets(targets) => {
                         assert!((1..=100).contains(&targets.len()));
                         let mut names = targets.iter();
                         assert!(names.all(|one| is_stage_name(&one.stage) && !one.api.text().is_empty()));
                     }
-                    Err(reason) => assert!(!reason.to_string().is_empty() && !reason.code().is_empty()),
+                    Triage::Composite => {}
+                    Triage::Refused(reason) => assert!(!reason.to_string().is_empty() && !reason.code().is_empty()),
                 }
             }
             Signal::Command(command) => {
@@ -49,6 +45,9 @@ fn check(event: &Event) {
 
 fuzz_target!(|text: &str| {
     check(&signal::read(text));
+    let minute = chrono::TimeDelta::minutes(1);
+    let points = reason_data::evaluated(text, Some(minute), |_| Reading::Breaching);
+    assert!(points.len() <= 1_440 && points.iter().all(|point| point.begins < point.ends));
     let sns = json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": text}}]});
     check(&signal::read(&sns.to_string()));
     let sqs = signal::read(

@@ -4,13 +4,14 @@ use chrono::{DateTime, Utc};
 
 use crate::model::alarm::{AlarmNow, Metric, State};
 use crate::model::cloud_error::CloudError;
+use crate::model::datapoint::Datapoint;
 
 /// Alarms and their metrics (CloudWatch).
 ///
 /// # Errors
 /// Each verb fails if CloudWatch refuses the call or does not answer before the deadline.
 pub trait Alarms: Sync {
-    /// Reads metric and composite alarms by name, at most 100 (`DescribeAlarms`). Leaves out alarms that do not exist.
+    /// Reads metric, composite and log alarms by name, at most 100 (`DescribeAlarms`). Leaves out alarms that do not exist.
     fn alarms(&self, names: &[String]) -> impl Future<Output = Result<Vec<AlarmNow>, CloudError>> + Send;
 
     /// Reads every alarm of the account and Region that has an action whose ARN begins with `action`
@@ -19,6 +20,20 @@ pub trait Alarms: Sync {
 
     /// Reads every alarm of the account and Region (`DescribeAlarms`, every page).
     fn all_alarms(&self) -> impl Future<Output = Result<Vec<AlarmNow>, CloudError>> + Send;
+
+    /// Returns a mute rule that mutes this alarm's actions now, by name (`ListAlarmMuteRules`, every page). An endpoint that
+    /// does not know mute rules has none.
+    fn muted_by(&self, alarm: &str) -> impl Future<Output = Result<Option<String>, CloudError>> + Send;
+
+    /// Reads the datapoints of an alarm from `since` until `until`, compared with its threshold: by its own metrics, metric
+    /// math, anomaly bands and queries (`DescribeAlarms`, `GetMetricData`, every page). Returns `None` if its datapoints
+    /// cannot be had by `GetMetricData`, as for a log alarm or `PromQL`.
+    fn datapoints(
+        &self,
+        alarm: &str,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> impl Future<Output = Result<Option<Vec<Datapoint>>, CloudError>> + Send;
 
     /// Reads every state that an alarm left or entered since `since` (`DescribeAlarmHistory`, every page).
     fn states_since(

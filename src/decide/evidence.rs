@@ -83,7 +83,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::model::alarm::{Alarm, Origin, State, Watches, time};
+    use crate::model::alarm::{Alarm, Muted, State, time};
     use crate::model::observed::KnownGood;
     use crate::model::policy::PolicyOverrides;
     use crate::model::policy::{AutoDeploy, MissingComponents, Mode};
@@ -114,19 +114,9 @@ mod tests {
 
     fn guarding_alarm(state: State, changed: Option<&str>) -> GuardingAlarm {
         GuardingAlarm {
-            alarm: Alarm {
-                name: "5xx".into(),
-                arn: None,
-                claimed: Origin::default(),
-                description: None,
-                state,
-                changed_at: changed.and_then(time),
-                why: String::new(),
-                only_missing_data: false,
-                suppressed_by: None,
-                watches: Watches::Metrics(vec![]),
-            },
+            alarm: Alarm { changed_at: changed.and_then(time), ..Alarm::new("5xx", state) },
             actions_enabled: true,
+            muted: Muted::No,
             window: TimeDelta::minutes(2),
             targets: vec![],
             leaves: vec![],

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
-use crate::model::alarm::time;
+use crate::model::alarm::{Origin, time};
 use crate::model::component::{AliasTarget, MappingTarget};
 use crate::model::observed::{KnownGood, LiveComponents, Observed, OnRecord};
 use crate::model::plan::StageChange;
@@ -64,6 +64,8 @@ pub(super) fn good() -> (Plan, Observed) {
             rollbacks: Rollbacks::default(),
             unreadable: None,
         },
+        api_names: vec![],
+        home: Origin::default(),
         alarm: None,
         components: LiveComponents::default(),
     };

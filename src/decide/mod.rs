@@ -7,19 +7,23 @@ pub mod evidence;
 mod fixture;
 pub mod health;
 pub mod incidents;
+pub mod leaves;
+#[cfg(test)]
+mod plan_tests;
 mod preconditions;
 pub mod recording;
 pub mod testimony;
+#[cfg(test)]
+mod testimony_tests;
 #[cfg(test)]
 mod tests;
 pub mod upkeep;
 #[cfg(test)]
 mod upkeep_tests;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-use crate::model::alarm::AlarmNow;
-use crate::model::alarm::{State, Watches};
+use crate::model::alarm::State;
 use crate::model::observed::{Component, DeploymentNow, KnownGood, Observed};
 use crate::model::plan::StageChange;
 use crate::model::plan::{Plan, Step};
@@ -28,10 +32,8 @@ use crate::model::reason::Reason;
 use crate::model::records::Record;
 use crate::model::release::Release;
 use crate::model::stage::LiveStage;
-use crate::model::stage::StageRef;
 use crate::model::target::Target;
-use crate::model::target::naming;
-use crate::signal::target::{Named, named_by};
+use testimony::{Subject, Testimony, testimony, went_live};
 
 pub use check::check;
 pub use preconditions::{counts_as_held, is_not_held};
@@ -45,8 +47,6 @@ pub enum Trigger<'a> {
         name: &'a str,
         /// The stage as the alarm named it.
         target: &'a Target,
-        /// The alarm's window if the sweep found the alarm; `None` if its event arrived.
-        swept: Option<TimeDelta>,
     },
     /// An operator or a pipeline. The preconditions for alarms do not apply.
     Operator {
@@ -91,14 +91,35 @@ pub fn decide(
     }
 }
 
+/// Returns since when the alarm's datapoints must be read before the decision counts: the stage changed after the alarm
+/// fired, or the breach began before the release. CloudWatch keeps with an alarm only the datapoints of its change of state.
+#[must_use]
+pub fn in_doubt_since(
+    trigger: Trigger<'_>,
+    observed: &Observed,
+    policy: &StagePolicy,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    match (trigger, decide(trigger, observed, policy, now)) {
+        (Trigger::Alarm { .. }, Decision::Hold(Reason::BeganBeforeRelease { began, .. })) => Some(began),
+        (Trigger::Alarm { .. }, Decision::Hold(Reason::ChangedAfterAlarm { alarm_at, .. })) => Some(alarm_at),
+        // Time has passed since the change, but the data may still acquit it.
+        (Trigger::Alarm { .. }, Decision::Act(plan)) if plan.change().is_some() => {
+            preconditions::changed_after_alarm(observed, observed.live.as_ref()?)
+                .map(|(_, alarm_at)| alarm_at)
+        }
+        _ => None,
+    }
+}
+
 fn plan(
     trigger: Trigger<'_>,
     observed: &Observed,
     policy: &StagePolicy,
     now: DateTime<Utc>,
 ) -> Result<Plan, Reason> {
-    if let Trigger::Alarm { name, target, .. } = trigger {
-        alarm_may_act(name, target, observed)?;
+    if let Trigger::Alarm { name, .. } = trigger {
+        alarm_may_act(name, observed)?;
     }
     is_protected(observed)?;
     let live = observed.live.as_ref().ok_or_else(|| {
@@ -120,8 +141,8 @@ fn plan(
     let candidate = observed.on_record.candidate_for(&live.release);
     if !operator {
         // A stage change after the alarm may be a fix. It matters only if the rollback would change the stage.
-        if live.release.in_stage() != to.in_stage() {
-            preconditions::unchanged_since(trigger, live, observed.alarm.as_ref(), now)?;
+        if matches!(trigger, Trigger::Alarm { .. }) && live.release.in_stage() != to.in_stage() {
+            preconditions::unchanged_since(observed, live, now)?;
         }
         preconditions::is_in_window(preconditions::live_since(candidate, live), policy, now)?;
     }
@@ -235,9 +256,9 @@ fn can_be_applied(
     Ok(())
 }
 
-/// Checks that the alarm exists, is in ALARM now, watches this stage, and has its actions enabled. A message can be
-/// late or forged.
-fn alarm_may_act(name: &str, target: &Target, observed: &Observed) -> Result<(), Reason> {
+/// Checks that the alarm exists, and that by CloudWatch's own answer it accuses this stage now. A message can be late or
+/// forged, so only the alarm's name is taken from it.
+fn alarm_may_act(name: &str, observed: &Observed) -> Result<(), Reason> {
     let alarm = name.to_owned();
     let Some(now) = &observed.alarm else {
         return Err(Reason::AlarmUnknown {
@@ -248,35 +269,30 @@ fn alarm_may_act(name: &str, target: &Target, observed: &Observed) -> Result<(),
     if now.alarm.state != State::Alarm {
         return Err(Reason::AlarmCleared { alarm, state: now.alarm.state });
     }
-    if !watches(now, target, &observed.stage) {
-        return Err(Reason::AlarmUnknown {
-            alarm,
-            why: format!("does not watch {}, according to CloudWatch", observed.stage),
+    let api_names = observed.api_names.as_slice();
+    if now.target(&observed.stage, api_names).is_none() {
+        let why = format!("does not watch {}, according to CloudWatch", observed.stage);
+        let unresolved = || Reason::AlarmUnreadable { alarm: alarm.clone(), why: now.unresolved.join("; ") };
+        return Err(match now.unresolved.as_slice() {
+            [] => Reason::AlarmUnknown { alarm, why },
+            [_, ..] => unresolved(),
         });
     }
-    if let Some(by) = &now.alarm.suppressed_by {
-        return Err(Reason::Suppressed(by.clone()));
-    }
-    if !now.actions_enabled {
-        return Err(Reason::AlarmActionsDisabled { alarm });
-    }
-    if now.alarm.only_missing_data {
-        return Err(Reason::NoDatapoints);
-    }
-    Ok(())
-}
-
-/// Reports whether the alarm that CloudWatch returned names the same stage as the message.
-fn watches(now: &AlarmNow, target: &Target, stage: &StageRef) -> bool {
-    match named_by(&now.alarm) {
-        Ok(Named::Stages(targets)) => {
-            let named = [target.api.text().to_owned()];
-            naming(&targets, stage, &named).is_some()
+    let subject = Subject {
+        stage: &observed.stage,
+        api_names,
+        home: &observed.home,
+        went_live: observed.live.as_ref().and_then(|live| went_live(&observed.on_record, live)),
+    };
+    match testimony(now, subject) {
+        Testimony::Accuses => Ok(()),
+        Testimony::Abstains(reason) => Err(reason),
+        Testimony::Unreadable(why) => Err(Reason::AlarmUnreadable { alarm, why }),
+        Testimony::Quiet => {
+            let leaf = now.leaves_about(&observed.stage, api_names).next().map(|leaf| &leaf.now.alarm);
+            let quiet = leaf.unwrap_or(&now.alarm);
+            Err(Reason::AlarmCleared { alarm: quiet.name.clone(), state: quiet.state })
         }
-        // The function has just read its children.
-        Ok(Named::Children(_)) => true,
-        // A query alarm lists no metric, so its message lists none either.
-        Err(_) => matches!(&now.alarm.watches, Watches::Metrics(metrics) if metrics.is_empty()),
     }
 }
 

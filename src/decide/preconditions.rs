@@ -2,10 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Trigger;
-use crate::model::alarm::AlarmNow;
-use crate::model::alarm::CLOCK_SKEW;
-use crate::model::observed::OnRecord;
+use super::testimony::{is_after, is_judged};
+use crate::model::observed::{Observed, OnRecord};
 use crate::model::policy::StagePolicy;
 use crate::model::reason::{Reason, stamp};
 use crate::model::records::{Candidate, Rollbacks};
@@ -36,21 +34,31 @@ pub fn is_not_held(on_record: &OnRecord, now: DateTime<Utc>) -> Result<(), Reaso
     }
 }
 
-/// Checks that the stage did not change after the alarm fired, because the change may be the fix. The sweep judges such
-/// a change after one full evaluation of the alarm. Both times come from AWS.
+/// Checks that the stage did not change after the alarm fired, because the change may be the fix, unless the alarm speaks
+/// about the change. Both times come from AWS.
 pub(super) fn unchanged_since(
-    trigger: Trigger<'_>,
+    observed: &Observed,
     live: &LiveStage,
-    alarm: Option<&AlarmNow>,
     now: DateTime<Utc>,
 ) -> Result<(), Reason> {
-    let (Trigger::Alarm { swept, .. }, Some(alarm)) = (trigger, alarm) else { return Ok(()) };
-    let (Some(changed_at), Some(alarm_at)) = (live.updated_at, alarm.alarm.changed_at) else { return Ok(()) };
-    let judged = swept.is_some_and(|window| now > changed_at + window + CLOCK_SKEW);
-    if changed_at <= alarm_at || judged {
+    let (Some(alarm), Some((changed_at, alarm_at))) = (&observed.alarm, changed_after_alarm(observed, live))
+    else {
+        return Ok(());
+    };
+    let about = (&observed.stage, observed.api_names.as_slice());
+    if is_judged(alarm, about, changed_at, now) {
         return Ok(());
     }
     Err(Reason::ChangedAfterAlarm { changed_at, alarm_at })
+}
+
+/// Returns when the stage changed and when the alarm fired, if the stage changed after it.
+pub(super) fn changed_after_alarm(
+    observed: &Observed,
+    live: &LiveStage,
+) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+    let times = live.updated_at.zip(observed.alarm.as_ref()?.alarm.changed_at);
+    times.filter(|(changed_at, alarm_at)| is_after(*changed_at, *alarm_at))
 }
 
 /// Returns since when a release is live: since the function first saw it, or since the stage's last change if that is
@@ -106,16 +114,19 @@ pub(super) fn is_not_too_soon(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::decide::fixture::policy;
-    use crate::model::alarm::{Alarm, Origin, State, Watches, time};
+    use crate::decide::fixture::{good, policy};
+    use crate::decide::leaves::resolved;
+    use crate::model::alarm::{Alarm, AlarmNow, State, time};
     use crate::model::component::{AliasTarget, MappingTarget};
+    use crate::model::datapoint::{Datapoint, Reading};
     use crate::model::observed::KnownGood;
     use crate::model::policy::PolicyOverrides;
     use crate::model::protocol::Protocol;
     use crate::model::records::{Hold, RollbackEntry, SCHEMA};
     use crate::model::release::Release;
-    use crate::model::target::{ApiRef, Target};
 
     const FIRED: &str = "2026-11-20T10:00:00Z";
 
@@ -150,61 +161,60 @@ mod tests {
         }
     }
 
+    /// An alarm that fired then, and whose window is two minutes unless said otherwise. `later` has the beginnings of its
+    /// breaching minutes since, if they were read.
+    fn fired(at: Option<&str>, window: TimeDelta, later: Option<&[&str]>) -> Observed {
+        let alarm = Alarm {
+            description: Some("rollback-target: a/prod".into()),
+            changed_at: at.and_then(time),
+            ..Alarm::new("a", State::Alarm)
+        };
+        let now = AlarmNow { alarm, actions_enabled: true, actions: vec![], window, evaluated: vec![] };
+        let mut alarm = resolved(now, &BTreeMap::new());
+        let breach = |begins: &&str| {
+            let begins = time(begins).unwrap();
+            Datapoint { begins, ends: begins + TimeDelta::minutes(1), reading: Reading::Breaching }
+        };
+        alarm.leaves[0].later = later.map(|later| later.iter().map(breach).collect());
+        Observed { alarm: Some(alarm), ..good().1 }
+    }
+
     #[test]
-    fn only_the_sweep_judges_a_change_after_the_alarm_and_only_after_a_full_evaluation() {
-        let target = Target { api: ApiRef::Id("a".into()), stage: "p".into(), canary: false, protocol: None };
-        let alarm = |fired: Option<&str>| AlarmNow {
-            actions_enabled: true,
-            actions: vec![],
-            window: TimeDelta::zero(),
-            alarm: Alarm {
-                name: "a".into(),
-                arn: None,
-                claimed: Origin::default(),
-                description: None,
-                state: State::Alarm,
-                changed_at: fired.and_then(time),
-                why: String::new(),
-                only_missing_data: false,
-                suppressed_by: None,
-                watches: Watches::Metrics(vec![]),
-            },
-        };
-        let live = |updated: Option<&str>| LiveStage {
-            release: Release { deployment: "d".into(), ..Release::default() },
-            updated_at: updated.and_then(time),
-            ..LiveStage::default()
-        };
+    fn a_change_after_the_alarm_is_judged_by_data_after_it_or_after_a_full_evaluation() {
         let hold = "changed-after-alarm";
-        let (swept, query) = (Some(TimeDelta::minutes(2)), Some(TimeDelta::minutes(15)));
-        for (changed, fired, swept, now, expected) in [
-            (Some("2026-11-20T09:59:00Z"), Some(FIRED), None, "2026-11-20T10:00:30Z", "continue"),
-            (Some(FIRED), Some(FIRED), None, "2026-11-20T10:00:30Z", "continue"),
-            (Some("2026-11-20T10:00:01Z"), Some(FIRED), None, "2026-11-20T10:00:30Z", hold),
-            // An event never undoes the change, however late it arrives. The sweep does after 2 minutes and the skew.
-            (Some("2026-11-20T10:00:01Z"), Some(FIRED), None, "2026-11-20T11:00:00Z", hold),
-            (Some("2026-11-20T10:00:01Z"), Some(FIRED), swept, "2026-11-20T10:02:30Z", hold),
-            (Some("2026-11-20T10:00:01Z"), Some(FIRED), swept, "2026-11-20T10:03:01Z", hold),
-            (Some("2026-11-20T10:00:01Z"), Some(FIRED), swept, "2026-11-20T10:03:02Z", "continue"),
-            (Some("2026-11-20T10:00:01Z"), Some(FIRED), query, "2026-11-20T10:16:01Z", hold),
-            (Some("2026-11-20T10:00:01Z"), Some(FIRED), query, "2026-11-20T10:16:02Z", "continue"),
-            // If our clock is a minute behind, an event is not affected and the sweep waits longer.
-            (Some("2026-11-20T09:59:00Z"), Some(FIRED), None, "2026-11-20T09:58:30Z", "continue"),
-            (Some("2026-11-20T10:00:01Z"), Some(FIRED), swept, "2026-11-20T09:59:00Z", hold),
-            (None, Some(FIRED), None, FIRED, "continue"),
-            (Some(FIRED), None, None, FIRED, "continue"),
+        let (plain, query) = (TimeDelta::minutes(2), TimeDelta::minutes(15));
+        let (fix, odd) = (Some("2026-11-20T10:00:01Z"), Some("2026-11-20T10:00:00.900Z"));
+        let none: Option<&[&str]> = None;
+        for (changed, alarm, window, later, now, expected) in [
+            (Some("2026-11-20T09:59:59Z"), Some(FIRED), plain, none, "2026-11-20T10:00:30Z", "continue"),
+            // API Gateway's times are whole seconds: the change may be from just after the alarm.
+            (Some(FIRED), Some(FIRED), plain, none, "2026-11-20T10:00:30Z", hold),
+            (Some(FIRED), odd, plain, none, "2026-11-20T10:00:30Z", hold),
+            (Some("2026-11-20T09:59:59Z"), odd, plain, none, "2026-11-20T10:00:30Z", "continue"),
+            (fix, Some(FIRED), plain, none, "2026-11-20T10:02:06Z", hold),
+            // The window, two minutes of publication and evaluation, and the clocks' difference.
+            (fix, Some(FIRED), plain, none, "2026-11-20T10:05:01Z", hold),
+            (fix, Some(FIRED), plain, none, "2026-11-20T10:05:02Z", "continue"),
+            (fix, Some(FIRED), query, none, "2026-11-20T10:18:01Z", hold),
+            (fix, Some(FIRED), query, none, "2026-11-20T10:18:02Z", "continue"),
+            // Data decides if it can be read, both for and against the change.
+            (fix, Some(FIRED), plain, Some(&[][..]), "2026-11-20T11:00:00Z", hold),
+            (fix, Some(FIRED), plain, Some(&["2026-11-20T10:00:00Z"]), "2026-11-20T11:00:00Z", hold),
+            // A request that failed before the change may be counted a minute later.
+            (fix, Some(FIRED), plain, Some(&["2026-11-20T10:01:00Z"]), "2026-11-20T11:00:00Z", hold),
+            (fix, Some(FIRED), plain, Some(&["2026-11-20T10:02:00Z"]), "2026-11-20T10:03:10Z", "continue"),
+            (fix, Some(FIRED), query, Some(&["2026-11-20T10:02:00Z"]), "2026-11-20T10:03:10Z", "continue"),
+            // If our clock is a minute behind, the run waits longer.
+            (fix, Some(FIRED), plain, none, "2026-11-20T09:59:00Z", hold),
+            (None, Some(FIRED), plain, none, FIRED, "continue"),
+            (Some(FIRED), None, plain, none, FIRED, "continue"),
         ] {
-            let trigger = Trigger::Alarm { name: "a", target: &target, swept };
-            let answer = unchanged_since(trigger, &live(changed), Some(&alarm(fired)), at(now));
-            assert_eq!(described(&answer), expected, "{changed:?} {fired:?} swept {swept:?} at {now}");
+            let live = LiveStage { updated_at: changed.and_then(time), ..LiveStage::default() };
+            let answer = unchanged_since(&fired(alarm, window, later), &live, at(now));
+            assert_eq!(described(&answer), expected, "{changed:?} {alarm:?} {window} {later:?} at {now}");
         }
-        let after = live(Some("2026-11-20T10:05:00Z"));
-        for trigger in [Trigger::Operator { force: false }, Trigger::Imagined] {
-            assert_eq!(
-                described(&unchanged_since(trigger, &after, Some(&alarm(Some(FIRED))), at(FIRED))),
-                "continue"
-            );
-        }
+        let live = LiveStage { updated_at: time("2026-11-20T10:05:00Z"), ..LiveStage::default() };
+        assert_eq!(described(&unchanged_since(&good().1, &live, at(FIRED))), "continue", "no alarm");
     }
 
     #[test]

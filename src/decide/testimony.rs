@@ -1,11 +1,36 @@
-//! What a guarding alarm says about one stage: the one judgement of its state. Pure.
+//! What a guarding alarm says about one stage and its live release: the one judgement of its state. Pure.
 
-use crate::model::alarm::{Alarm, Metric, Origin, State};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+
+use crate::model::alarm::{Alarm, CLOCK_SKEW, Metric, Muted, Origin, State, Watches};
+use crate::model::datapoint::{Reading, first_breach, latest_breach};
 use crate::model::guarding_alarm::{GuardingAlarm, Leaf};
+use crate::model::observed::OnRecord;
 use crate::model::reason::Reason;
-use crate::model::stage::StageRef;
+use crate::model::stage::{LiveStage, StageRef};
 use crate::model::target::Target;
+use crate::signal::target::named_by;
 use crate::signal::triage::foreign_account;
+
+/// API Gateway counts a request up to a minute late, so a datapoint can hold requests from the minute before it.
+const COUNTED_LATE: TimeDelta = TimeDelta::minutes(1);
+
+/// How long after the end of its period a datapoint reaches the alarm's state: API Gateway publishes each minute, and
+/// CloudWatch evaluates each minute.
+const PUBLISHED_LATE: TimeDelta = TimeDelta::minutes(2);
+
+/// The stage and the release that an alarm is judged about.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The stage.
+    pub stage: &'a StageRef,
+    /// The names by which alarms know its API, besides its id.
+    pub api_names: &'a [String],
+    /// The account and Region of the function.
+    pub home: &'a Origin,
+    /// When the live release went live, if that is known for certain.
+    pub went_live: Option<DateTime<Utc>>,
+}
 
 /// What a guarding alarm says about one stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,19 +63,14 @@ pub struct Guarding<'a> {
 /// Returns the guarding alarms of a stage. A composite alarm that cannot be resolved may be about every stage, unless it
 /// names its stages itself.
 #[must_use]
-pub fn guarding<'a>(
-    alarms: &'a [GuardingAlarm],
-    stage: &StageRef,
-    api_names: &[String],
-    home: &Origin,
-) -> Vec<Guarding<'a>> {
+pub fn guarding<'a>(alarms: &'a [GuardingAlarm], subject: Subject<'_>) -> Vec<Guarding<'a>> {
+    let Subject { stage, api_names, .. } = subject;
     let about = alarms.iter().filter_map(|alarm| {
         let target = alarm.target(stage, api_names);
-        let is_unknown = alarm.speaks_by_leaves() && !alarm.unresolved.is_empty();
-        let testimony = match target {
-            None if !is_unknown => return None,
-            None => unreadable(alarm),
-            Some(_) => testimony(alarm, stage, api_names, home),
+        let testimony = match (target, about_any_stage(alarm)) {
+            (None, None) => return None,
+            (None, Some(why)) => Testimony::Unreadable(why),
+            (Some(_), _) => testimony(alarm, subject),
         };
         let metrics = alarm.leaves_about(stage, api_names).flat_map(Leaf::metrics).cloned().collect();
         let about = alarm.alarms_about(stage, api_names);
@@ -59,14 +79,57 @@ pub fn guarding<'a>(
     about.collect()
 }
 
-/// Judges what a guarding alarm says about a stage. `home` is the account and Region of the function.
+/// Why an alarm that names no stage may be about any stage; `None` if it is about none.
+fn about_any_stage(guarding: &GuardingAlarm) -> Option<String> {
+    if guarding.speaks_by_leaves() && !guarding.unresolved.is_empty() {
+        return Some(guarding.unresolved.join("; "));
+    }
+    let is_query = matches!(&guarding.alarm.watches, Watches::Metrics(metrics) if metrics.is_empty());
+    let fires = guarding.alarm.state == State::Alarm && guarding.targets.is_empty();
+    (is_query && fires).then(|| "it reads a query or logs, and its description names no stage".to_owned())
+}
+
+/// Returns the stages that a composite alarm accuses, if it names none itself: those that its leaves in ALARM name.
+///
+/// # Errors
+/// Why it accuses none.
+pub fn accused(guarding: &GuardingAlarm) -> Result<Vec<Target>, Reason> {
+    let name = &guarding.alarm.name;
+    if guarding.alarm.state != State::Alarm {
+        return Err(Reason::AlarmCleared { alarm: name.clone(), state: guarding.alarm.state });
+    }
+    if !guarding.speaks_by_leaves() {
+        return Ok(guarding.targets.clone());
+    }
+    let firing: Vec<&Leaf> =
+        guarding.leaves.iter().filter(|leaf| leaf.now.alarm.state == State::Alarm).collect();
+    let mut targets = Vec::new();
+    for target in firing.iter().flat_map(|leaf| &leaf.targets) {
+        if !targets.contains(target) {
+            targets.push(target.clone());
+        }
+    }
+    if !targets.is_empty() {
+        return Ok(targets);
+    }
+    if !guarding.unresolved.is_empty() {
+        let why = guarding.unresolved.join("; ");
+        return Err(Reason::AlarmUnreadable { alarm: name.clone(), why });
+    }
+    if let Some(Leaf { now, .. }) = firing.first() {
+        let none = || Reason::NoStage(format!("the alarm `{}` names no stage", now.alarm.name));
+        return Err(named_by(&now.alarm).err().unwrap_or_else(none));
+    }
+    let cleared = guarding.leaves.first().map(|Leaf { now, .. }| Reason::AlarmCleared {
+        alarm: now.alarm.name.clone(),
+        state: now.alarm.state,
+    });
+    Err(cleared.unwrap_or_else(|| Reason::NoStage(format!("no alarm was found below `{name}`"))))
+}
+
+/// Judges what a guarding alarm says about a stage.
 #[must_use]
-pub fn testimony(
-    guarding: &GuardingAlarm,
-    stage: &StageRef,
-    api_names: &[String],
-    home: &Origin,
-) -> Testimony {
+pub fn testimony(guarding: &GuardingAlarm, subject: Subject<'_>) -> Testimony {
     if guarding.alarm.state != State::Alarm {
         return if guarding.unresolved.is_empty() { Testimony::Quiet } else { unreadable(guarding) };
     }
@@ -76,11 +139,14 @@ pub fn testimony(
     if !guarding.actions_enabled {
         return Testimony::Abstains(Reason::AlarmActionsDisabled { alarm: guarding.alarm.name.clone() });
     }
+    if let Muted::By(rule) = &guarding.muted {
+        return Testimony::Abstains(Reason::Muted(rule.clone()));
+    }
     let mut abstains = None;
-    for leaf in guarding.leaves_about(stage, api_names).filter(|leaf| leaf.now.alarm.state == State::Alarm) {
-        match weakness(leaf, home) {
+    for leaf in guarding.firing_about(subject.stage, subject.api_names) {
+        match weakness(leaf, subject) {
             // A weak alarm never silences a strong one.
-            None => return Testimony::Accuses,
+            None => return accuses(guarding),
             Some(reason) => abstains = abstains.or(Some(reason)),
         }
     }
@@ -93,9 +159,19 @@ pub fn testimony(
     }
     // A composite alarm that names the stage itself speaks for all its leaves.
     if abstains.is_none() && !guarding.speaks_by_leaves() {
-        return Testimony::Accuses;
+        return accuses(guarding);
     }
     abstains.map_or(Testimony::Quiet, Testimony::Abstains)
+}
+
+/// An alarm accuses only if its owner has not muted it, as far as that is known.
+fn accuses(guarding: &GuardingAlarm) -> Testimony {
+    match &guarding.muted {
+        Muted::Unknown(why) => {
+            Testimony::Unreadable(format!("whether a mute rule mutes it is unknown: {why}"))
+        }
+        Muted::No | Muted::By(_) => Testimony::Accuses,
+    }
 }
 
 fn unreadable(guarding: &GuardingAlarm) -> Testimony {
@@ -103,201 +179,72 @@ fn unreadable(guarding: &GuardingAlarm) -> Testimony {
 }
 
 /// Why a leaf in ALARM accuses nobody.
-fn weakness(leaf: &Leaf, home: &Origin) -> Option<Reason> {
+fn weakness(leaf: &Leaf, Subject { home, went_live, .. }: Subject<'_>) -> Option<Reason> {
     let alarm = &leaf.now.alarm;
     if let (Some(ours), Some(theirs)) = (&home.account, foreign_account(alarm, home)) {
         return Some(Reason::WrongAccount { theirs, ours: ours.clone() });
     }
-    alarm.only_missing_data.then_some(Reason::NoDatapoints)
+    if alarm.only_missing_data {
+        return Some(Reason::NoDatapoints);
+    }
+    began_before(leaf, went_live?)
 }
 
-#[cfg(test)]
-mod tests {
-    use chrono::TimeDelta;
-
-    use super::*;
-    use crate::model::alarm::{AlarmNow, Watches};
-    use crate::model::target::ApiRef;
-
-    const HOME: &str = "111111111111";
-
-    /// An alarm's state, and what is said against it: `data`, `missing` or `foreign`.
-    type Leaves<'a> = &'a [(&'a str, State, &'a str)];
-
-    fn alarm(name: &str, state: State) -> Alarm {
-        Alarm {
-            name: name.into(),
-            arn: None,
-            claimed: Origin::default(),
-            description: None,
-            state,
-            changed_at: None,
-            why: String::new(),
-            only_missing_data: false,
-            suppressed_by: None,
-            watches: Watches::Metrics(vec![]),
-        }
+/// Whether the breach began before the release went live. The datapoints that made the alarm fire say so; if later ones were
+/// read, they say it of the latest breach. A release that went live after the alarm fired is judged by [`is_judged`].
+fn began_before(leaf: &Leaf, live_since: DateTime<Utc>) -> Option<Reason> {
+    let alarm = &leaf.now.alarm;
+    if is_after(live_since, alarm.changed_at?) {
+        return None;
     }
+    let evaluated = &leaf.now.evaluated;
+    let began = match &leaf.later {
+        None => first_breach(evaluated).copied(),
+        Some(later) => latest_breach(&[evaluated.as_slice(), later.as_slice()].concat()).copied(),
+    };
+    let began = began.filter(|point| point.ends <= live_since)?;
+    Some(Reason::BeganBeforeRelease { alarm: alarm.name.clone(), began: began.begins, live_since })
+}
 
-    fn names(api: &str) -> Vec<Target> {
-        vec![Target { api: ApiRef::Id(api.into()), stage: "prod".into(), canary: false, protocol: None }]
-    }
+/// Whether a stage's change came after a moment. API Gateway's times are whole seconds, so a change in the same second may
+/// have.
+#[must_use]
+pub fn is_after(changed_at: DateTime<Utc>, moment: DateTime<Utc>) -> bool {
+    changed_at >= moment.trunc_subsecs(0)
+}
 
-    fn leaf(api: &str, state: State, kind: &str) -> Leaf {
-        let mut alarm = alarm(&format!("{api} {kind}"), state);
-        alarm.only_missing_data = kind == "missing";
-        alarm.claimed.account = Some(if kind == "foreign" { "222222222222" } else { HOME }.into());
-        let now = AlarmNow { alarm, actions_enabled: true, actions: vec![], window: TimeDelta::minutes(2) };
-        Leaf { now, targets: if api.is_empty() { vec![] } else { names(api) } }
+/// Whether the alarm says something about what the stage serves since this change, which came after it fired: a datapoint
+/// that lies wholly after the change breaches, or, where datapoints cannot be read, a full evaluation has passed.
+#[must_use]
+pub fn is_judged(
+    guarding: &GuardingAlarm,
+    (stage, api_names): (&StageRef, &[String]),
+    changed_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> bool {
+    let evaluated = now > changed_at + guarding.window + PUBLISHED_LATE + CLOCK_SKEW;
+    let mut firing = guarding.firing_about(stage, api_names).peekable();
+    if firing.peek().is_none() {
+        return evaluated;
     }
+    firing.any(|leaf| match &leaf.later {
+        None => evaluated,
+        Some(later) => later
+            .iter()
+            .any(|point| point.reading == Reading::Breaching && point.begins > changed_at + COUNTED_LATE),
+    })
+}
 
-    /// A composite alarm whose leaves name the stages, or which names its stages itself.
-    fn composite(state: State, leaves: Leaves<'_>, own: Option<&str>) -> GuardingAlarm {
-        let mut alarm = alarm("composite", state);
-        alarm.watches = Watches::Alarms(vec![]);
-        let leaves: Vec<Leaf> = leaves.iter().map(|(api, state, kind)| leaf(api, *state, kind)).collect();
-        let targets =
-            own.map_or_else(|| leaves.iter().flat_map(|leaf| leaf.targets.clone()).collect(), names);
-        let window = TimeDelta::minutes(2);
-        GuardingAlarm { alarm, actions_enabled: true, window, targets, leaves, unresolved: vec![] }
-    }
-
-    fn said(guarding: &GuardingAlarm) -> String {
-        let home = Origin { account: Some(HOME.into()), region: None };
-        match testimony(guarding, &StageRef::rest("orders", "prod"), &[], &home) {
-            Testimony::Accuses => "accuses".into(),
-            Testimony::Quiet => "quiet".into(),
-            Testimony::Abstains(reason) => reason.code().into(),
-            Testimony::Unreadable(why) => why,
-        }
-    }
-
-    #[test]
-    fn only_an_alarm_in_alarm_by_its_own_data_accuses_the_stage_that_it_names() {
-        use State::{Alarm as Fires, InsufficientData, Ok};
-        let leaves: [(&str, State, Leaves<'_>, Option<&str>, &str); 16] = [
-            ("OK", Ok, &[("orders", Ok, "data")], None, "quiet"),
-            ("no data", InsufficientData, &[("orders", InsufficientData, "data")], None, "quiet"),
-            ("ALARM", Fires, &[("orders", Fires, "data")], None, "accuses"),
-            ("a composite in OK silences its leaves", Ok, &[("orders", Fires, "data")], None, "quiet"),
-            ("missing data", Fires, &[("orders", Fires, "missing")], None, "no-datapoints"),
-            ("another account", Fires, &[("orders", Fires, "foreign")], None, "wrong-account"),
-            ("a neighbor", Fires, &[("orders", Ok, "data"), ("billing", Fires, "data")], None, "quiet"),
-            ("both", Fires, &[("orders", Fires, "data"), ("billing", Fires, "data")], None, "accuses"),
-            (
-                "a weak alarm never silences a strong one",
-                Fires,
-                &[("orders", Fires, "missing"), ("orders", Fires, "data")],
-                None,
-                "accuses",
-            ),
-            (
-                "a neighbor's strong alarm does not strengthen a weak one",
-                Fires,
-                &[("orders", Fires, "missing"), ("billing", Fires, "data")],
-                None,
-                "no-datapoints",
-            ),
-            (
-                "a leaf names no stage",
-                Fires,
-                &[("orders", Ok, "data"), ("", Fires, "data")],
-                None,
-                "no-stage",
-            ),
-            ("such a leaf is quiet", Fires, &[("orders", Ok, "data"), ("", Ok, "data")], None, "quiet"),
-            ("it names the stage itself", Fires, &[("billing", Fires, "data")], Some("orders"), "accuses"),
-            (
-                "it names the stage itself, and only missing data speaks",
-                Fires,
-                &[("billing", Fires, "missing")],
-                Some("orders"),
-                "no-datapoints",
-            ),
-            (
-                "it names the stage itself, and its rule asks for an alarm in OK",
-                Fires,
-                &[("billing", Ok, "data")],
-                Some("orders"),
-                "accuses",
-            ),
-            ("it names another stage itself", Ok, &[("orders", Fires, "data")], Some("billing"), "quiet"),
-        ];
-        for (case, state, leaves, own, expected) in leaves {
-            assert_eq!(said(&composite(state, leaves, own)), expected, "{case}");
-        }
-    }
-
-    #[test]
-    fn an_alarm_that_must_not_act_abstains_before_its_leaves_are_asked() {
-        let fires = composite(State::Alarm, &[("orders", State::Alarm, "data")], None);
-        let mut suppressed = fires.clone();
-        suppressed.alarm.suppressed_by = Some("maintenance".into());
-        let mut disabled = fires;
-        disabled.actions_enabled = false;
-        assert_eq!(said(&suppressed), "suppressed");
-        assert_eq!(said(&disabled), "alarm-actions-disabled");
-    }
-
-    #[test]
-    fn an_alarm_that_cannot_be_resolved_is_neither_quiet_nor_guilty() {
-        let why = "the alarm `x` in its rule cannot be found";
-        for (state, leaves, expected) in [
-            (State::Ok, &[("orders", State::Ok, "data")][..], why),
-            (State::Alarm, &[("orders", State::Ok, "data")], why),
-            (State::Alarm, &[("orders", State::Alarm, "data")], "accuses"),
-            (State::Alarm, &[("orders", State::Alarm, "missing")], why),
-            (State::Alarm, &[], why),
-        ] {
-            let mut guarding = composite(state, leaves, None);
-            guarding.unresolved = vec![why.to_owned()];
-            assert_eq!(said(&guarding), expected, "{state} {leaves:?}");
-        }
-    }
-
-    #[test]
-    fn an_alarm_that_names_no_stage_concerns_every_stage_only_if_it_cannot_be_resolved() {
-        let mut alarms = vec![
-            composite(State::Alarm, &[("orders", State::Alarm, "data")], None),
-            composite(State::Alarm, &[("billing", State::Alarm, "data")], None),
-            composite(State::Alarm, &[], None),
-        ];
-        let count = |alarms: &[GuardingAlarm]| {
-            guarding(alarms, &StageRef::rest("orders", "prod"), &[], &Origin::default()).len()
-        };
-        assert_eq!(count(&alarms), 1);
-        alarms[2].unresolved.push("its rule names no alarm".into());
-        assert_eq!(count(&alarms), 2);
-        // What is missing below the neighbor's alarm may be about this stage, unless it names its stages itself.
-        alarms[1].unresolved.push("the alarm `x` in its rule does not exist".into());
-        assert_eq!(count(&alarms), 3);
-        alarms[1].leaves[0].targets.clear();
-        assert_eq!(count(&alarms), 2);
-    }
-
-    #[test]
-    fn only_the_alarms_and_the_metrics_of_the_stage_prove_its_release() {
-        let watching = |api: &str| {
-            let mut leaf = leaf(api, State::Ok, "data");
-            let name = api.to_owned();
-            let metric = Metric { namespace: "n".into(), name, dimensions: vec![], account: None };
-            leaf.now.alarm.watches = Watches::Metrics(vec![metric]);
-            leaf
-        };
-        let mut alarms = vec![composite(State::Ok, &[("orders", State::Ok, "data")], None)];
-        alarms[0].leaves = vec![watching("orders"), watching("billing")];
-        alarms[0].targets.extend(names("billing"));
-        let stage = StageRef::rest("orders", "prod");
-        let found = |alarms: &[GuardingAlarm]| {
-            let guarding = guarding(alarms, &stage, &[], &Origin::default());
-            let about: Vec<String> = guarding[0].about.iter().map(|alarm| alarm.name.clone()).collect();
-            let metrics: Vec<String> = guarding[0].metrics.iter().map(|metric| metric.name.clone()).collect();
-            (about, metrics)
-        };
-        assert_eq!(found(&alarms), (vec!["orders data".into()], vec!["orders".into()]));
-        // A composite alarm that names the stage itself speaks by its own state, and by all its data.
-        alarms[0].targets = vec![names("orders").remove(0)];
-        alarms[0].leaves[0].targets.clear();
-        assert_eq!(found(&alarms), (vec!["composite".into()], vec!["orders".into(), "billing".into()]));
-    }
+/// Returns when the live release went live, if that is certain: the stage's last change, unless the release was seen
+/// before it, was served by a canary, or has components, whose changes the stage does not show.
+#[must_use]
+pub fn went_live(on_record: &OnRecord, live: &LiveStage) -> Option<DateTime<Utc>> {
+    let (updated_at, release) = (live.updated_at?, &live.release);
+    let is_whole = release.aliases.is_empty() && release.mappings.is_empty();
+    let was_live = on_record.candidate.as_ref().is_some_and(|candidate| {
+        let canary = candidate.release.canary.as_ref().and_then(|canary| canary.deployment.as_ref());
+        let is_it = candidate.release == *release && candidate.first_seen < updated_at;
+        is_it || canary == Some(&release.deployment)
+    });
+    (is_whole && !was_live).then_some(updated_at)
 }

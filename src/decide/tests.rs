@@ -2,23 +2,28 @@
 
 use chrono::TimeDelta;
 
+use std::collections::BTreeMap;
+
 use super::fixture::{good, policy, record};
+use super::leaves::resolved;
 use super::*;
-use crate::model::alarm::{Alarm, Metric, Origin, time};
+use crate::model::alarm::Muted;
+use crate::model::alarm::{Alarm, Metric, time};
 use crate::model::alarm::{AlarmNow, State, Watches};
 use crate::model::component::AliasRef;
 use crate::model::component::{LiveAlias, LiveMapping};
+use crate::model::datapoint::{Datapoint, Reading};
 use crate::model::observed::MissingComponent;
 use crate::model::observed::{Component, DeploymentNow, KnownGood, Observed};
-use crate::model::plan::Plan;
-use crate::model::policy::{AutoDeploy, MissingComponents, Mode, StagePolicy};
+
+use crate::model::policy::{Mode, StagePolicy};
 use crate::model::records::{Candidate, Hold, RollbackEntry, SCHEMA};
 use crate::model::stage::LiveStage;
 use crate::model::target::{ApiRef, Target};
 
-const NOW: &str = "2026-11-20T10:06:00Z";
+pub(super) const NOW: &str = "2026-11-20T10:06:00Z";
 
-fn at(text: &str) -> DateTime<Utc> {
+pub(super) fn at(text: &str) -> DateTime<Utc> {
     time(text).unwrap()
 }
 
@@ -27,23 +32,17 @@ fn alarm() -> AlarmNow {
         actions_enabled: true,
         actions: vec![],
         window: TimeDelta::minutes(2),
+        evaluated: vec![],
         alarm: Alarm {
-            name: "5xx".into(),
-            arn: None,
-            claimed: Origin::default(),
             description: Some("rollback-target: a/prod".into()),
-            state: State::Alarm,
             changed_at: time("2026-11-20T10:05:00Z"),
-            why: String::new(),
-            only_missing_data: false,
-            suppressed_by: None,
-            watches: Watches::Metrics(vec![]),
+            ..Alarm::new("5xx", State::Alarm)
         },
     }
 }
 
 /// Release 2 has been live since 10:00, release 1 is recorded, and the alarm is in ALARM.
-fn observed() -> Observed {
+pub(super) fn observed() -> Observed {
     let (_, mut observed) = good();
     let live = observed.live.as_mut().unwrap();
     live.updated_at = time("2026-11-20T10:00:00Z");
@@ -57,7 +56,7 @@ fn observed() -> Observed {
         |target: &crate::model::component::MappingTarget| LiveMapping { target: target.clone(), id: None };
     observed.components.mappings =
         live.release.mappings.iter().map(|(name, to)| (name.clone(), mapping(to))).collect();
-    observed.alarm = Some(alarm());
+    observed.alarm = Some(resolved(alarm(), &BTreeMap::new()));
     observed
 }
 
@@ -65,16 +64,46 @@ fn orders() -> AliasRef {
     "orders:live".parse().unwrap()
 }
 
-fn stage_alarm(observed: &mut Observed) -> &mut Alarm {
-    &mut observed.alarm.as_mut().unwrap().alarm
+fn change_alarm(observed: &mut Observed, change: impl FnOnce(&mut AlarmNow)) {
+    let mut now = observed.alarm.take().unwrap().leaves.remove(0).now;
+    change(&mut now);
+    observed.alarm = Some(resolved(now, &BTreeMap::new()));
 }
 
-fn live(observed: &mut Observed) -> &mut LiveStage {
+/// A composite alarm that names no stage, over one alarm that names this one.
+fn composite(observed: &mut Observed, state: State, description: &str) {
+    let mut below = alarm();
+    below.alarm = Alarm { name: "x".into(), state, description: Some(description.into()), ..below.alarm };
+    let mut above = alarm();
+    above.alarm = Alarm { description: None, watches: Watches::Alarms(vec!["x".into()]), ..above.alarm };
+    observed.alarm = Some(resolved(above, &[("x".to_owned(), below)].into()));
+}
+
+fn muted(observed: &mut Observed, muted: Muted) {
+    observed.alarm.as_mut().unwrap().muted = muted;
+}
+
+/// A minute of the alarm's data that breaches its threshold.
+fn breach(begins: &str) -> Datapoint {
+    let begins = at(begins);
+    Datapoint { begins, ends: begins + TimeDelta::minutes(1), reading: Reading::Breaching }
+}
+
+/// The release has no components, so the stage's last change says when it went live.
+fn only_the_stage(observed: &mut Observed) {
+    let release = &mut live(observed).release;
+    (release.aliases, release.mappings) = (BTreeMap::new(), BTreeMap::new());
+    let recorded = &mut record(observed).release;
+    (recorded.aliases, recorded.mappings) = (BTreeMap::new(), BTreeMap::new());
+    (observed.components.aliases, observed.components.mappings) = (BTreeMap::new(), BTreeMap::new());
+}
+
+pub(super) fn live(observed: &mut Observed) -> &mut LiveStage {
     observed.live.as_mut().unwrap()
 }
 
 /// Makes the stage equal to its record, so that only aliases and mappings differ.
-fn only_components_differ(observed: &mut Observed) {
+pub(super) fn only_components_differ(observed: &mut Observed) {
     let recorded = record(observed).release.clone();
     let live = &mut live(observed).release;
     (live.deployment, live.variables) = (recorded.deployment, recorded.variables);
@@ -108,13 +137,13 @@ fn quarantine(observed: &mut Observed) {
     past(observed, "2026-11-01T00:00:00Z", &fingerprint);
 }
 
-fn missing(observed: &mut Observed) {
+pub(super) fn missing(observed: &mut Observed) {
     let why = "does not exist".to_owned();
     observed.components.missing =
         vec![MissingComponent { component: Component::Alias(orders()), why, recorded: true }];
 }
 
-fn other_protocol(observed: &mut Observed, protocol: crate::model::protocol::Protocol) {
+pub(super) fn other_protocol(observed: &mut Observed, protocol: crate::model::protocol::Protocol) {
     (observed.stage.protocol, record(observed).stage.protocol) = (protocol, protocol);
 }
 
@@ -123,10 +152,10 @@ fn metrics(namespace: &str) -> Watches {
     Watches::Metrics(vec![metric])
 }
 
-type Edit = fn(&mut Observed, &mut StagePolicy);
+pub(super) type Edit = fn(&mut Observed, &mut StagePolicy);
 
 /// The edit, and the results for an alarm, an operator, an operator with force, and an imagined alarm.
-const ROWS: [(&str, Edit, [&str; 4]); 40] = {
+const ROWS: [(&str, Edit, [&str; 4]); 49] = {
     const ACT: [&str; 4] = ["act"; 4];
     const fn alarm_only(code: &str) -> [&str; 4] {
         [code, "act", "act", "act"]
@@ -140,59 +169,111 @@ const ROWS: [(&str, Edit, [&str; 4]); 40] = {
     [
         ("nothing", |_, _| (), ACT),
         ("CloudWatch has no such alarm", |o, _| o.alarm = None, alarm_only("alarm-unknown")),
-        ("it is OK", |o, _| stage_alarm(o).state = State::Ok, alarm_only("alarm-cleared")),
+        ("it is OK", |o, _| change_alarm(o, |now| now.alarm.state = State::Ok), alarm_only("alarm-cleared")),
         (
             "it watches another stage",
-            |o, _| stage_alarm(o).description = Some("rollback-target: a/test".into()),
+            |o, _| change_alarm(o, |now| now.alarm.description = Some("rollback-target: a/test".into())),
             alarm_only("alarm-unknown"),
         ),
         (
             "it watches another API",
-            |o, _| stage_alarm(o).description = Some("rollback-target: b/prod".into()),
+            |o, _| change_alarm(o, |now| now.alarm.description = Some("rollback-target: b/prod".into())),
             alarm_only("alarm-unknown"),
         ),
         (
             "it names the API by its id",
             |o, _| {
                 (o.stage.api, record(o).stage.api) = ("a1b2c3d4e5".into(), "a1b2c3d4e5".into());
-                stage_alarm(o).description = Some("x, rollback-target: a1b2c3d4e5/prod".into());
+                change_alarm(o, |now| {
+                    now.alarm.description = Some("x, rollback-target: a1b2c3d4e5/prod".into());
+                });
             },
             ACT,
+        ),
+        ("it is composite", |o, _| composite(o, State::Alarm, "rollback-target: a/prod"), ACT),
+        (
+            "it is composite, and its rule is about another stage",
+            |o, _| composite(o, State::Alarm, "rollback-target: a/test"),
+            alarm_only("alarm-unknown"),
         ),
         (
-            "it is composite",
-            |o, _| {
-                (stage_alarm(o).description, stage_alarm(o).watches) =
-                    (None, Watches::Alarms(vec!["x".into()]));
-            },
-            ACT,
+            "it is composite, and the alarm below it is OK",
+            |o, _| composite(o, State::Ok, "rollback-target: a/prod"),
+            alarm_only("alarm-cleared"),
         ),
-        ("it is a query", |o, _| stage_alarm(o).description = None, ACT),
+        (
+            "it is composite, and its rule cannot be resolved",
+            |o, _| {
+                change_alarm(o, |now| {
+                    now.alarm.description = None;
+                    now.alarm.watches = Watches::Alarms(vec!["gone".into()]);
+                });
+            },
+            alarm_only("alarm-unreadable"),
+        ),
+        (
+            "it is a query without a directive",
+            |o, _| change_alarm(o, |now| now.alarm.description = None),
+            alarm_only("alarm-unknown"),
+        ),
         (
             "it is about something else",
-            |o, _| (stage_alarm(o).description, stage_alarm(o).watches) = (None, metrics("AWS/EC2")),
+            |o, _| {
+                change_alarm(o, |now| {
+                    now.alarm.description = None;
+                    now.alarm.watches = metrics("AWS/EC2");
+                });
+            },
             alarm_only("alarm-unknown"),
         ),
         (
             "its actions are off",
-            |o, _| o.alarm.as_mut().unwrap().actions_enabled = false,
+            |o, _| change_alarm(o, |now| now.actions_enabled = false),
             alarm_only("alarm-actions-disabled"),
+        ),
+        ("a mute rule mutes it", |o, _| muted(o, Muted::By("window".into())), alarm_only("muted")),
+        (
+            "whether a mute rule mutes it is unknown",
+            |o, _| muted(o, Muted::Unknown("AccessDenied".into())),
+            alarm_only("alarm-unreadable"),
+        ),
+        (
+            "its data breached before the release went live",
+            |o, _| {
+                only_the_stage(o);
+                change_alarm(o, |now| now.evaluated = vec![breach("2026-11-20T09:59:00Z")]);
+            },
+            alarm_only("began-before-release"),
+        ),
+        (
+            "its data breached while the release went live",
+            |o, _| {
+                only_the_stage(o);
+                change_alarm(o, |now| now.evaluated = vec![breach("2026-11-20T09:59:01Z")]);
+            },
+            ACT,
+        ),
+        (
+            "its data breached before the stage changed, and an alias may have moved earlier",
+            |o, _| change_alarm(o, |now| now.evaluated = vec![breach("2026-11-20T09:59:00Z")]),
+            ACT,
         ),
         (
             "CloudWatch suppresses its actions",
-            |o, _| stage_alarm(o).suppressed_by = Some("maintenance".into()),
+            |o, _| change_alarm(o, |now| now.alarm.suppressed_by = Some("maintenance".into())),
             alarm_only("suppressed"),
         ),
         (
             "CloudWatch says that only missing data changed its state",
-            |o, _| stage_alarm(o).only_missing_data = true,
+            |o, _| change_alarm(o, |now| now.alarm.only_missing_data = true),
             alarm_only("no-datapoints"),
         ),
         (
             "a parked stage",
             |o, _| {
                 o.stage = o.stage.parked();
-                stage_alarm(o).description = None;
+                let directive = format!("rollback-target: a/{}", o.stage.stage);
+                change_alarm(o, |now| now.alarm.description = Some(directive));
             },
             all("not-protected"),
         ),
@@ -243,6 +324,14 @@ const ROWS: [(&str, Edit, [&str; 4]); 40] = {
         (
             "changed after the alarm",
             |o, _| live(o).updated_at = time("2026-11-20T10:05:01Z"),
+            alarm_only("changed-after-alarm"),
+        ),
+        (
+            "changed in the second in which the alarm fired",
+            |o, _| {
+                live(o).updated_at = time("2026-11-20T10:05:00Z");
+                change_alarm(o, |now| now.alarm.changed_at = time("2026-11-20T10:05:00.900Z"));
+            },
             alarm_only("changed-after-alarm"),
         ),
         (
@@ -316,7 +405,7 @@ fn each_fact_decides_only_for_the_triggers_that_it_applies_to() {
     let target =
         Target { api: ApiRef::Name("a".into()), stage: "prod".into(), canary: false, protocol: None };
     let triggers = [
-        Trigger::Alarm { name: "5xx", target: &target, swept: None },
+        Trigger::Alarm { name: "5xx", target: &target },
         Trigger::Operator { force: false },
         Trigger::Operator { force: true },
         Trigger::Imagined,
@@ -340,12 +429,13 @@ fn each_fact_decides_only_for_the_triggers_that_it_applies_to() {
 fn the_first_row_of_the_table_decides() {
     let target =
         Target { api: ApiRef::Name("a".into()), stage: "prod".into(), canary: false, protocol: None };
-    let trigger = Trigger::Alarm { name: "5xx", target: &target, swept: None };
+    let trigger = Trigger::Alarm { name: "5xx", target: &target };
     let order = [
         "alarm-unknown",
         "alarm-cleared",
         "suppressed",
         "alarm-actions-disabled",
+        "muted",
         "no-datapoints",
         "held-by-operator",
         "no-known-good",
@@ -395,65 +485,4 @@ fn a_deployment_that_no_longer_exists_is_reported_with_its_record() {
         why: "no longer exists, and no older version can serve".into(),
     };
     assert_eq!(reason, expected);
-}
-
-fn planned(edit: Edit) -> Plan {
-    let (mut observed, mut policy) = (observed(), policy());
-    edit(&mut observed, &mut policy);
-    match decide(Trigger::Imagined, &observed, &policy, at(NOW)) {
-        Decision::Act(plan) => *plan,
-        Decision::Hold(reason) => panic!("{reason}"),
-    }
-}
-
-#[test]
-fn a_plan_changes_only_the_differences_and_in_order() {
-    let (expected, _) = good();
-    assert_eq!(planned(|_, _| ()), expected);
-    assert_eq!(planned(|o, _| only_components_differ(o)).steps.len(), 2);
-    let only_stage = planned(|o, _| {
-        let good = record(o).release.clone();
-        (live(o).release.aliases, live(o).release.mappings) = (good.aliases.clone(), good.mappings.clone());
-        for (alias, target) in good.aliases {
-            o.components.aliases.get_mut(&alias).unwrap().target = target;
-        }
-        for (mapping, target) in good.mappings {
-            o.components.mappings.get_mut(&mapping).unwrap().target = target;
-        }
-    });
-    assert!(matches!(only_stage.steps.as_slice(), [Step::Stage { .. }]));
-}
-
-#[test]
-fn a_missing_component_may_stay_as_it_is() {
-    let plan = planned(|o, t| {
-        missing(o);
-        let component = Component::Mapping("api.example.com".parse().unwrap());
-        o.components.missing.push(MissingComponent { component, why: "x".into(), recorded: true });
-        t.missing_components = MissingComponents::Skip;
-    });
-    assert_eq!((&plan.to.aliases, &plan.to.mappings), (&plan.from.aliases, &plan.from.mappings));
-    assert!(matches!(plan.steps.as_slice(), [Step::Stage { .. }]));
-}
-
-#[test]
-fn a_policy_lets_a_rollback_stop_autodeploy_and_flush_the_cache() {
-    let on = |o: &mut Observed, t: &mut StagePolicy| {
-        live(o).auto_deploy = true;
-        (t.auto_deploy, t.flush_cache) = (AutoDeploy::SwitchOff, true);
-    };
-    let rest = planned(on);
-    assert!(rest.stops_auto_deploy() && rest.flush);
-    let http = planned(|o, t| {
-        other_protocol(o, crate::model::protocol::Protocol::Http);
-        (live(o).auto_deploy, t.auto_deploy, t.flush_cache) = (true, AutoDeploy::SwitchOff, true);
-    });
-    assert!(http.stops_auto_deploy() && !http.flush);
-    assert!(!planned(|_, _| ()).flush);
-    // AutoDeploy does not block a change that keeps the deployment.
-    let variables = planned(|o, _| {
-        live(o).release.deployment = "d1".into();
-        live(o).auto_deploy = true;
-    });
-    assert!(!variables.stops_auto_deploy() && variables.change().is_some());
 }

@@ -31,7 +31,7 @@ pub struct StageFacts<'a> {
     pub incidents: &'a [Incident],
     /// Every guarding alarm.
     pub alarms: &'a [GuardingAlarm],
-    /// The guarding alarms that name this stage, each with the target that names it.
+    /// The guarding alarms that name this stage or may be about it, each with what it says.
     pub guarding: Vec<Guarding<'a>>,
     /// The components of its release.
     pub components: Fetched<LiveComponents>,
@@ -65,16 +65,14 @@ pub enum Action<'a> {
     MovePin(String),
     /// Write the candidate.
     Note(Candidate),
-    /// Roll the stage back for this alarm. The alarm's own event did not.
-    RollBack {
-        /// The alarm.
-        alarm: &'a GuardingAlarm,
-        /// The target by which it names the stage.
-        target: &'a Target,
-    },
+    /// Roll the stage back for the first of these alarms that speaks about the live release. Their own events did not.
+    RollBack(Vec<Accusation<'a>>),
     /// Record the proven candidate as known-good.
     Promote(Candidate),
 }
+
+/// An alarm that accuses a stage, with the target by which it names the stage.
+pub type Accusation<'a> = (&'a GuardingAlarm, &'a Target);
 
 /// The ordered actions for a stage, and the stage's state.
 #[derive(Clone, Debug, Default)]
@@ -223,8 +221,8 @@ enum Standing<'a> {
     KnownGood,
     /// It does not fit into a parameter, so it can never be recorded.
     TooLarge(String),
-    /// A guarding alarm accuses it.
-    Accused(&'a GuardingAlarm, &'a Target),
+    /// Guarding alarms accuse it.
+    Accused(Vec<Accusation<'a>>),
     /// The stage is held.
     Held,
     /// The sweep sees it for the first time.
@@ -267,8 +265,8 @@ fn judge_standing<'a>(
         Standing::KnownGood
     } else if let Err(why) = records::print(&candidate) {
         Standing::TooLarge(why)
-    } else if let Some((alarm, target)) = accusing(facts, live) {
-        Standing::Accused(alarm, target)
+    } else if let accusations @ [_, ..] = accusations(facts, live).as_slice() {
+        Standing::Accused(accusations.to_vec())
     } else if is_not_held(on_record, now).is_err() {
         Standing::Held
     } else if is_new {
@@ -281,13 +279,17 @@ fn judge_standing<'a>(
     Judged { candidate, is_new, standing }
 }
 
-/// Returns the alarm that accuses the live release, if any. An alarm that fired after the stage's last change comes
-/// first, and then the one that needs the least time to judge a change: no other may hide it.
-fn accusing<'a>(facts: &StageFacts<'a>, live: &LiveStage) -> Option<(&'a GuardingAlarm, &'a Target)> {
-    let accusing = facts.guarding.iter().filter(|one| one.testimony == Testimony::Accuses);
-    let first =
-        accusing.min_by_key(|one| (one.alarm.alarm.changed_at < live.updated_at, one.alarm.window))?;
-    Some((first.alarm, first.target?))
+/// Returns the alarms that accuse the live release, or would if their breach had not begun before it: only their later data,
+/// which the rollback reads, tells whether it began anew. An alarm that fired after the stage's last change comes first, and
+/// then the one that needs the least time to judge a change.
+fn accusations<'a>(facts: &StageFacts<'a>, live: &LiveStage) -> Vec<Accusation<'a>> {
+    let in_doubt =
+        |one: &Guarding<'_>| matches!(one.testimony, Testimony::Abstains(Reason::BeganBeforeRelease { .. }));
+    let accuses = |one: &&Guarding<'_>| one.testimony == Testimony::Accuses || in_doubt(one);
+    let mut accusing: Vec<_> = facts.guarding.iter().filter(accuses).collect();
+    accusing
+        .sort_by_key(|one| (in_doubt(one), one.alarm.alarm.changed_at < live.updated_at, one.alarm.window));
+    accusing.into_iter().filter_map(|one| Some((one.alarm, one.target?))).collect()
 }
 
 /// Judges the live release: known-good, bad, new, or not proven yet. Returns the stage's state.
@@ -309,8 +311,8 @@ fn judge_release<'a>(
             actions.push(Action::Report(Reason::NotRecordable(why.clone())));
             why
         }
-        Standing::Accused(alarm, target) => {
-            actions.push(Action::RollBack { alarm, target });
+        Standing::Accused(accusations) => {
+            actions.push(Action::RollBack(accusations));
             String::new()
         }
         Standing::Held => "is held".to_owned(),

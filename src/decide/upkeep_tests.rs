@@ -4,10 +4,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::evidence::Evidence;
 use super::fixture::{good, record, release};
-use super::testimony::guarding;
+use super::testimony::{Subject, guarding};
 use super::upkeep::{Action, StageFacts, promotion_due, upkeep};
 use crate::config::Config;
-use crate::model::alarm::{Alarm, AlarmNow, Origin, State, Watches, time};
+use crate::model::alarm::{Alarm, AlarmNow, Muted, Origin, State, Watches, time};
 use crate::model::cloud_error::{CloudError, Failure};
 use crate::model::component::AliasRef;
 use crate::model::guarding_alarm::{GuardingAlarm, Leaf};
@@ -30,30 +30,21 @@ fn target() -> Target {
 }
 
 fn alarm(name: &str, state: State) -> GuardingAlarm {
-    let alarm = Alarm {
-        name: name.into(),
-        arn: None,
-        claimed: Origin::default(),
-        description: None,
-        state,
-        changed_at: time("2026-11-20T11:00:00Z"),
-        why: String::new(),
-        only_missing_data: false,
-        suppressed_by: None,
-        watches: Watches::Metrics(vec![]),
-    };
+    let alarm = Alarm { changed_at: time("2026-11-20T11:00:00Z"), ..Alarm::new(name, state) };
     let now = AlarmNow {
         alarm: alarm.clone(),
         actions_enabled: true,
         actions: vec![],
         window: TimeDelta::minutes(2),
+        evaluated: vec![],
     };
     GuardingAlarm {
         alarm,
         actions_enabled: true,
+        muted: Muted::No,
         window: now.window,
         targets: vec![target()],
-        leaves: vec![Leaf { now, targets: vec![target()] }],
+        leaves: vec![Leaf { now, targets: vec![target()], later: None }],
         unresolved: vec![],
     }
 }
@@ -127,7 +118,10 @@ impl Scene {
             on_record: &self.on_record,
             incidents: &self.incidents,
             alarms: &self.alarms,
-            guarding: guarding(&self.alarms, &stage, &[], &Origin::default()),
+            guarding: guarding(
+                &self.alarms,
+                Subject { stage: &stage, api_names: &[], home: &Origin::default(), went_live: None },
+            ),
             components: self.components.clone(),
             deployment: self.deployment.clone(),
             pin: self.pin.clone(),
@@ -157,7 +151,10 @@ fn described(action: &Action<'_>) -> String {
         Action::Note(candidate) => {
             format!("note {} seen {}", candidate.release.deployment, candidate.first_seen.format("%H:%M"))
         }
-        Action::RollBack { alarm, .. } => format!("roll back for {}", alarm.alarm.name),
+        Action::RollBack(accusations) => {
+            let names: Vec<&str> = accusations.iter().map(|(alarm, _)| alarm.alarm.name.as_str()).collect();
+            format!("roll back for {}", names.join(" or "))
+        }
         Action::Promote(candidate) => format!("promote {}", candidate.release.deployment),
     }
 }
@@ -305,7 +302,7 @@ const ROWS: [(&str, Edit, &[&str], &str); 37] = [
             live(s).updated_at = time("2026-11-20T11:00:01Z");
             s.alarms[1].alarm.changed_at = time("2026-11-20T11:00:02Z");
         },
-        &["roll back for newer"],
+        &["roll back for newer or older"],
         "",
     ),
     (
@@ -484,7 +481,7 @@ fn each_action_passes_the_list_of_rollbacks_to_the_next() {
             | Action::Close(_)
             | Action::MovePin(_)
             | Action::Note(_)
-            | Action::RollBack { .. }
+            | Action::RollBack(_)
             | Action::Promote(_) => None,
         })
         .collect();

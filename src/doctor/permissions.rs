@@ -57,8 +57,12 @@ pub fn required_permissions(
     }
     require(&mut all, &["ssm:GetParametersByPath"], &location.parameter(&config.names.stages()));
     require(&mut all, &["ssm:GetParameters", "ssm:PutParameter"], &location.parameter(&config.names.sweep()));
-    let cloudwatch =
-        ["cloudwatch:DescribeAlarms", "cloudwatch:DescribeAlarmHistory", "cloudwatch:GetMetricData"];
+    let cloudwatch = [
+        "cloudwatch:DescribeAlarms",
+        "cloudwatch:DescribeAlarmHistory",
+        "cloudwatch:GetMetricData",
+        "cloudwatch:ListAlarmMuteRules",
+    ];
     require(&mut all, &cloudwatch, "*");
     if let Some(topic) = &config.notification_topic {
         require(&mut all, &["sns:Publish"], topic);

@@ -8,6 +8,8 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
+use super::datapoint::Datapoint;
+
 /// How far the function's clock and AWS's clock may differ.
 pub const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60);
 
@@ -99,6 +101,10 @@ pub struct Alarm {
     pub only_missing_data: bool,
     /// The alarm or period that suppresses a composite alarm's actions now, if any.
     pub suppressed_by: Option<String>,
+    /// The mute rule that muted the alarm's actions when this event was sent, if any.
+    pub muted_by: Option<String>,
+    /// Whether the event repeats an older change of state, because a mute rule's window has ended.
+    pub repeated: bool,
     /// The metrics or alarms that it watches.
     pub watches: Watches,
 }
@@ -112,8 +118,22 @@ pub struct AlarmNow {
     pub actions_enabled: bool,
     /// The ARNs that it notifies or invokes when it goes to ALARM.
     pub actions: Vec<String>,
-    /// How far back one evaluation looks: the period times the evaluation periods. Zero for composite alarms.
+    /// How far back one evaluation looks: the evaluation periods, and one more because they begin at a whole period.
+    /// Zero for composite alarms.
     pub window: TimeDelta,
+    /// The datapoints that made the alarm change to its state, if CloudWatch says so.
+    pub evaluated: Vec<Datapoint>,
+}
+
+/// Whether a mute rule mutes an alarm's actions now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Muted {
+    /// No mute rule does.
+    No,
+    /// This mute rule does.
+    By(String),
+    /// The mute rules cannot be read, for this reason.
+    Unknown(String),
 }
 
 /// An account and a Region, each if known.
@@ -126,6 +146,25 @@ pub struct Origin {
 }
 
 impl Alarm {
+    /// Returns an alarm of which only the name and the state are known.
+    #[must_use]
+    pub fn new(name: impl Into<String>, state: State) -> Self {
+        Self {
+            name: name.into(),
+            arn: None,
+            claimed: Origin::default(),
+            description: None,
+            state,
+            changed_at: None,
+            why: String::new(),
+            only_missing_data: false,
+            suppressed_by: None,
+            muted_by: None,
+            repeated: false,
+            watches: Watches::Metrics(vec![]),
+        }
+    }
+
     /// Returns whether it has been quiet since a time, judged by its present state. `None` means that its state changed
     /// since then, so only its history can answer.
     #[must_use]
@@ -159,11 +198,12 @@ fn arn_origin(arn: &str) -> Origin {
     Origin { account, region }
 }
 
-/// Returns the alarm's name from an ARN, or the text itself if it is not an ARN. A name may contain colons.
+/// Returns the name of an alarm or of a mute rule from its ARN, or the text itself if it is not an ARN. A name may contain
+/// colons.
 #[must_use]
 pub fn name_of(arn_or_name: &str) -> &str {
     match arn_or_name.splitn(7, ':').collect::<Vec<_>>().as_slice() {
-        ["arn", _, _, _, _, "alarm", name] => name,
+        ["arn", _, _, _, _, "alarm" | "alarm-mute-rule", name] => name,
         _ => arn_or_name,
     }
 }

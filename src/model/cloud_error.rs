@@ -11,6 +11,8 @@ pub enum Failure {
     Refused,
     /// 404: the resource does not exist.
     Missing,
+    /// The endpoint does not know the operation: an older partition, or an emulator.
+    NoSuchOperation,
     /// No answer: a timeout or a broken connection. The call may nevertheless have taken effect.
     NoAnswer,
     /// Any other error of AWS, including throttling and server errors after all retries.

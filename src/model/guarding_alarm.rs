@@ -2,7 +2,8 @@
 
 use chrono::TimeDelta;
 
-use super::alarm::{Alarm, AlarmNow, Metric, Watches};
+use super::alarm::{Alarm, AlarmNow, Metric, Muted, State, Watches};
+use super::datapoint::Datapoint;
 use super::stage::StageRef;
 use super::target::{self, Target};
 
@@ -13,6 +14,8 @@ pub struct GuardingAlarm {
     pub alarm: Alarm,
     /// Whether its actions are enabled.
     pub actions_enabled: bool,
+    /// Whether a mute rule mutes its actions. Read only for an alarm in ALARM.
+    pub muted: Muted,
     /// How far back one evaluation looks; for a composite alarm, the longest of its leaves.
     pub window: TimeDelta,
     /// The stages that it names: by itself, or for a composite alarm without a directive, by its leaves.
@@ -30,6 +33,8 @@ pub struct Leaf {
     pub now: AlarmNow,
     /// The stages that it names by itself.
     pub targets: Vec<Target>,
+    /// The datapoints until now, if a doubt made the run read them.
+    pub later: Option<Vec<Datapoint>>,
 }
 
 impl GuardingAlarm {
@@ -53,6 +58,11 @@ impl GuardingAlarm {
         let names_it =
             move |leaf: &&Leaf| !by_leaves || target::naming(&leaf.targets, stage, api_names).is_some();
         self.leaves.iter().filter(names_it)
+    }
+
+    /// The leaves in ALARM that speak about a stage.
+    pub fn firing_about(&self, stage: &StageRef, api_names: &[String]) -> impl Iterator<Item = &Leaf> {
+        self.leaves_about(stage, api_names).filter(|leaf| leaf.now.alarm.state == State::Alarm)
     }
 
     /// The leaves that name no stage, if the alarm speaks by its leaves. Each may be about any stage.

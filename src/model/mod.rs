@@ -3,6 +3,7 @@
 pub mod alarm;
 pub mod cloud_error;
 pub mod component;
+pub mod datapoint;
 pub mod guarding_alarm;
 pub mod observed;
 pub mod parameter_names;

@@ -5,8 +5,9 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-use super::alarm::AlarmNow;
+use super::alarm::Origin;
 use super::component::{AliasRef, LiveAlias, LiveMapping, MappingRef};
+use super::guarding_alarm::GuardingAlarm;
 use super::parameter_names::ParameterNames;
 use super::policy::PolicyOverrides;
 use super::records::{self, Candidate, Hold, Parameter, Record, Rollbacks, Stored};
@@ -26,8 +27,12 @@ pub struct Observed {
     pub live: Option<LiveStage>,
     /// The stage's records in Parameter Store.
     pub on_record: OnRecord,
+    /// The names by which alarms know the stage's API, besides its id.
+    pub api_names: Vec<String>,
+    /// The account and Region of the function.
+    pub home: Origin,
     /// The present state of the alarm that triggered the run; `None` if unknown, or if no alarm did.
-    pub alarm: Option<AlarmNow>,
+    pub alarm: Option<GuardingAlarm>,
     /// The components of the release.
     pub components: LiveComponents,
 }

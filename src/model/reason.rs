@@ -56,6 +56,8 @@ pub enum Reason {
     NotAStateChange(String),
     /// The alarm's actions are suppressed by this alarm or period.
     Suppressed(String),
+    /// This mute rule mutes the alarm's actions.
+    Muted(String),
     /// The alarm is in this state, which is not ALARM.
     NotInAlarm(State),
     /// The alarm watches metrics of these namespaces and names no stage.
@@ -88,6 +90,8 @@ pub enum Reason {
     AlreadyKnownGood { deployment: String, version: i64, by: Option<String> },
     /// The stage changed after the alarm fired: the change may be the fix.
     ChangedAfterAlarm { changed_at: DateTime<Utc>, alarm_at: DateTime<Utc> },
+    /// The breach began before the release went live.
+    BeganBeforeRelease { alarm: String, began: DateTime<Utc>, live_since: DateTime<Utc> },
     /// The release has been live for longer than the rollback window.
     OutsideWindow { live_since: DateTime<Utc>, window_seconds: i64 },
     /// The live release is marked irreversible.
@@ -149,6 +153,12 @@ impl Reason {
             Self::Suppressed(_) => {
                 entry("suppressed", Kind::Ignore, "The composite alarm's actions are suppressed.", "")
             }
+            Self::Muted(_) => entry(
+                "muted",
+                Kind::Ignore,
+                "A mute rule of CloudWatch mutes the alarm's actions. When its window ends and the alarm is still in ALARM, the alarm is judged anew.",
+                "",
+            ),
             Self::NotInAlarm(State::InsufficientData) => {
                 entry("insufficient-data", Kind::Ignore, "The alarm has too little data to have a state.", "")
             }
@@ -206,8 +216,8 @@ impl Reason {
             Self::AlarmUnreadable { .. } => entry(
                 "alarm-unreadable",
                 Kind::Hold,
-                "A guarding alarm cannot be resolved down to the alarms that watch data, so it may be about this stage. It blocks promotions and accuses nobody.",
-                "correct the rule of the composite alarm, or write `rollback-target: <api>/<stage>` into the description of each alarm below it",
+                "A guarding alarm cannot be read in full: its rule or its mute rules cannot be resolved, or it names no stage. So it may be about this stage. It blocks promotions and accuses nobody.",
+                "correct the rule of the composite alarm or the function's permissions, or write `rollback-target: <api>/<stage>` into the description of each alarm below it",
             ),
             Self::AlarmUnknown { .. } => entry(
                 "alarm-unknown",
@@ -244,6 +254,12 @@ impl Reason {
                 Kind::Hold,
                 "The stage changed after the alarm fired. The change may be the fix.",
                 "check whether the change fixes the problem; if not, send a `rollback` command",
+            ),
+            Self::BeganBeforeRelease { .. } => entry(
+                "began-before-release",
+                Kind::Hold,
+                "The datapoints that made the alarm fire began to breach before the live release went live, so the release is not the cause.",
+                "check the API's backend and the release before this one; if this release is the cause, send a `rollback` command",
             ),
             Self::OutsideWindow { .. } => entry(
                 "outside-window",
@@ -379,6 +395,7 @@ impl fmt::Display for Reason {
             }
             Self::NotAStateChange(what) => write!(f, "the event reports a `{what}`, not a state change"),
             Self::Suppressed(by) => write!(f, "the alarm's actions are suppressed by `{by}`"),
+            Self::Muted(by) => write!(f, "the mute rule `{by}` mutes the alarm's actions"),
             Self::NotInAlarm(state) => write!(f, "the alarm is {state}"),
             Self::NotApiGateway(namespaces) => {
                 write!(f, "the alarm watches metrics of {} and names no stage", namespaces.join(", "))
@@ -398,7 +415,7 @@ impl fmt::Display for Reason {
             Self::AlarmCleared { alarm, state } => write!(f, "the alarm `{alarm}` is now {state}"),
             Self::AlarmUnknown { alarm, why } => write!(f, "the alarm `{alarm}` {why}"),
             Self::AlarmUnreadable { alarm, why } => {
-                write!(f, "the alarm `{alarm}` cannot be resolved: {why}")
+                write!(f, "the alarm `{alarm}` cannot be read in full: {why}")
             }
             Self::AlarmActionsDisabled { alarm } => {
                 write!(f, "the actions of the alarm `{alarm}` are disabled")
@@ -416,6 +433,12 @@ impl fmt::Display for Reason {
                 "the stage changed at {}, after the alarm fired at {}",
                 stamp(*changed_at),
                 stamp(*alarm_at)
+            ),
+            Self::BeganBeforeRelease { alarm, began, live_since } => write!(
+                f,
+                "the data of the alarm `{alarm}` breaches its threshold since {}, but the release went live at {}",
+                stamp(*began),
+                stamp(*live_since)
             ),
             Self::OutsideWindow { live_since, window_seconds } => write!(
                 f,

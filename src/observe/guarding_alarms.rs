@@ -1,25 +1,31 @@
-//! Reads the guarding alarms, and resolves composite alarms down to the alarms that watch data.
+//! Reads the guarding alarms, and the alarms below those that are composite.
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::StreamExt;
+
 use crate::cloud::Alarms;
 use crate::context::Context;
-use crate::model::alarm::{Alarm, AlarmNow, Watches, name_of};
+use crate::decide::leaves::{MAX_CHILDREN, MAX_DEPTH, children_of, resolved};
+use crate::model::alarm::{AlarmNow, Muted, State};
 use crate::model::cloud_error::CloudError;
-use crate::model::guarding_alarm::{GuardingAlarm, Leaf};
-use crate::signal::target::stages_named_by;
+use crate::model::datapoint::Datapoint;
+use crate::model::guarding_alarm::GuardingAlarm;
+use crate::model::stage::StageRef;
 
-/// How deep composite alarms may be stacked. CloudWatch advises against more than a few levels.
-const MAX_DEPTH: usize = 5;
+/// How many mute rules or alarms' metrics are read at the same time. Rollbacks share CloudWatch's quotas.
+const AT_ONCE: usize = 8;
 
-/// The most alarms below the guarding alarms that are read. More would exhaust the quota of `DescribeAlarms`.
-const MAX_CHILDREN: usize = 1_000;
+/// The most alarms below one guarding alarm whose metrics are read in doubt.
+const MAX_DOUBTS: usize = 20;
 
 /// Reads every alarm that notifies our topic or invokes our function, and the alarms below composite alarms
-/// (`DescribeAlarms`, one call for each level and 100 names).
+/// (`DescribeAlarms`, one call for each level and 100 names). For those in ALARM, reads whether a mute rule mutes them
+/// (`ListAlarmMuteRules`).
 ///
 /// # Errors
-/// A failed call.
+/// A failed call of `DescribeAlarms`.
 pub async fn read<C: Alarms>(context: &Context<'_, C>) -> Result<Vec<GuardingAlarm>, CloudError> {
     let acting = |action: Option<String>| async move {
         match action {
@@ -35,14 +41,63 @@ pub async fn read<C: Alarms>(context: &Context<'_, C>) -> Result<Vec<GuardingAla
     alarms.dedup_by(|a, b| a.alarm.name == b.alarm.name);
     let wanted = alarms.iter().flat_map(|now| children_of(&now.alarm)).collect();
     let known = below(context.cloud, wanted).await?;
-    Ok(alarms.into_iter().map(|now| resolved(now, &known)).collect())
+    let guarding = alarms.into_iter().map(|now| resolved(now, &known)).map(|alarm| async move {
+        let muted = match alarm.alarm.state {
+            State::Alarm => muted(context.cloud, &alarm.alarm.name).await,
+            State::Ok | State::InsufficientData => Muted::No,
+        };
+        GuardingAlarm { muted, ..alarm }
+    });
+    Ok(futures_util::stream::iter(guarding).buffered(AT_ONCE).collect().await)
+}
+
+/// Reads one alarm by name and whether a mute rule mutes it, in one round trip (`DescribeAlarms`,
+/// `ListAlarmMuteRules`), then the alarms below it if it is composite. Returns `None` if there is no such alarm.
+///
+/// # Errors
+/// A failed call of `DescribeAlarms`.
+pub async fn named<C: Alarms>(cloud: &C, name: &str) -> Result<Option<GuardingAlarm>, CloudError> {
+    let names = [name.to_owned()];
+    let (found, muted) = tokio::join!(cloud.alarms(&names), muted(cloud, name));
+    let Some(now) = found?.into_iter().find(|now| now.alarm.name == name) else { return Ok(None) };
+    let known = below(cloud, children_of(&now.alarm)).await?;
+    Ok(Some(GuardingAlarm { muted, ..resolved(now, &known) }))
+}
+
+/// Reads the datapoints of the alarms in ALARM that speak about a stage, from `since` until `until` (`GetMetricData`), by the
+/// alarms' names. Leaves out those that cannot be read: for them, the times decide.
+pub async fn datapoints<C: Alarms>(
+    cloud: &C,
+    guarding: &GuardingAlarm,
+    (stage, api_names): (&StageRef, &[String]),
+    (since, until): (DateTime<Utc>, DateTime<Utc>),
+) -> BTreeMap<String, Vec<Datapoint>> {
+    let reads = guarding.firing_about(stage, api_names).take(MAX_DOUBTS).map(|leaf| {
+        let name = leaf.now.alarm.name.clone();
+        // The breach may have begun a whole evaluation earlier.
+        let since = since - leaf.now.window.min(TimeDelta::hours(3));
+        async move {
+            let found = cloud.datapoints(&name, since, until).await.unwrap_or_default();
+            found.map(|found| (name, found))
+        }
+    });
+    let reads: Vec<_> = reads.collect();
+    futures_util::stream::iter(reads).buffered(AT_ONCE).filter_map(std::future::ready).collect().await
+}
+
+async fn muted<C: Alarms>(cloud: &C, alarm: &str) -> Muted {
+    match cloud.muted_by(alarm).await {
+        Ok(None) => Muted::No,
+        Ok(Some(rule)) => Muted::By(rule),
+        Err(error) => Muted::Unknown(error.to_string()),
+    }
 }
 
 /// Reads alarms by name, and the alarms below those that are composite, level by level.
 ///
 /// # Errors
 /// A failed call.
-pub(super) async fn below<C: Alarms>(
+async fn below<C: Alarms>(
     cloud: &C,
     mut wanted: Vec<String>,
 ) -> Result<BTreeMap<String, AlarmNow>, CloudError> {
@@ -66,89 +121,4 @@ pub(super) async fn below<C: Alarms>(
         wanted = deeper;
     }
     Ok(known)
-}
-
-/// Returns the names of the alarms in a composite alarm's rule.
-fn children_of(alarm: &Alarm) -> Vec<String> {
-    match &alarm.watches {
-        Watches::Alarms(names) => names.iter().map(|name| name_of(name).to_owned()).collect(),
-        Watches::Metrics(_) => vec![],
-    }
-}
-
-/// Combines an alarm with the alarms below it.
-fn resolved(now: AlarmNow, known: &BTreeMap<String, AlarmNow>) -> GuardingAlarm {
-    let mut leaves = Leaves::default();
-    match &now.alarm.watches {
-        Watches::Alarms(_) => leaves.add_below(&now, known, &mut vec![]),
-        Watches::Metrics(_) => leaves.add(&now, known, &mut vec![]),
-    }
-    let mut targets = stages_named_by(&now.alarm);
-    if targets.is_empty() {
-        for target in leaves.found.iter().flat_map(|leaf| &leaf.targets) {
-            if !targets.contains(target) {
-                targets.push(target.clone());
-            }
-        }
-    }
-    let window = leaves.found.iter().map(|leaf| leaf.now.window).max();
-    GuardingAlarm {
-        window: window.unwrap_or(now.window),
-        actions_enabled: now.actions_enabled,
-        targets,
-        leaves: leaves.found,
-        unresolved: leaves.unresolved,
-        alarm: now.alarm,
-    }
-}
-
-/// The leaves below an alarm.
-#[derive(Default)]
-pub(super) struct Leaves {
-    pub(super) found: Vec<Leaf>,
-    pub(super) unresolved: Vec<String>,
-}
-
-impl Leaves {
-    /// Adds an alarm: itself if it watches data or names its stages, otherwise the alarms below it.
-    pub(super) fn add(&mut self, now: &AlarmNow, known: &BTreeMap<String, AlarmNow>, path: &mut Vec<String>) {
-        let targets = stages_named_by(&now.alarm);
-        if matches!(now.alarm.watches, Watches::Alarms(_)) && targets.is_empty() {
-            return self.add_below(now, known, path);
-        }
-        if self.found.iter().all(|leaf| leaf.now.alarm.name != now.alarm.name) {
-            self.found.push(Leaf { targets, now: now.clone() });
-        }
-    }
-
-    /// Adds the alarms below a composite alarm that is reached by this path.
-    pub(super) fn add_below(
-        &mut self,
-        now: &AlarmNow,
-        known: &BTreeMap<String, AlarmNow>,
-        path: &mut Vec<String>,
-    ) {
-        let name = now.alarm.name.clone();
-        if path.contains(&name) {
-            return self.unresolved.push(format!("its rule leads back to the alarm `{name}`"));
-        }
-        if path.len() >= MAX_DEPTH {
-            let why = format!("the alarm `{name}` is more than {MAX_DEPTH} levels below it");
-            return self.unresolved.push(why);
-        }
-        let children = children_of(&now.alarm);
-        if children.is_empty() {
-            self.unresolved.push(format!("the rule of the alarm `{name}` names no alarm"));
-        }
-        path.push(name);
-        for child in children {
-            match known.get(&child) {
-                Some(child) => self.add(child, known, path),
-                None => self.unresolved.push(format!(
-                    "the alarm `{child}` in its rule does not exist, or is not among the first {MAX_CHILDREN}"
-                )),
-            }
-        }
-        path.pop();
-    }
 }

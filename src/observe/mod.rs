@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::cloud::{Alarms, Components, Gateway, Parameters};
 use crate::context::Context;
 use crate::decide::claim::live_before_undoing;
-use crate::decide::{Decision, Trigger, decide};
+use crate::decide::{Decision, Trigger, decide, in_doubt_since};
 use crate::model::cloud_error::CloudError;
 use crate::model::observed::{KnownGood, LiveComponents, Observed, OnRecord};
 use crate::model::reason::Reason;
@@ -26,14 +26,40 @@ use components::{components, moving_aliases, recorded_deployment};
 /// The longest time between the read of the stage and the end of all other reads.
 const STILL_FRESH: Duration = Duration::from_secs(5);
 
-/// Reads the stage, its records and the trigger's alarm in one round trip (`GetStage`, `GetParameters`,
-/// `DescribeAlarms`). A second round trip reads the components, if any (see [`components()`]), and the recorded
-/// deployment (`GetDeployment`), unless the plan is one call, which API Gateway would refuse if the deployment did not
-/// exist. `version` selects a version of the known-good record, `None` the newest.
+/// Reads everything that the decision needs (see [`look`]). In doubt about when the trouble began, it also reads the alarm's
+/// datapoints (`GetMetricData`), and then everything else again. `version` selects a version of the known-good record,
+/// `None` the newest.
 ///
 /// # Errors
 /// The first call that failed. A stage or record that does not exist is not an error.
 pub async fn observe<C: Gateway + Components + Parameters + Alarms>(
+    context: &Context<'_, C>,
+    stage: &StageRef,
+    version: Option<i64>,
+    trigger: Trigger<'_>,
+) -> Result<Observed, CloudError> {
+    let mut observed = look(context, stage, version, trigger).await?;
+    let policy = context.config.policy.under(&observed.on_record.policy);
+    if let Some(since) = in_doubt_since(trigger, &observed, &policy, context.now)
+        && let Some(alarm) = &observed.alarm
+    {
+        let about = (stage, observed.api_names.as_slice());
+        let later = guarding_alarms::datapoints(context.cloud, alarm, about, (since, context.now)).await;
+        // The stage may have changed meanwhile.
+        observed = look(context, stage, version, trigger).await?;
+        for leaf in observed.alarm.iter_mut().flat_map(|alarm| &mut alarm.leaves) {
+            leaf.later = later.get(&leaf.now.alarm.name).cloned();
+        }
+    }
+    without_undoing(context, &mut observed, trigger).await;
+    Ok(Observed { at: context.clock(), ..observed })
+}
+
+/// Reads the stage, its records and the trigger's alarm in one round trip (`GetStage`, `GetParameters`,
+/// `DescribeAlarms`, `ListAlarmMuteRules`); a composite alarm takes more (see [`guarding_alarms::named`]). A second round
+/// trip reads the components, if any (see [`components()`]), and the recorded deployment (`GetDeployment`), unless the plan
+/// is one call, which API Gateway would refuse if the deployment did not exist.
+async fn look<C: Gateway + Components + Parameters + Alarms>(
     context: &Context<'_, C>,
     stage: &StageRef,
     version: Option<i64>,
@@ -44,12 +70,11 @@ pub async fn observe<C: Gateway + Components + Parameters + Alarms>(
     let known_good = version.map_or_else(|| known_good.clone(), |version| format!("{known_good}:{version}"));
     let others = [names.candidate(stage), names.hold(stage), names.policy(stage), names.rollbacks(stage)];
     let wanted: Vec<String> = std::iter::once(known_good.clone()).chain(others).collect();
-    let alarm = trigger.alarm();
     let timed = async { (cloud.stage(stage).await, Instant::now()) };
-    let ((live, read_at), found, alarms) = tokio::join!(timed, cloud.parameters(&wanted), async {
-        match alarm {
-            Some(name) => cloud.alarms(&[name.to_owned()]).await,
-            None => Ok(vec![]),
+    let ((live, read_at), found, alarm) = tokio::join!(timed, cloud.parameters(&wanted), async {
+        match trigger.alarm() {
+            Some(name) => guarding_alarms::named(cloud, name).await,
+            None => Ok(None),
         }
     });
     // When hundreds of runs read alarms at once, the pace can delay them until long after the read of the stage.
@@ -58,13 +83,19 @@ pub async fn observe<C: Gateway + Components + Parameters + Alarms>(
     if let KnownGood::None { parameter } = &mut on_record.known_good {
         *parameter = known_good;
     }
+    let mut api_names = config.api_names(stage, on_record.good().map(|(_, record)| record));
+    if let Trigger::Alarm { target, .. } = trigger {
+        api_names.push(target.api.text().to_owned());
+    }
     let mut observed = Observed {
         at: context.clock(),
         stage: stage.clone(),
         configured: config.entry(stage).is_some(),
         live: live?,
         on_record,
-        alarm: alarms?.into_iter().find(|now| Some(now.alarm.name.as_str()) == alarm),
+        api_names,
+        home: config.home(context.account()),
+        alarm: alarm?,
         components: LiveComponents::default(),
     };
     let Some(live) = &mut observed.live else { return Ok(observed) };
@@ -79,8 +110,6 @@ pub async fn observe<C: Gateway + Components + Parameters + Alarms>(
     )?;
     observed.components = LiveComponents { moving, deployment, ..components };
     observed.components.complete(&mut live.release);
-    without_undoing(context, &mut observed, trigger).await;
-    observed.at = context.clock();
     Ok(observed)
 }
 

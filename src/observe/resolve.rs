@@ -1,9 +1,7 @@
-//! Resolves the names in a signal: a target to its stage, and a composite alarm to the alarms in its rule.
+//! Resolves a target to its stage.
 
-use super::guarding_alarms::{Leaves, below};
-use crate::cloud::{Alarms, Gateway, Parameters};
+use crate::cloud::{Gateway, Parameters};
 use crate::config::Config;
-use crate::model::alarm::{AlarmNow, name_of};
 use crate::model::cloud_error::CloudError;
 use crate::model::protocol::Protocol;
 use crate::model::reason::Reason;
@@ -138,30 +136,4 @@ fn only(target: &Target, mut stages: Vec<StageRef>) -> Result<StageRef, Reason> 
             several.iter().map(|stage| stage.api.as_str()).collect::<Vec<_>>().join(", ")
         ))),
     }
-}
-
-/// Reads the alarms below a composite alarm down to those that watch data (`DescribeAlarms`). `triggering` lists the
-/// triggering alarms of its event; if it is empty, the alarm's own rule is read.
-///
-/// # Errors
-/// A failed call.
-pub async fn children<C: Alarms>(
-    cloud: &C,
-    parent: &str,
-    triggering: &[String],
-) -> Result<Vec<AlarmNow>, CloudError> {
-    let triggering: Vec<String> = triggering.iter().map(|child| name_of(child).to_owned()).collect();
-    let mut leaves = Leaves::default();
-    if triggering.is_empty() {
-        let known = below(cloud, vec![parent.to_owned()]).await?;
-        if let Some(now) = known.get(parent) {
-            leaves.add_below(now, &known, &mut vec![]);
-        }
-    } else {
-        let known = below(cloud, triggering.clone()).await?;
-        for now in triggering.iter().filter_map(|name| known.get(name)) {
-            leaves.add(now, &known, &mut vec![]);
-        }
-    }
-    Ok(leaves.found.into_iter().map(|leaf| leaf.now).collect())
 }

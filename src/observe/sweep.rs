@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::{components, evidence, guarding_alarms, protected_stages};
 use crate::cloud::{Alarms, Components, Gateway, Parameters};
 use crate::context::Context;
-use crate::decide::testimony::{Guarding, guarding};
+use crate::decide::testimony::{Guarding, Subject, guarding, went_live};
 use crate::decide::upkeep::{StageFacts, promotion_due};
 use crate::model::cloud_error::{CloudError, Fetched};
 use crate::model::guarding_alarm::GuardingAlarm;
@@ -115,8 +115,13 @@ impl SweepReadings {
         stage: &StageRef,
         on_record: &OnRecord,
     ) -> Vec<Guarding<'a>> {
-        let names = context.config.api_names(stage, on_record.good().map(|(_, record)| record));
-        guarding(&self.alarms, stage, &names, &context.config.home(context.account()))
+        let subject = Subject {
+            stage,
+            api_names: &context.config.api_names(stage, on_record.good().map(|(_, record)| record)),
+            home: &context.config.home(context.account()),
+            went_live: self.stages.get(stage).and_then(|live| went_live(on_record, live)),
+        };
+        guarding(&self.alarms, subject)
     }
 }
 

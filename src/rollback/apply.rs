@@ -117,7 +117,9 @@ async fn undo<C: Gateway + Components>(
 fn unapplied(error: CloudError) -> StepResult {
     match error.failure {
         Failure::Conflict | Failure::NoAnswer | Failure::Missing => StepResult::Again(error),
-        Failure::Refused | Failure::Other => StepResult::Refused(Refusal::Error(error)),
+        Failure::Refused | Failure::NoSuchOperation | Failure::Other => {
+            StepResult::Refused(Refusal::Error(error))
+        }
     }
 }
 
@@ -200,7 +202,9 @@ impl StageSwitch<'_> {
         match cloud.change_stage(self.stage, &rest).await {
             Ok(live) if self.shows(&live) => StepResult::Done(None),
             Ok(live) => self.unlike(&live, None),
-            Err(error) if matches!(error.failure, Failure::Refused | Failure::Other) => {
+            Err(error)
+                if matches!(error.failure, Failure::Refused | Failure::NoSuchOperation | Failure::Other) =>
+            {
                 StepResult::Broken(format!(
                     "{} is unchanged except that {}; {error}",
                     self.stage,

@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use super::{Signal, malformed, not_an_alarm, owned, text};
-use crate::model::alarm::{Alarm, Metric, Origin, State, Watches, time};
+use crate::model::alarm::{Alarm, Metric, Origin, State, Watches, name_of, time};
 
 /// The longest name of an alarm, in characters (`PutMetricAlarm`).
 const MAX_NAME: usize = 255;
@@ -16,14 +16,12 @@ const MAX_ARN: usize = 1_600;
 /// The longest reason that is kept, in characters: CloudWatch's limit is 1,023 (`SetAlarmState`).
 const MAX_WHY: usize = 1_023;
 
-/// The most triggering alarms that are read from a message. If the list is longer, the function asks CloudWatch.
-const MAX_CHILDREN: usize = 100;
-
 /// Reads the alarm of an SNS message.
 pub(super) fn read_sns_message(message: &Value) -> Signal {
     let trigger = message.get("Trigger").unwrap_or(&Value::Null);
     let watches = if message.get("AlarmRule").is_some_and(|rule| !rule.is_null()) {
-        Watches::Alarms(children(message.get("TriggeringChildren"), "Arn"))
+        // CloudWatch's own rule says which alarms are below it.
+        Watches::Alarms(vec![])
     } else {
         Watches::Metrics(message_metrics(trigger))
     };
@@ -41,6 +39,8 @@ pub(super) fn read_sns_message(message: &Value) -> Signal {
         why,
         only_missing_data: is_by_missing_data(why, datapoints_to_alarm),
         suppressed_by: owned(message, "ActionsSuppressedBy"),
+        muted_by: None,
+        repeated: message.get("ActionExecutedAfterMuteWindow").and_then(Value::as_bool).unwrap_or(false),
         watches,
     })
 }
@@ -67,7 +67,7 @@ fn read_state(data: &Value, arn: Option<String>, claimed: Origin) -> Signal {
     let details: Value =
         text(state, "reasonData").and_then(|d| serde_json::from_str(d).ok()).unwrap_or_default();
     let watches = if configuration.get("alarmRule").is_some_and(|rule| !rule.is_null()) {
-        Watches::Alarms(children(details.get("triggeringAlarms"), "arn"))
+        Watches::Alarms(vec![])
     } else {
         Watches::Metrics(configuration_metrics(configuration))
     };
@@ -84,6 +84,8 @@ fn read_state(data: &Value, arn: Option<String>, claimed: Origin) -> Signal {
         // The event has no `DatapointsToAlarm`. CloudWatch's own answer has it.
         only_missing_data: is_by_missing_data(why, None) || no_recent,
         suppressed_by: owned(state, "actionsSuppressedBy"),
+        muted_by: muted_by(data),
+        repeated: data.get("actionExecutedAfterMuteWindow").and_then(Value::as_bool).unwrap_or(false),
         watches,
     })
 }
@@ -98,7 +100,16 @@ struct AlarmFields<'a> {
     why: &'a str,
     only_missing_data: bool,
     suppressed_by: Option<String>,
+    muted_by: Option<String>,
+    repeated: bool,
     watches: Watches,
+}
+
+/// Returns the mute rule in an EventBridge event: EventBridge also reports what the alarm's actions do not.
+fn muted_by(data: &Value) -> Option<String> {
+    let detail = data.get("muteDetail").filter(|detail| !detail.is_null())?;
+    let rule = owned(detail, "mutedByArn").map(|arn| name_of(&arn).to_owned());
+    Some(rule.unwrap_or_else(|| "without a name".to_owned()))
 }
 
 fn build(fields: AlarmFields<'_>) -> Signal {
@@ -123,6 +134,8 @@ fn build(fields: AlarmFields<'_>) -> Signal {
         why: fields.why.chars().take(MAX_WHY).collect(),
         only_missing_data: fields.only_missing_data,
         suppressed_by: fields.suppressed_by,
+        muted_by: fields.muted_by,
+        repeated: fields.repeated,
         watches: fields.watches,
     }))
 }
@@ -139,11 +152,6 @@ pub(crate) fn is_by_missing_data(why: &str, datapoints_to_alarm: Option<u64>) ->
         .find_map(|words| why.split_once(words)?.0.split_whitespace().next_back()?.parse::<u64>().ok());
     let missing = why.contains("treated as [Breaching]");
     missing && received.zip(datapoints_to_alarm).is_some_and(|(received, needed)| received < needed)
-}
-
-fn children(list: Option<&Value>, key: &str) -> Vec<String> {
-    let list = list.and_then(Value::as_array).filter(|list| list.len() <= MAX_CHILDREN);
-    list.into_iter().flatten().filter_map(|child| owned(child, key)).collect()
 }
 
 fn message_metrics(trigger: &Value) -> Vec<Metric> {

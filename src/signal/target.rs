@@ -21,16 +21,16 @@ const CANARY: &str = "Canary";
 const WEBSOCKET_METRICS: [&str; 5] =
     ["ConnectCount", "MessageCount", "IntegrationError", "ClientError", "ExecutionError"];
 
-/// The stages or alarms that an alarm names.
+/// What an alarm names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Named {
     /// Stages, named by its directive or its metrics.
     Stages(Vec<Target>),
-    /// The alarms below a composite alarm, which the function must read. Empty if the message does not list them.
-    Children(Vec<String>),
+    /// None: the alarms below this composite alarm do.
+    Children,
 }
 
-/// Returns the stages that an alarm names, or the alarms below it.
+/// Returns the stages that an alarm names, or that the alarms below it name them.
 ///
 /// # Errors
 /// [`Reason::NotApiGateway`], [`Reason::NoStage`] or [`Reason::AmbiguousTarget`] if it names no stage.
@@ -39,7 +39,7 @@ pub fn named_by(alarm: &Alarm) -> Result<Named, Reason> {
         return targets.map(Named::Stages);
     }
     match &alarm.watches {
-        Watches::Alarms(children) => Ok(Named::Children(children.clone())),
+        Watches::Alarms(_) => Ok(Named::Children),
         Watches::Metrics(metrics) => named_by_metrics(metrics).map(|target| Named::Stages(vec![target])),
     }
 }
@@ -49,7 +49,7 @@ pub fn named_by(alarm: &Alarm) -> Result<Named, Reason> {
 pub fn stages_named_by(alarm: &Alarm) -> Vec<Target> {
     match named_by(alarm) {
         Ok(Named::Stages(targets)) => targets,
-        Ok(Named::Children(_)) | Err(_) => vec![],
+        Ok(Named::Children) | Err(_) => vec![],
     }
 }
 

@@ -24,8 +24,8 @@ pub struct Bounds {
 pub enum Triage {
     /// The function runs for each of these stages.
     Targets(Vec<Target>),
-    /// The alarms below this composite alarm decide, given by name or ARN: see [`triage_children`].
-    Composite(Vec<String>),
+    /// The alarms below this composite alarm decide, by CloudWatch's own answer.
+    Composite,
     /// The function does nothing, for the first [`Reason`] that applies.
     Refused(Reason),
 }
@@ -38,64 +38,26 @@ pub fn triage(alarm: &Alarm, bounds: &Bounds) -> Triage {
             Ok(()) => Triage::Targets(targets),
             Err(reason) => Triage::Refused(reason),
         },
-        Ok(Named::Children(children)) => Triage::Composite(children),
+        Ok(Named::Children) => is_current(alarm, bounds).map_or_else(Triage::Refused, |()| Triage::Composite),
         Err(reason) => Triage::Refused(reason),
     }
 }
 
-/// Returns the stages that are named by those alarms below a composite alarm that are in ALARM.
-///
-/// # Errors
-/// The first [`Reason`] that applies to the parent or to a child. A child that accuses nobody is skipped: one that does
-/// not watch API Gateway, that belongs to another account or Region, or whose state only missing data changed.
-pub fn triage_children(parent: &Alarm, children: &[Alarm], bounds: &Bounds) -> Result<Vec<Target>, Reason> {
-    is_current(parent, bounds)?;
-    let mut targets = Vec::new();
-    let mut refusals = Vec::new();
-    for child in children.iter().filter(|child| child.state == State::Alarm) {
-        match triage(child, &Bounds { max_age: None, ..bounds.clone() }) {
-            Triage::Targets(more) => {
-                targets.extend(more.into_iter().filter(|t| !targets.contains(t)).collect::<Vec<_>>());
-            }
-            Triage::Refused(
-                reason @ (Reason::NotApiGateway(_)
-                | Reason::NoDatapoints
-                | Reason::WrongAccount { .. }
-                | Reason::WrongRegion { .. }),
-            ) => refusals.push(reason),
-            Triage::Refused(reason) => return Err(reason),
-            Triage::Composite(_) => {
-                let why = format!(
-                    "the composite alarm `{}` is nested too deeply below `{}`",
-                    child.name, parent.name
-                );
-                return Err(Reason::NoStage(why));
-            }
-        }
-    }
-    if !targets.is_empty() {
-        return Ok(targets);
-    }
-    // The alarm of another service says the least about the parent.
-    let refusal = refusals.into_iter().min_by_key(|reason| matches!(reason, Reason::NotApiGateway(_)));
-    let cleared = |child: &Alarm| Reason::AlarmCleared { alarm: child.name.clone(), state: child.state };
-    let none = || Reason::NoStage(format!("no alarm was found below `{}`", parent.name));
-    Err(refusal.or_else(|| children.first().map(cleared)).unwrap_or_else(none))
-}
-
 fn is_in_alarm(alarm: &Alarm) -> Result<(), Reason> {
-    match (&alarm.suppressed_by, alarm.state) {
-        (Some(by), _) => Err(Reason::Suppressed(by.clone())),
-        (None, State::Alarm) => Ok(()),
-        (None, state) => Err(Reason::NotInAlarm(state)),
+    match (&alarm.suppressed_by, &alarm.muted_by, alarm.state) {
+        (Some(by), _, _) => Err(Reason::Suppressed(by.clone())),
+        (None, Some(rule), _) => Err(Reason::Muted(rule.clone())),
+        (None, None, State::Alarm) => Ok(()),
+        (None, None, state) => Err(Reason::NotInAlarm(state)),
     }
 }
 
-/// Checks that the alarm belongs to this account and Region, has data, and is recent.
+/// Checks that the alarm belongs to this account and Region, has data, and is recent. An event that repeats an older change
+/// of state, because a mute window has ended, may be old.
 ///
 /// # Errors
 /// [`Reason::WrongAccount`], [`Reason::WrongRegion`], [`Reason::NoDatapoints`], [`Reason::Stale`].
-pub fn is_current(alarm: &Alarm, bounds: &Bounds) -> Result<(), Reason> {
+fn is_current(alarm: &Alarm, bounds: &Bounds) -> Result<(), Reason> {
     let origin = alarm.origin();
     if let (Some(ours), Some(theirs)) = (&bounds.home.account, foreign_account(alarm, &bounds.home)) {
         return Err(Reason::WrongAccount { theirs, ours: ours.clone() });
@@ -108,7 +70,7 @@ pub fn is_current(alarm: &Alarm, bounds: &Bounds) -> Result<(), Reason> {
     if alarm.only_missing_data {
         return Err(Reason::NoDatapoints);
     }
-    let Some(max_age) = bounds.max_age else { return Ok(()) };
+    let Some(max_age) = bounds.max_age.filter(|_| !alarm.repeated) else { return Ok(()) };
     let is_recent =
         alarm.changed_at.is_some_and(|at| at <= bounds.now + CLOCK_SKEW && bounds.now - at <= max_age);
     if is_recent {
@@ -141,21 +103,15 @@ mod tests {
     fn alarm() -> Alarm {
         let dimensions = vec![("ApiName".into(), "orders".into()), ("Stage".into(), "prod".into())];
         Alarm {
-            name: "a".into(),
             arn: Some("arn:aws:cloudwatch:eu-west-1:123456789012:alarm:a".into()),
-            claimed: Origin::default(),
-            description: None,
-            state: State::Alarm,
             changed_at: time("2026-11-20T10:05:00Z"),
-            why: String::new(),
-            only_missing_data: false,
-            suppressed_by: None,
             watches: Watches::Metrics(vec![Metric {
                 namespace: NAMESPACE.into(),
                 name: "5XXError".into(),
                 dimensions,
                 account: None,
             }]),
+            ..Alarm::new("a", State::Alarm)
         }
     }
 
@@ -168,20 +124,25 @@ mod tests {
     fn described(triage: &Triage) -> &'static str {
         match triage {
             Triage::Targets(_) => "act",
-            Triage::Composite(_) => "composite",
+            Triage::Composite => "composite",
             Triage::Refused(reason) => reason.code(),
         }
     }
 
-    #[test]
-    fn the_first_reason_that_applies_is_returned() {
+    fn check(cases: &[(&str, Alarm, &str)]) {
         let bounds = Bounds {
             home: Origin { account: Some("123456789012".into()), region: Some("eu-west-1".into()) },
             max_age: Some(TimeDelta::seconds(900)),
             now: time(NOW).unwrap(),
         };
-        let other = "arn:aws:cloudwatch:us-east-1:999999999999:alarm:a";
-        for (what, alarm, expected) in [
+        for (what, alarm, expected) in cases {
+            assert_eq!(described(&triage(alarm, &bounds)), *expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn an_alarm_acts_only_in_alarm_and_if_nobody_silenced_it() {
+        check(&[
             ("a valid alarm", alarm(), "act"),
             ("no arn", Alarm { arn: None, ..alarm() }, "act"),
             ("OK", Alarm { state: State::Ok, ..alarm() }, "ok"),
@@ -191,6 +152,13 @@ mod tests {
                 Alarm { suppressed_by: Some("Alarm".into()), state: State::Ok, ..alarm() },
                 "suppressed",
             ),
+        ]);
+    }
+
+    #[test]
+    fn an_alarm_of_another_account_or_region_or_without_data_does_not_act() {
+        let other = "arn:aws:cloudwatch:us-east-1:999999999999:alarm:a";
+        check(&[
             (
                 "another Region",
                 Alarm { arn: Some("arn:aws:cloudwatch:us-east-1:123456789012:alarm:a".into()), ..alarm() },
@@ -218,6 +186,13 @@ mod tests {
                 Alarm { only_missing_data: true, changed_at: None, ..alarm() },
                 "no-datapoints",
             ),
+        ]);
+    }
+
+    #[test]
+    fn an_old_alarm_or_one_without_a_stage_does_not_act() {
+        let other = "arn:aws:cloudwatch:us-east-1:999999999999:alarm:a";
+        check(&[
             ("no time", Alarm { changed_at: None, ..alarm() }, "stale"),
             ("just in time", Alarm { changed_at: time("2026-11-20T09:51:00Z"), ..alarm() }, "act"),
             ("too old", Alarm { changed_at: time("2026-11-20T09:50:59Z"), ..alarm() }, "stale"),
@@ -232,6 +207,26 @@ mod tests {
                 Alarm { arn: Some(other.into()), watches: Watches::Metrics(vec![]), ..alarm() },
                 "no-stage",
             ),
+            (
+                "muted comes before its state",
+                Alarm { muted_by: Some("window".into()), state: State::Ok, ..alarm() },
+                "muted",
+            ),
+            (
+                "suppressed comes before muted",
+                Alarm { muted_by: Some("window".into()), suppressed_by: Some("x".into()), ..alarm() },
+                "suppressed",
+            ),
+            (
+                "too old, and repeated after a mute window",
+                Alarm { changed_at: time("2026-11-19T10:05:00Z"), repeated: true, ..alarm() },
+                "act",
+            ),
+            (
+                "a composite alarm that is too old",
+                Alarm { watches: Watches::Alarms(vec![]), changed_at: None, ..alarm() },
+                "stale",
+            ),
             ("composite", Alarm { watches: Watches::Alarms(vec![]), ..alarm() }, "composite"),
             (
                 "composite with a directive",
@@ -242,49 +237,6 @@ mod tests {
                 },
                 "act",
             ),
-        ] {
-            assert_eq!(described(&triage(&alarm, &bounds)), expected, "{what}");
-        }
-    }
-
-    #[test]
-    fn a_composite_alarm_targets_the_stages_of_its_children_in_alarm() {
-        let bounds = Bounds {
-            home: Origin::default(),
-            max_age: Some(TimeDelta::seconds(900)),
-            now: time(NOW).unwrap(),
-        };
-        let long_ago = Alarm { changed_at: time("2026-11-01T00:00:00Z"), ..alarm() };
-        let quiet = Alarm { state: State::Ok, ..alarm() };
-        let elsewhere = Alarm {
-            watches: Watches::Metrics(vec![Metric {
-                namespace: "AWS/EC2".into(),
-                name: "CPU".into(),
-                dimensions: vec![],
-                account: None,
-            }]),
-            ..alarm()
-        };
-        let without_data = Alarm { only_missing_data: true, ..alarm() };
-        let stageless = Alarm { watches: Watches::Metrics(vec![]), ..alarm() };
-        for (what, children, expected) in [
-            ("one child", vec![alarm()], "act"),
-            ("the parent's time counts, not the child's", vec![long_ago], "act"),
-            ("the same stage twice", vec![alarm(), alarm()], "act"),
-            ("another child watches another service", vec![elsewhere.clone(), alarm()], "act"),
-            ("another child has no data", vec![without_data.clone(), alarm()], "act"),
-            ("no child has data", vec![elsewhere.clone(), without_data], "no-datapoints"),
-            ("none is in ALARM", vec![quiet], "alarm-cleared"),
-            ("no child was found", vec![], "no-stage"),
-            ("no child watches an API", vec![elsewhere], "not-api-gateway"),
-            ("a child without a stage", vec![alarm(), stageless], "no-stage"),
-        ] {
-            let described = triage_children(&alarm(), &children, &bounds);
-            assert_eq!(
-                described.as_ref().map_or_else(Reason::code, |t| if t.len() == 1 { "act" } else { "many" }),
-                expected,
-                "{what}"
-            );
-        }
+        ]);
     }
 }

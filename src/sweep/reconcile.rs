@@ -3,15 +3,13 @@
 use crate::cloud::{Cloud, Parameters, Write};
 use crate::context::Context;
 use crate::decide::Trigger;
-use crate::decide::upkeep::{Action, StageFacts, Upkeep, upkeep};
+use crate::decide::upkeep::{Accusation, Action, StageFacts, Upkeep, upkeep};
 use crate::model::cloud_error::CloudError;
-use crate::model::guarding_alarm::GuardingAlarm;
 use crate::model::observed::OnRecord;
 use crate::model::reason::{Reason, stamp};
 use crate::model::records::{self, Candidate, Incident};
 use crate::model::report::{Outcome, Report};
 use crate::model::stage::StageRef;
-use crate::model::target::Target;
 use crate::model::trigger::TriggeredBy;
 use crate::rollback::{RollbackRequest, incident, pin, rollback};
 use crate::sweep::promote::promote;
@@ -31,7 +29,7 @@ pub async fn reconcile<C: Cloud>(context: &Context<'_, C>, facts: &StageFacts<'_
     let Upkeep { actions, state } = upkeep(facts, context.config, context.now);
     let mut reconciled = Reconciled { reports: vec![], state };
     for action in actions {
-        let judges = matches!(action, Action::RollBack { .. } | Action::Promote(_));
+        let judges = matches!(action, Action::RollBack(_) | Action::Promote(_));
         let is_note = matches!(action, Action::Note(_));
         match carry_out(context, facts.stage, action).await {
             Ok(Some(report)) if judges => {
@@ -69,7 +67,7 @@ async fn carry_out<C: Cloud>(
             Ok(moved.err().map(|why| attention(context, stage, Reason::NotPinned(why))))
         }
         Action::Note(candidate) => note(context, stage, &candidate).await.map(|()| None),
-        Action::RollBack { alarm, target } => Ok(Some(roll_back(context, stage, alarm, target).await)),
+        Action::RollBack(accusations) => Ok(roll_back(context, stage, accusations).await),
         Action::Promote(candidate) => Ok(Some(promote(context, stage, &candidate).await)),
     }
 }
@@ -113,17 +111,33 @@ async fn list<C: Parameters>(
     })
 }
 
-/// Rolls the stage back as the alarm's event should have done, under the same decision table.
+/// Rolls the stage back as an alarm's event should have done, under the same decision table. An alarm that does not speak
+/// about the live release leaves the judgement to the next one; the first one's report remains.
 async fn roll_back<C: Cloud>(
     context: &Context<'_, C>,
     stage: &StageRef,
-    alarm: &GuardingAlarm,
-    target: &Target,
-) -> Report {
-    let by = TriggeredBy::swept_alarm(&alarm.alarm);
-    let trigger = Trigger::Alarm { name: &alarm.alarm.name, target, swept: Some(alarm.window) };
-    let request = RollbackRequest { trigger, version: None, dry: false };
-    rollback(&context.triggered_by(&by), stage, request).await
+    accusations: Vec<Accusation<'_>>,
+) -> Option<Report> {
+    let mut first = None;
+    for (alarm, target) in accusations {
+        let by = TriggeredBy::swept_alarm(&alarm.alarm);
+        let trigger = Trigger::Alarm { name: &alarm.alarm.name, target };
+        let request = RollbackRequest { trigger, version: None, dry: false };
+        let report = rollback(&context.triggered_by(&by), stage, request).await;
+        let is_about_another = matches!(
+            report.reason,
+            Some(
+                Reason::ChangedAfterAlarm { .. }
+                    | Reason::BeganBeforeRelease { .. }
+                    | Reason::AlarmCleared { .. }
+            )
+        );
+        if !is_about_another {
+            return Some(report);
+        }
+        first.get_or_insert(report);
+    }
+    first
 }
 
 /// Returns a report that is worth a notification, if any: a hold with a lasting reason becomes `attention`. A hold with

@@ -124,7 +124,11 @@ impl World {
             }
             _ => {
                 let name = request.path.rsplit('/').next().unwrap_or_default().to_owned();
-                let answer = (name == "DescribeAlarms").then(|| self.describe_alarms(&request.body));
+                let answer = match name.as_str() {
+                    "DescribeAlarms" => Some(self.describe_alarms(&request.body)),
+                    "ListAlarmMuteRules" => Some(no_mute_rules()),
+                    _ => None,
+                };
                 (name, answer)
             }
         };
@@ -228,9 +232,7 @@ impl World {
             (Cbor::Text("MetricAlarms".to_owned()), Cbor::Array(found.collect())),
             (Cbor::Text("CompositeAlarms".to_owned()), Cbor::Array(vec![])),
         ]);
-        let mut body = Vec::new();
-        ciborium::into_writer(&answer, &mut body).expect("cannot encode the answer");
-        (200, "application/cbor", body)
+        cbor(&answer)
     }
 
     fn alarm(&self, name: &str, watch: &Watch) -> Cbor {
@@ -277,6 +279,18 @@ impl Stage {
             _ => {}
         }
     }
+}
+
+/// No alarm is muted.
+fn no_mute_rules() -> Answer {
+    let key = Cbor::Text("AlarmMuteRuleSummaries".to_owned());
+    cbor(&Cbor::Map(vec![(key, Cbor::Array(vec![]))]))
+}
+
+fn cbor(answer: &Cbor) -> Answer {
+    let mut body = Vec::new();
+    ciborium::into_writer(answer, &mut body).expect("cannot encode the answer");
+    (200, "application/cbor", body)
 }
 
 #[cfg(test)]

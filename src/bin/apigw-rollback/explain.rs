@@ -160,7 +160,10 @@ fn explain_signal(signal: &Signal, bounds: &Bounds) -> ExplainedSignal {
     };
     let (strength, reason, why, targets) = match verdict {
         Triage::Targets(targets) => (Strength::Act, None, None, targets),
-        Triage::Composite(children) => (Strength::Lookup, Some("composite"), Some(lookup(&children)), vec![]),
+        Triage::Composite => {
+            let why = "a composite alarm: CloudWatch says which alarms below it are in ALARM".to_owned();
+            (Strength::Lookup, Some("composite"), Some(why), vec![])
+        }
         Triage::Refused(reason) => {
             (Strength::Refused(reason.kind()), Some(reason.code()), Some(reason.to_string()), vec![])
         }
@@ -188,13 +191,6 @@ fn command_target(command: &Command) -> Triage {
         Some(odd) => Triage::Refused(Reason::NoStage(format!("`{}` is not a valid stage name", odd.stage))),
         None => Triage::Targets(targets),
     }
-}
-
-fn lookup(children: &[String]) -> String {
-    if children.is_empty() {
-        return "a composite alarm; the alarms that triggered it must be looked up".to_owned();
-    }
-    format!("a composite alarm; the alarms that triggered it must be looked up: {}", children.join(", "))
 }
 
 fn explain_target(target: Target) -> ExplainedTarget {

@@ -1,10 +1,12 @@
 //! The port's alarms over the SDK, and their conversion from the SDK's types.
 
+use std::sync::atomic::Ordering;
+
 use aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsOutput;
 use aws_sdk_cloudwatch::operation::describe_alarms::builders::DescribeAlarmsFluentBuilder;
 use aws_sdk_cloudwatch::types::{
-    self as sdk, AlarmType, CompositeAlarm, Dimension, HistoryItemType, MetricAlarm, MetricDataQuery,
-    MetricDataResult, MetricStat, StateValue,
+    self as sdk, AlarmMuteRuleStatus, AlarmType, CompositeAlarm, Dimension, HistoryItemType, LogAlarm,
+    MetricAlarm, MetricDataQuery, MetricDataResult, MetricStat, StateValue,
 };
 use aws_smithy_types::DateTime as SdkTime;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,16 +14,22 @@ use serde_json::Value;
 
 use super::Aws;
 use super::call::pages;
+use super::datapoints::{self, Watched};
 use super::stages::time;
 use crate::cloud::Alarms;
 use crate::model::alarm::AlarmNow;
-use crate::model::alarm::{Alarm, Metric, Origin, State, Watches, names_in_rule};
-use crate::model::cloud_error::CloudError;
+use crate::model::alarm::{Alarm, Metric, State, Watches, name_of, names_in_rule};
+use crate::model::cloud_error::{CloudError, Failure};
+use crate::model::datapoint::Datapoint;
 use crate::signal;
 
 /// The window of an alarm that does not say it: the longest that CloudWatch allows for periods below an hour
 /// (`PutMetricAlarm`).
 const LONGEST_WINDOW: TimeDelta = TimeDelta::days(1);
+
+/// The codes with which CloudWatch refuses a parameter's value.
+const INVALID: [&str; 4] =
+    ["ValidationError", "ValidationException", "InvalidParameterValue", "InvalidParameterValueException"];
 
 impl Alarms for Aws {
     async fn alarms(&self, names: &[String]) -> Result<Vec<AlarmNow>, CloudError> {
@@ -61,6 +69,43 @@ impl Alarms for Aws {
         Ok(items.iter().filter_map(|item| item.history_data()).flat_map(states_in_history).collect())
     }
 
+    async fn muted_by(&self, alarm: &str) -> Result<Option<String>, CloudError> {
+        let page = self
+            .clients
+            .cloudwatch
+            .list_alarm_mute_rules()
+            .alarm_name(alarm)
+            .statuses(AlarmMuteRuleStatus::Active);
+        let rules = pages(|next| {
+            let page = page.clone().set_next_token(next);
+            async move {
+                let answer = self.call("ListAlarmMuteRules", alarm, || page.clone().send()).await?;
+                Ok((answer.alarm_mute_rule_summaries.unwrap_or_default(), answer.next_token))
+            }
+        });
+        let rules = match rules.await {
+            Err(error) if has_no_mute_rules(&error) => return Ok(None),
+            rules => rules?,
+        };
+        let active = rules.into_iter().find(|rule| rule.status == Some(AlarmMuteRuleStatus::Active));
+        let named = |arn: String| name_of(&arn).to_owned();
+        Ok(active.map(|rule| rule.alarm_mute_rule_arn.map_or_else(|| "without a name".to_owned(), named)))
+    }
+
+    async fn datapoints(
+        &self,
+        alarm: &str,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Option<Vec<Datapoint>>, CloudError> {
+        let page = self.describe_alarms().alarm_names(alarm);
+        let page = self.call("DescribeAlarms", alarm, || page.clone().send()).await?;
+        let found = page.metric_alarms.unwrap_or_default().into_iter().next();
+        let Some(watched) = found.as_ref().and_then(Watched::by) else { return Ok(None) };
+        let results = self.metric_data(alarm, watched.queries.clone(), watched.range(since, until)).await?;
+        Ok(Some(watched.datapoints(&results, until)))
+    }
+
     async fn samples(
         &self,
         metrics: &[Metric],
@@ -68,28 +113,60 @@ impl Alarms for Aws {
         until: DateTime<Utc>,
     ) -> Result<f64, CloudError> {
         let names: Vec<&str> = metrics.iter().map(|metric| metric.name.as_str()).collect();
-        let names = &names.join(", ");
-        let page = self
-            .clients
-            .cloudwatch
-            .get_metric_data()
-            .set_metric_data_queries(Some(metrics.iter().enumerate().map(sample_count).collect()))
-            .start_time(SdkTime::from_secs(since.timestamp()))
-            .end_time(SdkTime::from_secs(until.timestamp()));
-        let results = pages(|next| {
-            let page = page.clone().set_next_token(next);
-            async move {
-                let answer = self.call("GetMetricData", names, || page.clone().send()).await?;
-                Ok((answer.metric_data_results.unwrap_or_default(), answer.next_token))
-            }
-        })
-        .await?;
+        let queries = metrics.iter().enumerate().map(sample_count).collect();
+        let results = self.metric_data(&names.join(", "), queries, (since, until)).await?;
         Ok(results.iter().flat_map(MetricDataResult::values).sum())
     }
 }
 
 impl Aws {
+    /// Reads metrics (`GetMetricData`, every page).
+    async fn metric_data(
+        &self,
+        subject: &str,
+        queries: Vec<MetricDataQuery>,
+        (since, until): (DateTime<Utc>, DateTime<Utc>),
+    ) -> Result<Vec<MetricDataResult>, CloudError> {
+        let page = self
+            .clients
+            .cloudwatch
+            .get_metric_data()
+            .set_metric_data_queries(Some(queries))
+            .start_time(SdkTime::from_secs(since.timestamp()))
+            .end_time(SdkTime::from_secs(until.timestamp()));
+        pages(|next| {
+            let page = page.clone().set_next_token(next);
+            async move {
+                let answer = self.call("GetMetricData", subject, || page.clone().send()).await?;
+                Ok((answer.metric_data_results.unwrap_or_default(), answer.next_token))
+            }
+        })
+        .await
+    }
+
+    /// Reads metric, composite and log alarms. By default CloudWatch returns only metric alarms. An endpoint that does not
+    /// know log alarms refuses the request, so it is asked again without them, and then never again for them.
     async fn all_pages_of_alarms(
+        &self,
+        subject: &str,
+        page: DescribeAlarmsFluentBuilder,
+    ) -> Result<Vec<AlarmNow>, CloudError> {
+        let without = [AlarmType::MetricAlarm, AlarmType::CompositeAlarm].to_vec();
+        if self.clients.no_log_alarms.load(Ordering::Relaxed) {
+            return self.pages_of_alarms(subject, page.set_alarm_types(Some(without))).await;
+        }
+        let all = [without.clone(), vec![AlarmType::LogAlarm]].concat();
+        match self.pages_of_alarms(subject, page.clone().set_alarm_types(Some(all))).await {
+            Err(error) if INVALID.contains(&error.code.as_str()) => {
+                let alarms = self.pages_of_alarms(subject, page.set_alarm_types(Some(without))).await?;
+                self.clients.no_log_alarms.store(true, Ordering::Relaxed);
+                Ok(alarms)
+            }
+            answer => answer,
+        }
+    }
+
+    async fn pages_of_alarms(
         &self,
         subject: &str,
         page: DescribeAlarmsFluentBuilder,
@@ -105,10 +182,16 @@ impl Aws {
     }
 
     fn describe_alarms(&self) -> DescribeAlarmsFluentBuilder {
-        // By default CloudWatch returns only metric alarms.
-        let types = vec![AlarmType::MetricAlarm, AlarmType::CompositeAlarm];
-        self.clients.cloudwatch.describe_alarms().set_alarm_types(Some(types))
+        self.clients.cloudwatch.describe_alarms()
     }
+}
+
+/// Whether an error means that the endpoint has no mute rules, as an older partition or an emulator: it does not know the
+/// operation, or refuses the request itself.
+fn has_no_mute_rules(error: &CloudError) -> bool {
+    let refuses =
+        ["HTTP 400", "HTTP 405"].contains(&error.code.as_str()) || INVALID.contains(&error.code.as_str());
+    matches!(error.failure, Failure::NoSuchOperation | Failure::Missing) || refuses
 }
 
 /// Returns the alarms of a page and the token of the next page. Leaves out alarms without a name or with an unknown
@@ -116,13 +199,15 @@ impl Aws {
 pub(super) fn from_page(page: DescribeAlarmsOutput) -> (Vec<AlarmNow>, Option<String>) {
     let metric = page.metric_alarms.unwrap_or_default().into_iter().filter_map(from_metric_alarm);
     let composite = page.composite_alarms.unwrap_or_default().into_iter().filter_map(from_composite_alarm);
-    (metric.chain(composite).collect(), page.next_token)
+    let log = page.log_alarms.unwrap_or_default().into_iter().filter_map(from_log_alarm);
+    (metric.chain(composite).chain(log).collect(), page.next_token)
 }
 
 fn from_metric_alarm(mut alarm: MetricAlarm) -> Option<AlarmNow> {
     let why = alarm.state_reason.take().unwrap_or_default();
+    let (window, evaluated) = (window(&alarm), datapoints::evaluated(&alarm));
+    let only_missing = datapoints::only_missing_data(&alarm, &evaluated);
     let metrics = alarm.metrics.take().unwrap_or_default();
-    let window = window(&alarm, &metrics);
     let to_alarm = alarm.datapoints_to_alarm.or(alarm.evaluation_periods).and_then(|n| n.try_into().ok());
     let single = alarm.namespace.map(|namespace| Metric {
         namespace,
@@ -143,39 +228,57 @@ fn from_metric_alarm(mut alarm: MetricAlarm) -> Option<AlarmNow> {
         actions_enabled: alarm.actions_enabled.unwrap_or(true),
         actions: alarm.alarm_actions.unwrap_or_default(),
         window,
+        evaluated,
         alarm: Alarm {
-            name: alarm.alarm_name?,
             arn: alarm.alarm_arn,
-            claimed: Origin::default(),
             description: alarm.alarm_description,
-            state: state(alarm.state_value.as_ref())?,
             changed_at: alarm
                 .state_transitioned_timestamp
                 .or(alarm.state_updated_timestamp)
                 .as_ref()
                 .and_then(time),
-            only_missing_data: signal::is_by_missing_data(&why, to_alarm),
+            only_missing_data: only_missing || signal::is_by_missing_data(&why, to_alarm),
             why,
-            suppressed_by: None,
             watches: Watches::Metrics(entries.chain(single).collect()),
+            ..Alarm::new(alarm.alarm_name?, state(alarm.state_value.as_ref())?)
         },
     })
 }
 
-/// Returns how far back one evaluation looks: the longest period, of a metric or of a query, times the evaluation
-/// periods. A `PromQL` alarm has no periods, but the time that its query must hold or not hold.
-fn window(alarm: &MetricAlarm, metrics: &[MetricDataQuery]) -> TimeDelta {
-    let stat = |entry: &MetricDataQuery| entry.metric_stat().and_then(MetricStat::period);
-    let period =
-        alarm.period.or_else(|| metrics.iter().filter_map(|entry| stat(entry).or(entry.period())).max());
-    let by_periods =
-        period.map(|period| i64::from(period) * i64::from(alarm.evaluation_periods.unwrap_or(1)));
+/// Returns how far back one evaluation looks: the periods that it evaluates, and one more because they begin at a whole
+/// period. A `PromQL` alarm has no periods, but the time that its query must hold or not hold.
+fn window(alarm: &MetricAlarm) -> TimeDelta {
+    let by_periods = datapoints::period(alarm)
+        .map(|period| i64::from(period) * (i64::from(alarm.evaluation_periods.unwrap_or(1).max(1)) + 1));
     let prom_ql = alarm.evaluation_criteria.as_ref().and_then(|criteria| criteria.as_prom_ql_criteria().ok());
     let by_query = prom_ql.map(|criteria| {
         let held = criteria.pending_period.max(criteria.recovery_period).unwrap_or(0);
-        i64::from(held) + i64::from(alarm.evaluation_interval.unwrap_or(0))
+        i64::from(held) + 2 * i64::from(alarm.evaluation_interval.unwrap_or(0))
     });
     by_periods.or(by_query).map_or(LONGEST_WINDOW, TimeDelta::seconds)
+}
+
+/// A log alarm has no dimensions, so only a directive in its description names its stages. Nor has it datapoints that
+/// `GetMetricData` returns.
+fn from_log_alarm(alarm: LogAlarm) -> Option<AlarmNow> {
+    Some(AlarmNow {
+        actions_enabled: alarm.actions_enabled.unwrap_or(true),
+        actions: alarm.alarm_actions.unwrap_or_default(),
+        // How far back each query looks is part of its text.
+        window: LONGEST_WINDOW,
+        evaluated: vec![],
+        alarm: Alarm {
+            arn: alarm.alarm_arn,
+            description: alarm.alarm_description,
+            changed_at: alarm
+                .state_transitioned_timestamp
+                .or(alarm.state_updated_timestamp)
+                .as_ref()
+                .and_then(time),
+            why: alarm.state_reason.unwrap_or_default(),
+            ..Alarm::new(alarm.alarm_name?, state(alarm.state_value.as_ref())?)
+        },
+    })
 }
 
 fn from_composite_alarm(alarm: CompositeAlarm) -> Option<AlarmNow> {
@@ -183,21 +286,19 @@ fn from_composite_alarm(alarm: CompositeAlarm) -> Option<AlarmNow> {
         actions_enabled: alarm.actions_enabled.unwrap_or(true),
         actions: alarm.alarm_actions.unwrap_or_default(),
         window: TimeDelta::zero(),
+        evaluated: vec![],
         alarm: Alarm {
-            name: alarm.alarm_name?,
             arn: alarm.alarm_arn,
-            claimed: Origin::default(),
             description: alarm.alarm_description,
-            state: state(alarm.state_value.as_ref())?,
             changed_at: alarm
                 .state_transitioned_timestamp
                 .or(alarm.state_updated_timestamp)
                 .as_ref()
                 .and_then(time),
             why: alarm.state_reason.unwrap_or_default(),
-            only_missing_data: false,
             suppressed_by: alarm.actions_suppressed_by.map(|by| by.as_str().to_owned()),
             watches: Watches::Alarms(names_in_rule(alarm.alarm_rule.as_deref().unwrap_or_default())),
+            ..Alarm::new(alarm.alarm_name?, state(alarm.state_value.as_ref())?)
         },
     })
 }
@@ -263,16 +364,16 @@ mod tests {
             MetricAlarm::builder().evaluation_criteria(criteria).evaluation_interval(30)
         };
         let rows: [(&str, MetricAlarmBuilder, i64); 7] = [
-            ("one metric", alarm().period(60).evaluation_periods(2), 120),
-            ("a period alone", alarm().period(60), 60),
+            ("one metric", alarm().period(60).evaluation_periods(2), 180),
+            ("a period alone", alarm().period(60), 120),
             (
                 "several metrics",
                 alarm().metrics(with_stat(60)).metrics(with_stat(300)).evaluation_periods(2),
-                600,
+                900,
             ),
-            ("an expression over a metric", alarm().metrics(with_stat(60)).metrics(query(300)), 300),
-            ("a query", alarm().metrics(query(300)).evaluation_periods(3), 900),
-            ("PromQL", prom_ql(600), 630),
+            ("an expression over a metric", alarm().metrics(with_stat(60)).metrics(query(300)), 600),
+            ("a query", alarm().metrics(query(300)).evaluation_periods(3), 1200),
+            ("PromQL", prom_ql(600), 660),
             ("nothing that says it", alarm().evaluation_periods(3), 86_400),
         ];
         for (case, alarm, seconds) in rows {

@@ -152,6 +152,9 @@ impl ClassifyRetry for NoThrottleRetry {
     }
 }
 
+/// The codes with which an endpoint says that it does not know an operation.
+const NO_SUCH_OPERATION: [&str; 3] = ["UnknownOperationException", "UnknownOperation", "InvalidAction"];
+
 const DEADLINE: &str = "Deadline";
 
 fn late(operation: &'static str, subject: &str) -> CloudError {
@@ -172,6 +175,10 @@ where
     let code = error.code().map(str::to_owned);
     let failure = match (error.as_service_error(), status) {
         (None, _) => Failure::NoAnswer,
+        (Some(_), Some(501)) => Failure::NoSuchOperation,
+        _ if code.as_deref().is_some_and(|code| NO_SUCH_OPERATION.contains(&code)) => {
+            Failure::NoSuchOperation
+        }
         (Some(_), Some(404)) => Failure::Missing,
         (Some(_), Some(409 | 412)) => Failure::Conflict,
         (Some(_), Some(400)) if code.as_deref() == Some("BadRequestException") => Failure::Refused,

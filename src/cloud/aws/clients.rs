@@ -1,7 +1,7 @@
 //! The SDK's clients, their time-outs and retries, and the meter that counts their requests.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_ssm::config::interceptors::{
@@ -32,6 +32,8 @@ pub struct Clients {
     pub(super) ssm: aws_sdk_ssm::Client,
     pub(super) meter: Meter,
     pub(super) pace: Arc<Pace>,
+    /// Whether CloudWatch's endpoint does not know log alarms.
+    pub(super) no_log_alarms: Arc<AtomicBool>,
 }
 
 /// Counts calls and attempts over the lifetime of the process.
@@ -125,6 +127,7 @@ impl Clients {
             ssm: client!(aws_sdk_ssm, &settings, meter),
             meter,
             pace: Arc::default(),
+            no_log_alarms: Arc::default(),
         }
     }
 

@@ -4,6 +4,7 @@ mod alarms;
 mod call;
 mod clients;
 mod components;
+mod datapoints;
 #[cfg(feature = "cli")]
 mod diagnostics;
 mod environment;

@@ -7,6 +7,7 @@ mod scale;
 mod stories;
 mod testimony;
 mod together;
+mod twins;
 mod unreadable;
 
 use std::fmt::Write as _;

@@ -66,7 +66,7 @@ fn the_sweep_makes_up_for_lost_events() {
         .say("the alarm never left ALARM")
         .later(1)
         .sweep()
-        .later(3)
+        .later(5)
         .sweep()
         .ends("a second bad release is judged after a full evaluation");
     Story::with_known_good()

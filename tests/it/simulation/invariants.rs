@@ -17,7 +17,7 @@ use apigw_rollback::model::stage::StageRef;
 use apigw_rollback::signal::target::stages_named_by;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::support::world::{Change, Facts};
+use crate::support::world::{Change, Facts, LedgerWrite};
 
 /// The maximum age of a stale read and the maximum difference between two clocks.
 pub(crate) const BLUR: TimeDelta = TimeDelta::seconds(60);
@@ -117,6 +117,15 @@ impl Case<'_> {
         self.before.stages.get(self.stage()).and_then(|live| live.updated_at)
     }
 
+    /// Returns when the sweep first noted a release with components: the stage does not show when an alias or a mapping
+    /// moved.
+    fn noted_since(&self, live_since: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let has_components = !self.after.aliases.is_empty() || !self.after.mappings.is_empty();
+        let name = ParameterNames::under("/apigw-rollback").candidate(self.stage());
+        let noted = |write: &&LedgerWrite| write.name == name && write.at >= live_since;
+        self.after.writes.iter().find(noted).map(|write| write.at).filter(|_| has_components)
+    }
+
     /// Checks that the change leads to a recorded release and has an effect, whatever the signal.
     fn is_allowed(&self) -> Result<(), String> {
         let Change { from, to, stage, .. } = self.change;
@@ -150,27 +159,28 @@ impl Case<'_> {
         }
         let policy = &self.config.policy;
         let at = self.change.at;
-        let swept = match &self.run.signal {
+        match &self.run.signal {
             Signal::Operator => return Ok(()),
-            Signal::Sweep => true,
+            Signal::Sweep => {}
             Signal::Alarm { fired, ours, .. } => {
                 rule(*ours, "the alarm does not guard the stage")?;
                 let age = fired.map(|fired| self.run.began - fired);
                 let old = self.config.max_age.zip(age).is_some_and(|(most, age)| age > most + BLUR);
                 rule(!old, "the event is too old")?;
-                false
             }
-        };
+        }
         rule(policy.mode == Mode::Enforce, "the policy is to observe only")?;
         rule(!self.is_held(), "an operator holds the stage")?;
         let fired = alarms_since(self.after, self.stage(), self.since(), at);
         rule(!fired.is_empty(), "no alarm is in ALARM")?;
         if let Some(live_since) = self.live_since() {
             let window = self.after.alarms.iter().map(|now| now.window).max().unwrap_or_default();
-            let judged = swept && at - live_since >= window;
+            // The window, and the time until its data reaches the alarm.
+            let judged = at - live_since >= window + TimeDelta::minutes(2);
             let is_about = fired.iter().any(|fired| *fired >= live_since) || judged;
             rule(is_about || live_since >= self.since(), "the release is newer than the alarm's evidence")?;
-            let old = policy.window.is_some_and(|window| at - live_since > window + BLUR * 10);
+            let known_since = self.noted_since(live_since).unwrap_or(live_since);
+            let old = policy.window.is_some_and(|window| at - known_since > window + BLUR * 10);
             rule(!old, "the release is live for longer than the rollback window")?;
         }
         self.is_not_too_soon()?;

@@ -152,7 +152,7 @@ impl SimulationRun {
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Facts) -> T) -> T {
         // A stale answer shows the state before the last change.
         if !self.calm {
-            self.world.remember();
+            self.world.remember(self.clock.now());
         }
         let mut answer = None;
         self.world.change(|facts| {
@@ -202,7 +202,7 @@ impl SimulationRun {
             AgendaItem::Calm => {
                 self.say(|| "from now on there are no faults".to_owned());
                 self.faults.stop();
-                self.world.remember();
+                self.world.remember(self.clock.now());
             }
         }
     }

@@ -5,7 +5,9 @@ use apigw_rollback::model::alarm::State;
 use apigw_rollback::model::parameter_names::ParameterNames;
 use apigw_rollback::model::policy::PolicyOverrides;
 use apigw_rollback::model::policy::{AutoDeploy, Mode};
+use apigw_rollback::model::reason::Reason;
 use apigw_rollback::model::records::{Candidate, Hold, Incident, Rollbacks, parse};
+use apigw_rollback::model::report::Report;
 use apigw_rollback::model::stage::StageRef;
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -110,6 +112,20 @@ fn is_pinned(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> {
     };
     let deployment = &record.release.deployment;
     if !facts.deployments.contains(&(stage.api.clone(), deployment.clone())) {
+        // A run that dies between the record and the pin, or whose pin AWS refuses, leaves the deployment unprotected until
+        // the next sweep.
+        let author = facts.records.last().map(|(_, author, _)| author.as_str());
+        let author = simulation.seen.iter().find(|run| Some(run.id.as_str()) == author);
+        let failed = |report: &Report| report.warnings.iter().any(|warning| warning.contains("not pinned"));
+        let not_pinned =
+            author.is_some_and(|run| run.reports.as_ref().is_none_or(|reports| reports.iter().any(failed)));
+        let reports = simulation.seen.iter().filter_map(|run| run.reports.as_ref()).flatten();
+        let told = reports.filter_map(|report| report.reason.as_ref()).any(|reason| {
+            matches!(reason, Reason::KnownGoodMissing { deployment: missing, .. } if missing == deployment)
+        });
+        if not_pinned && told {
+            return Ok(());
+        }
         return Err(format!("the pinned deployment {deployment} is gone"));
     }
     match facts.stages.get(&stage.parked()) {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use apigw_rollback::model::alarm::{State, time};
+use apigw_rollback::model::alarm::{State, Watches, time};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
@@ -103,6 +103,30 @@ impl Story {
         self.send("the alarm's event arrives", &message.to_string())
     }
 
+    /// Delivers the event of the first alarm as CloudWatch's alarm action sends it.
+    pub(crate) fn event_of_first_alarm(self) -> Self {
+        let facts = self.world.facts();
+        let alarm = &facts.alarms[0].alarm;
+        let mut message = json!({
+            "AlarmName": alarm.name, "AlarmArn": alarm.arn, "AlarmDescription": alarm.description,
+            "NewStateValue": alarm.state, "StateChangeTime": facts.now, "NewStateReason": "Threshold Crossed",
+        });
+        match &alarm.watches {
+            Watches::Alarms(_) => message["AlarmRule"] = json!("ALARM(x)"),
+            Watches::Metrics(metrics) => {
+                let dimensions = metrics.first().map(|metric| metric.dimensions.clone()).unwrap_or_default();
+                let dimensions: Vec<Value> =
+                    dimensions.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+                if !dimensions.is_empty() {
+                    message["Trigger"] = json!({
+                        "Namespace": "AWS/ApiGateway", "MetricName": "5XXError", "Dimensions": dimensions,
+                    });
+                }
+            }
+        }
+        self.send("the alarm's event arrives", &message.to_string())
+    }
+
     pub(crate) fn sweep(self) -> Self {
         self.send("sweep", r#"{"command":"sweep"}"#)
     }
@@ -119,7 +143,8 @@ impl Story {
         self = self.say(what);
         let shown = run(event, &self.world, &self.settings);
         // Stories show decisions and writes; the scenarios check the reads.
-        let hidden = ["call: Get", "call: Describe", "call: PutParameter /apigw-rollback/sweep"];
+        let hidden =
+            ["call: Get", "call: Describe", "call: List", "call: PutParameter /apigw-rollback/sweep"];
         for line in shown.lines().filter(|line| !hidden.iter().any(|hidden| line.starts_with(hidden))) {
             self.described.push_str(line);
             self.described.push('\n');

@@ -13,7 +13,7 @@ use apigw_rollback::model::stage::StageRef;
 
 use super::{
     KNOWN_GOOD, SSM, STAGE, back, bad, check_on, cloudwatch, describe_alarm, exchange, get_record, get_stage,
-    operations, put_one, update_stage,
+    no_mute_rules, operations, put_one, update_stage,
 };
 use crate::support::world::{record, release};
 
@@ -57,6 +57,7 @@ fn component_reads(weights: &Value, running: ReplayEvent) -> Vec<ReplayEvent> {
         get_stage(&bad()),
         get_record(&print(&record(whole())).unwrap()),
         describe_alarm("ALARM"),
+        no_mute_rules(),
         exchange("GET", &format!("{LAMBDA}/aliases/live"), "", 200, alias.to_string()),
         exchange("GET", &format!("{LAMBDA}/configuration?Qualifier=1"), "", 200, version.to_string()),
         exchange("GET", &mapping_uri(), "", 200, mapping.to_string()),
@@ -178,6 +179,7 @@ fn an_http_stage_is_rolled_back_by_plain_fields_and_its_mapping_by_id() {
         exchange("GET", &uri, "", 200, live.to_string()),
         exchange("POST", SSM, "put", 200, kept.to_string()),
         cloudwatch("DescribeAlarms", web_alarm),
+        no_mute_rules(),
         exchange("GET", mappings, "", 200, listed.to_string()),
         exchange("GET", &format!("{WEB}/deployments/d1"), "", 200, r#"{"deploymentStatus":"DEPLOYED"}"#),
         put_one(),

@@ -1,6 +1,7 @@
 //! The function's exact requests and its reading of AWS's answers: the real adapter over a client that replays a
 //! conversation. A request that is not in the conversation fails the test.
 
+mod alarms;
 mod components;
 #[cfg(feature = "cli")]
 mod diagnostics;
@@ -83,37 +84,45 @@ fn get_record(value: &str) -> ReplayEvent {
 fn describe_alarm(state: &str) -> ReplayEvent {
     let mut request = Encoder::new(Vec::new());
     request.begin_map().str("AlarmNames").array(1).str("orders-prod-5xx");
-    request.str("AlarmTypes").array(2).str("MetricAlarm").str("CompositeAlarm").end();
-    let mut answer_body = Encoder::new(Vec::new());
-    let answer = &mut answer_body;
-    answer.begin_map().str("MetricAlarms").array(1).begin_map();
-    answer
-        .str("AlarmName")
-        .str("orders-prod-5xx")
-        .str("StateValue")
-        .str(state)
-        .str("ActionsEnabled")
-        .boolean(true);
-    answer.str("StateTransitionedTimestamp").timestamp(&SdkTime::from_secs(1_795_169_112));
-    answer
-        .str("Namespace")
-        .str("AWS/ApiGateway")
-        .str("MetricName")
-        .str("5XXError")
-        .str("Dimensions")
-        .array(2);
-    answer.begin_map().str("Name").str("ApiName").str("Value").str("orders-api").end();
-    answer.begin_map().str("Name").str("Stage").str("Value").str("prod").end();
-    answer.end().end();
-    let answer = http::Response::builder().status(200).header("smithy-protocol", "rpc-v2-cbor");
+    request.str("AlarmTypes").array(3).str("MetricAlarm").str("CompositeAlarm").str("LogAlarm").end();
+    let mut answer = Encoder::new(Vec::new());
+    metric_alarm(&mut answer, state, 1_795_169_112);
+    let response = http::Response::builder().status(200).header("smithy-protocol", "rpc-v2-cbor");
     ReplayEvent::new(
         http::Request::builder()
             .method("POST")
             .uri(CLOUDWATCH)
             .body(SdkBody::from(request.into_writer()))
             .unwrap(),
-        answer.body(SdkBody::from(answer_body.into_writer())).unwrap(),
+        response.body(SdkBody::from(answer.into_writer())).unwrap(),
     )
+}
+
+/// An answer with one alarm on the stage's 5xx metric, which changed its state at this time and invokes the function.
+fn metric_alarm(answer: &mut Encoder, state: &str, changed_at: i64) {
+    answer.begin_map().str("MetricAlarms").array(1).begin_map();
+    for (name, value) in [
+        ("AlarmName", "orders-prod-5xx"),
+        ("StateValue", state),
+        ("Namespace", "AWS/ApiGateway"),
+        ("MetricName", "5XXError"),
+    ] {
+        answer.str(name).str(value);
+    }
+    answer.str("StateTransitionedTimestamp").timestamp(&SdkTime::from_secs(changed_at));
+    answer.str("AlarmActions").array(1);
+    answer.str("arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback");
+    answer.str("Dimensions").array(2);
+    answer.begin_map().str("Name").str("ApiName").str("Value").str("orders-api").end();
+    answer.begin_map().str("Name").str("Stage").str("Value").str("prod").end();
+    answer.end().end();
+}
+
+/// The read of the mute rules, of which there are none.
+fn no_mute_rules() -> ReplayEvent {
+    cloudwatch("ListAlarmMuteRules", |answer| {
+        answer.begin_map().str("AlarmMuteRuleSummaries").array(0).end();
+    })
 }
 
 fn update_stage(operations: &Value, status: u16, answer: &Value) -> ReplayEvent {
@@ -243,11 +252,11 @@ fn operations() -> Value {
 }
 
 fn reads() -> Vec<ReplayEvent> {
-    vec![get_stage(&bad()), get_record(&good()), describe_alarm("ALARM")]
+    vec![get_stage(&bad()), get_record(&good()), describe_alarm("ALARM"), no_mute_rules()]
 }
 
 #[test]
-fn a_rollback_makes_three_reads_one_patch_and_two_writes_of_records() {
+fn a_rollback_makes_four_reads_at_once_one_patch_and_two_writes_of_records() {
     let mut conversation = reads();
     conversation.extend(done());
     let (report, bodies) = check("sns-alarm", conversation);
@@ -277,6 +286,7 @@ fn the_canary_is_removed_first_in_the_same_patch() {
         get_stage(&with_canary),
         get_record(&good()),
         describe_alarm("ALARM"),
+        no_mute_rules(),
         put_one(),
         update_stage(&json!(all), 200, &back()),
         put_one(),
@@ -297,7 +307,10 @@ fn an_ignored_or_rejected_event_makes_no_call() {
 
 #[test]
 fn an_alarm_that_has_cleared_causes_no_write() {
-    let (report, _) = check("sns-alarm", vec![get_stage(&bad()), get_record(&good()), describe_alarm("OK")]);
+    let (report, _) = check(
+        "sns-alarm",
+        vec![get_stage(&bad()), get_record(&good()), describe_alarm("OK"), no_mute_rules()],
+    );
     assert_eq!(report.code(), Some("alarm-cleared"));
 }
 
@@ -414,25 +427,7 @@ fn samples(encoder: &mut Encoder) {
 
 #[test]
 fn a_promotion_reads_history_and_data_and_then_records_and_pins() {
-    let quiet = |encoder: &mut Encoder| {
-        encoder.begin_map().str("MetricAlarms").array(1).begin_map();
-        encoder.str("AlarmName").str("orders-prod-5xx").str("StateValue").str("OK");
-        encoder.str("StateTransitionedTimestamp").timestamp(&SdkTime::from_secs(1_795_168_900));
-        encoder
-            .str("AlarmActions")
-            .array(1)
-            .str("arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback");
-        encoder
-            .str("Namespace")
-            .str("AWS/ApiGateway")
-            .str("MetricName")
-            .str("5XXError")
-            .str("Dimensions")
-            .array(2);
-        encoder.begin_map().str("Name").str("ApiName").str("Value").str("orders-api").end();
-        encoder.begin_map().str("Name").str("Stage").str("Value").str("prod").end();
-        encoder.end().end();
-    };
+    let quiet = |encoder: &mut Encoder| metric_alarm(encoder, "OK", 1_795_168_900);
     let candidate = json!({"schema": 1, "release": bad(), "first_seen": "2026-11-20T08:00:00Z", "label": null, "note": null});
     let name = KNOWN_GOOD.replace("known-good", "candidate");
     let kept =

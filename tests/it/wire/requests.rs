@@ -178,7 +178,8 @@ async fn always(recorder: &mut Recorder, stage: &StageRef, name: &str) {
     drive!(recorder,
         parameters_under(&names.stages()); alarms(&["orders-prod-5xx".to_owned()]);
         alarms_acting("arn:aws:sns:eu-west-1:123456789012:alarms"); all_alarms();
-        states_since("orders-prod-5xx", now); samples(&[], now, now);
+        states_since("orders-prod-5xx", now); samples(&[], now, now); muted_by("orders-prod-5xx");
+        datapoints("orders-prod-5xx", now, now);
     );
 }
 

@@ -64,10 +64,11 @@ impl Touch {
         };
         let parameters = subject.split(' ').map(below).fold(0, |all, one| all | one);
         match operation {
-            "begin" => read(0),
+            // Nobody changes the datapoints here.
+            "begin" | "GetMetricData" => read(0),
             "GetStage" | "GetStages" | "GetDeployment" => read(STAGE),
             "UpdateStage" => write(STAGE),
-            "DescribeAlarms" | "DescribeAlarmHistory" | "GetMetricData" => read(ALARMS),
+            "DescribeAlarms" | "DescribeAlarmHistory" | "ListAlarmMuteRules" => read(ALARMS),
             "GetParameters" | "GetParametersByPath" | "GetParameterHistory" => read(parameters),
             "CreateParameter" | "PutParameter" | "DeleteParameter" => write(parameters),
             "Publish" => read(TOPIC),

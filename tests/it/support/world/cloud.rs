@@ -7,6 +7,7 @@ use apigw_rollback::model::alarm::{Metric, State, time};
 use apigw_rollback::model::cloud_error::{CloudError, Failure};
 use apigw_rollback::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
 use apigw_rollback::model::component::{LiveAlias, LiveMapping};
+use apigw_rollback::model::datapoint::Datapoint;
 use apigw_rollback::model::plan::StageChange;
 use apigw_rollback::model::protocol::Protocol;
 use apigw_rollback::model::records::Parameter;
@@ -299,6 +300,23 @@ impl Alarms for World {
 
     async fn all_alarms(&self) -> Result<Vec<AlarmNow>, CloudError> {
         self.call("DescribeAlarms", "", |facts| Ok(facts.alarms.clone())).await
+    }
+
+    async fn muted_by(&self, alarm: &str) -> Result<Option<String>, CloudError> {
+        self.call("ListAlarmMuteRules", alarm, |facts| Ok(facts.muted.get(alarm).cloned())).await
+    }
+
+    async fn datapoints(
+        &self,
+        alarm: &str,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Option<Vec<Datapoint>>, CloudError> {
+        self.call("GetMetricData", alarm, |facts| {
+            let within = |point: &&Datapoint| since <= point.begins && point.ends <= until;
+            Ok(facts.datapoints.get(alarm).map(|all| all.iter().filter(within).copied().collect()))
+        })
+        .await
     }
 
     async fn states_since(&self, alarm: &str, since: DateTime<Utc>) -> Result<Vec<State>, CloudError> {

@@ -13,10 +13,11 @@ use std::time::Duration;
 
 use apigw_rollback::cloud::Notification;
 use apigw_rollback::model::alarm::AlarmNow;
-use apigw_rollback::model::alarm::{Alarm, Metric, Origin, State, Watches, time};
+use apigw_rollback::model::alarm::{Alarm, Metric, State, Watches, time};
 use apigw_rollback::model::cloud_error::{CloudError, Failure};
 use apigw_rollback::model::component::{AliasRef, MappingRef};
 use apigw_rollback::model::component::{LiveAlias, LiveMapping};
+use apigw_rollback::model::datapoint::Datapoint;
 use apigw_rollback::model::observed::usable;
 use apigw_rollback::model::parameter_names::ParameterNames;
 use apigw_rollback::model::protocol::Protocol;
@@ -33,6 +34,9 @@ pub(crate) const API: &str = "a1b2c3d4e5";
 pub(crate) const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:apigw-rollback-alarms";
 pub(crate) const FUNCTION: &str = "arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback";
 pub(crate) const NOW: &str = "2026-11-20T10:06:00Z";
+
+/// How long after a change AWS may still answer with the state before it. Recorded answers show it only right after a write.
+const STALE_FOR: TimeDelta = TimeDelta::seconds(30);
 
 /// A fault of one call.
 #[derive(Clone, Debug)]
@@ -64,6 +68,10 @@ pub(crate) struct Facts {
     pub(crate) alarms: Vec<AlarmNow>,
     /// The states that alarms left or entered, with the time.
     pub(crate) transitions: Vec<(String, DateTime<Utc>, State)>,
+    /// The alarms that a mute rule mutes, each with the rule.
+    pub(crate) muted: BTreeMap<String, String>,
+    /// The datapoints of an alarm's metrics; `None` for an alarm without metrics that can be read.
+    pub(crate) datapoints: BTreeMap<String, Vec<Datapoint>>,
     /// The times at which an alarm's actions were switched on or off.
     pub(crate) switched: Vec<(String, DateTime<Utc>, bool)>,
     /// The number of samples of every metric.
@@ -169,17 +177,13 @@ pub(crate) fn alarm(name: &str, state: State, dimensions: &[(&str, &str)]) -> Al
         actions_enabled: true,
         actions: vec![TOPIC.to_owned()],
         window: TimeDelta::minutes(2),
+        evaluated: vec![],
         alarm: Alarm {
-            name: name.to_owned(),
             arn: Some(format!("arn:aws:cloudwatch:eu-west-1:123456789012:alarm:{name}")),
-            claimed: Origin::default(),
-            description: None,
-            state,
             changed_at: time("2026-11-20T10:05:12.345Z"),
             why: "Threshold Crossed".to_owned(),
-            only_missing_data: false,
-            suppressed_by: None,
             watches: Watches::Metrics(vec![metric]),
+            ..Alarm::new(name, state)
         },
     }
 }
@@ -227,6 +231,8 @@ impl Facts {
                 alarm("orders-prod-latency", State::Alarm, &dimensions),
             ],
             transitions: vec![],
+            muted: BTreeMap::new(),
+            datapoints: BTreeMap::new(),
             switched: vec![],
             samples: 1.0,
             refuses_combined_change: false,
@@ -320,9 +326,8 @@ impl World {
     }
 
     /// Makes stale answers show the current state from now on.
-    pub(crate) fn remember(&self) {
-        let now = self.facts();
-        *self.past.lock().unwrap() = now;
+    pub(crate) fn remember(&self, now: DateTime<Utc>) {
+        *self.past.lock().unwrap() = Facts { now, ..self.facts() };
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
@@ -415,7 +420,10 @@ impl World {
                 Fault::Before(error) => return Some(Err(CloudError { operation, ..error.clone() })),
                 Fault::DieBefore => return None,
                 Fault::Stale if operation.starts_with("Get") || operation == "DescribeAlarms" => {
-                    return Some(effect(&mut self.past.lock().unwrap().clone()));
+                    let mut past = self.past.lock().unwrap().clone();
+                    if facts.now - past.now < STALE_FOR {
+                        return Some(effect(&mut past));
+                    }
                 }
                 Fault::Twice => facts.twice = true,
                 Fault::After(_) | Fault::DieAfter | Fault::Stale => {}
