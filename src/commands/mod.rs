@@ -9,7 +9,7 @@ use crate::commands::status::{history, status};
 use crate::context::Context;
 use crate::decide::Trigger;
 use crate::decide::evidence::{is_due, is_proven};
-use crate::decide::testimony::{Subject, guarding, went_live};
+use crate::decide::testimony::{Subject, guarding};
 use crate::model::cloud_error::CloudError;
 use crate::model::observed::{Observed, OnRecord};
 use crate::model::reason::{Reason, stamp};
@@ -100,9 +100,7 @@ async fn promote_now<C: Gateway + Components + Parameters + Alarms>(
     };
     let alarms = guarding_alarms::read(context).await?;
     let on_record = &observed.on_record;
-    let went_live = observed.live.as_ref().and_then(|live| went_live(on_record, live));
-    let (api_names, home) = (&observed.api_names, &observed.home);
-    let guarding = guarding(&alarms, Subject { stage, api_names, home, went_live });
+    let guarding = guarding(&alarms, Subject::of(&observed));
     let policy = context.config.policy.under(&on_record.policy);
     if let Err(reason) = is_due(on_record, &candidate, &guarding, &policy, context.now, true) {
         return Ok(context.no(reason));

@@ -1,16 +1,21 @@
 //! The commands `status` and `history`: the live release, the known-good releases, and the effect of an alarm now.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 use crate::cloud::{Alarms, Components, Gateway, Parameters};
 use crate::config::Config;
 use crate::context::Context;
 use crate::decide::health::{Problem, StageHealth, Unpinned, problems};
+use crate::decide::leaves::resolved;
+use crate::decide::testimony::{Subject, Testimony, guarding};
 use crate::decide::{Decision, Trigger, decide};
 use crate::model::alarm::AlarmNow;
 use crate::model::cloud_error::CloudError;
 use crate::model::observed::{KnownGood, Observed, OnRecord, Pin, usable};
 use crate::model::policy::StagePolicy;
+use crate::model::reason::Reason;
 use crate::model::records::Parameter;
 use crate::model::report::{Details, Outcome, Report};
 use crate::model::stage::StageRef;
@@ -18,9 +23,7 @@ use crate::model::status::{
     AlarmNowStatus, AlarmStatus, CandidateStatus, HistoryEntry, KnownGoodStatus, Live, PinStatus,
     StageStatus, Version,
 };
-use crate::model::target::naming;
-use crate::observe::observe;
-use crate::signal::target::stages_named_by;
+use crate::observe::{guarding_alarms, observe};
 
 /// Reports the status of a stage. Writes nothing.
 ///
@@ -53,7 +56,7 @@ pub async fn status<C: Gateway + Components + Parameters + Alarms>(
         }
     };
     let pin = Pin::from_parked_stage(parked?.as_ref());
-    let alarms = alarms_of(context, &alarms?, stage, on_record);
+    let alarms = alarms_of(context, &observed, alarms?).await;
     let mut warnings = Vec::new();
     warnings.extend(on_record.unreadable.clone());
     warnings.extend(pin_warning(context, &observed, &policy, &pin));
@@ -160,28 +163,43 @@ fn pin_warning<C>(
     })
 }
 
-/// Returns the alarms that name this stage.
-fn alarms_of<C>(
+/// Reads the alarms that name a stage, and those that guard it because they may be about any stage.
+async fn alarms_of<C: Alarms>(
     context: &Context<'_, C>,
-    alarms: &[AlarmNow],
-    stage: &StageRef,
-    on_record: &OnRecord,
+    observed: &Observed,
+    all: Vec<AlarmNow>,
 ) -> Vec<AlarmStatus> {
-    let names = context.config.api_names(stage, on_record.good().map(|(_, record)| record));
     let ours = [context.config.alarm_topic.as_deref(), context.function];
-    let calls_us = |now: &AlarmNow| {
-        ours.into_iter().flatten().any(|ours| now.actions.iter().any(|action| action.starts_with(ours)))
+    let known: BTreeMap<String, AlarmNow> =
+        all.into_iter().map(|now| (now.alarm.name.clone(), now)).collect();
+    let calls_us = |name: &str| {
+        let actions = known.get(name).map(|now| now.actions.as_slice()).unwrap_or_default();
+        ours.into_iter().flatten().any(|ours| actions.iter().any(|action| action.starts_with(ours)))
     };
-    let naming = alarms.iter().filter(|now| naming(&stages_named_by(&now.alarm), stage, &names).is_some());
-    naming
-        .map(|now| AlarmStatus {
-            name: now.alarm.name.clone(),
-            state: now.alarm.state,
-            since: now.alarm.changed_at,
-            actions_enabled: now.actions_enabled,
-            calls_this_function: calls_us(now),
-        })
-        .collect()
+    let subject = Subject::of(observed);
+    let resolved = known.values().map(|now| resolved(now.clone(), &known));
+    let about = resolved.filter(|alarm| {
+        let guarding = guarding(std::slice::from_ref(alarm), subject);
+        guarding.iter().any(|one| one.target.is_some() || calls_us(&alarm.alarm.name))
+    });
+    let about = guarding_alarms::with_mutes(context.cloud, about.collect()).await;
+    let status = guarding(&about, subject).into_iter().map(|one| {
+        let alarm = &one.alarm.alarm;
+        let calls_this_function = calls_us(&alarm.name);
+        let testimony = Some(one.testimony).filter(|_| calls_this_function);
+        let reason = testimony.as_ref().and_then(|testimony| testimony.reason(&alarm.name));
+        AlarmStatus {
+            name: alarm.name.clone(),
+            state: alarm.state,
+            since: alarm.changed_at,
+            actions_enabled: one.alarm.actions_enabled,
+            calls_this_function,
+            testimony: testimony.as_ref().map(Testimony::word),
+            reason: reason.as_ref().map(Reason::code),
+            why: reason.as_ref().map(ToString::to_string),
+        }
+    });
+    status.collect()
 }
 
 /// Reports the known-good releases with the rollbacks between them, newest first. Writes nothing.

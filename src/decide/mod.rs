@@ -33,7 +33,7 @@ use crate::model::records::Record;
 use crate::model::release::Release;
 use crate::model::stage::LiveStage;
 use crate::model::target::Target;
-use testimony::{Subject, Testimony, testimony, went_live};
+use testimony::{Subject, Testimony, testimony};
 
 pub use check::check;
 pub use preconditions::{counts_as_held, is_not_held};
@@ -278,13 +278,7 @@ fn alarm_may_act(name: &str, observed: &Observed) -> Result<(), Reason> {
             [_, ..] => unresolved(),
         });
     }
-    let subject = Subject {
-        stage: &observed.stage,
-        api_names,
-        home: &observed.home,
-        went_live: observed.live.as_ref().and_then(|live| went_live(&observed.on_record, live)),
-    };
-    match testimony(now, subject) {
+    match testimony(now, Subject::of(observed)) {
         Testimony::Accuses => Ok(()),
         Testimony::Abstains(reason) => Err(reason),
         Testimony::Unreadable(why) => Err(Reason::AlarmUnreadable { alarm, why }),

@@ -5,7 +5,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use crate::model::alarm::{Alarm, CLOCK_SKEW, Metric, Muted, Origin, State, Watches};
 use crate::model::datapoint::{Reading, first_breach, latest_breach};
 use crate::model::guarding_alarm::{GuardingAlarm, Leaf};
-use crate::model::observed::OnRecord;
+use crate::model::observed::{Observed, OnRecord};
 use crate::model::reason::Reason;
 use crate::model::stage::{LiveStage, StageRef};
 use crate::model::target::Target;
@@ -43,6 +43,44 @@ pub enum Testimony {
     Abstains(Reason),
     /// Some alarms below it cannot be resolved: a sentence. It may be about this stage.
     Unreadable(String),
+}
+
+impl<'a> Subject<'a> {
+    /// Returns the subject of an observed stage.
+    #[must_use]
+    pub fn of(observed: &'a Observed) -> Self {
+        Self {
+            stage: &observed.stage,
+            api_names: &observed.api_names,
+            home: &observed.home,
+            went_live: observed.live.as_ref().and_then(|live| went_live(&observed.on_record, live)),
+        }
+    }
+}
+
+impl Testimony {
+    /// Returns the word for it in reports.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Accuses => "accuses",
+            Self::Quiet => "quiet",
+            Self::Abstains(_) => "abstains",
+            Self::Unreadable(_) => "unreadable",
+        }
+    }
+
+    /// Returns why the alarm accuses nobody although it may be in ALARM. `alarm` is its name.
+    #[must_use]
+    pub fn reason(&self, alarm: &str) -> Option<Reason> {
+        match self {
+            Self::Accuses | Self::Quiet => None,
+            Self::Abstains(reason) => Some(reason.clone()),
+            Self::Unreadable(why) => {
+                Some(Reason::AlarmUnreadable { alarm: alarm.to_owned(), why: why.clone() })
+            }
+        }
+    }
 }
 
 /// A guarding alarm of a stage, with what it says about the stage.

@@ -4,6 +4,7 @@ use super::Finding;
 use super::facts::{Readings, SAMPLED, StageReadings, Watcher, by_stage};
 use crate::config::Config;
 use crate::decide::health::{KnownGoodRelease, Problem, StageHealth, Unpinned, problems};
+use crate::decide::testimony::{Subject, Testimony, testimony};
 use crate::decide::{Decision, Trigger, counts_as_held, decide};
 use crate::model::alarm::AlarmNow;
 use crate::model::alarm::State;
@@ -260,7 +261,7 @@ fn alarms(facts: &Readings, stage: &StageReadings, observed: &Observed, config: 
     if ours.is_empty() {
         return vec![unwatched(facts, stage, observed, config)];
     }
-    let mut findings: Vec<Finding> = ours.iter().flat_map(|watcher| check_alarm(watcher)).collect();
+    let mut findings: Vec<Finding> = ours.iter().flat_map(|watcher| check_alarm(watcher, observed)).collect();
     if ours.iter().all(|watcher| !watcher.guard.actions_enabled) {
         let next = "aws cloudwatch enable-alarm-actions --alarm-names ...";
         findings.push(Finding::fault("alarms", "the actions of all of its alarms are disabled", next));
@@ -274,13 +275,27 @@ fn alarms(facts: &Readings, stage: &StageReadings, observed: &Observed, config: 
     findings
 }
 
-fn check_alarm(watcher: &Watcher) -> Vec<Finding> {
+fn check_alarm(watcher: &Watcher, observed: &Observed) -> Vec<Finding> {
     let alarm = &watcher.guard.alarm;
     let name = &alarm.name;
     let mut findings = Vec::new();
     if !watcher.guard.actions_enabled {
         let reason = Reason::AlarmActionsDisabled { alarm: name.clone() };
         findings.push(Finding::warning("alarms", reason.to_string(), reason.advice()));
+    }
+    let testimony = testimony(&watcher.guard, Subject::of(observed));
+    match testimony.reason(name) {
+        None if testimony == Testimony::Accuses => findings.push(Finding::warning(
+            "alarms",
+            format!("the alarm `{name}` accuses the live release"),
+            "`status` shows what an alarm does now",
+        )),
+        // The checks of the function report an alarm that cannot be resolved, once for all stages.
+        Some(reason) if watcher.guard.actions_enabled && watcher.guard.unresolved.is_empty() => {
+            let what = format!("the alarm `{name}` accuses nobody ({}): {reason}", reason.code());
+            findings.push(Finding::warning("alarms", what, reason.advice()));
+        }
+        None | Some(_) => {}
     }
     let no_data = "check that its dimensions match those of the metric, and that the stage has traffic";
     match (&watcher.samples, alarm.state) {

@@ -123,8 +123,14 @@ pub struct AlarmStatus {
     pub since: Option<DateTime<Utc>>,
     /// Whether its actions are enabled.
     pub actions_enabled: bool,
-    /// Whether one of its actions notifies our topic or invokes our function.
+    /// Whether one of its actions notifies our topic or invokes our function, so that it guards the stage.
     pub calls_this_function: bool,
+    /// What a guarding alarm says about the stage and its live release: `accuses`, `quiet`, `abstains` or `unreadable`.
+    pub testimony: Option<&'static str>,
+    /// The code of the reason for which it accuses nobody.
+    pub reason: Option<&'static str>,
+    /// The reason in words.
+    pub why: Option<String>,
 }
 
 /// The effect of an alarm that fires now.

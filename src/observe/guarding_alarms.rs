@@ -41,14 +41,20 @@ pub async fn read<C: Alarms>(context: &Context<'_, C>) -> Result<Vec<GuardingAla
     alarms.dedup_by(|a, b| a.alarm.name == b.alarm.name);
     let wanted = alarms.iter().flat_map(|now| children_of(&now.alarm)).collect();
     let known = below(context.cloud, wanted).await?;
-    let guarding = alarms.into_iter().map(|now| resolved(now, &known)).map(|alarm| async move {
+    let alarms = alarms.into_iter().map(|now| resolved(now, &known)).collect();
+    Ok(with_mutes(context.cloud, alarms).await)
+}
+
+/// Reads whether mute rules mute those of the alarms that are in ALARM (`ListAlarmMuteRules`, one call for each).
+pub async fn with_mutes<C: Alarms>(cloud: &C, alarms: Vec<GuardingAlarm>) -> Vec<GuardingAlarm> {
+    let reads = alarms.into_iter().map(|alarm| async move {
         let muted = match alarm.alarm.state {
-            State::Alarm => muted(context.cloud, &alarm.alarm.name).await,
+            State::Alarm => muted(cloud, &alarm.alarm.name).await,
             State::Ok | State::InsufficientData => Muted::No,
         };
         GuardingAlarm { muted, ..alarm }
     });
-    Ok(futures_util::stream::iter(guarding).buffered(AT_ONCE).collect().await)
+    futures_util::stream::iter(reads).buffered(AT_ONCE).collect().await
 }
 
 /// Reads one alarm by name and whether a mute rule mutes it, in one round trip (`DescribeAlarms`,

@@ -148,7 +148,12 @@ fn alarms(status: &StageStatus) -> String {
         let enabled = if alarm.actions_enabled { "" } else { ", its actions are disabled" };
         let ours = if alarm.calls_this_function { "" } else { ", does not notify the function" };
         let since = alarm.since.map(|at| format!(" since {}", second(at))).unwrap_or_default();
-        format!("{} {}{since}{enabled}{ours}", alarm.name, alarm.state)
+        let says = match (alarm.testimony, alarm.reason) {
+            (None | Some("quiet"), _) => String::new(),
+            (Some(testimony), None) => format!(": {testimony} the live release"),
+            (Some(testimony), Some(reason)) => format!(": {testimony} ({reason})"),
+        };
+        format!("{} {}{since}{enabled}{ours}{says}", alarm.name, alarm.state)
     });
     let shown: Vec<String> = shown.collect();
     if shown.is_empty() { "no alarm names this stage".to_owned() } else { shown.join("\n") }
