@@ -68,6 +68,9 @@ pub trait Diagnostics: Sync {
         topic: &str,
     ) -> impl Future<Output = Result<Option<Vec<Subscription>>, CloudError>> + Send;
 
+    /// Returns whether an event bus exists (`DescribeEventBus`). `PutEvents` to a bus that does not exist succeeds.
+    fn has_event_bus(&self, bus: &str) -> impl Future<Output = Result<bool, CloudError>> + Send;
+
     /// Returns the calls that a role is not allowed to make (`SimulatePrincipalPolicy`). Makes none of them.
     fn refused(
         &self,

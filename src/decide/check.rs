@@ -124,7 +124,8 @@ mod tests {
         }),
         ("the recorded release is complete", |p, o| {
             let overrides = BTreeMap::new();
-            let canary = Some(Canary { deployment: None, percent: "10".into(), overrides });
+            let canary =
+                Some(Canary { deployment: None, percent: "10".into(), overrides, uses_cache: false });
             (p.to.canary, record(o).release.canary) = (canary.clone(), canary);
         }),
         (SAME_COMPONENTS, |p, _| {

@@ -432,7 +432,12 @@ fn only_the_stages_last_change_says_when_a_release_went_live_and_not_always() {
     use crate::model::release::{Canary, Release};
     use crate::model::stage::LiveStage;
     let release = |deployment: &str| Release { deployment: deployment.into(), ..Release::default() };
-    let canary = Canary { percent: "10".into(), deployment: Some("d2".into()), overrides: BTreeMap::new() };
+    let canary = Canary {
+        percent: "10".into(),
+        deployment: Some("d2".into()),
+        overrides: BTreeMap::new(),
+        uses_cache: false,
+    };
     let canary = || Release { canary: Some(canary.clone()), ..release("d1") };
     let with_alias = || {
         let version = AliasTarget { version: "2".into(), weights: BTreeMap::new() };

@@ -39,6 +39,8 @@ pub struct Readings {
     pub subscriptions: Fetched<Option<Vec<Subscription>>>,
     /// The notification topic's subscriptions; `None` if there is no such topic.
     pub notified: Fetched<Option<Vec<Subscription>>>,
+    /// Whether the event bus exists; `None` if none is configured.
+    pub event_bus: Option<Fetched<bool>>,
     /// The records of the sweeps, oldest first.
     pub sweeps: Fetched<Vec<Parameter>>,
     /// The guarding alarms.

@@ -29,6 +29,7 @@ pub(super) fn examine(config: &Config, facts: &Readings) -> Vec<Finding> {
     findings.extend(role(facts));
     findings.push(sweep(config, facts));
     findings.push(notifications(config, facts));
+    findings.extend(event_bus(config, facts));
     findings.extend(stages(facts));
     findings
 }
@@ -351,6 +352,21 @@ fn notifications(config: &Config, facts: &Readings) -> Finding {
             ),
             confirmed => Finding::ok("notifications", format!("confirmed subscriptions: {confirmed}")),
         },
+    }
+}
+
+fn event_bus(config: &Config, facts: &Readings) -> Option<Finding> {
+    let bus = config.event_bus.as_deref()?;
+    match facts.event_bus.as_ref()? {
+        Err(error) => Some(Finding::unknown("notifications", error)),
+        Ok(true) => None,
+        Ok(false) => Some(Finding::warning(
+            "notifications",
+            format!(
+                "the event bus `{bus}` does not exist, so no program is notified: EventBridge accepts its events"
+            ),
+            "correct EVENT_BUS, or create the bus",
+        )),
     }
 }
 

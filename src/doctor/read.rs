@@ -45,11 +45,18 @@ pub async fn read<C: Cloud, K: Diagnostics>(
         }
     };
     let sweep = context.config.names.sweep();
-    let (concurrency, policy, subscriptions, notified, sweeps, (alarms, watchers), stages) = tokio::join!(
+    let event_bus = async {
+        match &context.config.event_bus {
+            Some(bus) => Some(diagnostics.has_event_bus(bus).await),
+            None => None,
+        }
+    };
+    let (concurrency, policy, subscriptions, notified, event_bus, sweeps, (alarms, watchers), stages) = tokio::join!(
         diagnostics.reserved_concurrency(callee),
         diagnostics.function_policy(callee),
         topic(context.config.alarm_topic.clone()),
         topic(context.config.notification_topic.clone()),
+        event_bus,
         context.cloud.history(&sweep),
         watchers(context),
         stages(context, listed),
@@ -70,6 +77,7 @@ pub async fn read<C: Cloud, K: Diagnostics>(
         policy,
         subscriptions,
         notified,
+        event_bus,
         sweeps,
         watchers,
         alarms,

@@ -67,7 +67,7 @@ pub enum Step {
     },
 }
 
-/// One change to one stage, sent as one `UpdateStage`.
+/// One change to one stage, sent as one `UpdateStage` unless it has too many variables (see [`StageChange::calls`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StageChange {
     /// Remove the canary. Sent first, because API Gateway refuses another deployment while a canary is on.
@@ -86,6 +86,10 @@ pub struct StageChange {
     /// Reject every request: throttling rate and burst 0 for every method. For parked stages.
     pub close: bool,
 }
+
+/// The most stage variables in one call. API Gateway refuses a patch that is too long; its limit is not documented, and 80
+/// operations pass. The rest is for the deployment, a canary and throttling.
+const MAX_VARIABLES: usize = 60;
 
 impl Plan {
     /// Returns the change to the stage, if any.
@@ -146,6 +150,34 @@ impl StageChange {
             remove: from.variables.keys().filter(|name| !to.variables.contains_key(*name)).cloned().collect(),
             close: false,
         }
+    }
+
+    /// Splits the change into calls that API Gateway accepts: a REST stage takes at most about 80 operations at once. The
+    /// first one changes what the stage serves, so that traffic moves at once; a canary to be put back comes last.
+    #[must_use]
+    pub fn calls(&self, stage: &StageRef) -> Vec<Self> {
+        let operations = self.set.len() + self.remove.len();
+        if stage.protocol.is_v2() || operations <= MAX_VARIABLES {
+            return vec![self.clone()];
+        }
+        let set = self.set.iter().map(|(name, value)| (name, Some(value)));
+        let variables: Vec<_> = set.chain(self.remove.iter().map(|name| (name, None))).collect();
+        let mut calls: Vec<Self> = Vec::new();
+        for part in variables.chunks(MAX_VARIABLES) {
+            let set = part.iter().filter_map(|(name, value)| Some(((*name).clone(), (*value)?.clone())));
+            let remove = part.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| (*name).clone());
+            calls.push(Self { set: set.collect(), remove: remove.collect(), ..Self::default() });
+        }
+        if let Some(first) = calls.first_mut() {
+            first.remove_canary = self.remove_canary;
+            first.stop_auto_deploy = self.stop_auto_deploy;
+            first.deployment.clone_from(&self.deployment);
+            first.close = self.close;
+        }
+        if let Some(last) = calls.last_mut() {
+            last.put_canary.clone_from(&self.put_canary);
+        }
+        calls
     }
 
     /// Splits the change into two calls, in case API Gateway refuses one: first it removes the obstacles to another
@@ -236,7 +268,12 @@ mod tests {
                 None => release.deployment = word.into(),
                 Some(("canary", percent)) => {
                     let overrides = BTreeMap::new();
-                    release.canary = Some(Canary { deployment: None, percent: percent.into(), overrides });
+                    release.canary = Some(Canary {
+                        deployment: None,
+                        percent: percent.into(),
+                        overrides,
+                        uses_cache: false,
+                    });
                 }
                 Some((name, value)) => {
                     release.variables.insert(name.into(), value.into());
@@ -334,6 +371,30 @@ mod tests {
             ([(orders.clone(), alias("2"))].into(), [(domain.clone(), mapping("2"))].into());
         (to.aliases, to.mappings) = ([(orders, alias("1"))].into(), [(domain, mapping("1"))].into());
         Plan { stage, from, to, version: 3, steps, flush: false }
+    }
+
+    #[test]
+    fn a_change_of_many_variables_is_split_and_the_parts_lead_to_the_target() {
+        let many = |variables: std::ops::Range<usize>, end: &str| {
+            let variables: Vec<String> = variables.map(|n| format!(" v{n}={}", n % 7)).collect();
+            release(&format!("d{}{}{end}", end.len(), variables.concat()))
+        };
+        let rest = StageRef::rest("a", "prod");
+        let http = StageRef::new(Protocol::Http, "a", "prod");
+        for (stage, from, to, expected) in [
+            (&rest, many(0..60, ""), many(0..0, " canary=5"), 1),
+            (&rest, many(0..61, ""), many(0..0, " canary=5"), 2),
+            (&rest, many(0..90, " canary=5"), many(60..180, ""), 3),
+            (&http, many(0..90, ""), many(60..180, ""), 1),
+        ] {
+            let change = StageChange::between(stage, &from, &to);
+            let calls = change.calls(stage);
+            assert_eq!(calls.len(), expected);
+            let after = calls.iter().fold(from.clone(), |release, call| call.applied_to(&release));
+            assert_eq!(after, to);
+            assert_eq!(calls[0].deployment, change.deployment, "traffic moves with the first call");
+            assert!(!change.remove_canary || calls[0].remove_canary);
+        }
     }
 
     #[test]

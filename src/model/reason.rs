@@ -52,7 +52,7 @@ pub enum Reason {
     Malformed(String),
     /// The event is valid, but it is neither an alarm nor a command.
     NotAnAlarm(String),
-    /// EventBridge reports a change of the alarm's configuration, not of its state.
+    /// EventBridge reports a change of the alarm's configuration or of one contributor, not of its own state.
     NotAStateChange(String),
     /// The alarm's actions are suppressed by this alarm or period.
     Suppressed(String),
@@ -147,7 +147,7 @@ impl Reason {
             Self::NotAStateChange(_) => entry(
                 "not-a-state-change",
                 Kind::Ignore,
-                "EventBridge reports a change of the alarm's configuration, not of its state.",
+                "EventBridge reports a change of the alarm's configuration or of one of its contributors. The alarm's own change of state is another event.",
                 "",
             ),
             Self::Suppressed(_) => {
@@ -336,8 +336,8 @@ impl Reason {
             Self::NotRecordable(_) => entry(
                 "not-recordable",
                 Kind::Reject,
-                "`record`: the live release has a canary, its deployment does not exist, or the record does not fit into a parameter.",
-                "resolve the problem, then send a `record` command",
+                "`record` and the sweep: the live release has a canary or an alias with weights, its deployment does not exist, or the record does not fit into a parameter.",
+                "resolve the problem: finish or remove a canary, give an alias one version; then the next sweep or a `record` command records the release",
             ),
             Self::ObserveMode { .. } => entry(
                 "observe-mode",
@@ -393,7 +393,9 @@ impl fmt::Display for Reason {
             Self::ManagedStage(stage) => {
                 write!(f, "API Gateway manages {stage} (quick create), so it cannot be changed")
             }
-            Self::NotAStateChange(what) => write!(f, "the event reports a `{what}`, not a state change"),
+            Self::NotAStateChange(what) => {
+                write!(f, "the event reports a `{what}`, not a change of the alarm's own state")
+            }
             Self::Suppressed(by) => write!(f, "the alarm's actions are suppressed by `{by}`"),
             Self::Muted(by) => write!(f, "the mute rule `{by}` mutes the alarm's actions"),
             Self::NotInAlarm(state) => write!(f, "the alarm is {state}"),

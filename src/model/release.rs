@@ -39,6 +39,9 @@ pub struct Canary {
     /// The stage variables that the canary overrides.
     #[serde(default)]
     pub overrides: BTreeMap<String, String>,
+    /// Whether the canary uses the stage's cache.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub uses_cache: bool,
 }
 
 impl Release {
@@ -136,8 +139,12 @@ mod tests {
     #[test]
     fn a_fingerprint_is_stable_and_depends_on_every_field() {
         assert_eq!(release("d1", &[("release", "1")]).fingerprint(), "2f6b7efdf195");
-        let canary =
-            Canary { deployment: Some("d2".into()), percent: "10".into(), overrides: BTreeMap::new() };
+        let canary = Canary {
+            deployment: Some("d2".into()),
+            percent: "10".into(),
+            overrides: BTreeMap::new(),
+            uses_cache: false,
+        };
         let all = [
             release("d1", &[]),
             release("d2", &[]),

@@ -54,12 +54,13 @@ pub async fn notify<C: Parameters + Outbox>(context: &Context<'_, C>, reports: &
     let sent = stream::iter(reports.iter_mut().zip(keys)).map(|(report, key)| async move {
         let (people, programs) =
             tokio::join!(notify_people(context, report, key), notify_programs(context, report));
-        let failed: Vec<CloudError> = [people.err(), programs.err()].into_iter().flatten().collect();
+        let failed = [people.err(), programs.err()];
+        let failed: Vec<NotSent> = failed.into_iter().flatten().collect();
         for error in &failed {
             tracing::error!(run = report.run, what = %error, "not sent");
-            report.warnings.push(format!("not sent: {error}"));
+            report.warnings.push(error.to_string());
         }
-        failed.len()
+        failed.iter().filter(|error| matches!(error, NotSent::Refused(_))).count()
     });
     sent.buffer_unordered(SENT_AT_ONCE).collect::<Vec<usize>>().await.into_iter().sum()
 }
@@ -68,39 +69,63 @@ async fn notify_people<C: Parameters + Outbox>(
     context: &Context<'_, C>,
     report: &Report,
     key: Option<String>,
-) -> Result<(), CloudError> {
+) -> Result<(), NotSent> {
     let (Some(topic), Some(key)) = (&context.config.notification_topic, key) else { return Ok(()) };
     let mark = context.config.names.sent_mark(&key);
     let ours = SentMark { schema: SCHEMA, at: context.now, run: context.id.to_owned() };
-    let put = context.cloud.put_parameter(&mark, &json!(ours).to_string(), Write::Create).await?;
-    if put == Written::Exists {
+    let notification = notification::of(report, context.function_name());
+    let put = context.cloud.put_parameter(&mark, &json!(ours).to_string(), Write::Create).await;
+    if !matches!(put, Ok(Written::Version(_))) {
         // The SDK retries a call whose answer was lost, so this run itself may be the first writer.
-        let found = context.cloud.parameters(std::slice::from_ref(&mark)).await?;
-        let first = found.first().and_then(|found| records::parse::<SentMark>(&found.value).ok());
-        if first != Some(ours) {
-            return Ok(());
+        let found = context.cloud.parameters(std::slice::from_ref(&mark)).await;
+        let found = found.as_ref().ok().and_then(|found| found.first());
+        let first = found.and_then(|found| records::parse::<SentMark>(&found.value).ok());
+        match (first, put) {
+            (Some(first), _) if first == ours => {}
+            (Some(_), _) | (None, Ok(_)) => return Ok(()),
+            // News of a change is better told twice than not at all.
+            (None, Err(error)) if changes_the_stage(report.outcome) => {
+                context.cloud.publish(topic, &notification).await?;
+                return Err(NotSent::NotMarked(error));
+            }
+            (None, Err(error)) => return Err(error.into()),
         }
     }
-    let notification = notification::of(report, context.function_name());
     let sent = context.cloud.publish(topic, &notification).await;
     if sent.as_ref().is_err_and(|error| error.failure != Failure::NoAnswer) {
         // SNS refused it, so the next run may send it. Without an answer SNS may have sent it, and people must not be
         // notified twice. The report and the metric `NotTold` record the failure.
         context.cloud.delete_parameter(&mark).await.ok();
     }
-    sent
+    Ok(sent?)
+}
+
+/// Whether an outcome tells of a change of the stage, or of one that should have been made.
+fn changes_the_stage(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::RolledBack | Outcome::Failed | Outcome::NeedsHuman)
+}
+
+/// What went wrong with a notification.
+#[derive(Debug, thiserror::Error)]
+enum NotSent {
+    /// It was not sent.
+    #[error("not sent: {0}")]
+    Refused(#[from] CloudError),
+    /// It was sent, but could not be marked as sent.
+    #[error("people may be notified again: {0}")]
+    NotMarked(CloudError),
 }
 
 async fn notify_programs<C: Parameters + Outbox>(
     context: &Context<'_, C>,
     report: &Report,
-) -> Result<(), CloudError> {
+) -> Result<(), NotSent> {
     let Some(bus) = &context.config.event_bus else { return Ok(()) };
     if matches!(report.outcome, Outcome::Ignored | Outcome::Swept | Outcome::Status | Outcome::WouldRollBack)
     {
         return Ok(());
     }
-    context.cloud.put_event(bus, EVENT, &json!(report).to_string()).await
+    Ok(context.cloud.put_event(bus, EVENT, &json!(report).to_string()).await?)
 }
 
 /// Returns the key of a report's notification; `None` if the report needs none. People are notified once for each key.

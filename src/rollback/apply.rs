@@ -162,14 +162,22 @@ struct StageSwitch<'a> {
 }
 
 impl StageSwitch<'_> {
-    /// Makes the change with one `UpdateStage`.
+    /// Makes the change with one `UpdateStage`, or with several if it has too many variables for one.
     async fn make<C: Gateway + Components>(self, cloud: &C) -> StepResult {
-        match cloud.change_stage(self.stage, self.change).await {
-            Ok(live) if self.shows(&live) => StepResult::Done(None),
-            Ok(_) => self.seen(cloud, None).await,
-            Err(error) if error.failure == Failure::Refused => self.refused(cloud, error).await,
-            Err(error) => unapplied(error),
+        let calls = self.change.calls(self.stage);
+        let Some((first, rest)) = calls.split_first() else { return StepResult::Done(None) };
+        let mut answer = match cloud.change_stage(self.stage, first).await {
+            Ok(live) => live,
+            Err(error) if error.failure == Failure::Refused => return self.refused(cloud, error).await,
+            Err(error) => return unapplied(error),
+        };
+        for call in rest {
+            answer = match cloud.change_stage(self.stage, call).await {
+                Ok(live) => live,
+                Err(error) => return self.seen(cloud, Some(error)).await,
+            };
         }
+        if self.shows(&answer) { StepResult::Done(None) } else { self.seen(cloud, None).await }
     }
 
     fn shows(self, live: &LiveStage) -> bool {

@@ -2,7 +2,7 @@
 //! it. CloudFormation, CDK and Terraform delete a deployment as soon as the stage uses another one.
 
 use crate::cloud::Gateway;
-use crate::model::cloud_error::CloudError;
+use crate::model::cloud_error::{CloudError, Failure};
 use crate::model::observed::MARK;
 use crate::model::observed::Pin;
 use crate::model::plan::StageChange;
@@ -32,8 +32,17 @@ pub async fn move_to<C: Gateway>(cloud: &C, stage: &StageRef, deployment: &str) 
                 "{MARK}: keeps the known-good deployment of stage {} from being deleted. Serves no traffic.",
                 stage.stage
             );
-            cloud.create_stage(&parked, deployment, &description).await.map_err(described)?;
+            match cloud.create_stage(&parked, deployment, &description).await {
+                // Another run created it, or this one did and lost the answer. It is closed below.
+                Err(error) if error.failure == Failure::Conflict && is_parked(cloud, &parked).await => {}
+                created => created.map_err(described)?,
+            }
         }
     }
     cloud.change_stage(&parked, &moved).await.map(|_| ()).map_err(described)
+}
+
+async fn is_parked<C: Gateway>(cloud: &C, parked: &StageRef) -> bool {
+    let found = cloud.stage(parked).await;
+    found.is_ok_and(|found| matches!(Pin::from_parked_stage(found.as_ref()), Pin::Holds { .. }))
 }

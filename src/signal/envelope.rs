@@ -107,7 +107,8 @@ fn read_value(value: &Value, nesting: u8) -> Signal {
     match text(value, "Type") {
         Some("Notification") => read_sns(value, nesting),
         Some(other) => not_an_alarm(format!("the SNS message is of type `{other}`")),
-        None => not_an_alarm("the JSON has none of the fields of an alarm"),
+        None => payload::read_omni_alert(value)
+            .unwrap_or_else(|| not_an_alarm("the JSON has none of the fields of an alarm")),
     }
 }
 

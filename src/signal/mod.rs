@@ -191,6 +191,33 @@ mod tests {
     }
 
     #[test]
+    fn news_that_looks_like_an_alarm_is_called_what_it_is() {
+        for (event, expected) in [
+            (
+                r#"{"alertName":"errors","state":"CRITICAL"}"#,
+                "not-an-alarm: `errors` is CRITICAL: an alert of CloudWatch Omni, which DescribeAlarms does not confirm; \
+                 create a CloudWatch alarm",
+            ),
+            (
+                r#"{"AlarmName":"errors","NewStateValue":"NODATA"}"#,
+                "not-an-alarm: `errors` is NODATA: an alert of CloudWatch Omni, which DescribeAlarms does not confirm; \
+                 create a CloudWatch alarm",
+            ),
+            (
+                r#"{"alertName":"errors","state":"ODD"}"#,
+                "not-an-alarm: the JSON has none of the fields of an alarm",
+            ),
+            (
+                r#"{"detail-type":"CloudWatch Alarm Contributor State Change"}"#,
+                "not-a-state-change: the event reports a `CloudWatch Alarm Contributor State Change`, not a change of the \
+                 alarm's own state",
+            ),
+        ] {
+            assert_eq!(described(event), expected, "{event}");
+        }
+    }
+
+    #[test]
     fn alarm_fields_that_are_too_long_are_refused_or_cut() {
         let alarm = |field: &str, value: Value| {
             let mut alarm = serde_json::json!({"NewStateValue": "ALARM", "AlarmName": "a", "AlarmRule": "r"});

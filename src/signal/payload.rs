@@ -90,6 +90,29 @@ fn read_state(data: &Value, arn: Option<String>, claimed: Origin) -> Signal {
     })
 }
 
+/// Reads an alert of CloudWatch Omni, which has other states than an alarm. The format of its message is not documented.
+pub(super) fn read_omni_alert(message: &Value) -> Option<Signal> {
+    let fields = message.as_object()?.iter().filter_map(|(key, value)| Some((key, value.as_str()?)));
+    let name = fields.clone().find(|(key, _)| key.to_ascii_lowercase().starts_with("alert"))?.1;
+    let state =
+        fields.clone().map(|(_, value)| value).find(|value| *value == "OK" || is_omni_state(value))?;
+    Some(not_a_rollback(name, state))
+}
+
+fn omni_alert(name: &str, state: &str) -> Option<Signal> {
+    is_omni_state(state).then(|| not_a_rollback(name, state))
+}
+
+fn is_omni_state(state: &str) -> bool {
+    ["WARNING", "CRITICAL", "NODATA"].contains(&state)
+}
+
+fn not_a_rollback(name: &str, state: &str) -> Signal {
+    not_an_alarm(format!(
+        "`{name}` is {state}: an alert of CloudWatch Omni, which DescribeAlarms does not confirm; create a CloudWatch alarm"
+    ))
+}
+
 struct AlarmFields<'a> {
     name: Option<String>,
     arn: Option<String>,
@@ -121,6 +144,9 @@ fn build(fields: AlarmFields<'_>) -> Signal {
     let Some(word) = fields.state.and_then(Value::as_str) else {
         return malformed(format!("the message about alarm `{name}` has no state"));
     };
+    if let Some(alert) = omni_alert(&name, word) {
+        return alert;
+    }
     let Some(state) = State::parse(word) else {
         return malformed(format!("the message about alarm `{name}` has the unknown state `{word}`"));
     };

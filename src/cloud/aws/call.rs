@@ -113,7 +113,7 @@ pub(super) fn found<T>(answer: Result<T, CloudError>) -> Result<Option<T>, Cloud
 /// Whether AWS throttled a call. API Gateway's `LimitExceededException` can also mean a full quota, which does not free
 /// up with time. So it counts as throttling only for the first four attempts.
 fn is_throttled(error: &CloudError, attempt: u32) -> bool {
-    const CODES: [&str; 7] = [
+    const CODES: [&str; 8] = [
         "HTTP 429",
         "TooManyRequestsException",
         "ThrottlingException",
@@ -121,6 +121,8 @@ fn is_throttled(error: &CloudError, attempt: u32) -> bool {
         "ThrottledException",
         "RequestLimitExceeded",
         "RequestThrottled",
+        // Parameter Store, for rival writes of one parameter.
+        "TooManyUpdates",
     ];
     CODES.contains(&error.code.as_str()) || (error.code == "LimitExceededException" && attempt < 5)
 }

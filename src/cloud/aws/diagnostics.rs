@@ -58,6 +58,15 @@ impl Diagnostics for AwsDiagnostics {
         Ok(Some(all.collect()))
     }
 
+    async fn has_event_bus(&self, bus: &str) -> Result<bool, CloudError> {
+        let call = self.aws.clients.eventbridge.describe_event_bus().name(bus);
+        match self.aws.call("DescribeEventBus", bus, || call.clone().send()).await {
+            // EventBridge answers 400.
+            Err(error) if error.code == "ResourceNotFoundException" => Ok(false),
+            found => found.map(|_| true),
+        }
+    }
+
     async fn refused(
         &self,
         role: &str,

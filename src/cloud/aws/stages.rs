@@ -51,6 +51,7 @@ pub(super) fn from_list(api: &str, stage: Stage) -> Option<(StageRef, LiveStage)
 fn canary(canary: CanarySettings) -> Canary {
     Canary {
         percent: canary.percent_traffic().to_string(),
+        uses_cache: canary.use_stage_cache(),
         overrides: canary.stage_variable_overrides.unwrap_or_default().into_iter().collect(),
         deployment: canary.deployment_id,
     }
@@ -85,11 +86,14 @@ pub(super) fn patch(change: &StageChange) -> Vec<PatchOperation> {
         patch.push(replace("/*/*/throttling/rateLimit".to_owned(), "0"));
         patch.push(replace("/*/*/throttling/burstLimit".to_owned(), "0"));
     }
-    if let Some(Canary { deployment, percent, overrides }) = put_canary {
+    if let Some(Canary { deployment, percent, overrides, uses_cache }) = put_canary {
         // Observed on AWS: `replace` creates a canary if the stage has none, and API Gateway refuses `add`.
         let deployment = deployment.as_ref();
         patch.extend(deployment.map(|id| replace("/canarySettings/deploymentId".to_owned(), id)));
         patch.push(replace("/canarySettings/percentTraffic".to_owned(), percent));
+        if *uses_cache {
+            patch.push(replace("/canarySettings/useStageCache".to_owned(), "true"));
+        }
         let at = |name: &str| format!("/canarySettings/stageVariableOverrides/{}", escaped(name));
         patch.extend(overrides.iter().map(|(name, value)| replace(at(name), value)));
     }

@@ -62,8 +62,9 @@ fn mappings() -> impl Strategy<Value = MappingRef> {
 /// Valid releases, built from so few letters that many of them are almost equal.
 fn releases() -> impl Strategy<Value = Release> {
     let variables = || btree_map("[ab]{1,2}", "[ab=]{0,2}", 0..3);
-    let canary = (of("[ab]{1,2}"), "[0-9]{1,2}", variables())
-        .prop_map(|(deployment, percent, overrides)| Canary { deployment, percent, overrides });
+    let canary = (of("[ab]{1,2}"), "[0-9]{1,2}", variables()).prop_map(|(deployment, percent, overrides)| {
+        Canary { deployment, percent, overrides, uses_cache: false }
+    });
     let weights = btree_map("[0-9]{1}", "0\\.[0-9]", 0..2);
     let target = ("[0-9]{1}", weights).prop_map(|(version, weights)| AliasTarget { version, weights });
     let mapped = ("[ab]{1,2}", "[ab]{0,2}").prop_map(|(api, stage)| MappingTarget { api, stage });

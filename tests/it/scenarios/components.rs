@@ -128,6 +128,7 @@ fn a_refused_step_is_undone_in_reverse_and_a_failed_undo_needs_manual_action() {
                 deployment: Some("d3".to_owned()),
                 percent: "10".to_owned(),
                 overrides: [].into(),
+                uses_cache: false,
             });
         },
         |world| world.fault("UpdateBasePathMapping", 1, Fault::Before(refused())),

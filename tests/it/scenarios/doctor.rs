@@ -59,6 +59,10 @@ impl Diagnostics for Surroundings {
         self.look(Some(ours.map(|(_, one)| one.clone()).collect()))
     }
 
+    async fn has_event_bus(&self, bus: &str) -> Result<bool, CloudError> {
+        self.look(bus != "deleted")
+    }
+
     async fn refused(
         &self,
         _role: &str,
@@ -227,6 +231,7 @@ fn the_path_of_an_alarm_is_followed() {
         },
     );
     check(&mut shown, "nobody is notified", &[("NOTIFICATION_TOPIC_ARN", "")], |_, _| {});
+    check(&mut shown, "the event bus is gone", &[("EVENT_BUS", "deleted")], |_, _| {});
     check(&mut shown, "an operator who may read nothing", &[], |_, surroundings| surroundings.closed = true);
     snapshot("doctor follows the path of an alarm", &shown);
 }

@@ -3,6 +3,7 @@
 pub(crate) mod components;
 pub(crate) mod doctor;
 mod notifications;
+mod refusals;
 mod scale;
 mod stories;
 mod testimony;
@@ -56,7 +57,12 @@ pub(crate) fn check_with(
 fn nothing(_: &mut Facts) {}
 
 fn canary(percent: &str) -> Canary {
-    Canary { deployment: Some("d3".to_owned()), percent: percent.to_owned(), overrides: [].into() }
+    Canary {
+        deployment: Some("d3".to_owned()),
+        percent: percent.to_owned(),
+        overrides: [].into(),
+        uses_cache: false,
+    }
 }
 
 #[test]

@@ -103,6 +103,22 @@ fn a_failed_notification_is_reported_and_sent_by_the_next_run() {
     assert_eq!(world.facts().notifications.len(), 1, "only the next run sends the notification");
 }
 
+/// Parameter Store may be full. News of a rollback is then sent without a mark, perhaps twice.
+#[test]
+fn a_rollback_is_notified_even_if_no_mark_can_be_written() {
+    let world = World::new(Facts::bad_release()).fault("CreateParameter", 0, Fault::Before(denied()));
+    let shown = run(&event("sns-alarm"), &world, &[NOTIFY]);
+    assert!(shown.contains("warning: people may be notified again: CreateParameter"), "{shown}");
+    assert_eq!(world.facts().notifications.len(), 1, "{shown}");
+    // A mere hold is news only once, so it needs its mark.
+    let mut facts = Facts::bad_release();
+    facts.parameters.clear();
+    let world = World::new(facts).fault("CreateParameter", 0, Fault::Before(denied()));
+    let shown = run(&event("sns-alarm"), &world, &[NOTIFY]);
+    assert!(shown.contains("warning: not sent: CreateParameter"), "{shown}");
+    assert!(world.facts().notifications.is_empty(), "{shown}");
+}
+
 #[test]
 fn two_failures_of_one_sweep_on_one_stage_are_notified_once() {
     let mut facts = Facts::bad_release();

@@ -133,7 +133,7 @@ fn trouble_from_before_a_release_acquits_it() {
 /// Release 2 is a canary over the known-good release, instead of the whole stage.
 fn with_canary(facts: &mut Facts) {
     let deployment = Some("d2".to_owned());
-    let canary = Canary { percent: "10".to_owned(), deployment, overrides: [].into() };
+    let canary = Canary { percent: "10".to_owned(), deployment, overrides: [].into(), uses_cache: false };
     facts.stage().release = release("d1", &[("release", "1")]);
     facts.stage().release.canary = Some(canary);
 }

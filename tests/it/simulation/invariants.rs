@@ -380,10 +380,10 @@ fn nothing_else(before: &Facts, after: &Facts) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that no notification is sent twice.
+/// Checks that no notification is sent twice, unless its mark could not be written.
 fn notified_once(after: &Facts) -> Result<(), String> {
     let mut sent = BTreeSet::new();
-    for notification in &after.notifications {
+    for notification in after.marked() {
         let chat: serde_json::Value =
             serde_json::from_str(&notification.chat).map_err(|error| error.to_string())?;
         // A thread is one bad release. A second rollback of it has other times, so it is a new notification.
@@ -439,11 +439,8 @@ pub(crate) fn healed(facts: &Facts, stage: &StageRef, traced: bool) -> Result<()
     if traced && !listed.is_some_and(|listed| listed.contains("\"fingerprint\"")) {
         return Err(format!("the rollback of {stage} is not on its list"));
     }
-    let rolled_back = facts
-        .notifications
-        .iter()
-        .filter(|notification| notification.subject.starts_with("ROLLED BACK"))
-        .count();
+    let rolled_back =
+        facts.marked().filter(|notification| notification.subject.starts_with("ROLLED BACK")).count();
     if rolled_back > 1 {
         return Err(format!("there are {rolled_back} notifications of a rollback"));
     }

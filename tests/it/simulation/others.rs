@@ -343,6 +343,7 @@ fn deploy(simulation: &mut SimulationRun) {
                 percent: "10.0".to_owned(),
                 deployment: Some(id.clone()),
                 overrides: BTreeMap::new(),
+                uses_cache: false,
             };
             next = Release { canary: Some(canary), ..served.clone() };
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use apigw_rollback::cloud::aws::{Aws, Clients};
-use apigw_rollback::cloud::{Cloud, Gateway};
+use apigw_rollback::cloud::{Cloud, Gateway, Parameters, Write};
 use apigw_rollback::model::cloud_error::{CloudError, Failure};
 use apigw_rollback::model::plan::StageChange;
 use aws_sdk_ssm::config::SharedHttpClient;
@@ -79,6 +79,16 @@ fn alone<T>(
         assert_eq!((spent.calls, spent.retries + 1), (1, count as u64));
         (error, took, count)
     })
+}
+
+/// Parameter Store refuses rival writes of one parameter, in an answer without a message.
+#[test]
+fn a_rival_write_of_a_parameter_is_sent_again() {
+    let (error, took, count) = alone(400, "TooManyUpdates", async |cloud| {
+        cloud.put_parameter("/apigw-rollback/x", "{}", Write::Overwrite).await
+    });
+    assert_eq!(error.code, "TooManyUpdates");
+    assert!(count > 50 && took > Duration::from_mins(4), "{count} {took:?}");
 }
 
 /// API Gateway uses one error code for "too many requests" and for "no more stages".

@@ -279,6 +279,7 @@ fn the_canary_is_removed_first_in_the_same_patch() {
         deployment: Some("d3".to_owned()),
         percent: "10".to_owned(),
         overrides: [].into(),
+        uses_cache: false,
     });
     let mut all = vec![json!({"op": "remove", "path": "/canarySettings"})];
     all.extend(operations().as_array().unwrap().clone());

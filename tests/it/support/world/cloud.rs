@@ -30,9 +30,19 @@ fn change(facts: &mut Facts, stage: &StageRef, change: &StageChange) -> Result<L
     if live.managed {
         return Err(error(Failure::Refused, "BadRequestException", "The stage is managed by API Gateway"));
     }
+    // API Gateway accepts 80 operations; where the limit is, is not documented.
+    if !stage.protocol.is_v2() && change.set.len() + change.remove.len() > 80 {
+        let why = "Update size too large. Try updating stage in multiple UpdateStage operations";
+        return Err(error(Failure::Refused, "BadRequestException", why));
+    }
+    let in_the_way = if stage.protocol.is_v2() {
+        "Deployment ID cannot be set on this stage because AutoDeploy is enabled"
+    } else {
+        "Non canary deployment not supported on a stage with canary settings"
+    };
     let clears = change.remove_canary || change.stop_auto_deploy;
     if clears && change.deployment.is_some() && facts.refuses_combined_change {
-        return Err(error(Failure::Refused, "BadRequestException", "Canary or AutoDeploy is enabled"));
+        return Err(error(Failure::Refused, "BadRequestException", in_the_way));
     }
     live.auto_deploy &= !change.stop_auto_deploy;
     if change.remove_canary {
@@ -43,7 +53,7 @@ fn change(facts: &mut Facts, stage: &StageRef, change: &StageChange) -> Result<L
             return Err(error(Failure::Refused, "BadRequestException", "Deployment id does not exist"));
         }
         if live.release.canary.is_some() || live.auto_deploy {
-            return Err(error(Failure::Refused, "BadRequestException", "Canary or AutoDeploy is enabled"));
+            return Err(error(Failure::Refused, "BadRequestException", in_the_way));
         }
         live.release.deployment.clone_from(deployment);
     }
@@ -83,6 +93,18 @@ impl Gateway for World {
         description: &str,
     ) -> Result<(), CloudError> {
         self.call("CreateStage", stage, |facts| {
+            if !facts.deployments.contains(&(stage.api.clone(), deployment.to_owned())) {
+                return Err(error(Failure::Refused, "BadRequestException", "Deployment id does not exist"));
+            }
+            // The SDK sends a request again whose answer was lost.
+            if facts.twice || facts.stages.contains_key(stage) {
+                let made =
+                    facts.stages.entry(stage.clone()).or_insert_with(|| live(release(deployment, &[]), NOW));
+                if facts.twice {
+                    description.clone_into(&mut made.description);
+                }
+                return Err(error(Failure::Conflict, "ConflictException", "Stage already exists"));
+            }
             let mut made = live(release(deployment, &[]), NOW);
             description.clone_into(&mut made.description);
             facts.stages.insert(stage.clone(), made);
@@ -341,6 +363,13 @@ impl Alarms for World {
 impl Outbox for World {
     async fn publish(&self, _topic: &str, notification: &Notification) -> Result<(), CloudError> {
         self.call("Publish", &notification.subject, |facts| {
+            let by = format!("\"run\":\"{}\"", facts.caller);
+            let marks = facts.writes.iter().filter(|write| write.name.contains("/told/"));
+            let marks = marks.filter(|write| write.value.contains(&by)).count();
+            let sent = facts.notifications.iter().filter(|one| one.report.contains(&by)).count();
+            if sent >= marks {
+                facts.unmarked.push(facts.notifications.len());
+            }
             facts.notifications.push(notification.clone());
             Ok(())
         })

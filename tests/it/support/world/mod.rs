@@ -94,6 +94,8 @@ pub(crate) struct Facts {
     pub(crate) caches_decisions: bool,
     /// The notifications that were sent.
     pub(crate) notifications: Vec<Notification>,
+    /// The notifications that were sent although their mark could not be written: they may be sent again.
+    pub(crate) unmarked: Vec<usize>,
     /// The duration of the user's hook.
     pub(crate) hook_takes: Duration,
     /// Whether the current call reaches AWS twice.
@@ -245,6 +247,7 @@ impl Facts {
             mappings: BTreeMap::new(),
             caches_decisions: false,
             notifications: vec![],
+            unmarked: vec![],
             hook_takes: Duration::ZERO,
             twice: false,
             caller: String::new(),
@@ -266,6 +269,12 @@ impl Facts {
         let Some(traffic) = &self.traffic else { return self.samples };
         let minutes = traffic.iter().filter(|at| from <= **at && **at <= to).count();
         f64::from(u32::try_from(minutes).unwrap())
+    }
+
+    /// Returns the notifications that are sent only once.
+    pub(crate) fn marked(&self) -> impl Iterator<Item = &Notification> {
+        let all = self.notifications.iter().enumerate();
+        all.filter(|(nth, _)| !self.unmarked.contains(nth)).map(|(_, notification)| notification)
     }
 
     /// Returns every readable version of a stage's known-good record.

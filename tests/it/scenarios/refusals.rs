@@ -1,0 +1,49 @@
+//! What AWS refuses, and what can never be recorded.
+
+use apigw_rollback::model::release::Canary;
+
+use crate::support::harness::{event, run};
+use crate::support::story::Story;
+use crate::support::world::{Facts, Fault, World, denied};
+
+#[test]
+fn a_release_that_differs_in_a_hundred_variables_is_put_back_in_several_calls() {
+    let world = World::new(world_with_many());
+    let shown = run(&event("sns-alarm"), &world, &[]);
+    assert!(shown.contains("report: rolled-back"), "{shown}");
+    assert_eq!(shown.matches("call: UpdateStage").count(), 2, "{shown}");
+    // Between the two calls, the stage already serves the known-good deployment.
+    let world = World::new(world_with_many()).fault("UpdateStage", 2, Fault::Before(denied()));
+    let shown = run(&event("sns-alarm"), &world, &[]);
+    assert!(shown.contains("report: needs-human"), "{shown}");
+    assert_eq!(world.facts().stage().release.deployment, "d1", "{shown}");
+}
+
+fn world_with_many() -> Facts {
+    let mut facts = Facts::bad_release();
+    facts.stage().release.variables.extend((0..100).map(|n| (format!("v{n}"), "2".to_owned())));
+    facts
+}
+
+/// API Gateway answers 409 if the SDK sends a request again whose answer was lost.
+#[test]
+fn a_parked_stage_whose_answer_was_lost_is_closed() {
+    let world = World::new(Facts::bad_release()).fault("CreateStage", 1, Fault::Twice);
+    let shown = run(&event("command-record"), &world, &[]);
+    assert!(!shown.contains("not pinned"), "{shown}");
+    assert!(shown.contains("stage: rest/a1b2c3d4e5/prod-known-good d2 {} closed"), "{shown}");
+}
+
+/// A canary that is the stage's own deployment, as a template makes it, never goes by itself.
+#[test]
+fn a_release_that_can_never_be_recorded_is_reported_after_its_bake_time() {
+    let story = Story::with_known_good().deploy(2).world("the template sets a canary", |facts| {
+        let deployment = Some("d2".to_owned());
+        let canary = Canary { percent: "10".to_owned(), deployment, overrides: [].into(), uses_cache: false };
+        facts.stage().release.canary = Some(canary);
+    });
+    let story = story.sweep().later(20).sweep();
+    assert!(!story.described.contains("attention"), "{}", story.described);
+    let story = story.later(11).sweep();
+    assert!(story.described.contains("report: attention (not-recordable)"), "{}", story.described);
+}
