@@ -21,7 +21,7 @@ use crate::notify::{metrics, notify};
 use crate::observe::{guarding_alarms, resolve};
 use crate::rollback::{RollbackRequest, incident, rollback};
 use crate::signal::target::stages_named_by;
-use crate::signal::triage::{Bounds, Triage, triage};
+use crate::signal::triage::{Bounds, Triage, is_current, triage};
 use crate::signal::{self, Signal};
 
 /// How many stages of one alarm are rolled back at the same time. An alarm names at most this many, so no stage waits
@@ -102,12 +102,15 @@ async fn targets<C: Alarms>(
     Ok(match triage(alarm, &bounds) {
         Triage::Targets(targets) => Ok(targets),
         Triage::Refused(reason) => Err(reason),
-        Triage::Composite => match guarding_alarms::named(context.cloud, &alarm.name).await? {
-            Some(guarding) => accused(&guarding),
-            None => Err(Reason::AlarmUnknown {
-                alarm: alarm.name.clone(),
-                why: "does not exist in this account and Region".to_owned(),
-            }),
+        Triage::Composite => match is_current(alarm, &bounds) {
+            Err(reason) => Err(reason),
+            Ok(()) => match guarding_alarms::named(context.cloud, &alarm.name).await? {
+                Some(guarding) => accused(&guarding),
+                None => Err(Reason::AlarmUnknown {
+                    alarm: alarm.name.clone(),
+                    why: "does not exist in this account and Region".to_owned(),
+                }),
+            },
         },
     })
 }

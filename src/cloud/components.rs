@@ -3,6 +3,7 @@
 use crate::model::cloud_error::CloudError;
 use crate::model::component::{AliasRef, AliasTarget, LiveAlias, LiveMapping, MappingRef, MappingTarget};
 use crate::model::protocol::Protocol;
+use crate::model::routing::Routing;
 
 /// Lambda aliases and the mappings of custom domains.
 ///
@@ -43,6 +44,14 @@ pub trait Components: Sync {
         protocol: Protocol,
         mapping: &MappingRef,
     ) -> impl Future<Output = Result<Option<LiveMapping>, CloudError>> + Send;
+
+    /// Reads how a mapping's custom domain routes its requests (`GetDomainName`, and `ListRoutingRules` if it has rules,
+    /// every page). A domain that does not exist has no rules.
+    fn routing(
+        &self,
+        protocol: Protocol,
+        mapping: &MappingRef,
+    ) -> impl Future<Output = Result<Routing, CloudError>> + Send;
 
     /// Points a mapping to another stage (`UpdateBasePathMapping`; `UpdateApiMapping` if it has an id). Returns its
     /// target after the call.

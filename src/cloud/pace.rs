@@ -112,7 +112,7 @@ impl Pace {
 /// Returns the limit that an operation counts towards, if any.
 #[must_use]
 pub fn limit(operation: &str) -> Option<Limit> {
-    const MANAGEMENT_CALLS: [&str; 16] = [
+    const MANAGEMENT_CALLS: [&str; 18] = [
         "CreateStage",
         "FlushStageAuthorizersCache",
         "FlushStageCache",
@@ -122,10 +122,12 @@ pub fn limit(operation: &str) -> Option<Limit> {
         "GetAuthorizers",
         "GetBasePathMapping",
         "GetDeployment",
+        "GetDomainName",
         "GetRestApi",
         "GetRestApis",
         "GetStage",
         "GetStages",
+        "ListRoutingRules",
         "UpdateApiMapping",
         "UpdateBasePathMapping",
         "UpdateStage",

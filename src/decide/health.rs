@@ -63,6 +63,8 @@ pub enum Problem {
     },
     /// These components do not exist. The policy says whether a rollback continues without them.
     ComponentsMissing(Vec<String>, MissingComponents),
+    /// Routing rules override these mappings.
+    ComponentsOverridden(Vec<String>),
     /// A running CodeDeploy deployment moves these aliases.
     ComponentsMoving(Vec<AliasRef>),
     /// An operator holds the stage.
@@ -103,6 +105,9 @@ pub fn problems(stage: &StageHealth<'_>) -> Vec<Problem> {
         if !components.missing.is_empty() {
             problems
                 .push(Problem::ComponentsMissing(components.described(), stage.policy.missing_components));
+        }
+        if !components.overridden.is_empty() {
+            problems.push(Problem::ComponentsOverridden(components.overridden_described()));
         }
         if !components.moving.is_empty() {
             problems.push(Problem::ComponentsMoving(components.moving.clone()));

@@ -228,7 +228,7 @@ fn steps_between(
     Plan { stage: stage.clone(), from: from.clone(), to, version, steps, flush }
 }
 
-/// Checks that CodeDeploy moves no alias of the plan, and that API Gateway accepts a change of the stage.
+/// Checks that CodeDeploy moves no alias of the plan, that its mappings get their requests, and that API Gateway accepts a change of the stage.
 fn can_be_applied(
     plan: &Plan,
     observed: &Observed,
@@ -245,6 +245,20 @@ fn can_be_applied(
         .collect();
     if !contested.is_empty() {
         return Err(Reason::CodeDeployRunning(contested));
+    }
+    let overridden: Vec<String> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Mapping { mapping, .. } => {
+                let why = observed.components.overridden.get(mapping)?;
+                Some(format!("the mapping `{mapping}` {why}"))
+            }
+            Step::Alias { .. } | Step::Stage { .. } => None,
+        })
+        .collect();
+    if !overridden.is_empty() {
+        return Err(Reason::PartShadowed(overridden));
     }
     // A quick-create stage also has AutoDeploy, which cannot be switched off there. So this reason comes first.
     if live.managed && plan.change().is_some() {

@@ -147,6 +147,11 @@ pub(super) fn other_protocol(observed: &mut Observed, protocol: crate::model::pr
     (observed.stage.protocol, record(observed).stage.protocol) = (protocol, protocol);
 }
 
+fn overridden(observed: &mut Observed) {
+    let why = "gets no requests".to_owned();
+    observed.components.overridden = [("api.example.com".parse().unwrap(), why)].into();
+}
+
 fn metrics(namespace: &str) -> Watches {
     let metric = Metric { namespace: namespace.into(), name: "m".into(), dimensions: vec![], account: None };
     Watches::Metrics(vec![metric])
@@ -155,7 +160,7 @@ fn metrics(namespace: &str) -> Watches {
 pub(super) type Edit = fn(&mut Observed, &mut StagePolicy);
 
 /// The edit, and the results for an alarm, an operator, an operator with force, and an imagined alarm.
-const ROWS: [(&str, Edit, [&str; 4]); 49] = {
+const ROWS: [(&str, Edit, [&str; 4]); 50] = {
     const ACT: [&str; 4] = ["act"; 4];
     const fn alarm_only(code: &str) -> [&str; 4] {
         [code, "act", "act", "act"]
@@ -385,6 +390,7 @@ const ROWS: [(&str, Edit, [&str; 4]); 49] = {
             |o, _| o.components.moving = vec!["web:live".parse().unwrap()],
             ACT,
         ),
+        ("a routing rule overrides the mapping", |o, _| overridden(o), all("part-shadowed")),
         ("a managed stage", |o, _| live(o).managed = true, all("managed-stage")),
         (
             "a managed stage that stays as it is",
@@ -444,6 +450,7 @@ fn the_first_row_of_the_table_decides() {
         "known-good-missing",
         "part-missing",
         "codedeploy-running",
+        "part-shadowed",
         "managed-stage",
         "auto-deploy",
         "cooldown",

@@ -190,6 +190,7 @@ fn finding(problem: &Problem, stage: &StageRef, config: &Config) -> Option<Reaso
         Problem::Managed => Reason::ManagedStage(stage.to_string()),
         Problem::AutoDeploy(AutoDeploy::Hold) => Reason::AutoDeploy(stage.to_string()),
         Problem::ComponentsMissing(missing, _) => Reason::PartMissing(missing.clone()),
+        Problem::ComponentsOverridden(overridden) => Reason::PartShadowed(overridden.clone()),
         Problem::AutoDeploy(AutoDeploy::SwitchOff)
         | Problem::NoKnownGood
         | Problem::UnusableKnownGood { .. }

@@ -26,6 +26,12 @@ impl Location {
         format!("arn:{}:apigateway:{}::{path}", self.partition, self.region)
     }
 
+    /// Returns the ARN of a custom domain's routing rules. Unlike the others of API Gateway, it names the account.
+    fn routing_rules(&self, domain: &str) -> String {
+        let Self { partition, region, account, .. } = self;
+        format!("arn:{partition}:apigateway:{region}:{account}:/domainnames/{domain}/routingrules/*")
+    }
+
     fn parameter(&self, name: &str) -> String {
         format!("arn:{}:ssm:{}:{}:parameter{name}", self.partition, self.region, self.account)
     }
@@ -135,6 +141,8 @@ fn for_its_components(
     }
     for mapping in &listed.mappings {
         let domain = format!("/domainnames/{}", mapping.domain);
+        require(all, &["apigateway:GET"], &location.api_gateway(&domain));
+        require(all, &["apigateway:ListRoutingRules"], &location.routing_rules(&mapping.domain));
         if mapping.is_base_path(stage.protocol) {
             let path = if mapping.path.is_empty() { "(none)" } else { &mapping.path };
             let arn = location.api_gateway(&format!("{domain}/basepathmappings/{path}"));

@@ -215,6 +215,9 @@ fn components(problems: &[Problem], observed: &Observed) -> Vec<Finding> {
                 MissingComponents::Skip => Finding::warning("parts", reason.message, reason.next),
             });
         }
+        if let Problem::ComponentsOverridden(overridden) = problem {
+            findings.push(from_reason("parts", &Reason::PartShadowed(overridden.clone())));
+        }
         if let Problem::ComponentsMoving(moving) = problem {
             let moving = moving.iter().map(|alias| format!("`{alias}`")).collect();
             let reason = Reason::CodeDeployRunning(moving);

@@ -14,6 +14,7 @@ pub mod reason;
 pub mod records;
 pub mod release;
 pub mod report;
+pub mod routing;
 pub mod stage;
 pub mod status;
 pub mod target;

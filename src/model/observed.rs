@@ -201,6 +201,8 @@ pub struct LiveComponents {
     pub mappings: BTreeMap<MappingRef, LiveMapping>,
     /// The components that are missing.
     pub missing: Vec<MissingComponent>,
+    /// The listed mappings that do not get all the requests of their path, each with the end of a sentence.
+    pub overridden: BTreeMap<MappingRef, String>,
     /// The listed aliases that a running CodeDeploy deployment moves.
     pub moving: Vec<AliasRef>,
     /// The state of the recorded deployment.
@@ -248,6 +250,12 @@ impl LiveComponents {
     #[must_use]
     pub fn described(&self) -> Vec<String> {
         self.missing.iter().map(ToString::to_string).collect()
+    }
+
+    /// Returns the overridden mappings, each as a clause.
+    #[must_use]
+    pub fn overridden_described(&self) -> Vec<String> {
+        self.overridden.iter().map(|(mapping, why)| format!("the mapping `{mapping}` {why}")).collect()
     }
 
     /// Adds a component that does not exist.

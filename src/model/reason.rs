@@ -104,6 +104,8 @@ pub enum Reason {
     KnownGoodMissing { deployment: String, parameter: String, version: i64, why: String },
     /// Components of the release do not exist.
     PartMissing(Vec<String>),
+    /// Routing rules of the custom domain override mappings that the rollback would move.
+    PartShadowed(Vec<String>),
     /// A running CodeDeploy deployment moves an alias that the rollback would move.
     CodeDeployRunning(Vec<String>),
     /// AutoDeploy is on, so API Gateway accepts no other deployment.
@@ -291,6 +293,12 @@ impl Reason {
                 "A component of the release (alias, function version, domain or mapping) does not exist.",
                 "correct the stage's list of aliases and mappings, or set `missing_parts` to `skip` in its policy to roll back without them",
             ),
+            Self::PartShadowed(_) => entry(
+                "part-shadowed",
+                Kind::Hold,
+                "Routing rules of the custom domain come before a mapping of the release, so moving the mapping would not move its requests.",
+                "route the path by the mapping alone, or take the mapping out of the stage's list and roll the rule back by hand",
+            ),
             Self::CodeDeployRunning(_) => entry(
                 "codedeploy-running",
                 Kind::Hold,
@@ -383,6 +391,9 @@ impl fmt::Display for Reason {
             | Self::NotRecordable(what) => f.write_str(what),
             Self::PartMissing(what) => {
                 write!(f, "components of the release are missing: {}", what.join("; "))
+            }
+            Self::PartShadowed(what) => {
+                write!(f, "routing rules override components of the release: {}", what.join("; "))
             }
             Self::CodeDeployRunning(aliases) => {
                 write!(f, "a running CodeDeploy deployment moves {}", aliases.join(", "))

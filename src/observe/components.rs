@@ -10,7 +10,8 @@ use crate::model::observed::{Component, DeploymentNow, LiveComponents};
 use crate::model::release::Release;
 use crate::model::stage::StageRef;
 
-/// Reads the listed components at the same time (`GetAlias`, `GetBasePathMapping` or `GetApiMappings`). Also reads
+/// Reads the listed components at the same time (`GetAlias`, `GetBasePathMapping` or `GetApiMappings`, `GetDomainName`).
+/// Also reads
 /// whether the targets of the recorded ones still exist (`GetFunctionConfiguration`, `GetStage`).
 ///
 /// # Errors
@@ -38,8 +39,9 @@ pub async fn components<C: Gateway + Components>(
     let mappings = listed.mappings.iter().map(|mapping| async move {
         let target = recorded.mappings.get(mapping);
         let live = cloud.mapping(stage.protocol, mapping);
-        let (live, lost) = tokio::try_join!(live, lost_stage(cloud, stage, target))?;
-        Ok::<_, CloudError>((mapping, live, lost))
+        let routing = cloud.routing(stage.protocol, mapping);
+        let (live, routing, lost) = tokio::try_join!(live, routing, lost_stage(cloud, stage, target))?;
+        Ok::<_, CloudError>((mapping, live, routing, lost))
     });
     let (aliases, mappings) = tokio::try_join!(try_join_all(aliases), try_join_all(mappings))?;
     for (alias, live, lost) in aliases {
@@ -54,7 +56,8 @@ pub async fn components<C: Gateway + Components>(
             }
         }
     }
-    for (mapping, live, lost) in mappings {
+    for (mapping, live, routing, lost) in mappings {
+        now.overridden.extend(routing.overrides(mapping).map(|why| (mapping.clone(), why)));
         let component = Component::Mapping(mapping.clone());
         match (live, lost) {
             (None, _) => now.lacks(component, "does not exist"),

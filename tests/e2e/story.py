@@ -51,9 +51,14 @@ class Users:
 
     @contextlib.contextmanager
     def away(self):
-        """Pauses the traffic, so that a change during the pause is observed from its first request."""
+        """Pauses the traffic, so that a change during the pause is observed from its first request.
+
+        The emulator's alarm fires at once, and its times are whole seconds, like API Gateway's: an alarm in the second of
+        the change may be older than the change. So the traffic resumes in the next second.
+        """
         with self._turn:
             yield
+            time.sleep(1.1)
 
     def answers(self):
         """Returns the latest answers as text."""

@@ -36,6 +36,9 @@ def arn(service, rest):
 
 def of_api_gateway(method, path):
     path = path.removeprefix("/v2")
+    # The only calls of API Gateway whose IAM action is not the method; the ARN has the account.
+    if method == "GET" and path.endswith("/routingrules"):
+        return "apigateway:ListRoutingRules", {arn("apigateway", f"{path}/*")}
     # AWS does not document whether IAM sees the path encoded.
     return f"apigateway:{method}", {f"arn:aws:apigateway:{REGION}::{form}" for form in (path, unquote(path))}
 
@@ -94,6 +97,8 @@ def operation(verb, call, on):
         if "basepathmappings" in on[0]:
             return "GetBasePathMapping" if verb == "mapping" else "UpdateBasePathMapping"
         return "GetApiMappings" if verb == "mapping" else "UpdateApiMapping"
+    if verb == "routing":
+        return "ListRoutingRules" if on[0].endswith("/routingrules") else "GetDomainName"
     if verb == "flush":
         return "FlushStageCache" if on[0].endswith("/data") else "FlushStageAuthorizersCache"
     return OPERATIONS.get(verb, call)

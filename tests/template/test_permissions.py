@@ -20,6 +20,7 @@ OPEN = {
     "SeeRunningDeployments": "CodeDeploy does not say which deployment group moves an alias",
     "ReadAndMoveTheMapping": "AWS does not document the ARN of a domain's root path",
     "MoveTheMapping": "the ARN has the mapping's id, which is not known at deployment",
+    "ReadItsRoutingRules": "the ARN has the rule's id; listing needs all of them",
     "ReadTheOtherStages": "only the record has the stage that a mapping must point at",
     "RememberWhatWasTold": "marks are named after the notification",
 }

@@ -9,10 +9,11 @@ use aws_sdk_lambda::types::AliasRoutingConfiguration;
 use super::Aws;
 use super::call::{found, pages};
 use crate::cloud::Components;
-use crate::model::cloud_error::CloudError;
+use crate::model::cloud_error::{CloudError, Failure};
 use crate::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
 use crate::model::component::{LiveAlias, LiveMapping};
 use crate::model::protocol::Protocol;
+use crate::model::routing::{Routing, RoutingRule};
 
 /// The spelling of a domain's root path in `apigateway`.
 const ROOT: &str = "(none)";
@@ -137,6 +138,20 @@ impl Components for Aws {
         }))
     }
 
+    async fn routing(&self, protocol: Protocol, mapping: &MappingRef) -> Result<Routing, CloudError> {
+        let mode = match self.routing_mode(protocol, &mapping.domain).await {
+            // An endpoint that does not know custom domains has no routing rules.
+            Err(error) if error.failure == Failure::NoSuchOperation => None,
+            mode => found(mode)?.flatten(),
+        };
+        match mode.as_deref() {
+            Some("ROUTING_RULE_ONLY") => Ok(Routing::Rules),
+            None | Some("API_MAPPING_ONLY") => Ok(Routing::Mappings),
+            // A mode that this version does not know may use the rules, too.
+            Some(_) => Ok(Routing::RulesThenMappings(self.routing_rules(&mapping.domain).await?)),
+        }
+    }
+
     async fn move_mapping(
         &self,
         mapping: &MappingRef,
@@ -180,6 +195,34 @@ impl Components for Aws {
 }
 
 impl Aws {
+    async fn routing_mode(&self, protocol: Protocol, domain: &str) -> Result<Option<String>, CloudError> {
+        if protocol.is_v2() {
+            let call = self.clients.apigatewayv2.get_domain_name().domain_name(domain);
+            let answer = self.call("GetDomainName", domain, || call.clone().send()).await?;
+            return Ok(answer.routing_mode.map(|mode| mode.as_str().to_owned()));
+        }
+        let call = self.clients.apigateway.get_domain_name().domain_name(domain);
+        let answer = self.call("GetDomainName", domain, || call.clone().send()).await?;
+        Ok(answer.routing_mode.map(|mode| mode.as_str().to_owned()))
+    }
+
+    async fn routing_rules(&self, domain: &str) -> Result<Vec<RoutingRule>, CloudError> {
+        let page = self.clients.apigatewayv2.list_routing_rules().domain_name(domain);
+        let rules = pages(|next| {
+            let page = page.clone().set_next_token(next);
+            async move {
+                let answer = self.call("ListRoutingRules", domain, || page.clone().send()).await?;
+                Ok((answer.routing_rules.unwrap_or_default(), answer.next_token))
+            }
+        });
+        let rules = rules.await?.into_iter().map(|rule| {
+            let conditions = rule.conditions.unwrap_or_default().into_iter();
+            let base_paths = conditions.filter_map(|one| one.match_base_paths?.any_of).flatten().collect();
+            RoutingRule { priority: rule.priority.unwrap_or_default(), base_paths }
+        });
+        Ok(rules.collect())
+    }
+
     /// Returns the deployments that move Lambda aliases. Other deployments can have hundreds of targets, which the
     /// function does not need to read.
     async fn lambda_deployments(&self, ids: &[String]) -> Result<Vec<String>, CloudError> {

@@ -41,6 +41,7 @@ fn examples() -> Vec<Reason> {
         Reason::IrreversibleRelease { deployment: text() },
         Reason::KnownGoodMissing { deployment: text(), parameter: text(), version: 1, why: text() },
         Reason::PartMissing(vec![]),
+        Reason::PartShadowed(vec![]),
         Reason::CodeDeployRunning(vec![]),
         Reason::ManagedStage(text()),
         Reason::AutoDeploy(text()),

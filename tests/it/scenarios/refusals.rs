@@ -1,7 +1,9 @@
 //! What AWS refuses, and what can never be recorded.
 
 use apigw_rollback::model::release::Canary;
+use apigw_rollback::model::routing::{Routing, RoutingRule};
 
+use crate::scenarios::components::{WHOLE, bad_everywhere};
 use crate::support::harness::{event, run};
 use crate::support::story::Story;
 use crate::support::world::{Facts, Fault, World, denied};
@@ -46,4 +48,29 @@ fn a_release_that_can_never_be_recorded_is_reported_after_its_bake_time() {
     assert!(!story.described.contains("attention"), "{}", story.described);
     let story = story.later(11).sweep();
     assert!(story.described.contains("report: attention (not-recordable)"), "{}", story.described);
+}
+
+/// A routing rule of the custom domain comes before the mapping, so that moving the mapping would move no requests.
+#[test]
+fn a_mapping_that_a_routing_rule_overrides_is_not_moved_and_is_reported() {
+    let rule = |base_paths: &[&str]| RoutingRule {
+        priority: 10,
+        base_paths: base_paths.iter().map(|path| (*path).to_owned()).collect(),
+    };
+    for (routing, held) in [
+        (Routing::Rules, true),
+        (Routing::RulesThenMappings(vec![rule(&["orders"])]), true),
+        (Routing::RulesThenMappings(vec![rule(&["billing"])]), false),
+        (Routing::Mappings, false),
+    ] {
+        let mut facts = Facts::bad_release();
+        bad_everywhere(&mut facts);
+        facts.routing = [("api.example.com".to_owned(), routing.clone())].into();
+        for send in [event("sns-alarm"), event("command-sweep")] {
+            let world = World::new(facts.clone());
+            let shown = run(&send, &world, &[("PROTECTED_STAGES", WHOLE)]);
+            assert_eq!(shown.contains("(part-shadowed)"), held, "{routing:?}: {shown}");
+            assert_eq!(shown.contains("report: rolled-back"), !held, "{routing:?}: {shown}");
+        }
+    }
 }

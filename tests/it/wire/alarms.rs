@@ -60,6 +60,13 @@ fn cbor(encoder: &mut Encoder, value: &Value) {
     }
 }
 
+/// Returns a value as CBOR.
+pub(super) fn encoded(value: &Value) -> Vec<u8> {
+    let mut encoder = Encoder::new(Vec::new());
+    cbor(&mut encoder, value);
+    encoder.into_writer()
+}
+
 /// A client that answers as AWS does: the stage serves release 2, release 1 is recorded, and CloudWatch answers this.
 /// Returns the operations of CloudWatch that were called, too.
 fn client(answers: Answers) -> (SharedHttpClient, Arc<Mutex<Vec<String>>>) {
@@ -85,10 +92,8 @@ fn client(answers: Answers) -> (SharedHttpClient, Arc<Mutex<Vec<String>>>) {
         let none = (200, json!({}));
         let (status, body) = all.get(nth).or(all.last()).unwrap_or(&none);
         asked.push(operation);
-        let mut encoder = Encoder::new(Vec::new());
-        cbor(&mut encoder, body);
         let response = response.status(*status).header("smithy-protocol", "rpc-v2-cbor");
-        response.body(SdkBody::from(encoder.into_writer())).unwrap()
+        response.body(SdkBody::from(encoded(body))).unwrap()
     });
     (SharedHttpClient::new(client), asked)
 }

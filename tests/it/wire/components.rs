@@ -1,19 +1,26 @@
 //! The exact requests beyond a REST stage: HTTP stages, Lambda aliases, CodeDeploy, mappings and caches.
 
+use std::time::Duration;
+
+use aws_sdk_ssm::config::SharedHttpClient;
 use aws_smithy_cbor::Encoder;
-use aws_smithy_http_client::test_util::ReplayEvent;
+use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
 use aws_smithy_types::DateTime as SdkTime;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
+use apigw_rollback::cloud::Components;
+use apigw_rollback::cloud::aws::Clients;
 use apigw_rollback::model::component::{AliasTarget, MappingTarget};
 use apigw_rollback::model::protocol::Protocol;
 use apigw_rollback::model::records::print;
 use apigw_rollback::model::release::Release;
+use apigw_rollback::model::routing::{Routing, RoutingRule};
 use apigw_rollback::model::stage::StageRef;
 
 use super::{
     KNOWN_GOOD, SSM, STAGE, back, bad, check_on, cloudwatch, describe_alarm, exchange, get_record, get_stage,
-    no_mute_rules, operations, put_one, update_stage,
+    no_mute_rules, operations, put_one, settings, update_stage,
 };
 use crate::support::world::{record, release};
 
@@ -61,6 +68,7 @@ fn component_reads(weights: &Value, running: ReplayEvent) -> Vec<ReplayEvent> {
         exchange("GET", &format!("{LAMBDA}/aliases/live"), "", 200, alias.to_string()),
         exchange("GET", &format!("{LAMBDA}/configuration?Qualifier=1"), "", 200, version.to_string()),
         exchange("GET", &mapping_uri(), "", 200, mapping.to_string()),
+        exchange("GET", &format!("{APIGATEWAY}/domainnames/api.example.com"), "", 200, "{}"),
         running,
         exchange(
             "GET",
@@ -181,6 +189,7 @@ fn an_http_stage_is_rolled_back_by_plain_fields_and_its_mapping_by_id() {
         cloudwatch("DescribeAlarms", web_alarm),
         no_mute_rules(),
         exchange("GET", mappings, "", 200, listed.to_string()),
+        exchange("GET", mappings.trim_end_matches("/apimappings"), "", 200, "{}"),
         exchange("GET", &format!("{WEB}/deployments/d1"), "", 200, r#"{"deploymentStatus":"DEPLOYED"}"#),
         put_one(),
         exchange("PATCH", &uri, change.to_string(), 200, there.to_string()),
@@ -203,4 +212,46 @@ fn web_alarm(encoder: &mut Encoder) {
     encoder.begin_map().str("Name").str("ApiId").str("Value").str("ju6maoy9o2").end();
     encoder.begin_map().str("Name").str("Stage").str("Value").str("$default").end();
     encoder.end().end();
+}
+
+/// Reads the routing of a domain with these answers, the pages of its rules among them.
+fn routing_of(answers: &[Value]) -> Routing {
+    let events =
+        answers.iter().map(|answer| exchange("GET", "https://x.example.com", "", 200, answer.to_string()));
+    let client = StaticReplayClient::new(events.collect());
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let clients = Clients::new(&settings(SharedHttpClient::new(client)));
+        let aws = clients.until(Instant::now() + Duration::from_secs(20));
+        aws.routing(Protocol::Rest, &"api.example.com/orders".parse().unwrap()).await.unwrap()
+    })
+}
+
+#[test]
+fn the_routing_of_a_domain_is_read_with_all_its_rules() {
+    let rule = |priority: i32, conditions: Value| json!({"priority": priority, "conditions": conditions});
+    let paths = json!([{"matchBasePaths": {"anyOf": ["orders", "carts"]}}, {"matchHeaders": {"anyOf": []}}]);
+    for (answers, expected) in [
+        (vec![json!({})], Routing::Mappings),
+        (vec![json!({"routingMode": "API_MAPPING_ONLY"})], Routing::Mappings),
+        (vec![json!({"routingMode": "ROUTING_RULE_ONLY"})], Routing::Rules),
+        (
+            vec![
+                json!({"routingMode": "ROUTING_RULE_THEN_API_MAPPING"}),
+                json!({"routingRules": [rule(10, paths)], "nextToken": "2"}),
+                json!({"routingRules": [rule(20, json!([]))]}),
+            ],
+            Routing::RulesThenMappings(vec![
+                RoutingRule { priority: 10, base_paths: vec!["orders".to_owned(), "carts".to_owned()] },
+                RoutingRule { priority: 20, base_paths: vec![] },
+            ]),
+        ),
+        (
+            vec![json!({"routingMode": "AS_TOMORROW"}), json!({"routingRules": []})],
+            Routing::RulesThenMappings(vec![]),
+        ),
+    ] {
+        assert_eq!(routing_of(&answers), expected);
+    }
 }

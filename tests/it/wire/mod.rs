@@ -9,6 +9,7 @@ mod environment;
 mod limits;
 mod load;
 mod outbox;
+mod recordings;
 pub(crate) mod requests;
 
 use std::time::Duration;

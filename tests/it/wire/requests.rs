@@ -132,6 +132,11 @@ fn answer(asked: &Request) -> http::Response<SdkBody> {
     let (header, body) = match (asked.service.as_str(), asked.call.as_str()) {
         ("monitoring", _) => ("rpc-v2-cbor", SdkBody::from(vec![0xbf, 0xff])),
         ("sns", _) => ("", "<PublishResponse><PublishResult/></PublishResponse>".into()),
+        ("apigateway", "GET")
+            if asked.on.iter().any(|path| path.ends_with("/domainnames/api.example.com")) =>
+        {
+            ("", r#"{"routingMode":"ROUTING_RULE_THEN_API_MAPPING"}"#.into())
+        }
         ("codedeploy", "ListDeployments") => ("", r#"{"deployments":["d-1"]}"#.into()),
         ("codedeploy", "BatchGetDeployments") => {
             ("", r#"{"deploymentsInfo":[{"deploymentId":"d-1","computePlatform":"Lambda"}]}"#.into())
@@ -205,7 +210,7 @@ async fn mapping(recorder: &mut Recorder, stage: &StageRef, mapping: &str) {
     let id = Some("m1").filter(|_| !mapping.is_base_path(stage.protocol));
     let target = MappingTarget { api: stage.api.clone(), stage: stage.stage.clone() };
     let other = StageRef { stage: "green".to_owned(), ..stage.clone() };
-    drive!(recorder, mapping(stage.protocol, &mapping); move_mapping(&mapping, id, &target); stage(&other););
+    drive!(recorder, mapping(stage.protocol, &mapping); routing(stage.protocol, &mapping); move_mapping(&mapping, id, &target); stage(&other););
 }
 
 async fn caches(recorder: &mut Recorder, stage: &StageRef) {

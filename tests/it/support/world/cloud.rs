@@ -11,6 +11,7 @@ use apigw_rollback::model::datapoint::Datapoint;
 use apigw_rollback::model::plan::StageChange;
 use apigw_rollback::model::protocol::Protocol;
 use apigw_rollback::model::records::Parameter;
+use apigw_rollback::model::routing::Routing;
 use apigw_rollback::model::stage::StageRef;
 use apigw_rollback::model::stage::{Api, Deployment, LiveStage};
 use chrono::{DateTime, Utc};
@@ -202,6 +203,13 @@ impl Components for World {
     ) -> Result<Option<LiveMapping>, CloudError> {
         let operation = if mapping.is_base_path(protocol) { "GetBasePathMapping" } else { "GetApiMappings" };
         self.call(operation, mapping, |facts| Ok(facts.mappings.get(mapping).cloned())).await
+    }
+
+    async fn routing(&self, _protocol: Protocol, mapping: &MappingRef) -> Result<Routing, CloudError> {
+        self.call("GetDomainName", &mapping.domain, |facts| {
+            Ok(facts.routing.get(&mapping.domain).cloned().unwrap_or_default())
+        })
+        .await
     }
 
     async fn move_mapping(

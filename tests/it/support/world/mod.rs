@@ -23,6 +23,7 @@ use apigw_rollback::model::parameter_names::ParameterNames;
 use apigw_rollback::model::protocol::Protocol;
 use apigw_rollback::model::records::{Record, SCHEMA, print};
 use apigw_rollback::model::release::Release;
+use apigw_rollback::model::routing::Routing;
 use apigw_rollback::model::stage::StageRef;
 use apigw_rollback::model::stage::{Api, LiveStage};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -90,6 +91,8 @@ pub(crate) struct Facts {
     /// The functions and aliases that CodeDeploy is moving.
     pub(crate) moving: Vec<(String, String)>,
     pub(crate) mappings: BTreeMap<MappingRef, LiveMapping>,
+    /// The routing of the custom domains that do not route by their mappings alone.
+    pub(crate) routing: BTreeMap<String, Routing>,
     /// Whether an authorizer caches its decisions.
     pub(crate) caches_decisions: bool,
     /// The notifications that were sent.
@@ -245,6 +248,7 @@ impl Facts {
             lost_versions: vec![],
             moving: vec![],
             mappings: BTreeMap::new(),
+            routing: BTreeMap::new(),
             caches_decisions: false,
             notifications: vec![],
             unmarked: vec![],
