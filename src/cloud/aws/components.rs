@@ -99,9 +99,19 @@ impl Components for Aws {
         .await?;
         let mut aliases = Vec::new();
         for id in self.lambda_deployments(&ids).await? {
-            let call = codedeploy.list_deployment_targets().deployment_id(&id);
-            let targets = self.call("ListDeploymentTargets", &id, || call.clone().send()).await?.target_ids;
-            let Some(targets) = targets.filter(|targets| !targets.is_empty()) else { continue };
+            let page = codedeploy.list_deployment_targets().deployment_id(&id);
+            let subject = id.as_str();
+            let targets = pages(|next| {
+                let page = page.clone().set_next_token(next);
+                async move {
+                    let answer = self.call("ListDeploymentTargets", subject, || page.clone().send()).await?;
+                    Ok((answer.target_ids.unwrap_or_default(), answer.next_token))
+                }
+            });
+            let targets = targets.await?;
+            if targets.is_empty() {
+                continue;
+            }
             let call =
                 codedeploy.batch_get_deployment_targets().deployment_id(&id).set_target_ids(Some(targets));
             let answer = self.call("BatchGetDeploymentTargets", &id, || call.clone().send()).await?;

@@ -134,11 +134,17 @@ impl Gateway for Aws {
     }
 
     async fn caches_decisions(&self, api: &str) -> Result<bool, CloudError> {
-        let call = self.clients.apigateway.get_authorizers().rest_api_id(api).limit(500);
-        let answer = self.call("GetAuthorizers", api, || call.clone().send()).await?;
+        let page = self.clients.apigateway.get_authorizers().rest_api_id(api).limit(500);
+        let authorizers = pages(|next| {
+            let page = page.clone().set_position(next);
+            async move {
+                let answer = self.call("GetAuthorizers", api, || page.clone().send()).await?;
+                Ok((answer.items.unwrap_or_default(), answer.position))
+            }
+        });
         // TOKEN and REQUEST authorizers cache a decision for 300 s by default.
         let keeps = |one: &Authorizer| one.authorizer_result_ttl_in_seconds().is_none_or(|ttl| ttl > 0);
-        Ok(answer.items().iter().any(keeps))
+        Ok(authorizers.await?.iter().any(keeps))
     }
 
     async fn flush(&self, stage: &StageRef, cache: Cache) -> Result<(), CloudError> {

@@ -9,6 +9,7 @@ mod environment;
 mod limits;
 mod load;
 mod outbox;
+mod pages;
 mod recordings;
 pub(crate) mod requests;
 
