@@ -293,6 +293,20 @@ mod tests {
         }
     }
 
+    /// A rule has at most 10,240 characters (`PutCompositeAlarm`).
+    #[test]
+    fn a_rule_of_any_length_or_shape_is_read() {
+        let names = |rule: &str| names_in_rule(rule).len();
+        assert_eq!(
+            names(&(0..640).map(|nth| format!("ALARM(a{nth:04}) OR ")).collect::<Vec<_>>().concat()),
+            640
+        );
+        assert_eq!(names(&"ALARM(".repeat(1_706)), 0);
+        assert_eq!(names(&"(".repeat(10_240)), 0);
+        assert_eq!(names(&format!("ALARM({})", "é".repeat(10_233))), 1);
+        assert_eq!(names("no rule at all"), 0);
+    }
+
     #[test]
     fn account_region_and_name_are_parsed_even_from_an_odd_arn() {
         for (arn, region, account, name) in [

@@ -55,17 +55,22 @@ impl Alarms for Aws {
             .cloudwatch
             .describe_alarm_history()
             .alarm_name(alarm)
-            .set_alarm_types(Some(vec![AlarmType::MetricAlarm, AlarmType::CompositeAlarm]))
             .history_item_type(HistoryItemType::StateUpdate)
             .start_date(SdkTime::from_secs(since.timestamp()));
-        let items = pages(|next| {
-            let page = page.clone().set_next_token(next);
+        let items = self.with_log_alarms(|types| {
+            let page = page.clone().set_alarm_types(Some(types));
             async move {
-                let answer = self.call("DescribeAlarmHistory", alarm, || page.clone().send()).await?;
-                Ok((answer.alarm_history_items.unwrap_or_default(), answer.next_token))
+                pages(|next| {
+                    let page = page.clone().set_next_token(next);
+                    async move {
+                        let answer = self.call("DescribeAlarmHistory", alarm, || page.clone().send()).await?;
+                        Ok((answer.alarm_history_items.unwrap_or_default(), answer.next_token))
+                    }
+                })
+                .await
             }
-        })
-        .await?;
+        });
+        let items = items.await?;
         Ok(items.iter().filter_map(|item| item.history_data()).flat_map(states_in_history).collect())
     }
 
@@ -144,23 +149,31 @@ impl Aws {
         .await
     }
 
-    /// Reads metric, composite and log alarms. By default CloudWatch returns only metric alarms. An endpoint that does not
-    /// know log alarms refuses the request, so it is asked again without them, and then never again for them.
+    /// Reads metric, composite and log alarms. By default CloudWatch returns only metric alarms.
     async fn all_pages_of_alarms(
         &self,
         subject: &str,
         page: DescribeAlarmsFluentBuilder,
     ) -> Result<Vec<AlarmNow>, CloudError> {
+        let read = |types| self.pages_of_alarms(subject, page.clone().set_alarm_types(Some(types)));
+        self.with_log_alarms(read).await
+    }
+
+    /// Makes a call for all types of alarms. An endpoint that does not know log alarms refuses the call, so it is asked again
+    /// without them, and then never again for them.
+    async fn with_log_alarms<T, F>(&self, call: impl Fn(Vec<AlarmType>) -> F) -> Result<T, CloudError>
+    where
+        F: Future<Output = Result<T, CloudError>>,
+    {
         let without = [AlarmType::MetricAlarm, AlarmType::CompositeAlarm].to_vec();
         if self.clients.no_log_alarms.load(Ordering::Relaxed) {
-            return self.pages_of_alarms(subject, page.set_alarm_types(Some(without))).await;
+            return call(without).await;
         }
-        let all = [without.clone(), vec![AlarmType::LogAlarm]].concat();
-        match self.pages_of_alarms(subject, page.clone().set_alarm_types(Some(all))).await {
+        match call([without.clone(), vec![AlarmType::LogAlarm]].concat()).await {
             Err(error) if INVALID.contains(&error.code.as_str()) => {
-                let alarms = self.pages_of_alarms(subject, page.set_alarm_types(Some(without))).await?;
+                let answer = call(without).await?;
                 self.clients.no_log_alarms.store(true, Ordering::Relaxed);
-                Ok(alarms)
+                Ok(answer)
             }
             answer => answer,
         }

@@ -166,6 +166,23 @@ fn a_composite_alarm_that_cannot_be_resolved_blocks_the_promotion_and_is_reporte
     }
 }
 
+/// CloudWatch allows fewer alarms below one, but many alarms may share the topic.
+#[test]
+fn a_thousand_alarms_below_composite_alarms_are_read_and_more_block_the_promotion() {
+    let over = |number: usize, firing: Option<usize>| {
+        let names: Vec<String> = (0..number).map(|nth| format!("alarm-{nth:04}")).collect();
+        let below_it = names.iter().enumerate().map(|(nth, name)| {
+            below(name, if firing == Some(nth) { State::Alarm } else { State::Ok }, &OURS)
+        });
+        let all: Vec<&str> = names.iter().map(String::as_str).collect();
+        let state = if firing.is_some() { State::Alarm } else { State::Ok };
+        std::iter::once(composite("all", state, &all)).chain(below_it).collect::<Vec<_>>()
+    };
+    check("a thousand, one of which fires", over(1_000, Some(999)), Fate::RolledBack, "");
+    check("a thousand quiet ones", over(1_000, None), Fate::Promoted, "");
+    check("one more", over(1_001, None), Fate::LeftAlone, "alarm-unreadable");
+}
+
 #[test]
 fn an_alarm_that_is_older_than_the_release_does_not_hide_one_that_accuses_it() {
     let story = Story::with_known_good()

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use apigw_rollback::config::Config;
 use apigw_rollback::model::alarm::AlarmNow;
 use apigw_rollback::model::alarm::State;
+use apigw_rollback::model::datapoint::{Datapoint, Reading};
 use apigw_rollback::model::parameter_names::ParameterNames;
 use apigw_rollback::model::policy::PolicyOverrides;
 use apigw_rollback::model::policy::{AutoDeploy, Mode};
@@ -117,6 +118,21 @@ impl Case<'_> {
         self.before.stages.get(self.stage()).and_then(|live| live.updated_at)
     }
 
+    /// Whether an alarm's data breached in a period that fits, as far as CloudWatch tells the data.
+    fn has_breach(&self, fits: impl Fn(&Datapoint) -> bool) -> bool {
+        let ours = self.after.datapoints.iter().filter(|(name, _)| name.contains("prod"));
+        let mut points =
+            ours.flat_map(|(_, points)| points).filter(|point| point.ends <= self.change.at + BLUR);
+        points.any(|point| point.reading == Reading::Breaching && fits(point))
+    }
+
+    /// Whether the alarms' data, where CloudWatch tells it, is about a release. Components move without a trace in the
+    /// stage.
+    fn has_data_since(&self, live_since: DateTime<Utc>) -> bool {
+        let has_components = !self.after.aliases.is_empty() || !self.after.mappings.is_empty();
+        has_components || self.after.datapoints.is_empty() || self.has_breach(|point| point.ends > live_since)
+    }
+
     /// Returns when the sweep first noted a release with components: the stage does not show when an alias or a mapping
     /// moved.
     fn noted_since(&self, live_since: DateTime<Utc>) -> Option<DateTime<Utc>> {
@@ -176,9 +192,14 @@ impl Case<'_> {
         if let Some(live_since) = self.live_since() {
             let window = self.after.alarms.iter().map(|now| now.window).max().unwrap_or_default();
             // The window, and the time until its data reaches the alarm.
-            let judged = at - live_since >= window + TimeDelta::minutes(2);
+            let judged = at - live_since >= window + TimeDelta::minutes(2)
+                || self.has_breach(|point| point.begins >= live_since + TimeDelta::minutes(1));
             let is_about = fired.iter().any(|fired| *fired >= live_since) || judged;
             rule(is_about || live_since >= self.since(), "the release is newer than the alarm's evidence")?;
+            rule(
+                live_since >= self.since() || self.has_data_since(live_since),
+                "the data of every alarm ended before the release went live",
+            )?;
             let known_since = self.noted_since(live_since).unwrap_or(live_since);
             let old = policy.window.is_some_and(|window| at - known_since > window + BLUR * 10);
             rule(!old, "the release is live for longer than the rollback window")?;
@@ -265,7 +286,13 @@ fn alarms_since(
         let before = ours.clone().rfind(|(_, at, _)| *at < from).map_or(at_first, |(_, _, on)| *on);
         !before && !ours.any(|(_, at, on)| *on && from <= *at && *at <= to)
     };
-    for now in facts.alarms.iter().filter(names).filter(|now| !is_off(now)) {
+    // Nor does one that a mute rule muted during the whole period.
+    let is_muted = |now: &&AlarmNow| {
+        let mut ours = facts.mutes.iter().filter(|(name, ..)| *name == now.alarm.name);
+        let before = ours.clone().rfind(|(_, at, _)| *at < from).is_some_and(|(_, _, on)| *on);
+        before && !ours.any(|(_, at, on)| !*on && from <= *at && *at <= to)
+    };
+    for now in facts.alarms.iter().filter(names).filter(|now| !is_off(now) && !is_muted(now)) {
         let ours = facts.transitions.iter().filter(|(name, ..)| *name == now.alarm.name);
         let mut since: Option<DateTime<Utc>> = None;
         let known = ours.clone().next().is_some();

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use apigw_rollback::model::alarm::{State, Watches};
 use apigw_rollback::model::component::{AliasTarget, MappingTarget};
 use apigw_rollback::model::component::{LiveAlias, LiveMapping};
+use apigw_rollback::model::datapoint::{Datapoint, Reading};
 use apigw_rollback::model::parameter_names::ParameterNames;
 use apigw_rollback::model::records::{Incident, Record, parse, print};
 use apigw_rollback::model::release::{Canary, Release};
 use apigw_rollback::model::stage::LiveStage;
 use apigw_rollback::model::stage::StageRef;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use fastrand::Rng;
 use serde_json::{Value, json};
 
@@ -34,6 +35,8 @@ pub(crate) enum ExternalAction {
     Command(&'static str),
     /// An operator switches an alarm's actions off or on.
     Actions(bool),
+    /// A mute rule of an alarm begins or ends.
+    Mute(bool),
 }
 
 /// The way in which releases are deployed.
@@ -65,12 +68,15 @@ pub(crate) struct Others {
     outage: Option<(DateTime<Utc>, DateTime<Utc>)>,
     /// The period without traffic.
     silence: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    /// Whether CloudWatch tells the datapoints of the alarms, as it does of metrics but not of logs.
+    tells_data: bool,
 }
 
 /// The alarm states after a minute of traffic.
 pub(crate) struct Judged {
     now: DateTime<Utc>,
     traffic: bool,
+    tells_data: bool,
     states: Vec<(String, State)>,
 }
 
@@ -108,7 +114,7 @@ impl Others {
         };
         let deploys = (0..rng.usize(1..5)).map(|_| TimeDelta::seconds(rng.i64(0..BUSY.num_seconds() - 300)));
         let deploys = deploys.collect();
-        let (at_once, slow) = (rng.usize(2..4), rng.bool());
+        let (at_once, slow, tells_data) = (rng.usize(2..4), rng.bool(), rng.bool());
         let others = Self {
             settings,
             kind,
@@ -120,6 +126,7 @@ impl Others {
             slow,
             outage,
             silence,
+            tells_data,
         };
         (others, Self::world(kind, rng))
     }
@@ -183,6 +190,8 @@ impl Others {
         sometimes(10, ExternalAction::Command("announce"), rng);
         sometimes(16, ExternalAction::Actions(false), rng);
         sometimes(16, ExternalAction::Actions(true), rng);
+        sometimes(8, ExternalAction::Mute(true), rng);
+        sometimes(8, ExternalAction::Mute(false), rng);
         agenda
     }
 
@@ -211,14 +220,14 @@ impl Others {
             // The development stage fails now and then.
             ("orders-dev-5xx".to_owned(), shown(now.timestamp() / 60 % 37 < 3)),
         ];
-        Judged { now, traffic, states }
+        Judged { now, traffic, tells_data: self.tells_data, states }
     }
 }
 
 /// Draws the deliveries of an alarm's state change: the delay and the event of each, as with SNS.
 pub(crate) fn deliveries(rng: &mut Rng, calm: bool, facts: &Facts, alarm: &str) -> Vec<(TimeDelta, Event)> {
     let Some(now) = facts.alarms.iter().find(|now| now.alarm.name == alarm) else { return vec![] };
-    if !now.actions_enabled {
+    if !now.actions_enabled || facts.muted.contains_key(alarm) {
         return vec![];
     }
     let stage = if alarm.contains("dev") { "dev" } else { "prod" };
@@ -268,8 +277,20 @@ impl Judged {
         let mut changed = Vec::new();
         for (name, state) in self.states {
             let Some(now) = facts.alarms.iter_mut().find(|now| now.alarm.name == name) else { continue };
+            let reading = match (self.traffic, state) {
+                (false, _) => Reading::Missing,
+                (true, State::Alarm) => Reading::Breaching,
+                (true, _) => Reading::Within,
+            };
+            let minute = Datapoint { begins: self.now - TimeDelta::minutes(1), ends: self.now, reading };
+            if self.tells_data {
+                facts.datapoints.entry(name.clone()).or_default().push(minute);
+            }
             if now.alarm.state == state {
                 continue;
+            }
+            if self.tells_data {
+                now.evaluated = vec![minute];
             }
             facts.transitions.push((name.clone(), self.now, now.alarm.state));
             facts.transitions.push((name.clone(), self.now, state));
@@ -291,6 +312,7 @@ pub(crate) fn carry_out(simulation: &mut SimulationRun, action: ExternalAction) 
         ExternalAction::EndCanary => end_canary(simulation),
         ExternalAction::Edit => edit(simulation),
         ExternalAction::Command(verb) => command(simulation, verb),
+        ExternalAction::Mute(on) => mute(simulation, on),
         ExternalAction::Actions(on) => {
             simulation
                 .say(|| format!("an operator switches an alarm's actions {}", if on { "on" } else { "off" }));
@@ -305,6 +327,22 @@ pub(crate) fn carry_out(simulation: &mut SimulationRun, action: ExternalAction) 
     }
 }
 
+/// Lets a mute rule of the first alarm begin or end.
+fn mute(simulation: &mut SimulationRun, on: bool) {
+    simulation.say(|| format!("a mute rule {}", if on { "begins" } else { "ends" }));
+    simulation.change(|facts| {
+        let (now, name) = (facts.now, facts.alarms[0].alarm.name.clone());
+        let was = if on {
+            facts.muted.insert(name.clone(), "window".to_owned())
+        } else {
+            facts.muted.remove(&name)
+        };
+        if was.is_none() == on {
+            facts.mutes.push((name, now, on));
+        }
+    });
+}
+
 /// Points the stage and the components at a release, as a deployer does.
 fn put(facts: &mut Facts, stage: &StageRef, release: &Release, auto_deploy: bool) {
     for (alias, to) in &release.aliases {
@@ -313,7 +351,8 @@ fn put(facts: &mut Facts, stage: &StageRef, release: &Release, auto_deploy: bool
     for (mapping, to) in &release.mappings {
         facts.map(mapping, to);
     }
-    let (release, updated_at) = (release.in_stage(), Some(facts.now));
+    // API Gateway's times are whole seconds.
+    let (release, updated_at) = (release.in_stage(), Some(facts.now.trunc_subsecs(0)));
     let live = LiveStage { release, updated_at, auto_deploy, ..facts.stages[stage].clone() };
     facts.serve(stage, live);
 }

@@ -14,7 +14,7 @@ use apigw_rollback::model::records::Parameter;
 use apigw_rollback::model::routing::Routing;
 use apigw_rollback::model::stage::StageRef;
 use apigw_rollback::model::stage::{Api, Deployment, LiveStage};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 
 use super::{Facts, NOW, World, error, live, release};
 
@@ -62,7 +62,8 @@ fn change(facts: &mut Facts, stage: &StageRef, change: &StageChange) -> Result<L
     live.release.variables.retain(|name, _| !change.remove.contains(name));
     live.closed |= change.close;
     live.release.canary = change.put_canary.clone().or(live.release.canary);
-    live.updated_at = Some(facts.now);
+    // API Gateway's times are whole seconds.
+    live.updated_at = Some(facts.now.trunc_subsecs(0));
     if let Some(shown) = &facts.stage_shows {
         live.release = shown.clone();
     }

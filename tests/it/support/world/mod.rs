@@ -71,6 +71,8 @@ pub(crate) struct Facts {
     pub(crate) transitions: Vec<(String, DateTime<Utc>, State)>,
     /// The alarms that a mute rule mutes, each with the rule.
     pub(crate) muted: BTreeMap<String, String>,
+    /// The times at which a mute rule of an alarm began or ended.
+    pub(crate) mutes: Vec<(String, DateTime<Utc>, bool)>,
     /// The datapoints of an alarm's metrics; `None` for an alarm without metrics that can be read.
     pub(crate) datapoints: BTreeMap<String, Vec<Datapoint>>,
     /// The times at which an alarm's actions were switched on or off.
@@ -237,6 +239,7 @@ impl Facts {
             ],
             transitions: vec![],
             muted: BTreeMap::new(),
+            mutes: vec![],
             datapoints: BTreeMap::new(),
             switched: vec![],
             samples: 1.0,
