@@ -84,7 +84,8 @@ pub async fn datapoints<C: Alarms>(
         let since = since - leaf.now.window.min(TimeDelta::hours(3));
         async move {
             let found = cloud.datapoints(&name, since, until).await.unwrap_or_default();
-            found.map(|found| (name, found))
+            // The alarm fired in this period. If nothing is told even of that, its data cannot be had.
+            found.filter(|found| !found.is_empty()).map(|found| (name, found))
         }
     });
     let reads: Vec<_> = reads.collect();

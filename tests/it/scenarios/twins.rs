@@ -266,6 +266,27 @@ fn a_fix_stays_until_the_alarm_speaks_about_it() {
         })
     };
     check("a fix in the alarm's own second", in_the_same_second(900), in_the_same_second(1_100));
+}
+
+#[test]
+fn without_data_about_a_fix_silence_acquits_it_and_time_judges_it() {
+    // Silence since the change says nothing against it. If not even the errors before it can be read, time decides.
+    check(
+        "a fix without traffic",
+        fix(
+            |facts| fires(facts, vec![plain()]),
+            |facts| {
+                let before = minutes(facts.now - TimeDelta::minutes(20), "BB");
+                facts.datapoints.insert("5xx".to_owned(), before);
+            },
+        ),
+        fix(
+            |facts| fires(facts, vec![plain()]),
+            |facts| {
+                facts.datapoints.insert("5xx".to_owned(), vec![]);
+            },
+        ),
+    );
     // Without data, a full evaluation must pass: here the window of a log alarm, or of a query of 300 s x 3.
     check(
         "a log alarm or a query, by time",
