@@ -104,6 +104,9 @@ GUARDS = [
      "return Some(guarding.unresolved.join(\"; \"));", "return None;"),
     ("a query that fires and names no stage blocks the promotion", "src/decide/testimony.rs",
      "(is_query && fires).then(", "(is_query && fires && guarding.alarm.name.is_empty()).then("),
+    ("the first release of a stage is pinned before it is recorded", "src/sweep/record.rs",
+     "if context.config.pin && is_first {", "if context.config.pin && is_first && stage.api.is_empty() {",
+     "src/sweep/record.rs", "} else if !is_first {", "} else {"),
     ("the known-good deployment is pinned", "src/decide/upkeep.rs",
      "(*how != Unpinned::Off && config.pin)", "(*how != Unpinned::Off && !config.pin)"),
     ("only one run wins a claim", "src/rollback/claim.rs",
@@ -189,7 +192,7 @@ def main() -> int:
                 return 2
             path.write_text(texts[path].replace(there, without))
         try:
-            verdict, why = tested("faults::", "scenarios::testimony", "scenarios::twins")
+            verdict, why = tested("faults::", "scenarios::testimony", "scenarios::twins", "scenarios::refusals")
             if verdict == "missed":
                 verdict, why = tested("simulation::ten")
         finally:

@@ -87,18 +87,24 @@ async fn try_record<C: Gateway + Components + Parameters + Alarms>(
         who: recording.who,
         irreversible: recording.irreversible,
     };
+    let mut warnings = Vec::new();
+    // A run that dies must not leave the only way back unpinned. An older known-good release keeps its pin until the
+    // new one is recorded.
+    let is_first = matches!(observed.on_record.known_good, KnownGood::None { .. });
+    if context.config.pin && is_first {
+        warnings.extend(pin::move_to(context.cloud, stage, &record.release.deployment).await.err());
+    }
     let (version, is_new) = match store(context, &record, &observed.on_record.known_good).await? {
         Ok(stored) => stored,
         Err(why) => return Ok(context.no(Reason::NotRecordable(why))),
     };
-    let mut warnings = Vec::new();
     if let Some(name) = &record.api_name {
         warnings.extend(index(context, name, &stage.api).await.err());
     }
-    if context.config.pin {
-        warnings.extend(pin::move_to(context.cloud, stage, &record.release.deployment).await.err());
-    } else {
+    if !context.config.pin {
         warnings.push("pinning is off: a deploy may delete the known-good deployment".to_owned());
+    } else if !is_first {
+        warnings.extend(pin::move_to(context.cloud, stage, &record.release.deployment).await.err());
     }
     let policy = context.config.policy.under(&observed.on_record.policy);
     if live.auto_deploy && policy.auto_deploy == AutoDeploy::Hold {

@@ -4,9 +4,9 @@ use apigw_rollback::model::release::Canary;
 use apigw_rollback::model::routing::{Routing, RoutingRule};
 
 use crate::scenarios::components::{WHOLE, bad_everywhere};
-use crate::support::harness::{event, run};
+use crate::support::harness::{attempt, event, run};
 use crate::support::story::Story;
-use crate::support::world::{Facts, Fault, World, denied};
+use crate::support::world::{Facts, Fault, World, denied, prod};
 
 #[test]
 fn a_release_that_differs_in_a_hundred_variables_is_put_back_in_several_calls() {
@@ -73,4 +73,17 @@ fn a_mapping_that_a_routing_rule_overrides_is_not_moved_and_is_reported() {
             assert_eq!(shown.contains("report: rolled-back"), !held, "{routing:?}: {shown}");
         }
     }
+}
+
+/// A run that dies must not leave the stage's only way back where the next deploy deletes it.
+#[test]
+fn the_first_release_of_a_stage_is_pinned_before_it_is_recorded() {
+    let mut facts = Facts::bad_release();
+    facts.parameters.clear();
+    let world = World::new(facts).fault("PutParameter", 1, Fault::DieAfter);
+    assert!(attempt(&event("command-record"), &world, &[], 1).is_none(), "the run should die");
+    let facts = world.facts();
+    assert_eq!(facts.recorded(&prod()).len(), 1);
+    let parked = &facts.stages[&prod().parked()];
+    assert_eq!((parked.release.deployment.as_str(), parked.closed), ("d2", true));
 }

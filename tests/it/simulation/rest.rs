@@ -113,13 +113,14 @@ fn is_pinned(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> {
     };
     let deployment = &record.release.deployment;
     if !facts.deployments.contains(&(stage.api.clone(), deployment.clone())) {
-        // A run that dies between the record and the pin, or whose pin AWS refuses, leaves the deployment unprotected until
-        // the next sweep.
+        // AWS may refuse the pin. A run that dies between the record and the pin leaves an older release pinned, until the
+        // next sweep moves the pin; the first record of a stage is written after its pin.
+        let is_first = recorded.len() == 1;
         let author = facts.records.last().map(|(_, author, _)| author.as_str());
         let author = simulation.seen.iter().find(|run| Some(run.id.as_str()) == author);
         let failed = |report: &Report| report.warnings.iter().any(|warning| warning.contains("not pinned"));
-        let not_pinned =
-            author.is_some_and(|run| run.reports.as_ref().is_none_or(|reports| reports.iter().any(failed)));
+        let not_pinned = author
+            .is_some_and(|run| run.reports.as_ref().map_or(!is_first, |reports| reports.iter().any(failed)));
         let reports = simulation.seen.iter().filter_map(|run| run.reports.as_ref()).flatten();
         let told = reports.filter_map(|report| report.reason.as_ref()).any(|reason| {
             matches!(reason, Reason::KnownGoodMissing { deployment: missing, .. } if missing == deployment)

@@ -429,7 +429,7 @@ fn samples(encoder: &mut Encoder) {
 }
 
 #[test]
-fn a_promotion_reads_history_and_data_and_then_records_and_pins() {
+fn a_promotion_reads_history_and_data_and_then_pins_and_records() {
     let quiet = |encoder: &mut Encoder| metric_alarm(encoder, "OK", 1_795_168_900);
     let candidate = json!({"schema": 1, "release": bad(), "first_seen": "2026-11-20T08:00:00Z", "label": null, "note": null});
     let name = KNOWN_GOOD.replace("known-good", "candidate");
@@ -465,12 +465,13 @@ fn a_promotion_reads_history_and_data_and_then_records_and_pins() {
         exchange("POST", SSM, "put", 200, none.clone()),
         exchange("GET", deployment, "", 200, r#"{"id":"d2","createdDate":1795168800}"#),
         exchange("POST", SSM, "put", 200, none.clone()),
-        put(),
-        exchange("POST", SSM, "put", 200, none),
-        put(),
+        // The first record of a stage is written after its pin.
         with_error(&no_stage, "NotFoundException"),
         exchange("POST", stages, create.to_string(), 201, "{}"),
         exchange("PATCH", &parked, close.to_string(), 200, "{}"),
+        put(),
+        exchange("POST", SSM, "put", 200, none),
+        put(),
         put(),
     ];
     let (report, bodies) = check("command-sweep", conversation);
