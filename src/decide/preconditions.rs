@@ -57,7 +57,8 @@ pub(super) fn changed_after_alarm(
     observed: &Observed,
     live: &LiveStage,
 ) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
-    let times = live.updated_at.zip(observed.alarm.as_ref()?.alarm.changed_at);
+    let fired_at = observed.alarm.as_ref()?.fired_at(&observed.stage, &observed.api_names);
+    let times = live.updated_at.zip(fired_at);
     times.filter(|(changed_at, alarm_at)| is_after(*changed_at, *alarm_at))
 }
 

@@ -288,8 +288,11 @@ fn accusations<'a>(facts: &StageFacts<'a>, live: &LiveStage) -> Vec<Accusation<'
         |one: &Guarding<'_>| matches!(one.testimony, Testimony::Abstains(Reason::BeganBeforeRelease { .. }));
     let accuses = |one: &&Guarding<'_>| one.testimony == Testimony::Accuses || in_doubt(one);
     let mut accusing: Vec<_> = facts.guarding.iter().filter(accuses).collect();
-    accusing
-        .sort_by_key(|one| (in_doubt(one), one.alarm.alarm.changed_at < live.updated_at, one.alarm.window));
+    let fired_at = |one: &Guarding<'_>| {
+        let firing = one.about.iter().filter(|alarm| alarm.state == State::Alarm);
+        firing.filter_map(|alarm| alarm.changed_at).max()
+    };
+    accusing.sort_by_key(|one| (in_doubt(one), fired_at(one) < live.updated_at, one.alarm.window));
     accusing.into_iter().filter_map(|one| Some((one.alarm, one.target?))).collect()
 }
 

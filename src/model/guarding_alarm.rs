@@ -1,6 +1,6 @@
 //! A guarding alarm: an alarm that notifies our topic or invokes our function.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::alarm::{Alarm, AlarmNow, Metric, Muted, State, Watches};
 use super::datapoint::Datapoint;
@@ -63,6 +63,14 @@ impl GuardingAlarm {
     /// The leaves in ALARM that speak about a stage.
     pub fn firing_about(&self, stage: &StageRef, api_names: &[String]) -> impl Iterator<Item = &Leaf> {
         self.leaves_about(stage, api_names).filter(|leaf| leaf.now.alarm.state == State::Alarm)
+    }
+
+    /// Returns when the latest of the leaves in ALARM that speak about a stage fired, or the alarm itself if there is none. A
+    /// composite alarm may have been in ALARM before, because of others.
+    #[must_use]
+    pub fn fired_at(&self, stage: &StageRef, api_names: &[String]) -> Option<DateTime<Utc>> {
+        let fired = self.firing_about(stage, api_names).filter_map(|leaf| leaf.now.alarm.changed_at);
+        fired.max().or(self.alarm.changed_at)
     }
 
     /// The leaves that name no stage, if the alarm speaks by its leaves. Each may be about any stage.

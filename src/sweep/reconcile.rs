@@ -151,6 +151,7 @@ fn worth_reporting(report: Report) -> Option<Report> {
                 | Reason::Cooldown(_)
                 | Reason::IrreversibleRelease { .. }
                 | Reason::OutsideWindow { .. }
+                | Reason::BeganBeforeRelease { .. }
                 | Reason::NotRecordable(_)
         )
     );

@@ -269,6 +269,30 @@ fn a_fix_stays_until_the_alarm_speaks_about_it() {
 }
 
 #[test]
+fn a_composite_alarm_speaks_at_the_time_of_the_stages_own_alarm() {
+    // The neighbor's errors set the composite alarm off long before; only the stage's own alarm says when it is about us.
+    let after_the_fix = |ours: State| {
+        let leaves = || {
+            vec![
+                composite(&["orders", "billing"]),
+                below("orders", State::Ok, &OURS),
+                below("billing", State::Alarm, &NEIGHBOR),
+            ]
+        };
+        bad_release(|_| ())
+            .world("the neighbor's alarm fires", move |facts| fires(facts, leaves()))
+            .later(10)
+            .deploy(3)
+            .later(2)
+            .world("time passes", move |facts| {
+                let orders = &mut facts.alarms[1].alarm;
+                (orders.state, orders.changed_at) = (ours, Some(facts.now));
+            })
+    };
+    check("a neighbor's alarm before the release", after_the_fix(State::Ok), after_the_fix(State::Alarm));
+}
+
+#[test]
 fn without_data_about_a_fix_silence_acquits_it_and_time_judges_it() {
     // Silence since the change says nothing against it. If not even the errors before it can be read, time decides.
     check(
