@@ -265,5 +265,5 @@ def by_ci():
     makefile = (ROOT / "Makefile").read_text()
     for target in targets:
         recipe = re.search(rf"^{target}:.*\n((\t.*\n)*)", makefile, re.MULTILINE)[1]
-        targets += re.findall(r"\$\(MAKE\) .*?([a-z0-9-]+)$", recipe, re.MULTILINE)
+        targets += re.findall(r"\$\(MAKE\) --no-print-directory ([a-z0-9-]+)", recipe)
     return {f"make {target}" for target in targets}

@@ -212,11 +212,12 @@ impl SimulationRun {
         if !self.calm && now < self.clock.at + BUSY && self.rng.u32(..20) == 0 {
             self.faults.drain();
         }
-        let judged = self.world.look(|facts| self.others.judge(now, facts));
-        for (alarm, state) in self.change(|facts| judged.apply(facts)) {
+        let minute = self.world.look(|facts| self.others.minute(now, facts));
+        for (alarm, state) in self.change(|facts| self.others.cloudwatch.evaluate(&minute, facts)) {
             self.say(|| format!("the alarm {alarm} is {state}"));
-            let deliveries =
-                self.world.look(|facts| super::others::deliveries(&mut self.rng, self.calm, facts, &alarm));
+            let deliveries = self
+                .world
+                .look(|facts| super::cloudwatch::deliveries(&mut self.rng, self.calm, facts, &alarm));
             for (delay, event) in deliveries {
                 self.at(now + delay, AgendaItem::Event(event, 1));
             }

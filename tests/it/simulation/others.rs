@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use apigw_rollback::model::alarm::{State, Watches};
+use apigw_rollback::model::alarm::State;
 use apigw_rollback::model::component::{AliasTarget, MappingTarget};
 use apigw_rollback::model::component::{LiveAlias, LiveMapping};
-use apigw_rollback::model::datapoint::{Datapoint, Reading};
+use apigw_rollback::model::datapoint::Reading;
 use apigw_rollback::model::parameter_names::ParameterNames;
 use apigw_rollback::model::records::{Incident, Record, parse, print};
 use apigw_rollback::model::release::{Canary, Release};
@@ -15,6 +15,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use fastrand::Rng;
 use serde_json::{Value, json};
 
+use super::cloudwatch::{CloudWatch, Minute};
 use super::kind::{Kind, served};
 use super::life::{AgendaItem, BUSY, Event, START, SimulationRun};
 use crate::simulation::invariants::Signal;
@@ -68,16 +69,8 @@ pub(crate) struct Others {
     outage: Option<(DateTime<Utc>, DateTime<Utc>)>,
     /// The period without traffic.
     silence: Option<(DateTime<Utc>, DateTime<Utc>)>,
-    /// Whether CloudWatch tells the datapoints of the alarms, as it does of metrics but not of logs.
-    tells_data: bool,
-}
-
-/// The alarm states after a minute of traffic.
-pub(crate) struct Judged {
-    now: DateTime<Utc>,
-    traffic: bool,
-    tells_data: bool,
-    states: Vec<(String, State)>,
+    /// How CloudWatch evaluates the alarms.
+    pub(crate) cloudwatch: CloudWatch,
 }
 
 impl Others {
@@ -114,7 +107,8 @@ impl Others {
         };
         let deploys = (0..rng.usize(1..5)).map(|_| TimeDelta::seconds(rng.i64(0..BUSY.num_seconds() - 300)));
         let deploys = deploys.collect();
-        let (at_once, slow, tells_data) = (rng.usize(2..4), rng.bool(), rng.bool());
+        let (at_once, slow) = (rng.usize(2..4), rng.bool());
+        let cloudwatch = CloudWatch::drawn(rng);
         let others = Self {
             settings,
             kind,
@@ -126,12 +120,13 @@ impl Others {
             slow,
             outage,
             silence,
-            tells_data,
+            cloudwatch,
         };
-        (others, Self::world(kind, rng))
+        let facts = Self::world(kind, rng, &others.cloudwatch);
+        (others, facts)
     }
 
-    fn world(kind: Kind, rng: &mut Rng) -> Facts {
+    fn world(kind: Kind, rng: &mut Rng, cloudwatch: &CloudWatch) -> Facts {
         let mut facts = Facts::bad_release();
         facts.now = at(START);
         facts.traffic = Some(vec![]);
@@ -168,6 +163,7 @@ impl Others {
             now.alarm.state = State::Ok;
             now.alarm.changed_at = Some(at("2026-11-20T06:00:00Z"));
         }
+        cloudwatch.set_up(&mut facts);
         facts
     }
 
@@ -200,8 +196,8 @@ impl Others {
         self.kind.stage("prod")
     }
 
-    /// Evaluates the alarms after a minute of traffic, as CloudWatch does.
-    pub(crate) fn judge(&self, now: DateTime<Utc>, facts: &Facts) -> Judged {
+    /// Returns what the metrics of each alarm say about the minute that ends now.
+    pub(crate) fn minute(&self, now: DateTime<Utc>, facts: &Facts) -> Minute {
         let during = |spell: Option<(DateTime<Utc>, DateTime<Utc>)>| {
             spell.is_some_and(|(from, to)| from <= now && now < to)
         };
@@ -213,91 +209,15 @@ impl Others {
         let behind = stage.aliases.values().any(|alias| is_bad(&format!("d{}", alias.version)));
         let fails = traffic && (is_bad(&stage.deployment) || canary.is_some_and(is_bad) || behind || broken);
         let down = traffic && during(self.outage);
-        let shown = |fails: bool| if fails { State::Alarm } else { State::Ok };
-        let states = vec![
-            ("orders-prod-5xx".to_owned(), shown(fails || down)),
-            ("orders-prod-latency".to_owned(), shown(fails && self.slow)),
+        let read = |fails: bool| if fails { Reading::Breaching } else { Reading::Within };
+        let ours = |fails: bool| if traffic { read(fails) } else { Reading::Missing };
+        let readings = vec![
+            ("orders-prod-5xx", ours(fails || down)),
+            ("orders-prod-latency", ours(fails && self.slow)),
             // The development stage fails now and then.
-            ("orders-dev-5xx".to_owned(), shown(now.timestamp() / 60 % 37 < 3)),
+            ("orders-dev-5xx", read(now.timestamp() / 60 % 37 < 3)),
         ];
-        Judged { now, traffic, tells_data: self.tells_data, states }
-    }
-}
-
-/// Draws the deliveries of an alarm's state change: the delay and the event of each, as with SNS.
-pub(crate) fn deliveries(rng: &mut Rng, calm: bool, facts: &Facts, alarm: &str) -> Vec<(TimeDelta, Event)> {
-    let Some(now) = facts.alarms.iter().find(|now| now.alarm.name == alarm) else { return vec![] };
-    if !now.actions_enabled || facts.muted.contains_key(alarm) {
-        return vec![];
-    }
-    let stage = if alarm.contains("dev") { "dev" } else { "prod" };
-    let Watches::Metrics(metrics) = &now.alarm.watches else { return vec![] };
-    let dimensions = metrics[0].dimensions.iter();
-    let dimensions: Vec<_> = dimensions.map(|(name, value)| json!({"name": name, "value": value})).collect();
-    let message = |arn: &str| {
-        json!({
-            "AlarmName": alarm, "AlarmArn": arn, "NewStateValue": now.alarm.state,
-            "StateChangeTime": now.alarm.changed_at, "NewStateReason": "Threshold Crossed",
-            "Trigger": {"Namespace": "AWS/ApiGateway", "MetricName": "5XXError",
-                "Dimensions": dimensions},
-        })
-    };
-    let event = |arn: &str, ours| Event {
-        text: json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": message(arn).to_string()}}]})
-            .to_string(),
-        signal: Signal::Alarm { name: alarm.to_owned(), fired: now.alarm.changed_at, ours },
-    };
-    let arn = now.alarm.arn.clone().unwrap_or_default();
-    let soon = |rng: &mut Rng| TimeDelta::milliseconds(rng.i64(40..600));
-    if calm {
-        return vec![(soon(rng), event(&arn, stage == "prod"))];
-    }
-    let mut deliveries = Vec::new();
-    for _ in 0..[0, 1, 1, 1, 1, 1, 1, 2, 2, 3][rng.usize(..10)] {
-        let delay = match rng.usize(..20) {
-            0 => TimeDelta::seconds(rng.i64(1200..2400)),
-            1..4 => TimeDelta::seconds(rng.i64(30..600)),
-            _ => soon(rng),
-        };
-        deliveries.push((delay, event(&arn, stage == "prod")));
-    }
-    if rng.usize(..10) == 0 {
-        let elsewhere = arn.replace("eu-west-1", "us-east-1").replace("123456789012", "210987654321");
-        deliveries.push((soon(rng), event(&elsewhere, false)));
-    }
-    deliveries
-}
-
-impl Judged {
-    /// Stores the states in the world and returns the alarms that changed.
-    pub(crate) fn apply(self, facts: &mut Facts) -> Vec<(String, State)> {
-        if self.traffic {
-            facts.traffic.get_or_insert_default().push(self.now);
-        }
-        let mut changed = Vec::new();
-        for (name, state) in self.states {
-            let Some(now) = facts.alarms.iter_mut().find(|now| now.alarm.name == name) else { continue };
-            let reading = match (self.traffic, state) {
-                (false, _) => Reading::Missing,
-                (true, State::Alarm) => Reading::Breaching,
-                (true, _) => Reading::Within,
-            };
-            let minute = Datapoint { begins: self.now - TimeDelta::minutes(1), ends: self.now, reading };
-            if self.tells_data {
-                facts.datapoints.entry(name.clone()).or_default().push(minute);
-            }
-            if now.alarm.state == state {
-                continue;
-            }
-            if self.tells_data {
-                now.evaluated = vec![minute];
-            }
-            facts.transitions.push((name.clone(), self.now, now.alarm.state));
-            facts.transitions.push((name.clone(), self.now, state));
-            (now.alarm.state, now.alarm.changed_at) = (state, Some(self.now));
-            changed.push((name, state));
-        }
-        changed
+        Minute { now, traffic, readings }
     }
 }
 

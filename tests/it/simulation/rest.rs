@@ -33,7 +33,8 @@ fn newest<T: apigw_rollback::model::records::Stored>(facts: &Facts, name: &str) 
 fn is_healed(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> {
     let stage = simulation.others.stage();
     let alarmed = |now: &&apigw_rollback::model::alarm::AlarmNow| {
-        let may_act = now.actions_enabled && !facts.muted.contains_key(&now.alarm.name);
+        let guardian = facts.guardian(now);
+        let may_act = guardian.actions_enabled && !facts.muted.contains_key(&guardian.alarm.name);
         now.alarm.state == State::Alarm && may_act && now.alarm.name.contains("prod")
     };
     let Some(alarm) = facts.alarms.iter().find(alarmed) else { return Ok(()) };
@@ -42,12 +43,23 @@ fn is_healed(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> {
     if facts.now - since < TimeDelta::minutes(13) {
         return Ok(());
     }
+    // The trouble began before the release, so the alarm does not accuse it. The sweep tells people so.
+    let began_before =
+        alarm.evaluated.first().is_some_and(|point| Some(point.ends) <= facts.stages[&stage].updated_at);
+    if began_before && is_told(simulation, "began-before-release") {
+        return Ok(());
+    }
     excuse(simulation, facts, &stage).map(|_| ()).ok_or_else(|| {
         format!(
             "`{}` is in ALARM since {since}, and the stage serves {}",
             alarm.alarm.name, facts.stages[&stage].release
         )
     })
+}
+
+fn is_told(simulation: &SimulationRun, code: &str) -> bool {
+    let reports = simulation.seen.iter().filter_map(|run| run.reports.as_ref()).flatten();
+    reports.filter_map(Report::code).any(|told| told == code)
 }
 
 /// Returns the reason why a stage may be left alone, if any.

@@ -73,6 +73,8 @@ pub(crate) struct Facts {
     pub(crate) muted: BTreeMap<String, String>,
     /// The times at which a mute rule of an alarm began or ended.
     pub(crate) mutes: Vec<(String, DateTime<Utc>, bool)>,
+    /// Every minute of the alarms' metrics, told or not.
+    pub(crate) history: BTreeMap<String, Vec<Datapoint>>,
     /// The datapoints of an alarm's metrics; `None` for an alarm without metrics that can be read.
     pub(crate) datapoints: BTreeMap<String, Vec<Datapoint>>,
     /// The times at which an alarm's actions were switched on or off.
@@ -240,6 +242,7 @@ impl Facts {
             transitions: vec![],
             muted: BTreeMap::new(),
             mutes: vec![],
+            history: BTreeMap::new(),
             datapoints: BTreeMap::new(),
             switched: vec![],
             samples: 1.0,
@@ -276,6 +279,12 @@ impl Facts {
         let Some(traffic) = &self.traffic else { return self.samples };
         let minutes = traffic.iter().filter(|at| from <= **at && **at <= to).count();
         f64::from(u32::try_from(minutes).unwrap())
+    }
+
+    /// Returns the alarm that guards by this one: the composite alarm above it, or itself.
+    pub(crate) fn guardian<'a>(&'a self, now: &'a AlarmNow) -> &'a AlarmNow {
+        let is_above = |above: &&AlarmNow| matches!(&above.alarm.watches, Watches::Alarms(below) if below.contains(&now.alarm.name));
+        self.alarms.iter().find(is_above).unwrap_or(now)
     }
 
     /// Returns the notifications that are sent only once.

@@ -1,0 +1,158 @@
+//! CloudWatch in a simulation run: datapoints that come late, alarms over several of them, composite alarms, and the events
+//! that SNS delivers.
+
+use apigw_rollback::model::alarm::{AlarmNow, State, Watches};
+use apigw_rollback::model::datapoint::{Datapoint, Reading};
+use chrono::{DateTime, TimeDelta, Utc};
+use fastrand::Rng;
+use serde_json::json;
+
+use super::life::Event;
+use crate::simulation::invariants::Signal;
+use crate::support::world::{Facts, alarm, at};
+
+/// The composite alarm over the alarms of two stages.
+const COMPOSITE: &str = "orders";
+const BELOW: [&str; 2] = ["orders-prod-5xx", "orders-dev-5xx"];
+
+/// How CloudWatch evaluates the alarms of a seed.
+pub(crate) struct CloudWatch {
+    /// Whether it tells the datapoints, as it does of metrics but not of logs.
+    tells_data: bool,
+    /// The number of breaching minutes that an alarm takes.
+    periods: usize,
+    /// The number of minutes after which a datapoint counts.
+    lag: usize,
+    /// Whether a composite alarm guards the stages, instead of the alarms below it.
+    composite: bool,
+}
+
+/// What the metrics of each alarm say about one minute.
+pub(crate) struct Minute {
+    pub(crate) now: DateTime<Utc>,
+    pub(crate) traffic: bool,
+    pub(crate) readings: Vec<(&'static str, Reading)>,
+}
+
+impl CloudWatch {
+    pub(crate) fn drawn(rng: &mut Rng) -> Self {
+        Self {
+            tells_data: rng.bool(),
+            periods: [1, 1, 2, 3][rng.usize(..4)],
+            lag: rng.usize(..2),
+            composite: rng.usize(..4) == 0,
+        }
+    }
+
+    /// Gives the alarms their windows, and the composite alarm its place.
+    pub(crate) fn set_up(&self, facts: &mut Facts) {
+        for now in &mut facts.alarms {
+            now.window = TimeDelta::minutes(i64::try_from(self.periods + 1).unwrap());
+            if self.composite && BELOW.contains(&now.alarm.name.as_str()) {
+                now.actions.clear();
+            }
+        }
+        if self.composite {
+            let mut now = alarm(COMPOSITE, State::Ok, &[]);
+            now.alarm.watches = Watches::Alarms(BELOW.map(str::to_owned).to_vec());
+            now.alarm.changed_at = Some(at("2026-11-20T06:00:00Z"));
+            facts.alarms.insert(0, AlarmNow { window: TimeDelta::zero(), ..now });
+        }
+    }
+
+    /// Stores a minute in the world, evaluates the alarms, and returns those that changed.
+    pub(crate) fn evaluate(&self, minute: &Minute, facts: &mut Facts) -> Vec<(String, State)> {
+        if minute.traffic {
+            facts.traffic.get_or_insert_default().push(minute.now);
+        }
+        let mut changed = Vec::new();
+        for (name, reading) in &minute.readings {
+            let point =
+                Datapoint { begins: minute.now - TimeDelta::minutes(1), ends: minute.now, reading: *reading };
+            let history = facts.history.entry((*name).to_owned()).or_default();
+            history.push(point);
+            let published = history[..history.len().saturating_sub(self.lag)].to_vec();
+            let evaluated = published[published.len().saturating_sub(self.periods)..].to_vec();
+            let breaches = evaluated.iter().all(|point| point.reading == Reading::Breaching);
+            let state = if breaches && evaluated.len() == self.periods { State::Alarm } else { State::Ok };
+            if self.tells_data {
+                facts.datapoints.insert((*name).to_owned(), published);
+            }
+            if becomes(facts, name, state, minute.now) {
+                let now = facts.alarms.iter_mut().find(|now| now.alarm.name == *name).unwrap();
+                now.evaluated = if self.tells_data { evaluated } else { vec![] };
+                changed.push(((*name).to_owned(), state));
+            }
+        }
+        let fires =
+            |now: &AlarmNow| BELOW.contains(&now.alarm.name.as_str()) && now.alarm.state == State::Alarm;
+        let state = if facts.alarms.iter().any(fires) { State::Alarm } else { State::Ok };
+        if becomes(facts, COMPOSITE, state, minute.now) {
+            changed.push((COMPOSITE.to_owned(), state));
+        }
+        changed
+    }
+}
+
+/// Sets an alarm's state. Returns whether there is such an alarm and its state changed.
+fn becomes(facts: &mut Facts, name: &str, state: State, at: DateTime<Utc>) -> bool {
+    let Some(now) = facts.alarms.iter_mut().find(|now| now.alarm.name == name && now.alarm.state != state)
+    else {
+        return false;
+    };
+    facts.transitions.push((name.to_owned(), at, now.alarm.state));
+    facts.transitions.push((name.to_owned(), at, state));
+    (now.alarm.state, now.alarm.changed_at) = (state, Some(at));
+    true
+}
+
+/// Draws the deliveries of an alarm's state change: the delay and the event of each, as with SNS.
+pub(crate) fn deliveries(rng: &mut Rng, calm: bool, facts: &Facts, alarm: &str) -> Vec<(TimeDelta, Event)> {
+    let Some(now) = facts.alarms.iter().find(|now| now.alarm.name == alarm) else { return vec![] };
+    if now.actions.is_empty() || !now.actions_enabled || facts.muted.contains_key(alarm) {
+        return vec![];
+    }
+    let stage = if alarm.contains("dev") { "dev" } else { "prod" };
+    let message = |arn: &str| {
+        let mut message = json!({
+            "AlarmName": alarm, "AlarmArn": arn, "NewStateValue": now.alarm.state,
+            "StateChangeTime": now.alarm.changed_at, "NewStateReason": "Threshold Crossed",
+        });
+        match &now.alarm.watches {
+            Watches::Alarms(_) => {
+                message["AlarmRule"] = json!("ALARM(orders-prod-5xx) OR ALARM(orders-dev-5xx)");
+            }
+            Watches::Metrics(metrics) => {
+                let named =
+                    metrics[0].dimensions.iter().map(|(name, value)| json!({"name": name, "value": value}));
+                message["Trigger"] = json!({"Namespace": "AWS/ApiGateway", "MetricName": "5XXError",
+                    "Dimensions": named.collect::<Vec<_>>()});
+            }
+        }
+        message
+    };
+    let event = |arn: &str, ours| Event {
+        text: json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": message(arn).to_string()}}]})
+            .to_string(),
+        signal: Signal::Alarm { name: alarm.to_owned(), fired: now.alarm.changed_at, ours },
+    };
+    let arn = now.alarm.arn.clone().unwrap_or_default();
+    let soon = |rng: &mut Rng| TimeDelta::milliseconds(rng.i64(40..600));
+    if calm {
+        return vec![(soon(rng), event(&arn, stage == "prod"))];
+    }
+    let mut deliveries = Vec::new();
+    for _ in 0..[0, 1, 1, 1, 1, 1, 1, 2, 2, 3][rng.usize(..10)] {
+        let delay = match rng.usize(..20) {
+            0 => TimeDelta::seconds(rng.i64(1200..2400)),
+            1..4 => TimeDelta::seconds(rng.i64(30..600)),
+            _ => soon(rng),
+        };
+        deliveries.push((delay, event(&arn, stage == "prod")));
+    }
+    if rng.usize(..10) == 0 {
+        let elsewhere = arn.replace("eu-west-1", "us-east-1").replace("123456789012", "210987654321");
+        deliveries.push((soon(rng), event(&elsewhere, false)));
+    }
+    deliveries
+}
