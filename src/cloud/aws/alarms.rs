@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::Aws;
-use super::call::pages;
+use super::call::{not_understood, pages};
 use super::datapoints::{self, Watched};
 use super::stages::time;
 use crate::cloud::Alarms;
@@ -70,8 +70,14 @@ impl Alarms for Aws {
                 .await
             }
         });
-        let items = items.await?;
-        Ok(items.iter().filter_map(|item| item.history_data()).flat_map(states_in_history).collect())
+        let mut states = Vec::new();
+        for item in items.await? {
+            let data = item.history_data.unwrap_or_default();
+            states.extend(states_in_history(&data).ok_or_else(|| {
+                not_understood("DescribeAlarmHistory", alarm, format!("a state change reads `{data}`"))
+            })?);
+        }
+        Ok(states)
     }
 
     async fn muted_by(&self, alarm: &str) -> Result<Option<String>, CloudError> {
@@ -188,7 +194,7 @@ impl Aws {
             let page = page.clone().set_next_token(next);
             async move {
                 let answer = self.call("DescribeAlarms", subject, || page.clone().send()).await?;
-                Ok(from_page(answer))
+                from_page(answer)
             }
         })
         .await
@@ -207,16 +213,27 @@ fn has_no_mute_rules(error: &CloudError) -> bool {
     matches!(error.failure, Failure::NoSuchOperation | Failure::Missing) || refuses
 }
 
-/// Returns the alarms of a page and the token of the next page. Leaves out alarms without a name or with an unknown
-/// state, as if they did not exist.
-pub(super) fn from_page(page: DescribeAlarmsOutput) -> (Vec<AlarmNow>, Option<String>) {
-    let metric = page.metric_alarms.unwrap_or_default().into_iter().filter_map(from_metric_alarm);
-    let composite = page.composite_alarms.unwrap_or_default().into_iter().filter_map(from_composite_alarm);
-    let log = page.log_alarms.unwrap_or_default().into_iter().filter_map(from_log_alarm);
-    (metric.chain(composite).chain(log).collect(), page.next_token)
+/// Returns the alarms of a page and the token of the next page.
+fn from_page(page: DescribeAlarmsOutput) -> Result<(Vec<AlarmNow>, Option<String>), CloudError> {
+    let metric = page.metric_alarms.unwrap_or_default().into_iter().map(from_metric_alarm);
+    let composite = page.composite_alarms.unwrap_or_default().into_iter().map(from_composite_alarm);
+    let log = page.log_alarms.unwrap_or_default().into_iter().map(from_log_alarm);
+    let alarms: Result<_, _> = metric.chain(composite).chain(log).collect();
+    Ok((alarms?, page.next_token))
 }
 
-fn from_metric_alarm(mut alarm: MetricAlarm) -> Option<AlarmNow> {
+/// Returns an alarm by its name and state. An alarm whose state is unknown may be in ALARM, so leaving it out would make it
+/// quiet.
+fn known(name: Option<String>, state: Option<&StateValue>) -> Result<Alarm, CloudError> {
+    let name = name.ok_or_else(|| not_understood("DescribeAlarms", "", "an alarm has no name".to_owned()))?;
+    let text = state.map_or("", StateValue::as_str);
+    let Some(state) = State::parse(text) else {
+        return Err(not_understood("DescribeAlarms", &name, format!("the alarm's state is `{text}`")));
+    };
+    Ok(Alarm::new(name, state))
+}
+
+fn from_metric_alarm(mut alarm: MetricAlarm) -> Result<AlarmNow, CloudError> {
     let why = alarm.state_reason.take().unwrap_or_default();
     let (window, evaluated) = (window(&alarm), datapoints::evaluated(&alarm));
     let only_missing = datapoints::only_missing_data(&alarm, &evaluated);
@@ -237,7 +254,7 @@ fn from_metric_alarm(mut alarm: MetricAlarm) -> Option<AlarmNow> {
             account: entry.account_id,
         })
     });
-    Some(AlarmNow {
+    Ok(AlarmNow {
         actions_enabled: alarm.actions_enabled.unwrap_or(true),
         actions: alarm.alarm_actions.unwrap_or_default(),
         window,
@@ -253,7 +270,7 @@ fn from_metric_alarm(mut alarm: MetricAlarm) -> Option<AlarmNow> {
             only_missing_data: only_missing || signal::is_by_missing_data(&why, to_alarm),
             why,
             watches: Watches::Metrics(entries.chain(single).collect()),
-            ..Alarm::new(alarm.alarm_name?, state(alarm.state_value.as_ref())?)
+            ..known(alarm.alarm_name, alarm.state_value.as_ref())?
         },
     })
 }
@@ -273,8 +290,8 @@ fn window(alarm: &MetricAlarm) -> TimeDelta {
 
 /// A log alarm has no dimensions, so only a directive in its description names its stages. Nor has it datapoints that
 /// `GetMetricData` returns.
-fn from_log_alarm(alarm: LogAlarm) -> Option<AlarmNow> {
-    Some(AlarmNow {
+fn from_log_alarm(alarm: LogAlarm) -> Result<AlarmNow, CloudError> {
+    Ok(AlarmNow {
         actions_enabled: alarm.actions_enabled.unwrap_or(true),
         actions: alarm.alarm_actions.unwrap_or_default(),
         // How far back each query looks is part of its text.
@@ -289,13 +306,13 @@ fn from_log_alarm(alarm: LogAlarm) -> Option<AlarmNow> {
                 .as_ref()
                 .and_then(time),
             why: alarm.state_reason.unwrap_or_default(),
-            ..Alarm::new(alarm.alarm_name?, state(alarm.state_value.as_ref())?)
+            ..known(alarm.alarm_name, alarm.state_value.as_ref())?
         },
     })
 }
 
-fn from_composite_alarm(alarm: CompositeAlarm) -> Option<AlarmNow> {
-    Some(AlarmNow {
+fn from_composite_alarm(alarm: CompositeAlarm) -> Result<AlarmNow, CloudError> {
+    Ok(AlarmNow {
         actions_enabled: alarm.actions_enabled.unwrap_or(true),
         actions: alarm.alarm_actions.unwrap_or_default(),
         window: TimeDelta::zero(),
@@ -311,17 +328,19 @@ fn from_composite_alarm(alarm: CompositeAlarm) -> Option<AlarmNow> {
             why: alarm.state_reason.unwrap_or_default(),
             suppressed_by: alarm.actions_suppressed_by.map(|by| by.as_str().to_owned()),
             watches: Watches::Alarms(names_in_rule(alarm.alarm_rule.as_deref().unwrap_or_default())),
-            ..Alarm::new(alarm.alarm_name?, state(alarm.state_value.as_ref())?)
+            ..known(alarm.alarm_name, alarm.state_value.as_ref())?
         },
     })
 }
 
-/// Returns the states in one history item of an alarm: the state it left and the state it entered.
-pub(super) fn states_in_history(data: &str) -> Vec<State> {
-    let data: Value = serde_json::from_str(data).unwrap_or_default();
-    let states =
-        ["oldState", "newState"].map(|key| data.get(key)?.get("stateValue")?.as_str().and_then(State::parse));
-    states.into_iter().flatten().collect()
+/// Returns the states in one history item of an alarm: the state it left, if any, and the state it entered. Returns `None`
+/// for anything else.
+fn states_in_history(data: &str) -> Option<Vec<State>> {
+    let data: Value = serde_json::from_str(data).ok()?;
+    let state = |of: &Value| of.get("stateValue")?.as_str().and_then(State::parse);
+    let left = data.get("oldState").map(state);
+    let entered = data.get("newState").map(state)?;
+    left.into_iter().chain([entered]).collect()
 }
 
 /// Builds the query that counts the samples of a metric. `nth` becomes its id.
@@ -339,10 +358,6 @@ pub(super) fn sample_count((nth, metric): (usize, &Metric)) -> MetricDataQuery {
         .metric_stat(stat)
         .set_account_id(metric.account.clone())
         .build()
-}
-
-fn state(value: Option<&StateValue>) -> Option<State> {
-    value.and_then(|value| State::parse(value.as_str()))
 }
 
 fn dimensions(list: Option<Vec<Dimension>>) -> Vec<(String, String)> {

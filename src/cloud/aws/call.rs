@@ -157,6 +157,17 @@ impl ClassifyRetry for NoThrottleRetry {
 /// The codes with which an endpoint says that it does not know an operation.
 const NO_SUCH_OPERATION: [&str; 3] = ["UnknownOperationException", "UnknownOperation", "InvalidAction"];
 
+/// An answer of AWS that this version does not understand.
+pub(super) fn not_understood(operation: &'static str, subject: &str, message: String) -> CloudError {
+    CloudError {
+        failure: Failure::Other,
+        operation,
+        subject: subject.to_owned(),
+        code: "NotUnderstood".to_owned(),
+        message,
+    }
+}
+
 const DEADLINE: &str = "Deadline";
 
 fn late(operation: &'static str, subject: &str) -> CloudError {

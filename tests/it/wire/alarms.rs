@@ -372,3 +372,51 @@ fn an_alarm_whose_breach_began_before_the_release_is_held_and_its_later_data_is_
         assert_eq!(asked.iter().filter(|one| *one == "GetMetricData").count(), reads, "{case}");
     }
 }
+
+#[test]
+fn a_state_that_is_not_understood_is_an_error_and_never_left_out() {
+    let alarms = |list: &str, state: Value| {
+        let mut alarm = json!({"AlarmName": "orders-prod-5xx", "StateValue": state});
+        if alarm["StateValue"].is_null() {
+            alarm.as_object_mut().unwrap().remove("StateValue");
+        }
+        json!({ list: [alarm] })
+    };
+    for (answer, expected) in [
+        (alarms("MetricAlarms", json!("OK")), "1 alarms"),
+        (alarms("MetricAlarms", json!("PAUSED")), "the alarm's state is `PAUSED`"),
+        (alarms("CompositeAlarms", json!("PAUSED")), "the alarm's state is `PAUSED`"),
+        (alarms("LogAlarms", json!("PAUSED")), "the alarm's state is `PAUSED`"),
+        (alarms("MetricAlarms", Value::Null), "the alarm's state is ``"),
+        (json!({"MetricAlarms": [{"StateValue": "OK"}]}), "an alarm has no name"),
+    ] {
+        let answers = [("DescribeAlarms", vec![(200, answer.clone())])].into();
+        let read = read(answers, async |aws| aws().all_alarms().await);
+        let shown = read.map_or_else(|error| error.to_string(), |all| format!("{} alarms", all.len()));
+        assert!(shown.contains(expected), "{answer}: {shown}");
+    }
+    let change = |from: &str, to: &str| {
+        json!({"oldState": {"stateValue": from}, "newState": {"stateValue": to}}).to_string()
+    };
+    for (data, expected) in [
+        (change("OK", "ALARM"), "[Ok, Alarm]"),
+        (json!({"newState": {"stateValue": "OK"}}).to_string(), "[Ok]"),
+        (change("OK", "PAUSED"), "PAUSED"),
+        (change("PAUSED", "OK"), "PAUSED"),
+        (json!({"oldState": {"stateValue": "OK"}}).to_string(), "a state change reads"),
+        ("Alarm updated".to_owned(), "a state change reads `Alarm updated`"),
+        (String::new(), "a state change reads ``"),
+    ] {
+        let items = json!({"AlarmHistoryItems": [{"HistoryData": data}]});
+        let answers = [("DescribeAlarmHistory", vec![(200, items)])].into();
+        let read = read(answers, async |aws| {
+            aws().states_since("orders-prod-5xx", time("2026-11-20T10:00:00Z").unwrap()).await
+        });
+        let shown = read.map_or_else(|error| error.to_string(), |states| format!("{states:?}"));
+        assert!(shown.contains(expected), "{data}: {shown}");
+    }
+    let answers = [("DescribeAlarms", vec![(200, in_alarm(&json!({"StateValue": "PAUSED"})))])].into();
+    let reports = run(&event("sns-alarm"), client(answers).0, &[PROTECTED]);
+    assert_eq!(outcome(&reports), "failed", "{}", reports[0].message);
+    assert!(reports[0].message.contains("`PAUSED`"), "{}", reports[0].message);
+}
