@@ -11,8 +11,9 @@ use super::life::Event;
 use crate::simulation::invariants::Signal;
 use crate::support::world::{Facts, alarm, at};
 
-/// The composite alarm over the alarms of two stages.
+/// The composite alarm over the alarms of two stages, and one between them.
 const COMPOSITE: &str = "orders";
+const BETWEEN: &str = "orders-errors";
 const BELOW: [&str; 2] = ["orders-prod-5xx", "orders-dev-5xx"];
 
 /// How CloudWatch evaluates the alarms of a seed.
@@ -23,8 +24,10 @@ pub(crate) struct CloudWatch {
     periods: usize,
     /// The number of minutes after which a datapoint counts.
     lag: usize,
-    /// Whether a composite alarm guards the stages, instead of the alarms below it.
-    composite: bool,
+    /// The number of composite alarms above the alarms of the stages, one above the other.
+    composites: usize,
+    /// Whether a suppressor silences the composite alarm, instead of a mute rule.
+    suppressed: bool,
 }
 
 /// What the metrics of each alarm say about one minute.
@@ -40,7 +43,8 @@ impl CloudWatch {
             tells_data: rng.bool(),
             periods: [1, 1, 2, 3][rng.usize(..4)],
             lag: rng.usize(..2),
-            composite: rng.usize(..4) == 0,
+            composites: [0, 0, 0, 0, 1, 2][rng.usize(..6)],
+            suppressed: rng.bool(),
         }
     }
 
@@ -48,15 +52,42 @@ impl CloudWatch {
     pub(crate) fn set_up(&self, facts: &mut Facts) {
         for now in &mut facts.alarms {
             now.window = TimeDelta::minutes(i64::try_from(self.periods + 1).unwrap());
-            if self.composite && BELOW.contains(&now.alarm.name.as_str()) {
+            if self.composites > 0 && BELOW.contains(&now.alarm.name.as_str()) {
                 now.actions.clear();
             }
         }
-        if self.composite {
-            let mut now = alarm(COMPOSITE, State::Ok, &[]);
-            now.alarm.watches = Watches::Alarms(BELOW.map(str::to_owned).to_vec());
+        let mut above = |name: &str, below: &[&str], acts: bool| {
+            let mut now = alarm(name, State::Ok, &[]);
+            now.alarm.watches = Watches::Alarms(below.iter().map(|&name| name.to_owned()).collect());
             now.alarm.changed_at = Some(at("2026-11-20T06:00:00Z"));
-            facts.alarms.insert(0, AlarmNow { window: TimeDelta::zero(), ..now });
+            now.window = TimeDelta::zero();
+            now.actions.retain(|_| acts);
+            facts.alarms.insert(0, now);
+        };
+        match self.composites {
+            0 => {}
+            1 => above(COMPOSITE, &BELOW, true),
+            _ => {
+                above(BETWEEN, &BELOW, false);
+                above(COMPOSITE, &[BETWEEN], true);
+            }
+        }
+    }
+
+    /// Lets a mute rule or a suppressor of the first alarm begin or end.
+    pub(crate) fn silence(&self, facts: &mut Facts, on: bool) {
+        let (now, first) = (facts.now, &mut facts.alarms[0]);
+        let name = first.alarm.name.clone();
+        let by = on.then(|| "window".to_owned());
+        let was = if self.composites > 0 && self.suppressed {
+            std::mem::replace(&mut first.alarm.suppressed_by, by)
+        } else if let Some(rule) = by {
+            facts.muted.insert(name.clone(), rule)
+        } else {
+            facts.muted.remove(&name)
+        };
+        if was.is_none() == on {
+            facts.mutes.push((name, now, on));
         }
     }
 
@@ -87,8 +118,10 @@ impl CloudWatch {
         let fires =
             |now: &AlarmNow| BELOW.contains(&now.alarm.name.as_str()) && now.alarm.state == State::Alarm;
         let state = if facts.alarms.iter().any(fires) { State::Alarm } else { State::Ok };
-        if becomes(facts, COMPOSITE, state, minute.now) {
-            changed.push((COMPOSITE.to_owned(), state));
+        for name in [BETWEEN, COMPOSITE] {
+            if becomes(facts, name, state, minute.now) {
+                changed.push((name.to_owned(), state));
+            }
         }
         changed
     }
@@ -109,7 +142,7 @@ fn becomes(facts: &mut Facts, name: &str, state: State, at: DateTime<Utc>) -> bo
 /// Draws the deliveries of an alarm's state change: the delay and the event of each, as with SNS.
 pub(crate) fn deliveries(rng: &mut Rng, calm: bool, facts: &Facts, alarm: &str) -> Vec<(TimeDelta, Event)> {
     let Some(now) = facts.alarms.iter().find(|now| now.alarm.name == alarm) else { return vec![] };
-    if now.actions.is_empty() || !now.actions_enabled || facts.muted.contains_key(alarm) {
+    if now.actions.is_empty() || !facts.may_act(now) {
         return vec![];
     }
     let stage = if alarm.contains("dev") { "dev" } else { "prod" };

@@ -287,14 +287,14 @@ fn alarms_since(
         let before = ours.clone().rfind(|(_, at, _)| *at < from).map_or(at_first, |(_, _, on)| *on);
         !before && !ours.any(|(_, at, on)| *on && from <= *at && *at <= to)
     };
-    // Nor does one that a mute rule muted during the whole period.
-    let is_muted = |now: &&AlarmNow| {
+    // Nor does one that was silent during the whole period.
+    let is_silent = |now: &&AlarmNow| {
         let guardian = facts.guardian(now);
         let mut ours = facts.mutes.iter().filter(|(name, ..)| *name == guardian.alarm.name);
         let before = ours.clone().rfind(|(_, at, _)| *at < from).is_some_and(|(_, _, on)| *on);
         before && !ours.any(|(_, at, on)| !*on && from <= *at && *at <= to)
     };
-    for now in facts.alarms.iter().filter(names).filter(|now| !is_off(now) && !is_muted(now)) {
+    for now in facts.alarms.iter().filter(names).filter(|now| !is_off(now) && !is_silent(now)) {
         let ours = facts.transitions.iter().filter(|(name, ..)| *name == now.alarm.name);
         let mut since: Option<DateTime<Utc>> = None;
         let known = ours.clone().next().is_some();

@@ -36,7 +36,7 @@ pub(crate) enum ExternalAction {
     Command(&'static str),
     /// An operator switches an alarm's actions off or on.
     Actions(bool),
-    /// A mute rule of an alarm begins or ends.
+    /// A mute rule or a suppressor of the first alarm begins or ends.
     Mute(bool),
 }
 
@@ -232,7 +232,10 @@ pub(crate) fn carry_out(simulation: &mut SimulationRun, action: ExternalAction) 
         ExternalAction::EndCanary => end_canary(simulation),
         ExternalAction::Edit => edit(simulation),
         ExternalAction::Command(verb) => command(simulation, verb),
-        ExternalAction::Mute(on) => mute(simulation, on),
+        ExternalAction::Mute(on) => {
+            simulation.say(|| format!("the first alarm's silence {}", if on { "begins" } else { "ends" }));
+            simulation.change(|facts| simulation.others.cloudwatch.silence(facts, on));
+        }
         ExternalAction::Actions(on) => {
             simulation
                 .say(|| format!("an operator switches an alarm's actions {}", if on { "on" } else { "off" }));
@@ -245,22 +248,6 @@ pub(crate) fn carry_out(simulation: &mut SimulationRun, action: ExternalAction) 
             });
         }
     }
-}
-
-/// Lets a mute rule of the first alarm begin or end.
-fn mute(simulation: &mut SimulationRun, on: bool) {
-    simulation.say(|| format!("a mute rule {}", if on { "begins" } else { "ends" }));
-    simulation.change(|facts| {
-        let (now, name) = (facts.now, facts.alarms[0].alarm.name.clone());
-        let was = if on {
-            facts.muted.insert(name.clone(), "window".to_owned())
-        } else {
-            facts.muted.remove(&name)
-        };
-        if was.is_none() == on {
-            facts.mutes.push((name, now, on));
-        }
-    });
 }
 
 /// Points the stage and the components at a release, as a deployer does.

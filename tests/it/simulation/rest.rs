@@ -33,9 +33,7 @@ fn newest<T: apigw_rollback::model::records::Stored>(facts: &Facts, name: &str) 
 fn is_healed(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> {
     let stage = simulation.others.stage();
     let alarmed = |now: &&apigw_rollback::model::alarm::AlarmNow| {
-        let guardian = facts.guardian(now);
-        let may_act = guardian.actions_enabled && !facts.muted.contains_key(&guardian.alarm.name);
-        now.alarm.state == State::Alarm && may_act && now.alarm.name.contains("prod")
+        now.alarm.state == State::Alarm && facts.may_act(now) && now.alarm.name.contains("prod")
     };
     let Some(alarm) = facts.alarms.iter().find(alarmed) else { return Ok(()) };
     let since = alarm.alarm.changed_at.unwrap_or_default();

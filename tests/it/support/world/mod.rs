@@ -71,7 +71,7 @@ pub(crate) struct Facts {
     pub(crate) transitions: Vec<(String, DateTime<Utc>, State)>,
     /// The alarms that a mute rule mutes, each with the rule.
     pub(crate) muted: BTreeMap<String, String>,
-    /// The times at which a mute rule of an alarm began or ended.
+    /// The times at which a mute rule or a suppressor of an alarm began or ended.
     pub(crate) mutes: Vec<(String, DateTime<Utc>, bool)>,
     /// Every minute of the alarms' metrics, told or not.
     pub(crate) history: BTreeMap<String, Vec<Datapoint>>,
@@ -281,10 +281,18 @@ impl Facts {
         f64::from(u32::try_from(minutes).unwrap())
     }
 
-    /// Returns the alarm that guards by this one: the composite alarm above it, or itself.
+    /// Returns the alarm that guards by this one: the highest composite alarm above it, or itself.
     pub(crate) fn guardian<'a>(&'a self, now: &'a AlarmNow) -> &'a AlarmNow {
         let is_above = |above: &&AlarmNow| matches!(&above.alarm.watches, Watches::Alarms(below) if below.contains(&now.alarm.name));
-        self.alarms.iter().find(is_above).unwrap_or(now)
+        self.alarms.iter().find(is_above).map_or(now, |above| self.guardian(above))
+    }
+
+    /// Whether the alarm that guards by this one may act: its actions are on, and nothing silences it.
+    pub(crate) fn may_act(&self, now: &AlarmNow) -> bool {
+        let guardian = self.guardian(now);
+        let silenced =
+            self.muted.contains_key(&guardian.alarm.name) || guardian.alarm.suppressed_by.is_some();
+        guardian.actions_enabled && !silenced
     }
 
     /// Returns the notifications that are sent only once.
