@@ -16,6 +16,9 @@ const COMPOSITE: &str = "orders";
 const BETWEEN: &str = "orders-errors";
 const BELOW: [&str; 2] = ["orders-prod-5xx", "orders-dev-5xx"];
 
+/// The alarm that may read a query.
+const QUERY: &str = "orders-prod-latency";
+
 /// How CloudWatch evaluates the alarms of a seed.
 pub(crate) struct CloudWatch {
     /// Whether it tells the datapoints, as it does of metrics but not of logs.
@@ -26,6 +29,8 @@ pub(crate) struct CloudWatch {
     lag: usize,
     /// The number of composite alarms above the alarms of the stages, one above the other.
     composites: usize,
+    /// The directive of the latency alarm, if it reads a query, which names no stage.
+    directive: Option<&'static str>,
     /// Whether a suppressor silences the composite alarm, instead of a mute rule.
     suppressed: bool,
 }
@@ -44,6 +49,7 @@ impl CloudWatch {
             periods: [1, 1, 2, 3][rng.usize(..4)],
             lag: rng.usize(..2),
             composites: [0, 0, 0, 0, 1, 2][rng.usize(..6)],
+            directive: (rng.usize(..4) == 0).then_some("rollback-target: orders-api/prod"),
             suppressed: rng.bool(),
         }
     }
@@ -54,6 +60,10 @@ impl CloudWatch {
             now.window = TimeDelta::minutes(i64::try_from(self.periods + 1).unwrap());
             if self.composites > 0 && BELOW.contains(&now.alarm.name.as_str()) {
                 now.actions.clear();
+            }
+            if now.alarm.name == QUERY && self.directive.is_some() {
+                now.alarm.watches = Watches::Metrics(vec![]);
+                now.alarm.description = self.directive.map(str::to_owned);
             }
         }
         let mut above = |name: &str, below: &[&str], acts: bool| {
@@ -150,14 +160,15 @@ pub(crate) fn deliveries(rng: &mut Rng, calm: bool, facts: &Facts, alarm: &str) 
         let mut message = json!({
             "AlarmName": alarm, "AlarmArn": arn, "NewStateValue": now.alarm.state,
             "StateChangeTime": now.alarm.changed_at, "NewStateReason": "Threshold Crossed",
+            "AlarmDescription": now.alarm.description,
         });
         match &now.alarm.watches {
             Watches::Alarms(_) => {
                 message["AlarmRule"] = json!("ALARM(orders-prod-5xx) OR ALARM(orders-dev-5xx)");
             }
             Watches::Metrics(metrics) => {
-                let named =
-                    metrics[0].dimensions.iter().map(|(name, value)| json!({"name": name, "value": value}));
+                let dimensions = metrics.iter().flat_map(|metric| &metric.dimensions);
+                let named = dimensions.map(|(name, value)| json!({"name": name, "value": value}));
                 message["Trigger"] = json!({"Namespace": "AWS/ApiGateway", "MetricName": "5XXError",
                     "Dimensions": named.collect::<Vec<_>>()});
             }
