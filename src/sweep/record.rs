@@ -137,9 +137,19 @@ async fn store<C: Parameters>(
         Err(why) => return Ok(Err(why)),
     };
     let name = context.config.names.known_good(&record.stage);
-    match context.cloud.put_parameter(&name, &value, Write::Overwrite).await? {
-        Written::Version(version) => Ok(Ok((version, true))),
-        Written::Exists => Ok(Err(format!("another writer created the parameter `{name}` at the same time"))),
+    match context.cloud.put_parameter(&name, &value, Write::Overwrite).await {
+        Ok(Written::Version(version)) => Ok(Ok((version, true))),
+        Ok(Written::Exists) => {
+            Ok(Err(format!("another writer created the parameter `{name}` at the same time")))
+        }
+        // A write without an answer may have taken effect. Then the release needs its pin now.
+        Err(error) => match context.cloud.parameters(std::slice::from_ref(&name)).await {
+            Ok(found) => {
+                let ours = found.into_iter().find(|found| found.name == name && found.value == value);
+                ours.map(|found| Ok((found.version, true))).ok_or(error)
+            }
+            Err(_) => Err(error),
+        },
     }
 }
 

@@ -6,7 +6,7 @@ use apigw_rollback::model::routing::{Routing, RoutingRule};
 use crate::scenarios::components::{WHOLE, bad_everywhere};
 use crate::support::harness::{attempt, event, run};
 use crate::support::story::Story;
-use crate::support::world::{Facts, Fault, World, denied, prod};
+use crate::support::world::{Facts, Fault, World, denied, lost, prod};
 
 #[test]
 fn a_release_that_differs_in_a_hundred_variables_is_put_back_in_several_calls() {
@@ -86,4 +86,22 @@ fn the_first_release_of_a_stage_is_pinned_before_it_is_recorded() {
     assert_eq!(facts.recorded(&prod()).len(), 1);
     let parked = &facts.stages[&prod().parked()];
     assert_eq!((parked.release.deployment.as_str(), parked.closed), ("d2", true));
+}
+
+/// A write without an answer may have taken effect, and then its release needs the pin. If it did not, the known-good
+/// release keeps the pin.
+#[test]
+fn a_record_whose_answer_was_lost_is_looked_up_before_the_pin_moves() {
+    for (fault, outcome, pinned) in [
+        (Fault::After(lost()), "report: recorded", Some("d2")),
+        (Fault::Before(lost()), "report: failed", None),
+        (Fault::Before(denied()), "report: failed", None),
+    ] {
+        let world = World::new(Facts::bad_release()).fault("PutParameter", 1, fault);
+        let shown = run(&event("command-record"), &world, &[]);
+        assert!(shown.contains(outcome), "{shown}");
+        let facts = world.facts();
+        let parked = facts.stages.get(&prod().parked()).map(|parked| parked.release.deployment.as_str());
+        assert_eq!(parked, pinned, "{shown}");
+    }
 }
