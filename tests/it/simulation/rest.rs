@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::kind::served;
 use super::life::SimulationRun;
 use crate::simulation::invariants::Signal;
-use crate::support::world::Facts;
+use crate::support::world::{Change, Facts};
 
 /// Checks all conditions at the end of a simulation run.
 pub(crate) fn is_at_rest(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> {
@@ -193,6 +193,14 @@ fn is_on_the_list(simulation: &SimulationRun, facts: &Facts) -> Result<(), Strin
     for one in open {
         let print = one.bad.fingerprint();
         let near = |at: DateTime<Utc>| (at - one.at).abs() < TimeDelta::minutes(6);
+        // After another deploy, a later rollback of that one says nothing about this incident.
+        let of_another = |change: &Change| {
+            let is_later = change.at > one.at && !near(change.at) && change.by != "others";
+            change.stage == stage && is_later && change.from.deployment != one.bad.deployment
+        };
+        if facts.changes.iter().any(of_another) {
+            continue;
+        }
         if !listed.past.iter().any(|past| past.fingerprint == print && near(past.at)) {
             return Err(format!("the incident {print} of {} is not on the list", one.at));
         }
