@@ -233,6 +233,11 @@ fn known(name: Option<String>, state: Option<&StateValue>) -> Result<Alarm, Clou
     Ok(Alarm::new(name, state))
 }
 
+/// Returns when an alarm's state changed. An endpoint without that time tells when the state was last updated.
+fn changed_at(transitioned: Option<SdkTime>, updated: Option<SdkTime>) -> Option<DateTime<Utc>> {
+    transitioned.or(updated).as_ref().and_then(time)
+}
+
 fn from_metric_alarm(mut alarm: MetricAlarm) -> Result<AlarmNow, CloudError> {
     let why = alarm.state_reason.take().unwrap_or_default();
     let (window, evaluated) = (window(&alarm), datapoints::evaluated(&alarm));
@@ -262,11 +267,7 @@ fn from_metric_alarm(mut alarm: MetricAlarm) -> Result<AlarmNow, CloudError> {
         alarm: Alarm {
             arn: alarm.alarm_arn,
             description: alarm.alarm_description,
-            changed_at: alarm
-                .state_transitioned_timestamp
-                .or(alarm.state_updated_timestamp)
-                .as_ref()
-                .and_then(time),
+            changed_at: changed_at(alarm.state_transitioned_timestamp, alarm.state_updated_timestamp),
             only_missing_data: only_missing || signal::is_by_missing_data(&why, to_alarm),
             why,
             watches: Watches::Metrics(entries.chain(single).collect()),
@@ -300,11 +301,7 @@ fn from_log_alarm(alarm: LogAlarm) -> Result<AlarmNow, CloudError> {
         alarm: Alarm {
             arn: alarm.alarm_arn,
             description: alarm.alarm_description,
-            changed_at: alarm
-                .state_transitioned_timestamp
-                .or(alarm.state_updated_timestamp)
-                .as_ref()
-                .and_then(time),
+            changed_at: changed_at(alarm.state_transitioned_timestamp, alarm.state_updated_timestamp),
             why: alarm.state_reason.unwrap_or_default(),
             ..known(alarm.alarm_name, alarm.state_value.as_ref())?
         },
@@ -320,11 +317,7 @@ fn from_composite_alarm(alarm: CompositeAlarm) -> Result<AlarmNow, CloudError> {
         alarm: Alarm {
             arn: alarm.alarm_arn,
             description: alarm.alarm_description,
-            changed_at: alarm
-                .state_transitioned_timestamp
-                .or(alarm.state_updated_timestamp)
-                .as_ref()
-                .and_then(time),
+            changed_at: changed_at(alarm.state_transitioned_timestamp, alarm.state_updated_timestamp),
             why: alarm.state_reason.unwrap_or_default(),
             suppressed_by: alarm.actions_suppressed_by.map(|by| by.as_str().to_owned()),
             watches: Watches::Alarms(names_in_rule(alarm.alarm_rule.as_deref().unwrap_or_default())),

@@ -7,7 +7,7 @@ use apigw_rollback::model::policy::PolicyOverrides;
 use apigw_rollback::model::policy::{AutoDeploy, Mode};
 use apigw_rollback::model::reason::Reason;
 use apigw_rollback::model::records::{Candidate, Hold, Incident, Rollbacks, parse};
-use apigw_rollback::model::report::{Outcome, Report};
+use apigw_rollback::model::report::Report;
 use apigw_rollback::model::stage::StageRef;
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -123,16 +123,12 @@ fn is_pinned(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> {
     };
     let deployment = &record.release.deployment;
     if !facts.deployments.contains(&(stage.api.clone(), deployment.clone())) {
-        // AWS may refuse the pin. A run that dies between the record and the pin, or that cannot read whether its write
-        // without an answer took effect, leaves an older release pinned, until the next sweep moves the pin; the first
-        // record of a stage is written after its pin.
+        // AWS may refuse the pin. A run that dies between the record and the pin leaves an older release pinned, until the
+        // next sweep moves the pin; the first record of a stage is written after its pin.
         let is_first = recorded.len() == 1;
         let author = facts.records.last().map(|(_, author, _)| author.as_str());
         let author = simulation.seen.iter().find(|run| Some(run.id.as_str()) == author);
-        let failed = |report: &Report| {
-            let unknown = report.outcome == Outcome::Failed && !is_first;
-            unknown || report.warnings.iter().any(|warning| warning.contains("not pinned"))
-        };
+        let failed = |report: &Report| report.warnings.iter().any(|warning| warning.contains("not pinned"));
         let not_pinned = author
             .is_some_and(|run| run.reports.as_ref().map_or(!is_first, |reports| reports.iter().any(failed)));
         let reports = simulation.seen.iter().filter_map(|run| run.reports.as_ref()).flatten();
