@@ -11,8 +11,7 @@ use crate::model::release::Release;
 use crate::model::stage::StageRef;
 
 /// Reads the listed components at the same time (`GetAlias`, `GetBasePathMapping` or `GetApiMappings`, `GetDomainName`).
-/// Also reads
-/// whether the targets of the recorded ones still exist (`GetFunctionConfiguration`, `GetStage`).
+/// Also reads whether the targets of the recorded ones still exist (`GetFunctionConfiguration`, `GetStage`).
 ///
 /// # Errors
 /// The first call that failed. A component that does not exist is not an error.

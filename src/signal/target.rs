@@ -30,7 +30,7 @@ pub enum Named {
     Children,
 }
 
-/// Returns the stages that an alarm names, or that the alarms below it name them.
+/// Returns the stages that an alarm names, or says that the alarms below it name them.
 ///
 /// # Errors
 /// [`Reason::NotApiGateway`], [`Reason::NoStage`] or [`Reason::AmbiguousTarget`] if it names no stage.
