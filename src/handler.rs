@@ -1,5 +1,8 @@
 //! The whole flow on one screen: read the event, run every signal, answer.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
@@ -15,6 +18,7 @@ use crate::model::cloud_error::CloudError;
 use crate::model::observed::OnRecord;
 use crate::model::reason::Reason;
 use crate::model::report::{Outcome, Report};
+use crate::model::stage::StageRef;
 use crate::model::target::Target;
 use crate::model::trigger::TriggeredBy;
 use crate::notify::{metrics, notify};
@@ -84,8 +88,10 @@ async fn on_alarm<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm) -> Vec<Repo
     let context = &context.triggered_by(&trigger);
     match targets(context, alarm).await {
         Ok(Ok(targets)) => {
-            let runs = targets.iter().map(|target| on_target(context, alarm, target));
-            futures_util::stream::iter(runs).buffered(STAGES_AT_ONCE).collect().await
+            let begun = Mutex::default();
+            let runs = targets.iter().map(|target| on_target(context, alarm, target, &begun));
+            let reports = futures_util::stream::iter(runs).buffered(STAGES_AT_ONCE);
+            reports.filter_map(std::future::ready).collect().await
         }
         Ok(Err(reason)) => on_refusal(context, alarm, reason).await,
         Err(error) => vec![context.failed(&error)],
@@ -115,13 +121,23 @@ async fn targets<C: Alarms>(
     })
 }
 
-async fn on_target<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm, target: &Target) -> Report {
+/// Runs the rollback of the stage that a target means. An alarm may name one stage in several ways, by its API's name and
+/// by its id, say: for a stage whose run has `begun`, there is no second one.
+async fn on_target<C: Cloud>(
+    context: &Context<'_, C>,
+    alarm: &Alarm,
+    target: &Target,
+    begun: &Mutex<BTreeSet<StageRef>>,
+) -> Option<Report> {
     let trigger = Trigger::Alarm { name: &alarm.name, target };
     let request = RollbackRequest { trigger, version: None, dry: false };
     match resolve::resolve(context.cloud, context.config, target).await {
-        Ok(Ok(stage)) => rollback(context, &stage, request).await,
-        Ok(Err(reason)) => context.no(reason),
-        Err(error) => context.failed(&error),
+        Ok(Ok(stage)) => {
+            let is_first = begun.lock().unwrap_or_else(PoisonError::into_inner).insert(stage.clone());
+            if is_first { Some(rollback(context, &stage, request).await) } else { None }
+        }
+        Ok(Err(reason)) => Some(context.no(reason)),
+        Err(error) => Some(context.failed(&error)),
     }
 }
 

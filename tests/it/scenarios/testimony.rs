@@ -204,3 +204,24 @@ fn an_alarm_that_is_older_than_the_release_does_not_hide_one_that_accuses_it() {
     let incident = facts.parameters.iter().find(|(name, _)| name.contains("/incidents/")).unwrap();
     assert!(incident.1[0].contains(r#""by":"b""#), "{}", incident.1[0]);
 }
+
+#[test]
+fn an_alarm_that_names_a_stage_in_two_ways_starts_one_run() {
+    let by_directive = changed(below("latency", State::Alarm, &[]), |now| {
+        now.alarm.watches = Watches::Metrics(vec![]);
+        now.alarm.description = Some("rollback-target: a1b2c3d4e5/prod".to_owned());
+    });
+    let alarms = vec![
+        composite("orders", State::Alarm, &["5xx", "latency"]),
+        below("5xx", State::Alarm, &OURS),
+        by_directive,
+    ];
+    let story = Story::with_known_good().deploy(2).later(4).world("the alarms fire", |facts| {
+        let now = facts.now;
+        facts.alarms = alarms;
+        facts.alarms.iter_mut().for_each(|alarm| alarm.alarm.changed_at = Some(now));
+    });
+    let story = story.event_of_first_alarm();
+    assert_eq!(story.described.matches("report: ").count(), 1, "{}", story.described);
+    assert_eq!(fate(&story), Fate::RolledBack, "{}", story.described);
+}

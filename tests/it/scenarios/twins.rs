@@ -114,6 +114,19 @@ fn trouble_from_before_a_release_acquits_it() {
         }),
     );
     check(
+        "the errors of the base below a canary",
+        bad_release(|facts| {
+            with_canary(facts);
+            let evaluated = minutes(facts.now, "BBBBBB");
+            fires(facts, vec![AlarmNow { evaluated, ..plain() }]);
+        }),
+        bad_release(|facts| {
+            with_canary(facts);
+            let evaluated = minutes(facts.now, "WWWBBB");
+            fires(facts, vec![AlarmNow { evaluated, ..plain() }]);
+        }),
+    );
+    check(
         "the errors of an earlier canary",
         bad_release(|facts| {
             with_canary(facts);

@@ -14,25 +14,38 @@ use crate::support::world::{Facts, alarm, at};
 /// The composite alarm over the alarms of two stages, and one between them.
 const COMPOSITE: &str = "orders";
 const BETWEEN: &str = "orders-errors";
-const BELOW: [&str; 2] = ["orders-prod-5xx", "orders-dev-5xx"];
 
-/// The alarm that may read a query.
+/// The alarms below the composite alarm. The last one is among them only if two must be in ALARM.
+const BELOW: [&str; 3] = ["orders-prod-5xx", "orders-dev-5xx", QUERY];
+
+/// The alarm that may read a query or logs.
 const QUERY: &str = "orders-prod-latency";
+
+/// The alarm that fires by missing data, when there is no traffic.
+pub(crate) const TRAFFIC: &str = "orders-prod-traffic";
 
 /// How CloudWatch evaluates the alarms of a seed.
 pub(crate) struct CloudWatch {
-    /// Whether it tells the datapoints, as it does of metrics but not of logs.
+    /// Whether it tells the datapoints of metrics.
     tells_data: bool,
-    /// The number of breaching minutes that an alarm takes.
+    /// Whether the latency alarm reads logs, whose datapoints CloudWatch never tells.
+    reads_logs: bool,
+    /// The number of minutes of a datapoint.
+    period: usize,
+    /// The number of breaching datapoints that an alarm takes.
     periods: usize,
-    /// The number of minutes after which a datapoint counts.
+    /// The number of minutes after which a minute counts.
     lag: usize,
     /// The number of composite alarms above the alarms of the stages, one above the other.
     composites: usize,
-    /// The directive of the latency alarm, if it reads a query, which names no stage.
+    /// The number of alarms below the composite alarm that set it off, as with `AT_LEAST`.
+    at_least: usize,
+    /// The directive of the latency alarm, if it reads a query or logs, which name no stage.
     directive: Option<&'static str>,
     /// Whether a suppressor silences the composite alarm, instead of a mute rule.
     suppressed: bool,
+    /// Whether an alarm takes missing data for a breach.
+    watches_traffic: bool,
 }
 
 /// What the metrics of each alarm say about one minute.
@@ -46,19 +59,50 @@ impl CloudWatch {
     pub(crate) fn drawn(rng: &mut Rng) -> Self {
         Self {
             tells_data: rng.bool(),
+            reads_logs: rng.bool(),
+            period: [1, 1, 1, 1, 1, 1, 1, 5][rng.usize(..8)],
             periods: [1, 1, 2, 3][rng.usize(..4)],
             lag: rng.usize(..2),
             composites: [0, 0, 0, 0, 1, 2][rng.usize(..6)],
+            at_least: [1, 1, 2][rng.usize(..3)],
             directive: (rng.usize(..4) == 0).then_some("rollback-target: orders-api/prod"),
             suppressed: rng.bool(),
+            watches_traffic: rng.usize(..4) == 0,
         }
+    }
+
+    /// How far back one evaluation looks, as the engine reckons it: with the period to which it is aligned.
+    fn window(&self) -> TimeDelta {
+        TimeDelta::minutes(i64::try_from((self.periods + 1) * self.period).unwrap())
+    }
+
+    /// How long after the last change of others the stage is at rest: an evaluation, the delay of its data, and two sweeps.
+    pub(crate) fn settles_within(&self) -> TimeDelta {
+        TimeDelta::minutes(20).max(self.window() + TimeDelta::minutes(15))
+    }
+
+    /// The alarms below the composite alarm.
+    fn below(&self) -> &'static [&'static str] {
+        match (self.composites, self.at_least) {
+            (0, _) => &[],
+            (_, 1) => &BELOW[..2],
+            _ => &BELOW,
+        }
+    }
+
+    /// Whether CloudWatch tells the datapoints of an alarm.
+    fn tells(&self, name: &str) -> bool {
+        self.tells_data && !(self.reads_logs && self.directive.is_some() && name == QUERY)
     }
 
     /// Gives the alarms their windows, and the composite alarm its place.
     pub(crate) fn set_up(&self, facts: &mut Facts) {
+        if !self.watches_traffic {
+            facts.alarms.retain(|now| now.alarm.name != TRAFFIC);
+        }
         for now in &mut facts.alarms {
-            now.window = TimeDelta::minutes(i64::try_from(self.periods + 1).unwrap());
-            if self.composites > 0 && BELOW.contains(&now.alarm.name.as_str()) {
+            now.window = self.window();
+            if self.below().contains(&now.alarm.name.as_str()) {
                 now.actions.clear();
             }
             if now.alarm.name == QUERY && self.directive.is_some() {
@@ -76,9 +120,9 @@ impl CloudWatch {
         };
         match self.composites {
             0 => {}
-            1 => above(COMPOSITE, &BELOW, true),
+            1 => above(COMPOSITE, self.below(), true),
             _ => {
-                above(BETWEEN, &BELOW, false);
+                above(BETWEEN, self.below(), false);
                 above(COMPOSITE, &[BETWEEN], true);
             }
         }
@@ -112,22 +156,27 @@ impl CloudWatch {
                 Datapoint { begins: minute.now - TimeDelta::minutes(1), ends: minute.now, reading: *reading };
             let history = facts.history.entry((*name).to_owned()).or_default();
             history.push(point);
-            let published = history[..history.len().saturating_sub(self.lag)].to_vec();
+            let counted = &history[..history.len().saturating_sub(self.lag)];
+            let published: Vec<Datapoint> = counted.chunks_exact(self.period).map(period_of).collect();
             let evaluated = published[published.len().saturating_sub(self.periods)..].to_vec();
-            let breaches = evaluated.iter().all(|point| point.reading == Reading::Breaching);
+            let breach = if *name == TRAFFIC { Reading::Missing } else { Reading::Breaching };
+            let breaches = evaluated.iter().all(|point| point.reading == breach);
             let state = if breaches && evaluated.len() == self.periods { State::Alarm } else { State::Ok };
-            if self.tells_data {
+            if self.tells(name) {
                 facts.datapoints.insert((*name).to_owned(), published);
             }
             if becomes(facts, name, state, minute.now) {
                 let now = facts.alarms.iter_mut().find(|now| now.alarm.name == *name).unwrap();
-                now.evaluated = if self.tells_data { evaluated } else { vec![] };
+                now.evaluated = if self.tells(name) { evaluated } else { vec![] };
+                now.alarm.only_missing_data = *name == TRAFFIC && state == State::Alarm;
                 changed.push(((*name).to_owned(), state));
             }
         }
-        let fires =
-            |now: &AlarmNow| BELOW.contains(&now.alarm.name.as_str()) && now.alarm.state == State::Alarm;
-        let state = if facts.alarms.iter().any(fires) { State::Alarm } else { State::Ok };
+        let fires = |now: &&AlarmNow| {
+            self.below().contains(&now.alarm.name.as_str()) && now.alarm.state == State::Alarm
+        };
+        let firing = facts.alarms.iter().filter(fires).count();
+        let state = if firing >= self.at_least { State::Alarm } else { State::Ok };
         for name in [BETWEEN, COMPOSITE] {
             if becomes(facts, name, state, minute.now) {
                 changed.push((name.to_owned(), state));
@@ -135,6 +184,14 @@ impl CloudWatch {
         }
         changed
     }
+}
+
+/// Returns the datapoint of some minutes: it breaches if one of them does, and is missing if all are.
+fn period_of(minutes: &[Datapoint]) -> Datapoint {
+    let readings = [Reading::Breaching, Reading::Within];
+    let reading = readings.into_iter().find(|one| minutes.iter().any(|minute| minute.reading == *one));
+    let (first, last) = (minutes[0], minutes[minutes.len() - 1]);
+    Datapoint { begins: first.begins, ends: last.ends, reading: reading.unwrap_or(Reading::Missing) }
 }
 
 /// Sets an alarm's state. Returns whether there is such an alarm and its state changed.
@@ -163,8 +220,8 @@ pub(crate) fn deliveries(rng: &mut Rng, calm: bool, facts: &Facts, alarm: &str) 
             "AlarmDescription": now.alarm.description,
         });
         match &now.alarm.watches {
-            Watches::Alarms(_) => {
-                message["AlarmRule"] = json!("ALARM(orders-prod-5xx) OR ALARM(orders-dev-5xx)");
+            Watches::Alarms(below) => {
+                message["AlarmRule"] = json!(format!("AT_LEAST(1, ALARM, ({}))", below.join(", ")));
             }
             Watches::Metrics(metrics) => {
                 let dimensions = metrics.iter().flat_map(|metric| &metric.dimensions);

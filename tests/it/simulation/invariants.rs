@@ -5,8 +5,6 @@
 use std::collections::BTreeSet;
 
 use apigw_rollback::config::Config;
-use apigw_rollback::model::alarm::AlarmNow;
-use apigw_rollback::model::alarm::State;
 use apigw_rollback::model::datapoint::{Datapoint, Reading};
 use apigw_rollback::model::parameter_names::ParameterNames;
 use apigw_rollback::model::policy::PolicyOverrides;
@@ -15,9 +13,9 @@ use apigw_rollback::model::records::{Candidate, Hold, Incident, Record, parse};
 use apigw_rollback::model::release::Release;
 use apigw_rollback::model::report::{Outcome, Report};
 use apigw_rollback::model::stage::StageRef;
-use apigw_rollback::signal::target::stages_named_by;
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::simulation::alarms::{accusations_since, alarms_about, in_alarm};
 use crate::support::world::{Change, Facts, LedgerWrite};
 
 /// The maximum age of a stale read and the maximum difference between two clocks.
@@ -187,7 +185,7 @@ impl Case<'_> {
         }
         rule(policy.mode == Mode::Enforce, "the policy is to observe only")?;
         rule(!self.is_held(), "an operator holds the stage")?;
-        let fired = alarms_since(self.after, self.stage(), self.since(), at);
+        let fired = accusations_since(self.after, self.stage(), self.since(), at);
         rule(!fired.is_empty(), "no alarm is in ALARM")?;
         if let Some(live_since) = self.live_since() {
             let window = self.after.alarms.iter().map(|now| now.window).max().unwrap_or_default();
@@ -269,53 +267,6 @@ impl Case<'_> {
     }
 }
 
-/// Returns when the alarms fired that accuse the stage and were in ALARM at some moment of this period.
-fn alarms_since(
-    facts: &Facts,
-    stage: &StageRef,
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
-) -> Vec<DateTime<Utc>> {
-    let mut fired = Vec::new();
-    let names =
-        |now: &&AlarmNow| stages_named_by(&now.alarm).first().is_some_and(|one| one.stage == stage.stage);
-    // An alarm whose actions were off during the whole period does not count.
-    let is_off = |now: &&AlarmNow| {
-        let guardian = facts.guardian(now);
-        let mut ours = facts.switched.iter().filter(|(name, ..)| *name == guardian.alarm.name);
-        let at_first = ours.clone().next().map_or(guardian.actions_enabled, |(_, _, on)| !on);
-        let before = ours.clone().rfind(|(_, at, _)| *at < from).map_or(at_first, |(_, _, on)| *on);
-        !before && !ours.any(|(_, at, on)| *on && from <= *at && *at <= to)
-    };
-    // Nor does one that was silent during the whole period.
-    let is_silent = |now: &&AlarmNow| {
-        let guardian = facts.guardian(now);
-        let mut ours = facts.mutes.iter().filter(|(name, ..)| *name == guardian.alarm.name);
-        let before = ours.clone().rfind(|(_, at, _)| *at < from).is_some_and(|(_, _, on)| *on);
-        before && !ours.any(|(_, at, on)| !*on && from <= *at && *at <= to)
-    };
-    for now in facts.alarms.iter().filter(names).filter(|now| !is_off(now) && !is_silent(now)) {
-        let ours = facts.transitions.iter().filter(|(name, ..)| *name == now.alarm.name);
-        let mut since: Option<DateTime<Utc>> = None;
-        let known = ours.clone().next().is_some();
-        for (_, at, state) in ours.filter(|(_, at, _)| *at <= to) {
-            match (state, since) {
-                (State::Alarm, None) => since = Some(*at),
-                (State::Alarm, Some(_)) | (_, None) => {}
-                (_, Some(began)) => {
-                    fired.extend(Some(began).filter(|_| *at >= from));
-                    since = None;
-                }
-            }
-        }
-        if !known && now.alarm.state == State::Alarm {
-            since = now.alarm.changed_at;
-        }
-        fired.extend(since);
-    }
-    fired
-}
-
 /// Returns whether a release was in quarantine at that time, long enough for every run to know.
 fn quarantined(facts: &Facts, stage: &StageRef, release: &Release, at: DateTime<Utc>) -> bool {
     let name = ParameterNames::under("/apigw-rollback").incident(stage, &release.fingerprint());
@@ -350,8 +301,9 @@ fn is_earned(
     if on_stage.clone().rfind(|one| one.at < to).is_some_and(|one| one.to != record.release.in_stage()) {
         return no("the release was not live");
     }
-    let fired = alarms_since(after, &record.stage, from, to);
-    if from < to && !fired.is_empty() {
+    let fired =
+        alarms_about(after, &record.stage, from, to).any(|now| !in_alarm(after, now, from, to).is_empty());
+    if from < to && fired {
         return no("an alarm was in ALARM during the bake time");
     }
     let live_since = on_stage.clone().rfind(|one| one.at < to).map_or(before.now, |one| one.at);

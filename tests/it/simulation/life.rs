@@ -22,10 +22,9 @@ use super::weather::SeededFaults;
 use crate::simulation::invariants::{Seen, Signal};
 use crate::support::world::{Clock, FUNCTION, Facts, Network, World, at};
 
-/// The start of every simulation run, and the time during which others act and faults occur; then the world rests.
+/// The start of every simulation run, and the time during which others act and faults occur; then the world settles.
 pub(crate) const START: &str = "2026-11-20T08:00:00Z";
 pub(crate) const BUSY: TimeDelta = TimeDelta::minutes(36);
-const REST: TimeDelta = TimeDelta::minutes(20);
 const SWEEP_EVERY: TimeDelta = TimeDelta::minutes(5);
 /// The function's time-out, and the share of it that the function reserves for its report.
 const TIME_OUT: Duration = Duration::from_mins(1);
@@ -110,7 +109,8 @@ impl SimulationRun {
 
     fn plan(&mut self) {
         let start = self.clock.at;
-        let end = start + BUSY + REST;
+        let duration = BUSY + self.others.cloudwatch.settles_within();
+        let end = start + duration;
         let offset = TimeDelta::seconds(self.rng.i64(0..300));
         let mut at = start + offset;
         while at < end {
@@ -123,7 +123,7 @@ impl SimulationRun {
             (0..times).for_each(|_| self.at(at, AgendaItem::Sweep));
             at += SWEEP_EVERY;
         }
-        let minutes = (BUSY + REST).num_minutes();
+        let minutes = duration.num_minutes();
         (1..=minutes).for_each(|minute| self.at(start + TimeDelta::minutes(minute), AgendaItem::Minute));
         self.at(start + BUSY, AgendaItem::Calm);
         for (at, action) in self.others.agenda(&mut self.rng) {

@@ -4,6 +4,7 @@
 //! `SEED=n cargo test --test it simulation -- --nocapture` replays one seed with its story. `make test` runs ten
 //! thousand seeds; `make soak SEEDS=n` runs more.
 
+mod alarms;
 mod cloudwatch;
 mod interleavings;
 pub(crate) mod invariants;

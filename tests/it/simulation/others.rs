@@ -15,7 +15,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-use super::cloudwatch::{CloudWatch, Minute};
+use super::cloudwatch::{CloudWatch, Minute, TRAFFIC};
 use super::kind::{Kind, served};
 use super::life::{AgendaItem, BUSY, Event, START, SimulationRun};
 use crate::simulation::invariants::Signal;
@@ -156,8 +156,12 @@ impl Others {
             facts.parameters.insert(ParameterNames::under("/apigw-rollback").policy(&stage), vec![policy]);
         }
         let named = |name, of| alarm(name, State::Ok, &kind.dimensions(of));
-        let alarms =
-            [("orders-prod-5xx", "prod"), ("orders-prod-latency", "prod"), ("orders-dev-5xx", "dev")];
+        let alarms = [
+            ("orders-prod-5xx", "prod"),
+            ("orders-prod-latency", "prod"),
+            ("orders-dev-5xx", "dev"),
+            (TRAFFIC, "prod"),
+        ];
         facts.alarms = alarms.into_iter().map(|(name, of)| named(name, of)).collect();
         for now in &mut facts.alarms {
             now.alarm.state = State::Ok;
@@ -216,6 +220,7 @@ impl Others {
             ("orders-prod-latency", ours(fails && self.slow)),
             // The development stage fails now and then.
             ("orders-dev-5xx", read(now.timestamp() / 60 % 37 < 3)),
+            (TRAFFIC, ours(false)),
         ];
         Minute { now, traffic, readings }
     }

@@ -11,6 +11,7 @@ use apigw_rollback::model::report::Report;
 use apigw_rollback::model::stage::StageRef;
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::cloudwatch::TRAFFIC;
 use super::kind::served;
 use super::life::SimulationRun;
 use crate::simulation::invariants::Signal;
@@ -33,7 +34,11 @@ fn newest<T: apigw_rollback::model::records::Stored>(facts: &Facts, name: &str) 
 fn is_healed(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> {
     let stage = simulation.others.stage();
     let alarmed = |now: &&apigw_rollback::model::alarm::AlarmNow| {
-        now.alarm.state == State::Alarm && facts.may_act(now) && now.alarm.name.contains("prod")
+        let acts = facts.may_act(now) && facts.guardian(now).alarm.state == State::Alarm;
+        now.alarm.state == State::Alarm
+            && acts
+            && now.alarm.name.contains("prod")
+            && now.alarm.name != TRAFFIC
     };
     let Some(alarm) = facts.alarms.iter().find(alarmed) else { return Ok(()) };
     let since = alarm.alarm.changed_at.unwrap_or_default();
