@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::Aws;
 use super::call::NoThrottleRetry;
+use super::throttling::AbsentThrottles;
 use crate::cloud::Spent;
 use crate::cloud::pace::Pace;
 
@@ -89,10 +90,11 @@ impl Intercept for Meter {
 
 /// Builds a service's client whose requests the meter counts.
 macro_rules! client {
-    ($service:ident, $settings:expr, $meter:expr) => {
+    ($service:ident, $settings:expr, $meter:expr $(, $interceptor:expr)?) => {
         $service::Client::from_conf(
             $service::config::Builder::from($settings)
                 .interceptor($meter.clone())
+                $(.interceptor($interceptor))?
                 .retry_classifier(NoThrottleRetry)
                 .build(),
         )
@@ -117,7 +119,7 @@ impl Clients {
         let settings = settings.to_builder().timeout_config(timeouts).retry_config(retries).build();
         let meter = Meter::default();
         Self {
-            apigateway: client!(aws_sdk_apigateway, &settings, meter),
+            apigateway: client!(aws_sdk_apigateway, &settings, meter, AbsentThrottles),
             apigatewayv2: client!(aws_sdk_apigatewayv2, &settings, meter),
             cloudwatch: client!(aws_sdk_cloudwatch, &settings, meter),
             codedeploy: client!(aws_sdk_codedeploy, &settings, meter),

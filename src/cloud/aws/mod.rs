@@ -15,6 +15,7 @@ mod parameters;
 #[cfg(feature = "cli")]
 mod settings;
 mod stages;
+mod throttling;
 mod v2;
 mod warm;
 

@@ -1,13 +1,12 @@
 //! The conversion of REST stages from the SDK's types, and of a change into a patch.
 
-use std::collections::HashMap;
-
 use aws_sdk_apigateway::operation::get_stage::GetStageOutput;
 use aws_sdk_apigateway::operation::update_stage::UpdateStageOutput;
-use aws_sdk_apigateway::types::{CanarySettings, MethodSetting, Op, PatchOperation, Stage};
+use aws_sdk_apigateway::types::{CanarySettings, Op, PatchOperation, Stage};
 use aws_smithy_types::DateTime as SdkTime;
 use chrono::{DateTime, Utc};
 
+use super::throttling::is_closed;
 use crate::model::plan::StageChange;
 use crate::model::release::{Canary, Release};
 use crate::model::stage::LiveStage;
@@ -55,12 +54,6 @@ fn canary(canary: CanarySettings) -> Canary {
         overrides: canary.stage_variable_overrides.unwrap_or_default().into_iter().collect(),
         deployment: canary.deployment_id,
     }
-}
-
-/// Whether rate and burst are zero for every method. The rate is a configured float, so the comparison is exact.
-fn is_closed(settings: &HashMap<String, MethodSetting>) -> bool {
-    let all = settings.get("*/*");
-    all.is_some_and(|all| all.throttling_rate_limit() <= 0.0 && all.throttling_burst_limit() == 0)
 }
 
 pub(super) fn time(time: &SdkTime) -> Option<DateTime<Utc>> {

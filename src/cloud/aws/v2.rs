@@ -27,7 +27,8 @@ macro_rules! live_stage {
             },
             updated_at: stage.last_updated_date.as_ref().and_then(stages::time),
             description: stage.description.unwrap_or_default(),
-            closed: stage.default_route_settings.is_some_and(|settings| is_closed(&settings)),
+            closed: stage.default_route_settings.is_some_and(|settings| is_closed(&settings))
+                && stage.route_settings.is_none_or(|routes| routes.values().all(is_closed)),
             cache: false,
             auto_deploy: stage.auto_deploy.unwrap_or(false),
             managed: stage.api_gateway_managed.unwrap_or(false),
@@ -40,7 +41,7 @@ fn variables(variables: Option<HashMap<String, String>>) -> std::collections::BT
     variables.unwrap_or_default().into_iter().filter(|(_, value)| !value.is_empty()).collect()
 }
 
-/// Whether rate and burst are zero for every route. The rate is a configured float, so the comparison is exact.
+/// Whether rate and burst are zero. The rate is a configured float, so the comparison is exact.
 fn is_closed(settings: &RouteSettings) -> bool {
     settings.throttling_rate_limit().is_some_and(|rate| rate <= 0.0)
         && settings.throttling_burst_limit() == Some(0)

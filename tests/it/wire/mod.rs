@@ -12,6 +12,7 @@ mod outbox;
 mod pages;
 mod recordings;
 pub(crate) mod requests;
+mod stages;
 
 use std::time::Duration;
 

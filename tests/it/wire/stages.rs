@@ -1,0 +1,74 @@
+//! What the adapter reads from a stage.
+
+use std::time::Duration;
+
+use apigw_rollback::cloud::Gateway;
+use apigw_rollback::cloud::aws::Clients;
+use apigw_rollback::model::protocol::Protocol;
+use apigw_rollback::model::stage::{LiveStage, StageRef};
+use aws_sdk_ssm::config::SharedHttpClient;
+use aws_smithy_http_client::test_util::infallible_client_fn;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::settings;
+use crate::support::world::API;
+
+/// Reads a stage of this protocol from AWS's answer, alone and in a list.
+fn read(protocol: Protocol, mut answer: Value) -> [LiveStage; 2] {
+    let stage = StageRef::new(protocol, API, "prod");
+    answer["stageName"] = json!("prod");
+    let client = infallible_client_fn(move |request| {
+        let is_one = request.uri().path().ends_with("/stages/prod");
+        let all = json!([{"stageName": "other"}, answer]);
+        let answer = if is_one { answer.clone() } else { json!({"item": all, "items": all}) };
+        http::Response::builder().status(200).body(answer.to_string()).unwrap()
+    });
+    let aws = Clients::new(&settings(SharedHttpClient::new(client)));
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let aws = aws.until(Instant::now() + Duration::from_secs(10));
+        let all = aws.stages(protocol, API).await.unwrap();
+        let (_, listed) = all.into_iter().find(|(listed, _)| *listed == stage).unwrap();
+        [aws.stage(&stage).await.unwrap().unwrap(), listed]
+    })
+}
+
+#[test]
+fn a_stage_is_closed_only_if_every_throttle_is_there_and_zero() {
+    let throttled =
+        |rate: f64, burst: i32| json!({"throttlingRateLimit": rate, "throttlingBurstLimit": burst});
+    for (case, method_settings, closed) in [
+        ("no settings", json!({}), false),
+        ("zero", json!({"*/*": throttled(0.0, 0)}), true),
+        ("a rate", json!({"*/*": throttled(10.0, 0)}), false),
+        ("a burst", json!({"*/*": throttled(0.0, 1)}), false),
+        ("no throttle at all", json!({"*/*": {"loggingLevel": "INFO"}}), false),
+        ("no burst", json!({"*/*": {"throttlingRateLimit": 0.0}}), false),
+        ("no rate", json!({"*/*": {"throttlingBurstLimit": 0}}), false),
+        ("a method of its own", json!({"*/*": throttled(0.0, 0), "test/GET": throttled(10.0, 5)}), false),
+        (
+            "a closed method of its own",
+            json!({"*/*": throttled(0.0, 0), "test/GET": throttled(0.0, 0)}),
+            true,
+        ),
+        ("only a method of its own", json!({"test/GET": throttled(0.0, 0)}), false),
+    ] {
+        let read = read(Protocol::Rest, json!({ "methodSettings": method_settings }));
+        assert_eq!(read.map(|live| live.closed), [closed; 2], "REST: {case}");
+    }
+    let all = |settings: Value| json!({ "defaultRouteSettings": settings });
+    let own = |settings: Value| json!({"defaultRouteSettings": throttled(0.0, 0), "routeSettings": {"GET /": settings}});
+    for (case, answer, closed) in [
+        ("no settings", json!({}), false),
+        ("zero", all(throttled(0.0, 0)), true),
+        ("a burst", all(throttled(0.0, 1)), false),
+        ("no throttle at all", all(json!({"detailedMetricsEnabled": true})), false),
+        ("a route of its own", own(throttled(10.0, 5)), false),
+        ("a closed route of its own", own(throttled(0.0, 0)), true),
+    ] {
+        let read = read(Protocol::Http, answer);
+        assert_eq!(read.map(|live| live.closed), [closed; 2], "HTTP: {case}");
+    }
+}
