@@ -41,8 +41,9 @@ impl Intercept for AbsentThrottles {
         } else if let Some(stage) = output.downcast_mut::<UpdateStageOutput>() {
             mark(&mut stage.method_settings, &answer);
         } else if let Some(stages) = output.downcast_mut::<GetStagesOutput>() {
-            let stages = stages.item.iter_mut().flatten().enumerate();
-            stages.for_each(|(nth, stage)| mark(&mut stage.method_settings, &answer["item"][nth]));
+            let answers = answer.get("item").and_then(Value::as_array).into_iter().flatten();
+            let stages = stages.item.iter_mut().flatten().zip(answers);
+            stages.for_each(|(stage, answer)| mark(&mut stage.method_settings, answer));
         }
         Ok(())
     }
@@ -50,8 +51,9 @@ impl Intercept for AbsentThrottles {
 
 fn mark(settings: &mut Settings, stage: &Value) {
     for (method, setting) in settings.iter_mut().flatten() {
-        let told = &stage["methodSettings"][method];
-        if !(told["throttlingBurstLimit"].is_number() && told["throttlingRateLimit"].is_number()) {
+        let told = stage.get("methodSettings").and_then(|told| told.get(method));
+        let tells = |limit| told.and_then(|told| told.get(limit)).is_some_and(Value::is_number);
+        if !(tells("throttlingBurstLimit") && tells("throttlingRateLimit")) {
             setting.throttling_burst_limit = ABSENT;
         }
     }

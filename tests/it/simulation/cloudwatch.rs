@@ -24,12 +24,18 @@ const QUERY: &str = "orders-prod-latency";
 /// The alarm that fires by missing data, when there is no traffic.
 pub(crate) const TRAFFIC: &str = "orders-prod-traffic";
 
+/// The alarms whose datapoints CloudWatch tells.
+#[derive(Clone, Copy)]
+enum Told {
+    Everything,
+    /// Those of metrics, but not those of the latency alarm, if it names the stage by a directive: it reads logs.
+    Metrics,
+    Nothing,
+}
+
 /// How CloudWatch evaluates the alarms of a seed.
 pub(crate) struct CloudWatch {
-    /// Whether it tells the datapoints of metrics.
-    tells_data: bool,
-    /// Whether the latency alarm reads logs, whose datapoints CloudWatch never tells.
-    reads_logs: bool,
+    told: Told,
     /// The number of minutes of a datapoint.
     period: usize,
     /// The number of breaching datapoints that an alarm takes.
@@ -58,8 +64,7 @@ pub(crate) struct Minute {
 impl CloudWatch {
     pub(crate) fn drawn(rng: &mut Rng) -> Self {
         Self {
-            tells_data: rng.bool(),
-            reads_logs: rng.bool(),
+            told: [Told::Everything, Told::Metrics, Told::Nothing, Told::Nothing][rng.usize(..4)],
             period: [1, 1, 1, 1, 1, 1, 1, 5][rng.usize(..8)],
             periods: [1, 1, 2, 3][rng.usize(..4)],
             lag: rng.usize(..2),
@@ -92,7 +97,11 @@ impl CloudWatch {
 
     /// Whether CloudWatch tells the datapoints of an alarm.
     fn tells(&self, name: &str) -> bool {
-        self.tells_data && !(self.reads_logs && self.directive.is_some() && name == QUERY)
+        match self.told {
+            Told::Everything => true,
+            Told::Metrics => name != QUERY || self.directive.is_none(),
+            Told::Nothing => false,
+        }
     }
 
     /// Gives the alarms their windows, and the composite alarm its place.
