@@ -57,6 +57,18 @@ impl<'a, C> Context<'a, C> {
         self.now + TimeDelta::from_std(self.began.elapsed()).unwrap_or_default()
     }
 
+    /// Returns a moment of the monotonic clock as a time.
+    #[must_use]
+    pub fn time(&self, instant: Instant) -> DateTime<Utc> {
+        self.now + TimeDelta::from_std(instant.duration_since(self.began)).unwrap_or_default()
+    }
+
+    /// Returns a time as a moment of the monotonic clock.
+    #[must_use]
+    pub fn instant(&self, time: DateTime<Utc>) -> Instant {
+        self.began + (time - self.now).to_std().unwrap_or_default()
+    }
+
     /// Reports that the run did nothing, with the reason.
     pub fn no(&self, reason: Reason) -> Report {
         Report::no(self.id, self.clock(), self.trigger, reason)

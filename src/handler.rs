@@ -60,8 +60,8 @@ pub async fn handle<C: Cloud>(event: &str, context: &Context<'_, C>) -> Answer {
         Answer { reports: vec![], metrics: vec![], failed_messages: vec![], from_queue: event.from_queue };
     for delivery in event.deliveries {
         let mut reports = match &delivery.signal {
-            Signal::Alarm(alarm) => on_alarm(context, alarm).await,
-            Signal::Command(command) => execute(context, command).await,
+            Signal::Alarm(alarm) => Box::pin(on_alarm(context, alarm)).await,
+            Signal::Command(command) => Box::pin(execute(context, command)).await,
             Signal::Unreadable(reason) => vec![context.no(reason.clone())],
         };
         for report in &mut reports {
@@ -74,6 +74,7 @@ pub async fn handle<C: Cloud>(event: &str, context: &Context<'_, C>) -> Answer {
         answer.reports.extend(reports);
     }
     // Notifications come last: no stage waits for the notification about another.
+    context.cloud.begin_to_notify();
     let not_sent = notify(context, &mut answer.reports).await;
     let function = context.function_name();
     answer.metrics = answer.reports.iter().map(|report| metrics::report_metrics(report, function)).collect();

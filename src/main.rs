@@ -16,6 +16,8 @@ use tokio::time::Instant;
 
 /// The time reserved before Lambda's deadline, so that a run that is out of time can still report.
 const TO_REPORT: Duration = Duration::from_millis(700);
+/// The time reserved before that for notifications, or a tenth of the function's timeout if that is less.
+const TO_NOTIFY: Duration = Duration::from_secs(10);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -35,11 +37,12 @@ async fn main() -> Result<(), Error> {
         #[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
         let (now, began) = (SystemTime::now(), Instant::now());
         let left = context.deadline().duration_since(now).unwrap_or_default();
-        let deadline = began + left.saturating_sub(TO_REPORT);
+        let left = left.saturating_sub(TO_REPORT);
+        let deadline = began + left.saturating_sub(TO_NOTIFY.min(left / 10));
         // The version or alias that was invoked is cut off: alarms may invoke any of them.
         let function = context.invoked_function_arn.splitn(8, ':').take(7).collect::<Vec<_>>().join(":");
         let context = Context {
-            cloud: &clients.until(deadline),
+            cloud: &clients.until(deadline, began + left),
             config,
             trigger: &UNKNOWN,
             id: &context.request_id,

@@ -1,5 +1,6 @@
 //! The port's verbs for the components of a release: Lambda aliases and the mappings of custom domains.
 
+use super::Seen;
 use crate::model::cloud_error::CloudError;
 use crate::model::component::{AliasRef, AliasTarget, LiveAlias, LiveMapping, MappingRef, MappingTarget};
 use crate::model::protocol::Protocol;
@@ -13,11 +14,12 @@ pub trait Components: Sync {
     /// Reads an alias (`GetAlias`). Returns `None` if the function or the alias does not exist.
     fn alias(&self, alias: &AliasRef) -> impl Future<Output = Result<Option<LiveAlias>, CloudError>> + Send;
 
-    /// Points an alias to another version if it still has this revision (`UpdateAlias`). Returns the alias after the
-    /// call.
+    /// Points an alias to another version if it still has this revision, in one call that is sent once (`UpdateAlias`).
+    /// Returns the alias after the call.
     ///
     /// # Errors
-    /// [`Conflict`](crate::model::cloud_error::Failure::Conflict) if the alias has another revision by now (412).
+    /// [`Conflict`](crate::model::cloud_error::Failure::Conflict) if the alias has another revision by now (412), or if
+    /// AWS throttles the call.
     fn move_alias(
         &self,
         alias: &AliasRef,
@@ -53,12 +55,17 @@ pub trait Components: Sync {
         mapping: &MappingRef,
     ) -> impl Future<Output = Result<Routing, CloudError>> + Send;
 
-    /// Points a mapping to another stage (`UpdateBasePathMapping`; `UpdateApiMapping` if it has an id). Returns its
-    /// target after the call.
+    /// Points a mapping to another stage, in one call that is sent once (`UpdateBasePathMapping`; `UpdateApiMapping` if it
+    /// has an id). If the mapping was seen too long ago, reads it again first. Returns its target after the call.
+    ///
+    /// # Errors
+    /// [`Conflict`](crate::model::cloud_error::Failure::Conflict) if the mapping does not point where it was seen to any
+    /// more, or if AWS throttles the call.
     fn move_mapping(
         &self,
         mapping: &MappingRef,
         id: Option<&str>,
         to: &MappingTarget,
+        seen: Seen<'_, MappingTarget>,
     ) -> impl Future<Output = Result<MappingTarget, CloudError>> + Send;
 }

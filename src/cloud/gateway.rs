@@ -1,8 +1,10 @@
 //! The port's verbs for APIs, and for stages, their deployments and caches (`apigateway`, `apigatewayv2`).
 
+use super::{Look, Seen};
 use crate::model::cloud_error::CloudError;
 use crate::model::plan::StageChange;
 use crate::model::protocol::Protocol;
+use crate::model::release::Release;
 use crate::model::stage::{Api, Deployment, LiveStage, StageRef};
 
 /// A cache of a stage.
@@ -19,8 +21,18 @@ pub enum Cache {
 /// # Errors
 /// Each verb fails if API Gateway refuses the call or does not answer before the deadline.
 pub trait Gateway: Sync {
+    /// Reads a stage (`GetStage`), for a change that may follow.
+    fn look(&self, stage: &StageRef) -> impl Future<Output = Result<Look, CloudError>> + Send;
+
+    /// Reads a stage (`GetStage`), unless requests of other runs make it or the alarm's read wait; then returns `None`. A
+    /// stage that is read long before the alarm has to be read again.
+    fn look_at_once(&self, stage: &StageRef)
+    -> impl Future<Output = Result<Option<Look>, CloudError>> + Send;
+
     /// Reads a stage (`GetStage`). Returns `None` if the API or the stage does not exist.
-    fn stage(&self, stage: &StageRef) -> impl Future<Output = Result<Option<LiveStage>, CloudError>> + Send;
+    fn stage(&self, stage: &StageRef) -> impl Future<Output = Result<Option<LiveStage>, CloudError>> + Send {
+        async { Ok(self.look(stage).await?.live) }
+    }
 
     /// Reads every stage of an API (`GetStages`, every page). Returns none if the API does not exist.
     fn stages(
@@ -29,15 +41,18 @@ pub trait Gateway: Sync {
         api: &str,
     ) -> impl Future<Output = Result<Vec<(StageRef, LiveStage)>, CloudError>> + Send;
 
-    /// Makes the whole change in one call (`UpdateStage`). Returns the stage after the call.
+    /// Makes the whole change in one call, which is sent once (`UpdateStage`). If the stage was seen too long ago, looks
+    /// at it again first (`GetStage`). Returns the stage after the call.
     ///
     /// # Errors
-    /// [`Conflict`](crate::model::cloud_error::Failure::Conflict) if another change of the API is in progress (409),
+    /// [`Conflict`](crate::model::cloud_error::Failure::Conflict) if the stage does not serve what was seen any more, if
+    /// another change of the API is in progress (409), or if AWS throttles the call;
     /// [`Refused`](crate::model::cloud_error::Failure::Refused) if API Gateway does not accept the change (400).
     fn change_stage(
         &self,
         stage: &StageRef,
         change: &StageChange,
+        seen: Seen<'_, Release>,
     ) -> impl Future<Output = Result<LiveStage, CloudError>> + Send;
 
     /// Creates a stage on an existing deployment (`CreateStage`).

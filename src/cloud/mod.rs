@@ -12,6 +12,8 @@ mod gateway;
 mod outbox;
 pub mod pace;
 mod parameters;
+mod seen;
+pub mod tries;
 
 pub use alarms::Alarms;
 pub use components::Components;
@@ -19,6 +21,7 @@ pub use diagnostics::{Diagnostics, FunctionNow, RequiredPermission, Subscription
 pub use gateway::{Cache, Gateway};
 pub use outbox::{Notification, Outbox};
 pub use parameters::{Parameters, Write, Written};
+pub use seen::{FRESH, Look, Queue, Seen, send_while_fresh};
 
 /// How much a run has asked of AWS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,4 +36,7 @@ pub struct Spent {
 pub trait Cloud: Gateway + Components + Parameters + Alarms + Outbox {
     /// Returns what this run has asked of AWS so far. Makes no call.
     fn spent(&self) -> Spent;
+
+    /// Lets the calls from now on use the time that is kept for notifications.
+    fn begin_to_notify(&self);
 }

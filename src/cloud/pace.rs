@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use backon::ExponentialBuilder;
 use leaky_bucket::RateLimiter;
 use tokio::sync::OwnedMutexGuard;
+
+use super::tries::{Kind, kind};
 
 /// A request limit of AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Pace {
     describe_alarms: RateLimiter,
     /// Lets only one read queue for API Gateway, so that a change does not wait behind all reads.
     reading: tokio::sync::Mutex<()>,
+    /// Lets only one change queue for API Gateway. If it must look again first, it needs two turns in a row.
+    first: Arc<tokio::sync::Mutex<()>>,
     /// A lock for each API that is changed.
     changing: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -49,47 +52,17 @@ impl Default for Pace {
             api_gateway: API_GATEWAY.bucket(),
             describe_alarms: DESCRIBE_ALARMS.bucket(),
             reading: tokio::sync::Mutex::default(),
+            first: Arc::default(),
             changing: Mutex::default(),
         }
     }
-}
-
-/// How to send a throttled call again.
-#[derive(Clone, Copy, Debug)]
-pub struct Retries {
-    /// The waits between the attempts.
-    pub waits: ExponentialBuilder,
-    /// The longest time to keep trying; `None` if only the run's deadline limits it.
-    pub patience: Option<Duration>,
-}
-
-const WAITS: ExponentialBuilder = ExponentialBuilder::new()
-    .with_factor(1.5)
-    .with_min_delay(Duration::from_millis(50))
-    .without_max_times()
-    .with_jitter();
-
-/// Returns how to send a throttled operation again. A read can wait. A change follows a read that is soon out of date,
-/// so it goes before other reads; after 20 seconds the run must read the stage again.
-#[must_use]
-pub fn again(operation: &str) -> Retries {
-    if is_change(operation) {
-        let waits = WAITS.with_max_delay(Duration::from_millis(100));
-        return Retries { waits, patience: Some(Duration::from_secs(20)) };
-    }
-    Retries { waits: WAITS.with_max_delay(Duration::from_secs(3)), patience: None }
-}
-
-/// Whether an operation changes what an API serves.
-fn is_change(operation: &str) -> bool {
-    ["UpdateAlias", "UpdateApiMapping", "UpdateBasePathMapping", "UpdateStage"].contains(&operation)
 }
 
 impl Pace {
     /// Waits until this call may go out, if a limit applies to it.
     pub async fn turn(&self, operation: &str) {
         match limit(operation) {
-            Some(API_GATEWAY) if is_change(operation) => self.api_gateway.acquire_one().await,
+            Some(API_GATEWAY) if kind(operation) == Kind::Change => self.api_gateway.acquire_one().await,
             Some(API_GATEWAY) => {
                 let _alone = self.reading.lock().await;
                 self.api_gateway.acquire_one().await;
@@ -97,6 +70,18 @@ impl Pace {
             Some(_) => self.describe_alarms.acquire_one().await,
             None => {}
         }
+    }
+
+    /// Whether the read of a stage and that of an alarm would go out at once.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        let is_free = |limit: &RateLimiter| limit.balance() > 0;
+        is_free(&self.api_gateway) && is_free(&self.describe_alarms) && self.reading.try_lock().is_ok()
+    }
+
+    /// Waits until this change is the next one to get a turn, and keeps that place.
+    pub async fn first(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.first).lock_owned().await
     }
 
     /// Waits until no other change of this API is in progress: API Gateway answers the second of two with 409.

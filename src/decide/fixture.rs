@@ -53,6 +53,7 @@ pub(super) fn good() -> (Plan, Observed) {
     };
     let observed = Observed {
         at: time("2026-11-20T10:06:00Z").unwrap(),
+        seen_at: time("2026-11-20T10:06:00Z").unwrap(),
         stage: stage.clone(),
         configured: true,
         live: Some(LiveStage { release: from.clone(), ..LiveStage::default() }),

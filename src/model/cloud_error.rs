@@ -5,7 +5,8 @@ use std::fmt;
 /// The kind of a failure, as far as the engine distinguishes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// 409, or 412 for an alias: another caller is changing the same resource. The SDK does not retry it.
+    /// 409, or 412 for an alias: another caller is changing the same resource, or has changed it. A throttled change counts
+    /// as one, too.
     Conflict,
     /// 400: API Gateway does not accept the request as it is.
     Refused,
@@ -13,9 +14,9 @@ pub enum Failure {
     Missing,
     /// The endpoint does not know the operation: an older partition, or an emulator.
     NoSuchOperation,
-    /// No answer: a timeout or a broken connection. The call may nevertheless have taken effect.
+    /// No answer or a server error: a time-out, a broken connection, a 5xx. The call may nevertheless have taken effect.
     NoAnswer,
-    /// Any other error of AWS, including throttling and server errors after all retries.
+    /// Any other error of AWS, including throttling after all retries.
     Other,
 }
 
@@ -42,6 +43,36 @@ impl fmt::Display for CloudError {
 }
 
 impl CloudError {
+    /// Returns the error of a change that was not sent, because its subject is no longer as it was read.
+    #[must_use]
+    pub fn changed_meanwhile(operation: &'static str, subject: &str) -> Self {
+        Self {
+            failure: Failure::Conflict,
+            operation,
+            subject: subject.to_owned(),
+            code: "ChangedMeanwhile".to_owned(),
+            message: "somebody else changed it after it was read, so the call was not sent".to_owned(),
+        }
+    }
+
+    /// Returns whether AWS refused the call because of too many requests. Such a call has no effect.
+    #[must_use]
+    pub fn is_throttled(&self) -> bool {
+        const CODES: [&str; 9] = [
+            "HTTP 429",
+            "LimitExceededException",
+            "TooManyRequestsException",
+            "ThrottlingException",
+            "Throttling",
+            "ThrottledException",
+            "RequestLimitExceeded",
+            "RequestThrottled",
+            // Parameter Store, for rival writes of one parameter.
+            "TooManyUpdates",
+        ];
+        CODES.contains(&self.code.as_str())
+    }
+
     /// Returns whether AWS denied the call, in general or with these credentials.
     #[must_use]
     pub fn is_denial(&self) -> bool {

@@ -25,6 +25,8 @@ pub struct Observed {
     pub configured: bool,
     /// The present state of the stage; `None` if API Gateway has no such stage.
     pub live: Option<LiveStage>,
+    /// When the read of the stage was sent.
+    pub seen_at: DateTime<Utc>,
     /// The stage's records in Parameter Store.
     pub on_record: OnRecord,
     /// The names by which alarms know the stage's API, besides its id.

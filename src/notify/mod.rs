@@ -76,7 +76,7 @@ async fn notify_people<C: Parameters + Outbox>(
     let notification = notification::of(report, context.function_name());
     let put = context.cloud.put_parameter(&mark, &json!(ours).to_string(), Write::Create).await;
     if !matches!(put, Ok(Written::Version(_))) {
-        // The SDK retries a call whose answer was lost, so this run itself may be the first writer.
+        // A call whose answer was lost is repeated, so this run itself may be the first writer.
         let found = context.cloud.parameters(std::slice::from_ref(&mark)).await;
         let found = found.as_ref().ok().and_then(|found| found.first());
         let first = found.and_then(|found| records::parse::<SentMark>(&found.value).ok());

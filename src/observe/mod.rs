@@ -8,11 +8,7 @@ pub mod protected_stages;
 pub mod resolve;
 pub mod sweep;
 
-use std::time::Duration;
-
-use tokio::time::Instant;
-
-use crate::cloud::{Alarms, Components, Gateway, Parameters};
+use crate::cloud::{Alarms, Components, FRESH, Gateway, Parameters};
 use crate::context::Context;
 use crate::decide::claim::live_before_undoing;
 use crate::decide::{Decision, Trigger, decide, in_doubt_since};
@@ -22,9 +18,6 @@ use crate::model::reason::Reason;
 use crate::model::records::{self, Incident};
 use crate::model::stage::StageRef;
 use components::{components, moving_aliases, recorded_deployment};
-
-/// The longest time between the read of the stage and the end of all other reads.
-const STILL_FRESH: Duration = Duration::from_secs(5);
 
 /// Reads everything that the decision needs (see [`look`]). In doubt about when the trouble began, it also reads the alarm's
 /// datapoints (`GetMetricData`), and then everything else again. `version` selects a version of the known-good record,
@@ -70,19 +63,21 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
     let known_good = version.map_or_else(|| known_good.clone(), |version| format!("{known_good}:{version}"));
     let others = [names.candidate(stage), names.hold(stage), names.policy(stage), names.rollbacks(stage)];
     let wanted: Vec<String> = std::iter::once(known_good.clone()).chain(others).collect();
-    let timed = async { (cloud.stage(stage).await, Instant::now()) };
-    let ((live, read_at), found, alarm) = tokio::join!(timed, cloud.parameters(&wanted), async {
+    let (look, found, alarm) = tokio::join!(cloud.look_at_once(stage), cloud.parameters(&wanted), async {
         match trigger.alarm() {
             Some(name) => guarding_alarms::named(cloud, name).await,
             None => Ok(None),
         }
     });
-    // When hundreds of runs read alarms at once, the pace can delay them until long after the read of the stage.
-    let live = if read_at.elapsed() > STILL_FRESH { cloud.stage(stage).await } else { live };
     let mut on_record = OnRecord::from_parameters(names, &config.region, stage, &found?);
     if let KnownGood::None { parameter } = &mut on_record.known_good {
         *parameter = known_good;
     }
+    // When hundreds of runs read alarms at once, the stage is read last, or again.
+    let look = match look? {
+        Some(look) if look.at.elapsed() <= FRESH => look,
+        Some(_) | None => cloud.look(stage).await?,
+    };
     let mut api_names = config.api_names(stage, on_record.good().map(|(_, record)| record));
     if let Trigger::Alarm { target, .. } = trigger {
         api_names.push(target.api.text().to_owned());
@@ -91,7 +86,8 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
         at: context.clock(),
         stage: stage.clone(),
         configured: config.entry(stage).is_some(),
-        live: live?,
+        live: look.live,
+        seen_at: context.time(look.at),
         on_record,
         api_names,
         home: config.home(context.account()),

@@ -1,7 +1,9 @@
-//! Carries out a plan step by step, verifies each answer, and undoes the steps in reverse order if one is refused.
-//! Makes no decisions.
+//! Carries out a plan step by step, and verifies each answer. Makes no decisions.
 
-use crate::cloud::{Components, Gateway};
+use tokio::time::Instant;
+
+use super::undo::undo;
+use crate::cloud::{Components, Gateway, Seen};
 use crate::model::cloud_error::{CloudError, Failure};
 use crate::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
 use crate::model::plan::StageChange;
@@ -39,7 +41,7 @@ pub enum Refusal {
 }
 
 /// The result of one step.
-enum StepResult {
+pub(super) enum StepResult {
     /// The step is done. For an alias, this is its new revision.
     Done(Option<String>),
     Again(CloudError),
@@ -47,19 +49,21 @@ enum StepResult {
     Broken(String),
 }
 
-/// Applies a plan, one step after the other.
-pub async fn apply<C: Gateway + Components>(cloud: &C, plan: &Plan) -> Applied {
-    let mut done: Vec<(&Step, Option<String>)> = Vec::new();
+/// Applies a plan, one step after the other. `seen_at` is when the state that the plan rests on was read.
+pub async fn apply<C: Gateway + Components>(cloud: &C, plan: &Plan, seen_at: Instant) -> Applied {
+    let mut done: Vec<StepDone<'_>> = Vec::new();
     for step in &plan.steps {
         let stepped = match step {
             Step::Alias { alias, to, revision, .. } => move_alias(cloud, alias, to, revision).await,
             Step::Stage { from, to, change } => {
-                StageSwitch { stage: &plan.stage, from, to, change }.make(cloud).await
+                StageSwitch { stage: &plan.stage, from, to, change, seen_at }.make(cloud).await
             }
-            Step::Mapping { mapping, id, to, .. } => move_mapping(cloud, mapping, id.as_deref(), to).await,
+            Step::Mapping { mapping, id, from, to } => {
+                move_mapping(cloud, mapping, id.as_deref(), to, Seen { what: from, at: seen_at }).await
+            }
         };
         match stepped {
-            StepResult::Done(revision) => done.push((step, revision)),
+            StepResult::Done(revision) => done.push(StepDone { step, revision, at: Instant::now() }),
             StepResult::Again(error) => return Applied::Again(error),
             StepResult::Broken(what) => return Applied::Broken(with_steps_done(what, &done)),
             StepResult::Refused(why) => return undo(cloud, plan, done, why).await,
@@ -68,52 +72,21 @@ pub async fn apply<C: Gateway + Components>(cloud: &C, plan: &Plan) -> Applied {
     Applied::Done
 }
 
-fn with_steps_done(what: String, done: &[(&Step, Option<String>)]) -> String {
-    let steps: Vec<String> = done.iter().map(|(step, _)| step.to_string()).collect();
+/// A completed step.
+pub(super) struct StepDone<'a> {
+    pub(super) step: &'a Step,
+    /// For an alias, its new revision.
+    pub(super) revision: Option<String>,
+    /// When AWS answered.
+    pub(super) at: Instant,
+}
+
+pub(super) fn with_steps_done(what: String, done: &[StepDone<'_>]) -> String {
+    let steps: Vec<String> = done.iter().map(|StepDone { step, .. }| step.to_string()).collect();
     if steps.is_empty() { what } else { format!("{what}; steps done before: {}", steps.join("; ")) }
 }
 
-/// Undoes the completed steps, the last one first. If one cannot be undone, the report lists all steps.
-async fn undo<C: Gateway + Components>(
-    cloud: &C,
-    plan: &Plan,
-    mut done: Vec<(&Step, Option<String>)>,
-    why: Refusal,
-) -> Applied {
-    let mut undone = Vec::new();
-    while let Some((step, revision)) = done.pop() {
-        let stepped = match step {
-            Step::Alias { alias, from, .. } => {
-                move_alias(cloud, alias, from, revision.as_deref().unwrap_or_default()).await
-            }
-            Step::Stage { from, to, .. } => {
-                let change = StageChange::between(&plan.stage, to, from);
-                StageSwitch { stage: &plan.stage, from: to, to: from, change: &change }.make(cloud).await
-            }
-            Step::Mapping { mapping, id, from, .. } => {
-                move_mapping(cloud, mapping, id.as_deref(), from).await
-            }
-        };
-        let trouble = match stepped {
-            StepResult::Done(_) => {
-                undone.push(step.to_string());
-                continue;
-            }
-            StepResult::Again(error) | StepResult::Refused(Refusal::Error(error)) => error.to_string(),
-            StepResult::Refused(Refusal::DeploymentGone) => "its deployment does not exist".to_owned(),
-            StepResult::Broken(what) => what,
-        };
-        let cause = match why {
-            Refusal::DeploymentGone => "the known-good deployment does not exist".to_owned(),
-            Refusal::Error(error) => error.to_string(),
-        };
-        let undone = if undone.is_empty() { "nothing".to_owned() } else { undone.join("; ") };
-        let what = format!("{cause}; undoing ({step}) failed: {trouble}; undone: {undone}");
-        return Applied::Broken(with_steps_done(what, &done));
-    }
-    Applied::Refused { why, undone }
-}
-
+/// A call without effect, or whose effect is unknown, is followed by another look; a refusal ends the plan.
 fn unapplied(error: CloudError) -> StepResult {
     match error.failure {
         Failure::Conflict | Failure::NoAnswer | Failure::Missing => StepResult::Again(error),
@@ -123,7 +96,7 @@ fn unapplied(error: CloudError) -> StepResult {
     }
 }
 
-async fn move_alias<C: Gateway + Components>(
+pub(super) async fn move_alias<C: Gateway + Components>(
     cloud: &C,
     alias: &AliasRef,
     to: &AliasTarget,
@@ -136,13 +109,14 @@ async fn move_alias<C: Gateway + Components>(
     }
 }
 
-async fn move_mapping<C: Gateway + Components>(
+pub(super) async fn move_mapping<C: Gateway + Components>(
     cloud: &C,
     mapping: &MappingRef,
     id: Option<&str>,
     to: &MappingTarget,
+    seen: Seen<'_, MappingTarget>,
 ) -> StepResult {
-    match cloud.move_mapping(mapping, id, to).await {
+    match cloud.move_mapping(mapping, id, to, seen).await {
         Ok(now) if now == *to => StepResult::Done(None),
         Ok(now) => StepResult::Broken(format!("the mapping `{mapping}` points at {now}, not at {to}")),
         Err(error) => unapplied(error),
@@ -154,25 +128,29 @@ const NO_DEPLOYMENT: &str = "Deployment id does not exist";
 
 /// One change of one stage.
 #[derive(Clone, Copy)]
-struct StageSwitch<'a> {
-    stage: &'a StageRef,
-    from: &'a Release,
-    to: &'a Release,
-    change: &'a StageChange,
+pub(super) struct StageSwitch<'a> {
+    pub(super) stage: &'a StageRef,
+    pub(super) from: &'a Release,
+    pub(super) to: &'a Release,
+    pub(super) change: &'a StageChange,
+    /// When the stage was seen to serve `from`.
+    pub(super) seen_at: Instant,
 }
 
 impl StageSwitch<'_> {
     /// Makes the change with one `UpdateStage`, or with several if it has too many variables for one.
-    async fn make<C: Gateway + Components>(self, cloud: &C) -> StepResult {
+    pub(super) async fn make<C: Gateway + Components>(self, cloud: &C) -> StepResult {
         let calls = self.change.calls(self.stage);
         let Some((first, rest)) = calls.split_first() else { return StepResult::Done(None) };
-        let mut answer = match cloud.change_stage(self.stage, first).await {
+        let seen = Seen { what: self.from, at: self.seen_at };
+        let mut answer = match cloud.change_stage(self.stage, first, seen).await {
             Ok(live) => live,
             Err(error) if error.failure == Failure::Refused => return self.refused(cloud, error).await,
             Err(error) => return unapplied(error),
         };
         for call in rest {
-            answer = match cloud.change_stage(self.stage, call).await {
+            let seen = Seen { what: &answer.release, at: Instant::now() };
+            answer = match cloud.change_stage(self.stage, call, seen).await {
                 Ok(live) => live,
                 Err(error) => return self.seen(cloud, Some(error)).await,
             };
@@ -204,10 +182,13 @@ impl StageSwitch<'_> {
     /// is nearer to the plan than before, and the next pass continues from there.
     async fn one_by_one<C: Gateway + Components>(self, cloud: &C, calls: [StageChange; 2]) -> StepResult {
         let [first, rest] = calls;
-        if let Err(error) = cloud.change_stage(self.stage, &first).await {
-            return unapplied(error);
-        }
-        match cloud.change_stage(self.stage, &rest).await {
+        let seen = Seen { what: self.from, at: Instant::now() };
+        let between = match cloud.change_stage(self.stage, &first, seen).await {
+            Ok(live) => live.release,
+            Err(error) => return unapplied(error),
+        };
+        let seen = Seen { what: &between, at: Instant::now() };
+        match cloud.change_stage(self.stage, &rest, seen).await {
             Ok(live) if self.shows(&live) => StepResult::Done(None),
             Ok(live) => self.unlike(&live, None),
             Err(error)

@@ -8,6 +8,7 @@ use super::incident::not_on_record;
 use crate::cloud::{Components, Gateway, Parameters, Write, Written};
 use crate::context::Context;
 use crate::decide::claim::{HEAD_START, comes_first, half_done_by, is_same, is_under_way};
+use crate::model::observed::Observed;
 use crate::model::plan::Plan;
 use crate::model::records::{self, Incident};
 
@@ -20,6 +21,8 @@ pub enum Claim {
     Lost(Box<Incident>),
     /// The incident could not be recorded, for this reason.
     Unwritten(Box<Incident>, String),
+    /// Whether the incident is on record is not known: the run had to look again before its write was answered.
+    Unfinished(Box<Incident>),
 }
 
 /// Claims a rollback: exactly one run creates the record of the incident (`PutParameter`). If a run dies between the
@@ -36,28 +39,39 @@ pub async fn claim<C: Parameters>(context: &Context<'_, C>, plan: &Plan, inciden
 }
 
 /// Claims and applies a plan. If the plan has one step, the claim's request is sent first and neither waits for the
-/// other.
+/// other. `incident` is what `claim` writes.
 ///
 /// # Errors
 /// The incident of another run that is rolling the stage back. Nothing was applied.
 pub async fn claim_and_apply<C: Gateway + Components>(
     context: &Context<'_, C>,
     plan: &Plan,
+    incident: &Incident,
     claim: impl Future<Output = Claim>,
-    now: chrono::DateTime<chrono::Utc>,
+    observed: &Observed,
 ) -> Result<(Claim, Applied), Box<Incident>> {
+    let seen_at = context.instant(observed.seen_at);
     let mut claim = pin!(claim);
     if comes_first(plan)
         && let Ok(claim) = tokio::time::timeout(HEAD_START, &mut claim).await
     {
         return match claim {
-            Claim::Lost(other_run) if is_under_way(&other_run, now) => Err(other_run),
-            Claim::Won(_) | Claim::Lost(_) | Claim::Unwritten(..) => {
-                Ok((claim, apply(context.cloud, plan).await))
+            Claim::Lost(other_run) if is_under_way(&other_run, observed.at) => Err(other_run),
+            Claim::Won(_) | Claim::Lost(_) | Claim::Unwritten(..) | Claim::Unfinished(_) => {
+                Ok((claim, apply(context.cloud, plan, seen_at).await))
             }
         };
     }
-    Ok(tokio::join!(biased; claim, apply(context.cloud, plan)))
+    let mut applied = pin!(apply(context.cloud, plan, seen_at));
+    tokio::select! {
+        biased;
+        claim = &mut claim => Ok((claim, applied.await)),
+        applied = &mut applied => match applied {
+            // Parameter Store can be far slower than API Gateway. The next pass begins at once, and claims again.
+            Applied::Again(_) => Ok((Claim::Unfinished(Box::new(incident.clone())), applied)),
+            Applied::Done | Applied::Refused { .. } | Applied::Broken(_) => Ok((claim.await, applied)),
+        },
+    }
 }
 
 /// Creates the record of the incident. Returns the incident of the run that created it first, if any.
@@ -78,7 +92,7 @@ async fn create<C: Parameters>(
     let found = found.first().ok_or_else(|| format!("the parameter `{name}` exists but cannot be read"))?;
     let before: Incident =
         records::parse(&found.value).map_err(|why| format!("the parameter `{name}` {why}"))?;
-    // The SDK retries a call whose answer was lost, so this run itself may be the first writer.
+    // A call whose answer was lost is repeated, so this run itself may be the first writer.
     if before == *incident {
         return Ok(None);
     }

@@ -69,12 +69,14 @@ async fn incident_of<C: Parameters>(
     warnings: &mut Vec<String>,
 ) -> Result<Box<Incident>, Box<Incident>> {
     let made = match made {
-        Some(Claim::Unwritten(incident, _)) => Some(claim(context, plan, *incident).await),
+        Some(Claim::Unwritten(incident, _) | Claim::Unfinished(incident)) => {
+            Some(claim(context, plan, *incident).await)
+        }
         made => made,
     };
     match made {
         Some(Claim::Lost(other_run)) => Err(other_run),
-        Some(Claim::Won(incident)) => Ok(incident),
+        Some(Claim::Won(incident) | Claim::Unfinished(incident)) => Ok(incident),
         Some(Claim::Unwritten(incident, why)) => {
             warnings.push(why);
             Ok(incident)

@@ -65,6 +65,13 @@ pub async fn list<C: Parameters>(
     store_list(context, &incident.stage, &on_record.rollbacks.clone().with(entry_of(incident))).await
 }
 
+/// Whether exactly this incident is on record (`GetParameters`). If that cannot be read, it counts as not: the sweep finds
+/// it later.
+pub async fn is_on_record<C: Parameters>(context: &Context<'_, C>, incident: &Incident) -> bool {
+    let found = read(context, &name_of(&context.config.names, incident)).await;
+    matches!(found, Ok(Ok(Some(found))) if found == *incident)
+}
+
 /// Marks an incident as undone: its rollback had no effect (`PutParameter`). Returns a warning if the write failed.
 pub async fn withdraw<C: Parameters>(context: &Context<'_, C>, incident: Incident) -> Option<String> {
     let name = name_of(&context.config.names, &incident);

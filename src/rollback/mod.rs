@@ -6,6 +6,7 @@ mod finish;
 pub mod hook;
 pub mod incident;
 pub mod pin;
+mod undo;
 
 use std::time::Duration;
 
@@ -168,13 +169,17 @@ async fn act<C: Cloud>(
     let whole = whole.unwrap_or_else(|| plan.clone());
     let since = observed.live.as_ref().and_then(|live| live.updated_at);
     let made = attempt.claim.take();
+    let incident = match &made {
+        Some(Claim::Won(ours) | Claim::Unwritten(ours, _) | Claim::Unfinished(ours)) => ours.as_ref().clone(),
+        Some(Claim::Lost(_)) | None => incident::new(context, &whole, observed.at, since),
+    };
     let claim = async {
         match made {
+            None | Some(Claim::Unfinished(_)) => claim(context, &whole, incident.clone()).await,
             Some(made) => made,
-            None => claim(context, &whole, incident::new(context, &whole, observed.at, since)).await,
         }
     };
-    let applied = match claim_and_apply(context, &plan, claim, observed.at).await {
+    let applied = match claim_and_apply(context, &plan, &incident, claim, observed).await {
         Ok((claim, applied)) => {
             attempt.claim = Some(claim);
             applied
@@ -257,9 +262,12 @@ fn done_by_other_run<C>(context: &Context<'_, C>, other_run: &Incident, warnings
 /// Withdraws the incident that this run opened, because its rollback had no effect. If that fails, the release stays in
 /// quarantine until an operator sends `lift`.
 async fn abandon<C: Parameters>(context: &Context<'_, C>, attempt: &mut Attempt) {
-    if let Some(Claim::Won(incident)) = attempt.claim.take() {
-        attempt.warnings.extend(incident::withdraw(context, *incident).await);
-    }
+    let ours = match attempt.claim.take() {
+        Some(Claim::Won(incident)) => incident,
+        Some(Claim::Unfinished(incident)) if incident::is_on_record(context, &incident).await => incident,
+        Some(Claim::Lost(_) | Claim::Unwritten(..) | Claim::Unfinished(_)) | None => return,
+    };
+    attempt.warnings.extend(incident::withdraw(context, *ours).await);
 }
 
 /// Handles a refused step, whose earlier steps are undone. If the deployment does not exist, the run tries an older

@@ -94,8 +94,7 @@ impl Session {
             let config = Config::read(get).map_err(|error| CliError::Usage(error.to_string()))?;
             return Ok(Self { clients, settings, config, function: None, name, id });
         }
-        let deadline = Instant::now() + PATIENCE;
-        let found = clients.function(&name, deadline).await.map_err(|error| CliError::of(&error, &region))?;
+        let found = clients.function(&name).await.map_err(|error| CliError::of(&error, &region))?;
         let Some(found) = found else {
             return Err(CliError::Function(format!(
                 "there is no function `{name}` in the Region `{region}`: give its name with --function or its Region \
@@ -127,7 +126,8 @@ impl Session {
 
     /// Returns the AWS clients, with a new time limit.
     pub(crate) fn cloud(&self) -> Aws {
-        self.clients.until(Instant::now() + PATIENCE)
+        let deadline = Instant::now() + PATIENCE;
+        self.clients.until(deadline, deadline)
     }
 
     /// Returns the clients for the doctor's reads.

@@ -1,24 +1,58 @@
-//! One call to AWS: its place in the pace, its deadline, its result, and its repetition if AWS throttles it.
+//! One call to AWS: its place in the pace, its deadline, its result, and its repetition.
 
 use std::error::Error as StdError;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use aws_sdk_ssm::config::http::HttpResponse;
-use aws_sdk_ssm::config::interceptors::InterceptorContext;
-use aws_sdk_ssm::config::retry::{ClassifyRetry, RetryAction};
 use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
-use aws_smithy_runtime_api::client::retries::classifiers::{RetryClassifierPriority, RetryReason};
-use aws_smithy_types::retry::ErrorKind;
 use backon::BackoffBuilder;
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use super::Aws;
-use crate::cloud::pace::{self, Retries};
+use crate::cloud::tries::{Tries, time_out, tries};
+use crate::cloud::{Queue, send_while_fresh};
 use crate::model::cloud_error::{CloudError, Failure};
 
+/// The turns of one change.
+struct Turns<'a> {
+    aws: &'a Aws,
+    operation: &'static str,
+    subject: &'a str,
+}
+
+impl Queue for Turns<'_> {
+    type Place = OwnedMutexGuard<()>;
+
+    async fn first(&self) -> Result<Self::Place, CloudError> {
+        let first = tokio::time::timeout_at(self.aws.deadline(), self.aws.clients.pace.first()).await;
+        first.map_err(|_| late(self.operation, self.subject))
+    }
+
+    async fn turn(&self) -> Result<(), CloudError> {
+        self.aws.turn(self.operation, self.subject).await
+    }
+}
+
+/// A failed attempt.
+struct Failed {
+    error: CloudError,
+    again: Again,
+}
+
+/// Whether an attempt may be repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Again {
+    No,
+    /// AWS refused it because of too many requests.
+    Throttled,
+    /// It got no answer or a server error, and may have taken effect.
+    Unanswered,
+}
+
 impl Aws {
-    /// Makes a call and names it in its error. Repeats a throttled call until the deadline, because hundreds of stages
-    /// can share the same few requests per second; the error is then AWS's last one. A change that AWS throttles for
-    /// too long ends as a conflict, because another caller may have changed the stage by then.
+    /// Makes a call and names it in its error. Repeats it as [`tries`] says; the error is then that of the last attempt.
     pub(super) async fn call<T, E, F>(
         &self,
         operation: &'static str,
@@ -29,57 +63,147 @@ impl Aws {
         E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
     {
-        let Retries { waits, patience } = pace::again(operation);
-        let mut waits = waits.build();
-        let patient_until = patience.map(|patience| Instant::now() + patience);
-        let mut last_throttle = None;
-        for attempt in 1.. {
-            match (self.attempt(operation, subject, Box::pin(send())).await, last_throttle.take()) {
-                (Err(error), _) if is_throttled(&error, attempt) => last_throttle = Some(error),
-                (Err(late), Some(error)) if late.code == DEADLINE => return Err(error),
-                (answer, _) => return answer,
+        self.call_with(tries(operation), operation, subject, send).await
+    }
+
+    /// Makes a call like [`Aws::call`], repeated in another way.
+    pub(super) async fn call_with<T, E, F>(
+        &self,
+        Tries { unanswered: most, throttled: repeats, waits }: Tries,
+        operation: &'static str,
+        subject: &str,
+        send: impl Fn() -> F,
+    ) -> Result<T, CloudError>
+    where
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    {
+        let (mut waits, mut throttled, mut unanswered, mut last) = (waits.build(), 0, 0, None);
+        loop {
+            let turn = self.turn(operation, subject).await;
+            let limit = time_out(unanswered);
+            let failed = match turn {
+                Ok(()) => match self.answer(operation, subject, Some(limit), Box::pin(send())).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(failed) => failed,
+                },
+                Err(late) => Failed { error: late, again: Again::No },
+            };
+            let is_last = match failed.again {
+                Again::No => true,
+                Again::Throttled => {
+                    throttled += 1;
+                    !repeats || is_full(&failed.error, throttled)
+                }
+                Again::Unanswered => {
+                    unanswered += 1;
+                    most.is_some_and(|most| unanswered >= most)
+                }
+            };
+            if is_last {
+                let is_late = failed.error.code == DEADLINE;
+                let told = last.filter(|last: &CloudError| is_late && last.code != NO_ANSWER);
+                return Err(told.unwrap_or(failed.error));
             }
             let wait = waits.next().unwrap_or_default();
-            if Instant::now() + wait >= self.deadline {
-                break;
+            if Instant::now() + wait >= self.deadline() {
+                return Err(failed.error);
             }
-            if patient_until.is_some_and(|until| Instant::now() + wait >= until) {
-                return last_throttle.map_or_else(
-                    || Err(late(operation, subject)),
-                    |error| Err(CloudError { failure: Failure::Conflict, ..error }),
-                );
-            }
+            last = Some(failed.error);
             tokio::time::sleep(wait).await;
             self.clients.meter.again();
         }
-        Err(last_throttle.unwrap_or_else(|| late(operation, subject)))
+    }
+
+    /// Sends a change (see [`send_while_fresh`]).
+    pub(super) async fn change<T, E, L, S>(
+        &self,
+        operation: &'static str,
+        subject: &str,
+        seen_at: Instant,
+        is_same: impl Fn() -> L,
+        send: impl Fn() -> S,
+    ) -> Result<T, CloudError>
+    where
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+        L: Future<Output = Result<bool, CloudError>>,
+        S: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    {
+        let queue = Turns { aws: self, operation, subject };
+        let changed = CloudError::changed_meanwhile(operation, subject);
+        let is_repeated = AtomicBool::new(false);
+        let send = || {
+            if is_repeated.swap(true, Ordering::Relaxed) {
+                self.clients.meter.again();
+            }
+            self.in_turn(operation, subject, send())
+        };
+        send_while_fresh(&queue, seen_at, changed, is_same, send).await
+    }
+
+    /// Sends a call once, with no other time-out than the deadline.
+    pub(super) async fn once<T, E>(
+        &self,
+        operation: &'static str,
+        subject: &str,
+        send: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, CloudError>
+    where
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    {
+        self.turn(operation, subject).await?;
+        self.answer(operation, subject, None, send).await.map_err(|failed| failed.error)
+    }
+
+    /// Sends a call once, in a turn that the caller has waited for.
+    pub(super) async fn in_turn<T, E>(
+        &self,
+        operation: &'static str,
+        subject: &str,
+        send: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, CloudError>
+    where
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    {
+        let answer = self.answer(operation, subject, Some(time_out(0)), Box::pin(send)).await;
+        answer.map_err(|failed| failed.error)
+    }
+
+    /// Waits for the call's turn in the pace.
+    async fn turn(&self, operation: &'static str, subject: &str) -> Result<(), CloudError> {
+        let turn = tokio::time::timeout_at(self.deadline(), self.clients.pace.turn(operation)).await;
+        turn.map_err(|_| late(operation, subject))
+    }
+
+    /// Makes one attempt, which ends at the deadline or after `limit`.
+    async fn answer<T, E>(
+        &self,
+        operation: &'static str,
+        subject: &str,
+        limit: Option<Duration>,
+        send: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, Failed>
+    where
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    {
+        let deadline = self.deadline();
+        let until = limit.map_or(deadline, |limit| deadline.min(Instant::now() + limit));
+        match tokio::time::timeout_at(until, send).await {
+            Ok(answer) => answer.map_err(|error| failed(operation, subject, &error)),
+            Err(_) if until == deadline => Err(Failed { error: late(operation, subject), again: Again::No }),
+            Err(_) => {
+                let message = format!("no answer within {} s", limit.unwrap_or_default().as_secs());
+                let error = CloudError { code: NO_ANSWER.to_owned(), message, ..late(operation, subject) };
+                Err(Failed { error, again: Again::Unanswered })
+            }
+        }
     }
 
     /// Returns the port with a deadline that leaves the run a tenth of its remaining time.
     pub(super) fn leaving_a_tenth(&self) -> Self {
         let now = Instant::now();
-        Self { deadline: now + self.deadline.duration_since(now).mul_f64(0.9), ..self.clone() }
-    }
-
-    /// Makes one attempt at a call. The deadline covers both the wait for its turn and the attempt.
-    pub(super) async fn attempt<T, E>(
-        &self,
-        operation: &'static str,
-        subject: &str,
-        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Result<T, CloudError>
-    where
-        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
-    {
-        let turn = tokio::time::timeout_at(self.deadline, self.clients.pace.turn(operation)).await;
-        let answer = match turn {
-            Ok(()) => tokio::time::timeout_at(self.deadline, call).await,
-            Err(late) => Err(late),
-        };
-        answer.map_or_else(
-            |_| Err(late(operation, subject)),
-            |answer| answer.map_err(|error| failed(operation, subject, &error)),
-        )
+        let left = |until: Instant| now + until.saturating_duration_since(now).mul_f64(0.9);
+        Self { deadline: left(self.deadline), end: left(self.end), ..self.clone() }
     }
 }
 
@@ -110,48 +234,10 @@ pub(super) fn found<T>(answer: Result<T, CloudError>) -> Result<Option<T>, Cloud
     }
 }
 
-/// Whether AWS throttled a call. API Gateway's `LimitExceededException` can also mean a full quota, which does not free
-/// up with time. So it counts as throttling only for the first four attempts.
-fn is_throttled(error: &CloudError, attempt: u32) -> bool {
-    const CODES: [&str; 8] = [
-        "HTTP 429",
-        "TooManyRequestsException",
-        "ThrottlingException",
-        "Throttling",
-        "ThrottledException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        // Parameter Store, for rival writes of one parameter.
-        "TooManyUpdates",
-    ];
-    CODES.contains(&error.code.as_str()) || (error.code == "LimitExceededException" && attempt < 5)
-}
-
-/// Keeps the SDK from retrying throttled calls: it would give up before the deadline and ignore the pace. The SDK's
-/// other retries stay as they are.
-#[derive(Debug)]
-pub(super) struct NoThrottleRetry;
-
-impl ClassifyRetry for NoThrottleRetry {
-    fn classify_retry(&self, _: &InterceptorContext) -> RetryAction {
-        RetryAction::NoActionIndicated
-    }
-
-    fn classify_retry_v2(&self, _: &InterceptorContext, before: &RetryAction) -> RetryAction {
-        let throttled = matches!(
-            before,
-            RetryAction::RetryIndicated(RetryReason::RetryableError { kind: ErrorKind::ThrottlingError, .. })
-        );
-        if throttled { RetryAction::RetryForbidden } else { RetryAction::NoActionIndicated }
-    }
-
-    fn name(&self) -> &'static str {
-        "NoThrottleRetry"
-    }
-
-    fn priority(&self) -> RetryClassifierPriority {
-        RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
-    }
+/// Whether a throttled call will not succeed later: API Gateway's `LimitExceededException` can also mean a full quota, which
+/// does not free up with time. So it counts as throttling only for the first four attempts.
+fn is_full(error: &CloudError, attempts: u32) -> bool {
+    error.code == "LimitExceededException" && attempts >= 5
 }
 
 /// The codes with which an endpoint says that it does not know an operation.
@@ -169,6 +255,7 @@ pub(super) fn not_understood(operation: &'static str, subject: &str, message: St
 }
 
 const DEADLINE: &str = "Deadline";
+const NO_ANSWER: &str = "NoAnswer";
 
 fn late(operation: &'static str, subject: &str) -> CloudError {
     CloudError {
@@ -180,30 +267,35 @@ fn late(operation: &'static str, subject: &str) -> CloudError {
     }
 }
 
-fn failed<E>(operation: &'static str, subject: &str, error: &SdkError<E, HttpResponse>) -> CloudError
+fn failed<E>(operation: &'static str, subject: &str, error: &SdkError<E, HttpResponse>) -> Failed
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
     let status = error.raw_response().map(|response| response.status().as_u16());
     let code = error.code().map(str::to_owned);
-    let failure = match (error.as_service_error(), status) {
-        (None, _) => Failure::NoAnswer,
-        (Some(_), Some(501)) => Failure::NoSuchOperation,
-        _ if code.as_deref().is_some_and(|code| NO_SUCH_OPERATION.contains(&code)) => {
-            Failure::NoSuchOperation
-        }
-        (Some(_), Some(404)) => Failure::Missing,
-        (Some(_), Some(409 | 412)) => Failure::Conflict,
-        (Some(_), Some(400)) if code.as_deref() == Some("BadRequestException") => Failure::Refused,
-        (Some(_), _) => Failure::Other,
+    let code = code.unwrap_or_else(|| status.map_or(NO_ANSWER.to_owned(), |status| format!("HTTP {status}")));
+    // Without credentials nothing is sent.
+    let is_sent = if let SdkError::DispatchFailure(failure) = error {
+        failure.is_io() || failure.is_timeout()
+    } else {
+        !matches!(error, SdkError::ConstructionFailure(_))
     };
-    CloudError {
-        failure,
-        operation,
-        subject: subject.to_owned(),
-        code: code.unwrap_or_else(|| status.map_or("NoAnswer".to_owned(), |status| format!("HTTP {status}"))),
-        message: error.message().map_or_else(|| causes(error), str::to_owned),
-    }
+    let message = error.message().map_or_else(|| causes(error), str::to_owned);
+    let described =
+        CloudError { failure: Failure::Other, operation, subject: subject.to_owned(), code, message };
+    let (failure, again) = match (error.as_service_error(), status) {
+        _ if described.is_throttled() => (Failure::Other, Again::Throttled),
+        (None, _) if is_sent => (Failure::NoAnswer, Again::Unanswered),
+        (None, _) => (Failure::NoAnswer, Again::No),
+        (Some(_), Some(501)) => (Failure::NoSuchOperation, Again::No),
+        _ if NO_SUCH_OPERATION.contains(&described.code.as_str()) => (Failure::NoSuchOperation, Again::No),
+        (Some(_), Some(500..)) => (Failure::NoAnswer, Again::Unanswered),
+        (Some(_), Some(404)) => (Failure::Missing, Again::No),
+        (Some(_), Some(409 | 412)) => (Failure::Conflict, Again::No),
+        (Some(_), Some(400)) if described.code == "BadRequestException" => (Failure::Refused, Again::No),
+        (Some(_), _) => (Failure::Other, Again::No),
+    };
+    Failed { error: CloudError { failure, ..described }, again }
 }
 
 /// Writes an error and its causes in one line. The SDK's own text is only "service error" or "dispatch failure".

@@ -15,7 +15,6 @@ use aws_types::SdkConfig;
 use tokio::time::Instant;
 
 use super::Aws;
-use super::call::NoThrottleRetry;
 use super::throttling::AbsentThrottles;
 use crate::cloud::Spent;
 use crate::cloud::pace::Pace;
@@ -95,28 +94,19 @@ macro_rules! client {
             $service::config::Builder::from($settings)
                 .interceptor($meter.clone())
                 $(.interceptor($interceptor))?
-                .retry_classifier(NoThrottleRetry)
                 .build(),
         )
     };
 }
 
 impl Clients {
-    /// Builds the clients for these settings, with time-outs and retries.
-    ///
-    /// An attempt may take 3 s, of which 1 s to connect. The SDK retries time-outs and 5xx errors until the run's
-    /// deadline: at most ten attempts, 50 ms to 2 s apart. [`Aws`] itself repeats throttled calls.
+    /// Builds the clients for these settings. The SDK sends each call once and may take 1 s to connect; [`Aws`] itself
+    /// repeats calls and ends them (see [`tries`](crate::cloud::tries)).
     #[must_use]
     pub fn new(settings: &SdkConfig) -> Self {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(1))
-            .operation_attempt_timeout(Duration::from_secs(3))
-            .build();
-        let retries = RetryConfig::standard()
-            .with_max_attempts(10)
-            .with_initial_backoff(Duration::from_millis(50))
-            .with_max_backoff(Duration::from_secs(2));
-        let settings = settings.to_builder().timeout_config(timeouts).retry_config(retries).build();
+        let timeouts = TimeoutConfig::builder().connect_timeout(Duration::from_secs(1)).build();
+        let settings =
+            settings.to_builder().timeout_config(timeouts).retry_config(RetryConfig::disabled()).build();
         let meter = Meter::default();
         Self {
             apigateway: client!(aws_sdk_apigateway, &settings, meter, AbsentThrottles),
@@ -133,9 +123,10 @@ impl Clients {
         }
     }
 
-    /// Returns the port for one run. Its calls end at `deadline` at the latest.
+    /// Returns the port for one run. Its calls end at `deadline` at the latest, and those that notify people at `end`.
     #[must_use]
-    pub fn until(&self, deadline: Instant) -> Aws {
-        Aws { clients: self.clone(), deadline, spent_before: self.meter.since(Spent::default()) }
+    pub fn until(&self, deadline: Instant, end: Instant) -> Aws {
+        let spent_before = self.meter.since(Spent::default());
+        Aws { clients: self.clone(), deadline, end, notifies: Arc::default(), spent_before }
     }
 }

@@ -6,9 +6,11 @@ use aws_sdk_apigateway::types::{Op, PatchOperation};
 use aws_sdk_codedeploy::types::{ComputePlatform, DeploymentStatus};
 use aws_sdk_lambda::types::AliasRoutingConfiguration;
 
+use tokio::time::Instant;
+
 use super::Aws;
 use super::call::{found, pages};
-use crate::cloud::Components;
+use crate::cloud::{Components, Seen};
 use crate::model::cloud_error::{CloudError, Failure};
 use crate::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
 use crate::model::component::{LiveAlias, LiveMapping};
@@ -67,9 +69,12 @@ impl Components for Aws {
             .function_version(&to.version)
             .routing_config(routing(&to.weights))
             .revision_id(revision);
-        self.call("UpdateAlias", &alias.to_string(), || call.clone().send())
-            .await
-            .map(|answer| live_alias!(answer))
+        // The revision says that nobody else has changed the alias.
+        let same = || std::future::ready(Ok(true));
+        let answer = self
+            .change("UpdateAlias", &alias.to_string(), Instant::now(), same, || call.clone().send())
+            .await;
+        answer.map(|answer| live_alias!(answer))
     }
 
     async fn has_version(&self, alias: &AliasRef, version: &str) -> Result<bool, CloudError> {
@@ -128,24 +133,11 @@ impl Components for Aws {
         protocol: Protocol,
         mapping: &MappingRef,
     ) -> Result<Option<LiveMapping>, CloudError> {
-        if !mapping.is_base_path(protocol) {
-            return self.get_api_mapping(mapping).await;
+        if mapping.is_base_path(protocol) {
+            self.get_base_path_mapping(mapping).await
+        } else {
+            self.get_api_mapping(mapping).await
         }
-        let call = self
-            .clients
-            .apigateway
-            .get_base_path_mapping()
-            .domain_name(&mapping.domain)
-            .base_path(base_path(mapping));
-        let answer =
-            found(self.call("GetBasePathMapping", &mapping.to_string(), || call.clone().send()).await)?;
-        Ok(answer.map(|answer| LiveMapping {
-            target: MappingTarget {
-                api: answer.rest_api_id.unwrap_or_default(),
-                stage: answer.stage.unwrap_or_default(),
-            },
-            id: None,
-        }))
     }
 
     async fn routing(&self, protocol: Protocol, mapping: &MappingRef) -> Result<Routing, CloudError> {
@@ -167,8 +159,16 @@ impl Components for Aws {
         mapping: &MappingRef,
         id: Option<&str>,
         to: &MappingTarget,
+        seen: Seen<'_, MappingTarget>,
     ) -> Result<MappingTarget, CloudError> {
         let subject = mapping.to_string();
+        let is_same = || async {
+            let now = match id {
+                Some(_) => self.get_api_mapping(mapping).await?,
+                None => self.get_base_path_mapping(mapping).await?,
+            };
+            Ok(now.is_some_and(|now| now.target == *seen.what))
+        };
         if let Some(id) = id {
             let call = self
                 .clients
@@ -178,7 +178,8 @@ impl Components for Aws {
                 .api_mapping_id(id)
                 .api_id(&to.api)
                 .stage(&to.stage);
-            let answer = self.call("UpdateApiMapping", &subject, || call.clone().send()).await?;
+            let answer =
+                self.change("UpdateApiMapping", &subject, seen.at, is_same, || call.clone().send()).await?;
             return Ok(MappingTarget {
                 api: answer.api_id.unwrap_or_default(),
                 stage: answer.stage.unwrap_or_default(),
@@ -196,7 +197,8 @@ impl Components for Aws {
             // API Gateway spells it this way only here; elsewhere it is `restApiId`.
             .patch_operations(replace("/restapiId", &to.api))
             .patch_operations(replace("/stage", &to.stage));
-        let answer = self.call("UpdateBasePathMapping", &subject, || call.clone().send()).await?;
+        let answer =
+            self.change("UpdateBasePathMapping", &subject, seen.at, is_same, || call.clone().send()).await?;
         Ok(MappingTarget {
             api: answer.rest_api_id.unwrap_or_default(),
             stage: answer.stage.unwrap_or_default(),
@@ -249,6 +251,20 @@ impl Aws {
             lambda.extend(ours.filter_map(|info| info.deployment_id().map(str::to_owned)));
         }
         Ok(lambda)
+    }
+
+    async fn get_base_path_mapping(&self, mapping: &MappingRef) -> Result<Option<LiveMapping>, CloudError> {
+        let call = self.clients.apigateway.get_base_path_mapping();
+        let call = call.domain_name(&mapping.domain).base_path(base_path(mapping));
+        let answer =
+            found(self.call("GetBasePathMapping", &mapping.to_string(), || call.clone().send()).await)?;
+        Ok(answer.map(|answer| LiveMapping {
+            target: MappingTarget {
+                api: answer.rest_api_id.unwrap_or_default(),
+                stage: answer.stage.unwrap_or_default(),
+            },
+            id: None,
+        }))
     }
 
     async fn get_api_mapping(&self, mapping: &MappingRef) -> Result<Option<LiveMapping>, CloudError> {

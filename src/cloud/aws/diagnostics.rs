@@ -29,7 +29,7 @@ impl AwsDiagnostics {
 
 impl Diagnostics for AwsDiagnostics {
     async fn function(&self, name: &str) -> Result<Option<FunctionNow>, CloudError> {
-        self.aws.clients.function(name, self.aws.deadline).await
+        self.aws.clients.function(name).await
     }
 
     async fn reserved_concurrency(&self, function: &str) -> Result<Option<i32>, CloudError> {
@@ -46,8 +46,7 @@ impl Diagnostics for AwsDiagnostics {
 
     async fn subscriptions(&self, topic: &str) -> Result<Option<Vec<Subscription>>, CloudError> {
         let pages = self.sns.list_subscriptions_by_topic().topic_arn(topic).into_paginator().items().send();
-        let answer =
-            self.aws.attempt("ListSubscriptionsByTopic", topic, pages.collect::<Result<Vec<_>, _>>());
+        let answer = self.aws.once("ListSubscriptionsByTopic", topic, pages.collect::<Result<Vec<_>, _>>());
         let Some(all) = found(answer.await)? else { return Ok(None) };
         let all = all.into_iter().map(|one| Subscription {
             protocol: one.protocol.unwrap_or_default(),
@@ -94,7 +93,7 @@ impl Diagnostics for AwsDiagnostics {
                 .items()
                 .send();
             let results = pages.collect::<Result<Vec<_>, _>>();
-            let results = self.aws.attempt("SimulatePrincipalPolicy", role, results).await?;
+            let results = self.aws.once("SimulatePrincipalPolicy", role, results).await?;
             for result in &results {
                 allowed.extend(allows(result, &resources));
             }

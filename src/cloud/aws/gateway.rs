@@ -1,25 +1,36 @@
 //! The port's gateway over the SDK. The calls on stages and deployments of HTTP and WebSocket APIs are in `v2`.
 
+use std::sync::{Mutex, PoisonError};
+
 use aws_sdk_apigateway::operation::get_deployment::GetDeploymentOutput;
+use aws_sdk_apigateway::operation::get_stage::builders::GetStageFluentBuilder;
 use aws_sdk_apigateway::types::Authorizer;
+use tokio::time::Instant;
 
 use super::call::{found, pages};
 use super::v2::protocol;
-use super::{Aws, stages};
-use crate::cloud::{Cache, Gateway};
+use super::{Aws, stages, v2};
+use crate::cloud::tries::{Tries, tries};
+use crate::cloud::{Cache, Gateway, Look, Seen};
 use crate::model::cloud_error::CloudError;
 use crate::model::plan::StageChange;
 use crate::model::protocol::Protocol;
+use crate::model::release::Release;
 use crate::model::stage::{Api, Deployment, LiveStage, StageRef};
 
 impl Gateway for Aws {
-    async fn stage(&self, stage: &StageRef) -> Result<Option<LiveStage>, CloudError> {
-        if stage.protocol.is_v2() {
-            return self.v2_get_stage(stage).await;
+    async fn look(&self, stage: &StageRef) -> Result<Look, CloudError> {
+        self.look_with(tries("GetStage"), stage).await
+    }
+
+    async fn look_at_once(&self, stage: &StageRef) -> Result<Option<Look>, CloudError> {
+        if !self.clients.pace.is_free() {
+            return Ok(None);
         }
-        let call = self.clients.apigateway.get_stage().rest_api_id(&stage.api).stage_name(&stage.stage);
-        Ok(found(self.call("GetStage", &stage.to_string(), || call.clone().send()).await)?
-            .map(stages::from_get))
+        match self.look_with(Tries { throttled: false, ..tries("GetStage") }, stage).await {
+            Err(error) if error.is_throttled() => Ok(None),
+            look => look.map(Some),
+        }
     }
 
     async fn stages(&self, protocol: Protocol, api: &str) -> Result<Vec<(StageRef, LiveStage)>, CloudError> {
@@ -32,11 +43,20 @@ impl Gateway for Aws {
         Ok(stages.into_iter().filter_map(|stage| stages::from_list(api, stage)).collect())
     }
 
-    async fn change_stage(&self, stage: &StageRef, change: &StageChange) -> Result<LiveStage, CloudError> {
+    async fn change_stage(
+        &self,
+        stage: &StageRef,
+        change: &StageChange,
+        seen: Seen<'_, Release>,
+    ) -> Result<LiveStage, CloudError> {
         // If the deadline passes during this wait, the call below reports that.
-        let _alone = tokio::time::timeout_at(self.deadline, self.clients.pace.alone(&stage.api)).await.ok();
+        let _alone = tokio::time::timeout_at(self.deadline(), self.clients.pace.alone(&stage.api)).await.ok();
+        let subject = stage.to_string();
+        let is_same = || self.serves(stage, seen.what);
         if stage.protocol.is_v2() {
-            return self.v2_update_stage(stage, change).await;
+            let call = self.v2_update_stage(stage, change);
+            let send = || call.clone().send();
+            return self.change("UpdateStage", &subject, seen.at, is_same, send).await.map(v2::from_update);
         }
         let call = self
             .clients
@@ -45,7 +65,9 @@ impl Gateway for Aws {
             .rest_api_id(&stage.api)
             .stage_name(&stage.stage)
             .set_patch_operations(Some(stages::patch(change)));
-        self.call("UpdateStage", &stage.to_string(), || call.clone().send()).await.map(stages::from_update)
+        self.change("UpdateStage", &subject, seen.at, is_same, || call.clone().send())
+            .await
+            .map(stages::from_update)
     }
 
     async fn create_stage(
@@ -161,5 +183,47 @@ impl Gateway for Aws {
                 self.call("FlushStageAuthorizersCache", &subject, || call.clone().send()).await.map(|_| ())
             }
         }
+    }
+}
+
+impl Aws {
+    async fn look_with(&self, tries: Tries, stage: &StageRef) -> Result<Look, CloudError> {
+        let subject = stage.to_string();
+        let at = Mutex::new(Instant::now());
+        let note = || *at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        let live = if stage.protocol.is_v2() {
+            let call = self.v2_get_stage(stage);
+            let send = || {
+                note();
+                call.clone().send()
+            };
+            found(self.call_with(tries, "GetStage", &subject, send).await)?.map(v2::from_get)
+        } else {
+            let call = self.get_stage(stage);
+            let send = || {
+                note();
+                call.clone().send()
+            };
+            found(self.call_with(tries, "GetStage", &subject, send).await)?.map(stages::from_get)
+        };
+        let at = *at.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Look { live, at })
+    }
+
+    fn get_stage(&self, stage: &StageRef) -> GetStageFluentBuilder {
+        self.clients.apigateway.get_stage().rest_api_id(&stage.api).stage_name(&stage.stage)
+    }
+
+    /// Whether a stage serves this release, without its components (`GetStage`, in the turn of a change).
+    async fn serves(&self, stage: &StageRef, release: &Release) -> Result<bool, CloudError> {
+        let subject = stage.to_string();
+        let live = if stage.protocol.is_v2() {
+            let call = self.v2_get_stage(stage).send();
+            found(self.in_turn("GetStage", &subject, call).await)?.map(v2::from_get)
+        } else {
+            let call = self.get_stage(stage).send();
+            found(self.in_turn("GetStage", &subject, call).await)?.map(stages::from_get)
+        };
+        Ok(live.is_some_and(|live| live.release.in_stage() == release.in_stage()))
     }
 }

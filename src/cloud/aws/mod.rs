@@ -19,6 +19,9 @@ mod throttling;
 mod v2;
 mod warm;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::time::Instant;
 
 use super::{Cloud, Spent};
@@ -35,11 +38,25 @@ pub use settings::{find_credentials, personal_settings};
 pub struct Aws {
     clients: Clients,
     deadline: Instant,
+    /// The deadline of notifications.
+    end: Instant,
+    /// Whether the run has come to its notifications.
+    notifies: Arc<AtomicBool>,
     spent_before: Spent,
+}
+
+impl Aws {
+    fn deadline(&self) -> Instant {
+        if self.notifies.load(Ordering::Relaxed) { self.end } else { self.deadline }
+    }
 }
 
 impl Cloud for Aws {
     fn spent(&self) -> Spent {
         self.clients.meter.since(self.spent_before)
+    }
+
+    fn begin_to_notify(&self) {
+        self.notifies.store(true, Ordering::Relaxed);
     }
 }

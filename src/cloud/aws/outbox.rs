@@ -1,12 +1,7 @@
 //! The port's outbox over the SDK: SNS, EventBridge, and the invocation of functions.
 
-use std::time::Duration;
-
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
-use aws_sdk_lambda::Config;
 use aws_sdk_lambda::types::InvocationType;
-use aws_sdk_sns::config::retry::RetryConfig;
-use aws_sdk_sns::config::timeout::TimeoutConfig;
 use aws_smithy_types::Blob;
 use serde_json::json;
 
@@ -60,11 +55,8 @@ impl Outbox for Aws {
         let kind = if wait { InvocationType::RequestResponse } else { InvocationType::Event };
         let call = self.clients.lambda.invoke();
         let call = call.function_name(function).invocation_type(kind).payload(Blob::new(payload));
-        // The SDK must not invoke a slow function twice; the caller decides how long to wait for it.
-        let once = Config::builder()
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(TimeoutConfig::builder().connect_timeout(Duration::from_secs(1)).build());
-        let answer = self.attempt("Invoke", function, call.customize().config_override(once).send()).await?;
+        // A slow function must not be invoked twice; the caller decides how long to wait for it.
+        let answer = self.once("Invoke", function, Box::pin(call.send())).await?;
         let Some(code) = answer.function_error() else { return Ok(()) };
         let described = answer.payload().map(|blob| String::from_utf8_lossy(blob.as_ref()).into_owned());
         // A function's error payload can be long.

@@ -1,8 +1,9 @@
 //! The settings of the command-line tool: the operator's credentials and Region, and the function's configuration.
 
-use aws_config::retry::RetryConfig;
+use std::time::Duration;
+
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_lambda::config::{Builder, ProvideCredentials};
+use aws_sdk_lambda::config::ProvideCredentials;
 use aws_sdk_lambda::error::BoxError;
 use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
 use tokio::time::Instant;
@@ -58,17 +59,20 @@ pub async fn find_credentials(settings: &SdkConfig) -> Result<(), CloudError> {
     })
 }
 
+/// How long the tool's first call is repeated: without a network, or with a misspelt Region, the operator must not wait
+/// long.
+const FIRST_CALL: Duration = Duration::from_secs(6);
+
 impl Clients {
     /// Reads a function (`GetFunctionConfiguration`). Returns `None` if it does not exist.
     ///
     /// # Errors
-    /// The call failed.
-    pub async fn function(&self, name: &str, deadline: Instant) -> Result<Option<FunctionNow>, CloudError> {
-        // The tool's first call: without a network, or with a misspelt Region, the operator must not wait long.
-        let few = Builder::new().retry_config(RetryConfig::standard().with_max_attempts(3));
+    /// The call failed, or had no answer for six seconds.
+    pub async fn function(&self, name: &str) -> Result<Option<FunctionNow>, CloudError> {
+        let until = Instant::now() + FIRST_CALL;
         let call = self.lambda.get_function_configuration().function_name(name);
-        let call = call.customize().config_override(few).send();
-        let answer = self.until(deadline).attempt("GetFunctionConfiguration", name, call).await;
+        let aws = self.until(until, until);
+        let answer = aws.call("GetFunctionConfiguration", name, || call.clone().send()).await;
         Ok(found(answer)?.map(from_configuration))
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use aws_sdk_apigatewayv2::operation::get_stage::GetStageOutput;
+use aws_sdk_apigatewayv2::operation::get_stage::builders::GetStageFluentBuilder;
 use aws_sdk_apigatewayv2::operation::update_stage::UpdateStageOutput;
+use aws_sdk_apigatewayv2::operation::update_stage::builders::UpdateStageFluentBuilder;
 use aws_sdk_apigatewayv2::types::{DeploymentStatus, ProtocolType, RouteSettings, Stage};
 
 use super::call::{found, pages};
@@ -47,11 +49,11 @@ fn is_closed(settings: &RouteSettings) -> bool {
         && settings.throttling_burst_limit() == Some(0)
 }
 
-fn from_get(stage: GetStageOutput) -> LiveStage {
+pub(super) fn from_get(stage: GetStageOutput) -> LiveStage {
     live_stage!(stage)
 }
 
-fn from_update(stage: UpdateStageOutput) -> LiveStage {
+pub(super) fn from_update(stage: UpdateStageOutput) -> LiveStage {
     live_stage!(stage)
 }
 
@@ -67,9 +69,8 @@ pub(super) fn protocol(kind: Option<&ProtocolType>) -> Option<Protocol> {
 }
 
 impl Aws {
-    pub(super) async fn v2_get_stage(&self, stage: &StageRef) -> Result<Option<LiveStage>, CloudError> {
-        let call = self.clients.apigatewayv2.get_stage().api_id(&stage.api).stage_name(&stage.stage);
-        Ok(found(self.call("GetStage", &stage.to_string(), || call.clone().send()).await)?.map(from_get))
+    pub(super) fn v2_get_stage(&self, stage: &StageRef) -> GetStageFluentBuilder {
+        self.clients.apigatewayv2.get_stage().api_id(&stage.api).stage_name(&stage.stage)
     }
 
     pub(super) async fn v2_get_stages(
@@ -89,18 +90,13 @@ impl Aws {
         Ok(stages.filter_map(|stage| from_list(protocol, api, stage)).collect())
     }
 
-    /// An empty value removes a variable; Terraform's provider relies on that too. A change of variables sends all of
+    /// Builds the call that makes a change. An empty value removes a variable; Terraform's provider relies on that too. A change of variables sends all of
     /// them, because API Gateway does not document whether it keeps those that a call leaves out.
-    pub(super) async fn v2_update_stage(
-        &self,
-        stage: &StageRef,
-        change: &StageChange,
-    ) -> Result<LiveStage, CloudError> {
+    pub(super) fn v2_update_stage(&self, stage: &StageRef, change: &StageChange) -> UpdateStageFluentBuilder {
         let removed = change.remove.iter().map(|name| (name.clone(), String::new()));
         let variables: HashMap<String, String> = change.set.clone().into_iter().chain(removed).collect();
         let none = RouteSettings::builder().throttling_rate_limit(0.0).throttling_burst_limit(0).build();
-        let call = self
-            .clients
+        self.clients
             .apigatewayv2
             .update_stage()
             .api_id(&stage.api)
@@ -108,8 +104,7 @@ impl Aws {
             .set_auto_deploy(change.stop_auto_deploy.then_some(false))
             .set_deployment_id(change.deployment.clone())
             .set_stage_variables(Some(variables).filter(|variables| !variables.is_empty()))
-            .set_default_route_settings(change.close.then_some(none));
-        self.call("UpdateStage", &stage.to_string(), || call.clone().send()).await.map(from_update)
+            .set_default_route_settings(change.close.then_some(none))
     }
 
     pub(super) async fn v2_create_stage(

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use aws_sdk_ssm::config::interceptors::BeforeTransmitInterceptorContextMut;
-use aws_sdk_ssm::config::retry::RetryConfig;
 use aws_sdk_ssm::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_ssm::error::BoxError;
 use aws_smithy_types::body::SdkBody;
@@ -46,13 +45,12 @@ impl Intercept for Handshake {
     }
 }
 
-/// Makes one handshake for a call, without retries.
+/// Makes one handshake for a call.
 macro_rules! shake_hands {
-    ($service:ident, $call:expr) => {
+    ($call:expr) => {
         async {
-            let once = $service::config::Builder::new().retry_config(RetryConfig::disabled());
             // The call itself always fails.
-            $call.customize().interceptor(Handshake).config_override(once).send().await.ok();
+            $call.customize().interceptor(Handshake).send().await.ok();
         }
     };
 }
@@ -63,18 +61,18 @@ impl Clients {
     pub async fn warm(&self, protocols: &[Protocol]) {
         let v2 = protocols.iter().any(|protocol| protocol.is_v2());
         let rest = !v2 || protocols.contains(&Protocol::Rest);
-        let records = shake_hands!(aws_sdk_ssm, self.ssm.get_parameters().names("ping"));
-        let alarms = shake_hands!(aws_sdk_cloudwatch, self.cloudwatch.describe_alarms());
+        let records = shake_hands!(self.ssm.get_parameters().names("ping"));
+        let alarms = shake_hands!(self.cloudwatch.describe_alarms());
         let stages = async {
             if rest {
                 let call = self.apigateway.get_stage().rest_api_id("ping").stage_name("ping");
-                shake_hands!(aws_sdk_apigateway, call).await;
+                shake_hands!(call).await;
             }
         };
         let v2_stages = async {
             if v2 {
                 let call = self.apigatewayv2.get_stage().api_id("ping").stage_name("ping");
-                shake_hands!(aws_sdk_apigatewayv2, call).await;
+                shake_hands!(call).await;
             }
         };
         let all = async { tokio::join!(records, stages, v2_stages, alarms) };

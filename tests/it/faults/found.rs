@@ -143,7 +143,11 @@ fn a_run_that_saw_only_the_first_deployment_of_a_release_does_not_claim_the_seco
 struct Slow(Clock, Duration);
 
 impl FaultModel for Slow {
-    fn transit<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Transit> + Send + 'a>> {
+    fn transit<'a>(
+        &'a self,
+        operation: &'static str,
+        _once: bool,
+    ) -> Pin<Box<dyn Future<Output = Transit> + Send + 'a>> {
         let outbound = if operation == "CreateParameter" { self.1 } else { Duration::from_millis(10) };
         Box::pin(async move { Transit { outbound, ..Transit::default() } })
     }

@@ -145,6 +145,16 @@ fn a_refused_step_is_undone_in_reverse_and_a_failed_undo_needs_manual_action() {
         },
     );
     check(
+        "the answer of an undo is lost",
+        |_| {},
+        |world| {
+            world
+                .fault("UpdateBasePathMapping", 1, Fault::Before(refused()))
+                .fault("UpdateStage", 2, Fault::After(lost()))
+                .fault("UpdateAlias", 2, Fault::Before(lost()))
+        },
+    );
+    check(
         "another deploy moved the alias before the undo",
         |_| {},
         |world| {

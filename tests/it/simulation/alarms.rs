@@ -8,23 +8,24 @@ use chrono::{DateTime, Utc};
 use crate::simulation::cloudwatch::TRAFFIC;
 use crate::support::world::Facts;
 
-/// Returns when the alarms fired that accused the stage at some moment of this period: by data that was there, and with the
+/// Returns the alarms, and when they fired, that accused the stage at some moment of this period: by data that was there, and with the
 /// composite alarm above them in ALARM, too.
-pub(crate) fn accusations_since(
-    facts: &Facts,
-    stage: &StageRef,
+pub(crate) fn accusations_since<'a>(
+    facts: &'a Facts,
+    stage: &'a StageRef,
     from: DateTime<Utc>,
     to: DateTime<Utc>,
-) -> Vec<DateTime<Utc>> {
+) -> Vec<(&'a str, DateTime<Utc>)> {
     let by_data = alarms_about(facts, stage, from, to).filter(|now| now.alarm.name != TRAFFIC);
     let fired = by_data.flat_map(|now| {
         let above = in_alarm(facts, facts.guardian(now), from, to);
         let meets = move |(began, ended): &(DateTime<Utc>, DateTime<Utc>)| {
             above.iter().any(|(since, until)| since <= ended && began <= until)
         };
-        in_alarm(facts, now, from, to).into_iter().filter(meets)
+        let periods = in_alarm(facts, now, from, to).into_iter().filter(meets);
+        periods.map(|(began, _)| (now.alarm.name.as_str(), began))
     });
-    fired.map(|(began, _)| began).collect()
+    fired.collect()
 }
 
 /// The alarms that name a stage, without those that were switched off or silent during the whole period.

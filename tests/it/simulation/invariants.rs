@@ -21,6 +21,9 @@ use crate::support::world::{Change, Facts, LedgerWrite};
 /// The maximum age of a stale read and the maximum difference between two clocks.
 pub(crate) const BLUR: TimeDelta = TimeDelta::seconds(60);
 
+/// The longest time from a look at a stage to its change: half a second, and the way of both calls.
+const LOOKED: TimeDelta = TimeDelta::milliseconds(700);
+
 /// The signal that started a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
@@ -48,6 +51,13 @@ pub(crate) fn hold(before: &Facts, after: &Facts, runs: &[Seen], config: &Config
     let others = |change: &&Change| runs.iter().all(|run| run.id != change.by);
     for (nth, change) in after.changes.iter().enumerate() {
         let Some(run) = runs.iter().find(|run| run.id == change.by) else { continue };
+        if change.looked_at.is_none_or(|looked_at| change.at - looked_at > LOOKED) {
+            let since = change.looked_at.map(|at| at.to_string()).unwrap_or_default();
+            return Err(format!(
+                "{} by {} at {}: its last look is of {since}",
+                change.stage, run.id, change.at
+            ));
+        }
         if change.stage.is_parked() {
             continue;
         }
@@ -124,11 +134,12 @@ impl Case<'_> {
         points.any(|point| point.reading == Reading::Breaching && fits(point))
     }
 
-    /// Whether the alarms' data, where CloudWatch tells it, is about a release. Components move without a trace in the
-    /// stage.
-    fn has_data_since(&self, live_since: DateTime<Utc>) -> bool {
+    /// Whether the data of the alarms that fired, where CloudWatch tells it of all, is about a release. Components move
+    /// without a trace in the stage.
+    fn has_data_since(&self, fired: &[(&str, DateTime<Utc>)], live_since: DateTime<Utc>) -> bool {
         let has_components = !self.after.aliases.is_empty() || !self.after.mappings.is_empty();
-        has_components || self.after.datapoints.is_empty() || self.has_breach(|point| point.ends > live_since)
+        let is_told = fired.iter().all(|(name, _)| self.after.datapoints.contains_key(*name));
+        has_components || !is_told || self.has_breach(|point| point.ends > live_since)
     }
 
     /// Returns when the sweep first noted a release with components: the stage does not show when an alias or a mapping
@@ -192,10 +203,10 @@ impl Case<'_> {
             // The window, and the time until its data reaches the alarm.
             let judged = at - live_since >= window + TimeDelta::minutes(2)
                 || self.has_breach(|point| point.begins >= live_since + TimeDelta::minutes(1));
-            let is_about = fired.iter().any(|fired| *fired >= live_since) || judged;
+            let is_about = fired.iter().any(|(_, fired)| *fired >= live_since) || judged;
             rule(is_about || live_since >= self.since(), "the release is newer than the alarm's evidence")?;
             rule(
-                live_since >= self.since() || self.has_data_since(live_since),
+                live_since >= self.since() || self.has_data_since(&fired, live_since),
                 "the data of every alarm ended before the release went live",
             )?;
             let known_since = self.noted_since(live_since).unwrap_or(live_since);

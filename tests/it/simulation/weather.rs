@@ -6,7 +6,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use apigw_rollback::cloud::pace::{API_GATEWAY, Limit, again, limit};
+use apigw_rollback::cloud::pace::{API_GATEWAY, Limit, limit};
+use apigw_rollback::cloud::tries::{Kind, kind, tries};
 use apigw_rollback::model::cloud_error::{CloudError, Failure};
 use backon::BackoffBuilder;
 use chrono::{DateTime, Utc};
@@ -60,18 +61,25 @@ impl SeededFaults {
             60..68 => (Fault::DieBefore, at_once),
             68..76 => (Fault::DieAfter, at_once),
             76..88 => (Fault::Stale, at_once),
+            // A change is sent once.
+            _ if kind(operation) == Kind::Change => (Fault::Before(conflict()), at_once),
             _ => (Fault::Twice, at_once),
         })
     }
 }
 
 impl FaultModel for SeededFaults {
-    fn transit<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Transit> + Send + 'a>> {
+    fn transit<'a>(
+        &'a self,
+        operation: &'static str,
+        once: bool,
+    ) -> Pin<Box<dyn Future<Output = Transit> + Send + 'a>> {
         Box::pin(async move {
             let counts = limit(operation) == Some(API_GATEWAY);
-            let refused = counts && !self.bucket.take(operation, &self.rng, Duration::from_secs(10)).await;
+            let refused =
+                counts && !self.bucket.take(operation, once, &self.rng, Duration::from_secs(10)).await;
             let (fault, silence) = match self.fault(operation) {
-                _ if refused => (Some(Fault::Before(too_many(operation))), Duration::ZERO),
+                _ if refused => (Some(Fault::Before(too_many())), Duration::ZERO),
                 Some((fault, silence)) => (Some(fault), silence),
                 None => (None, Duration::ZERO),
             };
@@ -85,13 +93,12 @@ impl FaultModel for SeededFaults {
 }
 
 fn throttled() -> CloudError {
-    error(Failure::Other, "ThrottlingException", "Rate exceeded")
+    CloudError { code: "ThrottlingException".to_owned(), ..too_many() }
 }
 
-/// Builds the port's error for a throttled call: after a long wait a change is a conflict, so the stage is read again.
-pub(crate) fn too_many(operation: &str) -> CloudError {
-    let failure = again(operation).patience.map_or(Failure::Other, |_| Failure::Conflict);
-    error(failure, "TooManyRequestsException", "Too Many Requests")
+/// Builds the error of a throttled call.
+pub(crate) fn too_many() -> CloudError {
+    error(Failure::Other, "TooManyRequestsException", "Too Many Requests")
 }
 
 fn is_stage_write(operation: &str) -> bool {
@@ -129,12 +136,20 @@ impl Bucket {
     }
 
     /// Takes one request, with the port's retries; returns `false` if the patience ends first.
-    pub(crate) async fn take(&self, operation: &str, rng: &Mutex<Rng>, patience: Duration) -> bool {
-        let (began, mut waits, again) = (Instant::now(), None, again(operation));
-        let patience = again.patience.map_or(patience, |own| own.min(patience));
+    pub(crate) async fn take(
+        &self,
+        operation: &str,
+        once: bool,
+        rng: &Mutex<Rng>,
+        patience: Duration,
+    ) -> bool {
+        let (began, mut waits, tries) = (Instant::now(), None, tries(operation));
         while !self.try_take() {
             self.refused.fetch_add(1, Ordering::Relaxed);
-            let seed = || again.waits.with_jitter_seed(rng.lock().unwrap().u64(..)).build();
+            if once || !tries.throttled {
+                return false;
+            }
+            let seed = || tries.waits.with_jitter_seed(rng.lock().unwrap().u64(..)).build();
             let wait = waits.get_or_insert_with(seed).next().unwrap();
             if began.elapsed() + wait > patience {
                 return false;

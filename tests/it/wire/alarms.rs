@@ -105,7 +105,13 @@ fn read<T>(answers: Answers, read: impl AsyncFnOnce(&dyn Fn() -> apigw_rollback:
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let clients = Clients::new(&settings(client));
-        read(&|| clients.until(Instant::now() + std::time::Duration::from_secs(20))).await
+        read(&|| {
+            clients.until(
+                Instant::now() + std::time::Duration::from_secs(20),
+                Instant::now() + std::time::Duration::from_secs(20),
+            )
+        })
+        .await
     })
 }
 
@@ -171,7 +177,10 @@ fn an_endpoint_that_refuses_log_alarms_is_asked_without_them_from_then_on() {
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let clients = Clients::new(&settings(client));
-        let aws = clients.until(Instant::now() + std::time::Duration::from_secs(20));
+        let aws = clients.until(
+            Instant::now() + std::time::Duration::from_secs(20),
+            Instant::now() + std::time::Duration::from_secs(20),
+        );
         for _ in 0..2 {
             assert_eq!(aws.alarms(&["orders-prod-5xx".to_owned()]).await.unwrap().len(), 1);
         }

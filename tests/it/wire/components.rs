@@ -223,7 +223,8 @@ fn routing_of(answers: &[Value]) -> Routing {
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let clients = Clients::new(&settings(SharedHttpClient::new(client)));
-        let aws = clients.until(Instant::now() + Duration::from_secs(20));
+        let aws =
+            clients.until(Instant::now() + Duration::from_secs(20), Instant::now() + Duration::from_secs(20));
         aws.routing(Protocol::Rest, &"api.example.com/orders".parse().unwrap()).await.unwrap()
     })
 }

@@ -46,7 +46,8 @@ fn read_with<T>(answers: &[(u16, &str)], reads: impl AsyncFnOnce(AwsDiagnostics)
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let result = runtime.block_on(async {
-        let aws = Clients::new(&settings).until(Instant::now() + Duration::from_secs(20));
+        let aws = Clients::new(&settings)
+            .until(Instant::now() + Duration::from_secs(20), Instant::now() + Duration::from_secs(20));
         reads(AwsDiagnostics::new(&settings, aws)).await
     });
     let sent = client.actual_requests().map(|request| {

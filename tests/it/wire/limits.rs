@@ -1,41 +1,28 @@
 //! Requests that AWS throttles or refuses because of a quota.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use apigw_rollback::cloud::aws::{Aws, Clients};
-use apigw_rollback::cloud::{Cloud, Gateway, Parameters, Write};
+use apigw_rollback::cloud::{Cloud, Components, FRESH, Gateway, Outbox, Parameters, Seen, Write};
 use apigw_rollback::model::cloud_error::{CloudError, Failure};
+use apigw_rollback::model::component::{AliasTarget, MappingTarget};
 use apigw_rollback::model::plan::StageChange;
-use aws_sdk_ssm::config::SharedHttpClient;
+use apigw_rollback::model::release::Release;
+use aws_sdk_ssm::config::http::HttpRequest;
+use aws_sdk_ssm::config::{RuntimeComponents, SharedHttpClient};
 use aws_smithy_http_client::test_util::infallible_client_fn;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_types::body::SdkBody;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{
-    PROTECTED, back, check, event, operations, put_one, reads, run, settings, update_stage, with_error,
-};
+use super::requests::just_seen;
+use super::{PROTECTED, event, run, settings};
 use crate::support::world::prod;
-
-/// The port retries more often than the SDK would.
-#[test]
-fn a_throttled_change_is_sent_again_without_another_read() {
-    for times in [1, 11] {
-        let throttled = || {
-            with_error(
-                &update_stage(&operations(), 429, &json!({"message": "Too Many Requests"})),
-                "TooManyRequestsException",
-            )
-        };
-        let mut conversation = reads();
-        conversation.push(put_one());
-        conversation.extend(std::iter::repeat_with(throttled).take(times));
-        conversation.extend([update_stage(&operations(), 200, &back()), put_one()]);
-        let (report, _) = check("sns-alarm", conversation);
-        assert!(report.message.contains("was rolled back"), "{}", report.message);
-    }
-}
 
 /// A client that gives every request the same answer and counts the requests.
 fn always(status: u16, code: &'static str) -> (SharedHttpClient, Arc<AtomicUsize>) {
@@ -72,7 +59,7 @@ fn alone<T>(
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let began = Instant::now();
-        let cloud = clients.until(began + Duration::from_mins(5));
+        let cloud = clients.until(began + Duration::from_mins(5), began + Duration::from_mins(5));
         let Err(error) = call(&cloud).await else { panic!("the call should fail") };
         let (took, count) = (began.elapsed(), count.load(Ordering::Relaxed));
         let spent = cloud.spent();
@@ -100,15 +87,145 @@ fn a_call_over_a_full_quota_does_not_wait_until_the_deadline() {
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
-/// After a long wait, the state on which the change was decided is out of date.
+/// How often each kind of call is sent, if it always gets this answer.
+#[test]
+fn a_change_is_sent_once_a_message_twice_and_a_read_until_the_deadline() {
+    async fn change(cloud: &Aws) -> Result<(), CloudError> {
+        let change = StageChange { deployment: Some("d1".to_owned()), ..StageChange::default() };
+        cloud.change_stage(&prod(), &change, just_seen(&Release::default())).await.map(|_| ())
+    }
+    async fn mapping(cloud: &Aws) -> Result<(), CloudError> {
+        let to = MappingTarget { api: "a".to_owned(), stage: "prod".to_owned() };
+        let mapping = "api.example.com/orders".parse().unwrap();
+        cloud.move_mapping(&mapping, None, &to, just_seen(&to)).await.map(|_| ())
+    }
+    async fn alias(cloud: &Aws) -> Result<(), CloudError> {
+        let to = AliasTarget { version: "1".to_owned(), weights: [].into() };
+        cloud.move_alias(&"orders:live".parse().unwrap(), &to, "r").await.map(|_| ())
+    }
+    let (busy, broken) = ((429, "TooManyRequestsException"), (503, "ServiceUnavailableException"));
+    for ((status, code), expected) in
+        [(broken, Failure::NoAnswer), ((409, "ConflictException"), Failure::Conflict)]
+    {
+        for (error, took, count) in
+            [alone(status, code, change), alone(status, code, mapping), alone(status, code, alias)]
+        {
+            assert_eq!((error.failure, error.code.as_str(), count), (expected, code, 1), "{error}");
+            assert!(took < Duration::from_secs(1), "{took:?}");
+        }
+    }
+    let (error, _, count) =
+        alone(broken.0, broken.1, async |cloud| cloud.put_event("default", "Report", "{}").await);
+    assert_eq!((error.failure, count), (Failure::NoAnswer, 2));
+    let (error, _, count) = alone(broken.0, broken.1, async |cloud| {
+        cloud.put_parameter("/apigw-rollback/x", "{}", Write::Create).await
+    });
+    assert_eq!((error.failure, count), (Failure::NoAnswer, 5));
+    for (status, code) in [busy, broken] {
+        let (_, took, count) = alone(status, code, async |cloud| cloud.stage(&prod()).await);
+        assert!(took > Duration::from_mins(4) && count > 50, "a read: {took:?}, {count}");
+    }
+}
+
+/// The requests for a stage that serves `deployments` one after the other, a second each, while its changes are throttled for
+/// this long: the methods, each with its time in milliseconds, and the result.
+fn throttled_change(
+    throttled: Duration,
+    deployments: &'static [&'static str],
+) -> (Vec<(String, u128)>, Result<(), CloudError>) {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let began = Arc::new(OnceLock::new());
+    let (logged, start) = (Arc::clone(&log), Arc::clone(&began));
+    let client = infallible_client_fn(move |request| {
+        let since: Duration = Instant::elapsed(start.get_or_init(Instant::now));
+        logged.lock().unwrap().push((request.method().to_string(), since.as_millis()));
+        let answer = http::Response::builder();
+        if request.method() == "PATCH" && since < throttled {
+            let answer = answer.status(429).header("x-amzn-errortype", "TooManyRequestsException");
+            return answer.body("{}".to_owned()).unwrap();
+        }
+        let now = usize::try_from(since.as_secs()).unwrap().min(deployments.len() - 1);
+        answer.status(200).body(json!({"deploymentId": deployments[now]}).to_string()).unwrap()
+    });
+    let clients = Clients::new(&settings(SharedHttpClient::new(client)));
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let changed = runtime.block_on(async {
+        let at = *began.get_or_init(Instant::now);
+        let deadline = at + Duration::from_mins(5);
+        let change = StageChange { deployment: Some("d1".to_owned()), ..StageChange::default() };
+        let live = Release { deployment: "d2".to_owned(), ..Release::default() };
+        clients.until(deadline, deadline).change_stage(&prod(), &change, Seen { what: &live, at }).await
+    });
+    let requests = log.lock().unwrap().clone();
+    (requests, changed.map(|_| ()))
+}
+
+#[test]
+fn a_throttled_change_is_sent_again_only_while_the_last_look_is_fresh() {
+    let (requests, changed) = throttled_change(Duration::from_secs(4), &["d2"]);
+    assert!(changed.is_ok(), "{changed:?}");
+    let mut looked = 0;
+    for (method, at) in &requests {
+        match method.as_str() {
+            "GET" => looked = *at,
+            _ => assert!(at - looked <= FRESH.as_millis(), "{at} ms: the last look is of {looked} ms"),
+        }
+    }
+    assert!(looked > 3_000, "{requests:?}");
+}
+
+#[test]
+fn a_stage_that_others_change_while_aws_throttles_is_left_alone() {
+    let (requests, changed) = throttled_change(Duration::from_secs(4), &["d2", "d3"]);
+    let error = changed.unwrap_err();
+    assert_eq!((error.failure, error.code.as_str()), (Failure::Conflict, "ChangedMeanwhile"));
+    let (method, at) = requests.last().unwrap();
+    assert!(method == "GET" && (1_000..2_000).contains(at), "{method} {at}");
+}
+
+/// After a long wait, the alarm on which the change was decided may be out of date, too.
 #[test]
 fn a_change_that_is_throttled_for_long_becomes_a_conflict() {
-    let change = StageChange { deployment: Some("d1".to_owned()), ..StageChange::default() };
-    let (error, took, _) =
-        alone(429, "TooManyRequestsException", async |cloud| cloud.change_stage(&prod(), &change).await);
+    let (requests, changed) = throttled_change(Duration::from_mins(5), &["d2"]);
+    let error = changed.unwrap_err();
     assert_eq!((error.failure, error.code.as_str()), (Failure::Conflict, "TooManyRequestsException"));
-    assert!((Duration::from_secs(19)..=Duration::from_secs(20)).contains(&took), "{took:?}");
-    let (error, took, _) = alone(429, "TooManyRequestsException", async |cloud| cloud.stage(&prod()).await);
-    assert_eq!(error.failure, Failure::Other);
-    assert!(took > Duration::from_mins(4), "a read should wait until the deadline: {took:?}");
+    let (_, at) = requests.last().unwrap();
+    assert!((19_000..=20_000).contains(at), "{at}");
+}
+
+/// Each attempt without an answer has more time than the one before.
+#[test]
+fn a_slow_service_is_waited_for() {
+    let clients = Clients::new(&settings(SharedHttpClient::new(SlowClient(Duration::from_millis(3_200)))));
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let began = Instant::now();
+        let deadline = began + Duration::from_mins(5);
+        let answer = clients.until(deadline, deadline).parameters(&["/apigw-rollback/x".to_owned()]).await;
+        assert!(answer.is_ok(), "{answer:?}");
+        assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
+    });
+}
+
+/// A client whose every answer takes this long.
+#[derive(Clone, Debug)]
+struct SlowClient(Duration);
+
+impl HttpConnector for SlowClient {
+    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+        let takes = self.0;
+        HttpConnectorFuture::new(async move {
+            tokio::time::sleep(takes).await;
+            let answer = http::Response::builder().status(200).body(SdkBody::from(r#"{"Parameters":[]}"#));
+            Ok(answer.unwrap().try_into().unwrap())
+        })
+    }
+}
+
+impl HttpClient for SlowClient {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use apigw_rollback::cloud::FRESH;
 use apigw_rollback::cloud::pace::{API_GATEWAY, DESCRIBE_ALARMS, Limit, Pace, limit};
 use apigw_rollback::context::Context;
 use apigw_rollback::handler::handle;
@@ -20,6 +21,7 @@ use chrono::{DateTime, Utc};
 use fastrand::Rng;
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use crate::simulation::weather::{Bucket, too_many};
@@ -89,11 +91,26 @@ struct Process {
 }
 
 impl FaultModel for Process {
-    fn transit<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Transit> + Send + 'a>> {
+    fn turn<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(self.pace.turn(operation))
+    }
+
+    fn first<'a>(&'a self) -> Pin<Box<dyn Future<Output = Option<OwnedMutexGuard<()>>> + Send + 'a>> {
+        Box::pin(async { Some(self.pace.first().await) })
+    }
+
+    fn is_free(&self) -> bool {
+        self.pace.is_free()
+    }
+
+    fn transit<'a>(
+        &'a self,
+        operation: &'static str,
+        once: bool,
+    ) -> Pin<Box<dyn Future<Output = Transit> + Send + 'a>> {
         Box::pin(async move {
-            self.pace.turn(operation).await;
             let taken = match self.limits.of(operation) {
-                Some(limit) => limit.take(operation, &self.rng, TIME_OUT).await,
+                Some(limit) => limit.take(operation, once, &self.rng, TIME_OUT).await,
                 None => true,
             };
             let mut stage_read = self.stage_read.lock().unwrap();
@@ -105,7 +122,7 @@ impl FaultModel for Process {
                 _ => {}
             }
             let delay = Duration::from_millis(20);
-            let fault = (!taken).then(|| Fault::Before(too_many(operation)));
+            let fault = (!taken).then(|| Fault::Before(too_many()));
             Transit { outbound: delay, fault, inbound: delay }
         })
     }
@@ -251,7 +268,7 @@ fn rush(account: Account, stages: usize, events: &[String]) -> Rush {
                     if answer.is_ok_and(|answer| answer.into_response().is_ok()) {
                         // This does not apply to one event for all stages, whose reads and changes overlap.
                         let longest = process.stage_read.lock().unwrap().1;
-                        let is_soon = events.len() == 1 || longest < Duration::from_secs(30);
+                        let is_soon = events.len() == 1 || longest < FRESH + Duration::from_millis(50);
                         assert!(is_soon, "{longest:?} from a read of a stage to its change");
                         return 0;
                     }
@@ -325,7 +342,11 @@ fn independent_runs_share_the_limit() {
         for stages in [10, 60, 100, 500] {
             let what = format!("an event for each, limits {account:?}");
             let rush = rush(account, stages, &alone(stages, &["5xx"])).printed(&what, stages);
-            assert!(rush.seconds < 3.0 + 1.3 * floor(stages), "{stages} stages: {} s", rush.seconds);
+            // Where every run has a process of its own, the first looks of a burst may be too old when the alarms have been
+            // read, and are repeated.
+            let looks = if stages < 500 { stages.min(API_GATEWAY.burst.into()) / 10 } else { 0 };
+            let most = 3.0 + f64::from(u32::try_from(looks).unwrap()) + 1.3 * floor(stages);
+            assert!(rush.seconds < most, "{stages} stages: {} s", rush.seconds);
         }
     }
 }

@@ -177,7 +177,7 @@ fn run(event: &str, client: SharedHttpClient, given: &[(&str, &str)]) -> Vec<Rep
         let began = Instant::now();
         let deadline = began + Duration::from_secs(20);
         let run = Context {
-            cloud: &clients.until(deadline),
+            cloud: &clients.until(deadline, deadline),
             config: &config.unwrap(),
             trigger: &UNKNOWN,
             id: "run-1",

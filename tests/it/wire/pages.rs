@@ -118,7 +118,10 @@ fn read<T: Debug>(verb: impl AsyncFnOnce(Aws) -> Result<T, CloudError>) -> (Stri
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let answer = runtime.block_on(async {
         let clients = Clients::new(&settings(SharedHttpClient::new(client)));
-        verb(clients.until(Instant::now() + Duration::from_secs(20))).await
+        verb(
+            clients.until(Instant::now() + Duration::from_secs(20), Instant::now() + Duration::from_secs(20)),
+        )
+        .await
     });
     let counts = counts.lock().unwrap().clone();
     (format!("{:?}", answer.unwrap()), counts)

@@ -14,6 +14,7 @@ use apigw_rollback::model::cloud_error::CloudError;
 use apigw_rollback::model::component::{AliasTarget, MappingTarget};
 use apigw_rollback::model::plan::StageChange;
 use apigw_rollback::model::protocol::Protocol;
+use apigw_rollback::model::release::Release;
 use apigw_rollback::model::stage::StageRef;
 use apigw_rollback::signal::{self, Signal};
 use aws_sdk_ssm::config::SharedHttpClient;
@@ -23,6 +24,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::alarms::encoded;
+use super::requests::just_seen;
 use super::settings;
 use crate::support::world::NOW;
 
@@ -154,7 +156,9 @@ async fn read(aws: &Aws, service: &str, operation: &str) -> Option<Result<String
     Some(match operation {
         "GetStage" => shown(aws.stage(&stage).await),
         "GetStages" => shown(aws.stages(protocol, "a1b2c3d4e5").await),
-        "UpdateStage" | "any" => shown(aws.change_stage(&stage, &change).await),
+        "UpdateStage" | "any" => {
+            shown(aws.change_stage(&stage, &change, just_seen(&Release::default())).await)
+        }
         "CreateStage" => shown(aws.create_stage(&stage, "d1", "x").await),
         "GetDeployment" => shown(aws.deployment(&stage, "d1").await),
         "GetRestApi" => shown(aws.rest_api("a1b2c3d4e5").await),
@@ -163,9 +167,15 @@ async fn read(aws: &Aws, service: &str, operation: &str) -> Option<Result<String
         "GetApis" => shown(aws.v2_apis().await),
         "GetAuthorizers" => shown(aws.caches_decisions("a1b2c3d4e5").await),
         "GetApiMappings" => shown(aws.mapping(protocol, &"api.example.com/myTestApi".parse().unwrap()).await),
-        "UpdateApiMapping" => {
-            shown(aws.move_mapping(&"api.example.com/x".parse().unwrap(), Some("m1"), &mapping).await)
-        }
+        "UpdateApiMapping" => shown(
+            aws.move_mapping(
+                &"api.example.com/x".parse().unwrap(),
+                Some("m1"),
+                &mapping,
+                just_seen(&mapping),
+            )
+            .await,
+        ),
         "DescribeAlarms" => shown(aws.alarms(&names).await),
         "DescribeAlarmHistory" => shown(aws.states_since("x", since).await),
         "GetMetricData" => shown(aws.samples(&[], since, until).await),
@@ -193,7 +203,13 @@ fn wrong(service: &str, recording: &Value) -> Option<String> {
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let answer = runtime.block_on(async {
         let clients = Clients::new(&settings(client(service, recording)));
-        read(&clients.until(Instant::now() + Duration::from_secs(20)), service, operation).await
+        read(
+            &clients
+                .until(Instant::now() + Duration::from_secs(20), Instant::now() + Duration::from_secs(20)),
+            service,
+            operation,
+        )
+        .await
     });
     let Some(answer) = answer else {
         return (!UNUSED.contains(&operation)).then(|| "the operation is not read here".to_owned());

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use apigw_rollback::cloud::aws::{Aws, Clients};
-use apigw_rollback::cloud::{Alarms, Cache, Components, Gateway, Notification, Outbox, Parameters, Write};
+use apigw_rollback::cloud::{
+    Alarms, Cache, Components, Gateway, Notification, Outbox, Parameters, Seen, Write,
+};
 use apigw_rollback::config::Config;
 use apigw_rollback::doctor::{StageReadings, required_permissions};
 use apigw_rollback::model::alarm::time;
@@ -17,6 +19,7 @@ use apigw_rollback::model::observed::Pin;
 use apigw_rollback::model::parameter_names::ParameterNames;
 use apigw_rollback::model::plan::StageChange;
 use apigw_rollback::model::protocol::Protocol;
+use apigw_rollback::model::release::Release;
 use apigw_rollback::model::stage::StageRef;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ssm::config::{Credentials, SharedCredentialsProvider};
@@ -115,7 +118,8 @@ impl Recorder {
             .credentials_provider(SharedCredentialsProvider::new(Credentials::for_tests()))
             .http_client(client)
             .build();
-        let aws = Clients::new(&settings).until(Instant::now() + Duration::from_mins(1));
+        let aws = Clients::new(&settings)
+            .until(Instant::now() + Duration::from_mins(1), Instant::now() + Duration::from_mins(1));
         Self { aws, requests, recorded: vec![] }
     }
 
@@ -147,6 +151,11 @@ fn answer(asked: &Request) -> http::Response<SdkBody> {
     http::Response::builder().status(200).header("smithy-protocol", header).body(body).unwrap()
 }
 
+/// What was seen just now.
+pub(crate) fn just_seen<T>(what: &T) -> Seen<'_, T> {
+    Seen { what, at: Instant::now() }
+}
+
 /// Calls these verbs one after the other and stores the requests of each.
 macro_rules! drive {
     ($recorder:expr, $($verb:ident($($argument:expr),* $(,)?);)*) => {{$(
@@ -165,7 +174,7 @@ async fn always(recorder: &mut Recorder, stage: &StageRef, name: &str) {
     let wanted = [good.clone(), format!("{good}:3"), incident.clone()];
     drive!(recorder,
         stage(stage); stage(&parked); stages(stage.protocol, &stage.api);
-        change_stage(stage, &change); deployment(stage, "d1");
+        look(stage); look_at_once(stage); change_stage(stage, &change, just_seen(&Release::default())); deployment(stage, "d1");
         parameters(&wanted); parameters(&policy); history(&good);
         parameters(&[names.api_name(name)]); parameters(&[names.sweep()]);
     );
@@ -191,7 +200,7 @@ async fn always(recorder: &mut Recorder, stage: &StageRef, name: &str) {
 /// Makes the requests for the pin.
 async fn pinning(recorder: &mut Recorder, stage: &StageRef) {
     let change = StageChange::default();
-    drive!(recorder, create_stage(&stage.parked(), "d1", "parked"); change_stage(&stage.parked(), &change););
+    drive!(recorder, create_stage(&stage.parked(), "d1", "parked"); change_stage(&stage.parked(), &change, just_seen(&Release::default())););
 }
 
 /// Makes the requests for aliases.
@@ -210,7 +219,7 @@ async fn mapping(recorder: &mut Recorder, stage: &StageRef, mapping: &str) {
     let id = Some("m1").filter(|_| !mapping.is_base_path(stage.protocol));
     let target = MappingTarget { api: stage.api.clone(), stage: stage.stage.clone() };
     let other = StageRef { stage: "green".to_owned(), ..stage.clone() };
-    drive!(recorder, mapping(stage.protocol, &mapping); routing(stage.protocol, &mapping); move_mapping(&mapping, id, &target); stage(&other););
+    drive!(recorder, mapping(stage.protocol, &mapping); routing(stage.protocol, &mapping); move_mapping(&mapping, id, &target, just_seen(&target)); stage(&other););
 }
 
 async fn caches(recorder: &mut Recorder, stage: &StageRef) {

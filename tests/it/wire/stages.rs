@@ -28,7 +28,8 @@ fn read(protocol: Protocol, mut answer: Value) -> [LiveStage; 2] {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let aws = aws.until(Instant::now() + Duration::from_secs(10));
+        let aws =
+            aws.until(Instant::now() + Duration::from_secs(10), Instant::now() + Duration::from_secs(10));
         let all = aws.stages(protocol, API).await.unwrap();
         let (_, listed) = all.into_iter().find(|(listed, _)| *listed == stage).unwrap();
         [aws.stage(&stage).await.unwrap().unwrap(), listed]

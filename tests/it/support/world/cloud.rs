@@ -1,7 +1,7 @@
 //! The twin's answers to each call.
 
 use apigw_rollback::cloud::{Alarms, Components, Gateway, Outbox, Parameters};
-use apigw_rollback::cloud::{Cache, Cloud, Notification, Spent, Write, Written};
+use apigw_rollback::cloud::{Cache, Cloud, Look, Notification, Seen, Spent, Write, Written};
 use apigw_rollback::model::alarm::AlarmNow;
 use apigw_rollback::model::alarm::{Metric, State, time};
 use apigw_rollback::model::cloud_error::{CloudError, Failure};
@@ -11,10 +11,12 @@ use apigw_rollback::model::datapoint::Datapoint;
 use apigw_rollback::model::plan::StageChange;
 use apigw_rollback::model::protocol::Protocol;
 use apigw_rollback::model::records::Parameter;
+use apigw_rollback::model::release::Release;
 use apigw_rollback::model::routing::Routing;
 use apigw_rollback::model::stage::StageRef;
 use apigw_rollback::model::stage::{Api, Deployment, LiveStage};
 use chrono::{DateTime, SubsecRound, Utc};
+use tokio::time::Instant;
 
 use super::{Facts, NOW, World, error, live, release};
 
@@ -72,8 +74,29 @@ fn change(facts: &mut Facts, stage: &StageRef, change: &StageChange) -> Result<L
 }
 
 impl Gateway for World {
-    async fn stage(&self, stage: &StageRef) -> Result<Option<LiveStage>, CloudError> {
-        self.call("GetStage", stage, |facts| Ok(facts.stages.get(stage).cloned())).await
+    async fn look(&self, stage: &StageRef) -> Result<Look, CloudError> {
+        let mut at = Instant::now();
+        let live = self.call("GetStage", stage, |facts| {
+            at = Instant::now();
+            Ok(facts.stages.get(stage).cloned())
+        });
+        Ok(Look { live: live.await?, at })
+    }
+
+    async fn look_at_once(&self, stage: &StageRef) -> Result<Option<Look>, CloudError> {
+        if !self.network.is_free() {
+            return Ok(None);
+        }
+        self.network.turn("GetStage").await;
+        let mut at = Instant::now();
+        let live = self.call_in_turn("GetStage", stage, true, |facts| {
+            at = Instant::now();
+            Ok(facts.stages.get(stage).cloned())
+        });
+        match live.await {
+            Err(error) if error.is_throttled() => Ok(None),
+            live => Ok(Some(Look { live: live?, at })),
+        }
     }
 
     async fn stages(&self, protocol: Protocol, api: &str) -> Result<Vec<(StageRef, LiveStage)>, CloudError> {
@@ -84,8 +107,17 @@ impl Gateway for World {
         .await
     }
 
-    async fn change_stage(&self, stage: &StageRef, to: &StageChange) -> Result<LiveStage, CloudError> {
-        self.call("UpdateStage", stage, |facts| change(facts, stage, to)).await
+    async fn change_stage(
+        &self,
+        stage: &StageRef,
+        to: &StageChange,
+        seen: Seen<'_, Release>,
+    ) -> Result<LiveStage, CloudError> {
+        let is_same =
+            |facts: &Facts| facts.stages.get(stage).is_some_and(|live| live.release == seen.what.in_stage());
+        let call = ("UpdateStage", stage.to_string());
+        self.call_while((call.0, &call.1), seen.at, "GetStage", is_same, |facts| change(facts, stage, to))
+            .await
     }
 
     async fn create_stage(
@@ -218,9 +250,15 @@ impl Components for World {
         mapping: &MappingRef,
         id: Option<&str>,
         to: &MappingTarget,
+        seen: Seen<'_, MappingTarget>,
     ) -> Result<MappingTarget, CloudError> {
-        let operation = if id.is_some() { "UpdateApiMapping" } else { "UpdateBasePathMapping" };
-        self.call(operation, format!("{mapping} {to}"), |facts| {
+        let (operation, reads) = match id {
+            Some(_) => ("UpdateApiMapping", "GetApiMappings"),
+            None => ("UpdateBasePathMapping", "GetBasePathMapping"),
+        };
+        let subject = format!("{mapping} {to}");
+        let is_same = |facts: &Facts| facts.mappings.get(mapping).is_some_and(|now| now.target == *seen.what);
+        self.call_while((operation, &subject), seen.at, reads, is_same, |facts| {
             let unknown = || error(Failure::Missing, "NotFoundException", "Invalid mapping identifier");
             facts.map(mapping, to);
             let now = facts.mappings.get_mut(mapping).ok_or_else(unknown)?;
@@ -401,4 +439,6 @@ impl Cloud for World {
     fn spent(&self) -> Spent {
         Spent { calls: self.calls_so_far(), retries: 0 }
     }
+
+    fn begin_to_notify(&self) {}
 }

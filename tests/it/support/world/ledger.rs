@@ -33,6 +33,8 @@ pub(crate) struct Change {
     pub(crate) whole: bool,
     /// Whether the change switched AutoDeploy off.
     pub(crate) stopped: bool,
+    /// When the run last looked at the stage before.
+    pub(crate) looked_at: Option<DateTime<Utc>>,
 }
 
 /// One move of an alias or a mapping.
@@ -66,7 +68,8 @@ impl Facts {
         let stopped = before.as_ref().is_some_and(|before| before.auto_deploy) && !auto_deploy;
         let from = before.map(|before| before.release).unwrap_or_default();
         let (at, by, stage) = (self.now, self.caller.clone(), stage.clone());
-        self.changes.push(Change { at, by, stage, from, to, recorded, whole, stopped });
+        let looked_at = self.looks.get(&(by.clone(), stage.to_string())).copied();
+        self.changes.push(Change { at, by, stage, from, to, recorded, whole, stopped, looked_at });
     }
 
     /// Moves an alias and logs the move.

@@ -1,6 +1,7 @@
 //! The in-memory twin of the port: API Gateway, Parameter Store and CloudWatch as the engine sees them.
 //! A test can make any call fail before or after its effect, and can change the world between calls.
 
+mod calls;
 mod cloud;
 mod ledger;
 mod many;
@@ -109,6 +110,8 @@ pub(crate) struct Facts {
     pub(crate) twice: bool,
     /// The run that makes the current call, or `others`.
     pub(crate) caller: String,
+    /// When each run last looked at a stage, or changed it.
+    pub(crate) looks: BTreeMap<(String, String), DateTime<Utc>>,
     /// Every change of a stage, by a run or by others.
     pub(crate) changes: Vec<Change>,
     /// Every move of an alias or mapping, by a run or by others.
@@ -261,6 +264,7 @@ impl Facts {
             hook_takes: Duration::ZERO,
             twice: false,
             caller: String::new(),
+            looks: BTreeMap::new(),
             changes: vec![],
             moves: vec![],
             records: vec![],
@@ -407,83 +411,5 @@ impl World {
     pub(crate) fn take_calls(&self) -> Vec<String> {
         self.dead.store(false, Ordering::Relaxed);
         std::mem::take(&mut self.calls.lock().unwrap())
-    }
-
-    /// Yields to the other runs, as a call over a network does, then takes effect at once.
-    async fn call<T: std::fmt::Debug>(
-        &self,
-        operation: &'static str,
-        subject: impl std::fmt::Display,
-        effect: impl FnOnce(&mut Facts) -> Result<T, CloudError>,
-    ) -> Result<T, CloudError> {
-        let Transit { fault, inbound, .. } = self.network.outbound(operation, &subject).await;
-        self.began.lock().unwrap().push((operation, tokio::time::Instant::now()));
-        let answer = self.call_now(operation, subject, fault, effect);
-        self.network.inbound(&answer);
-        network::wait(inbound).await;
-        match answer {
-            Some(answer) => answer,
-            // A dead run gets no answer; the harness drops it.
-            None => std::future::pending().await,
-        }
-    }
-
-    fn call_now<T>(
-        &self,
-        operation: &'static str,
-        subject: impl std::fmt::Display,
-        met: Option<Fault>,
-        effect: impl FnOnce(&mut Facts) -> Result<T, CloudError>,
-    ) -> Option<Result<T, CloudError>> {
-        if self.dead.load(Ordering::Relaxed) {
-            return None;
-        }
-        let mut faults = self.faults_of(operation, subject);
-        faults.extend(met);
-        let dies = |fault: &Fault| matches!(fault, Fault::DieBefore | Fault::DieAfter);
-        self.dead.store(faults.iter().any(dies), Ordering::Relaxed);
-        let mut facts = self.facts.lock().unwrap();
-        facts.caller = self.run_id();
-        if let Some(now) = self.network.clock() {
-            facts.now = now;
-        }
-        for fault in &faults {
-            match fault {
-                Fault::World(change) => change(&mut facts),
-                Fault::Before(error) => return Some(Err(CloudError { operation, ..error.clone() })),
-                Fault::DieBefore => return None,
-                Fault::Stale if operation.starts_with("Get") || operation == "DescribeAlarms" => {
-                    let mut past = self.past.lock().unwrap().clone();
-                    if facts.now - past.now < STALE_FOR {
-                        return Some(effect(&mut past));
-                    }
-                }
-                Fault::Twice => facts.twice = true,
-                Fault::After(_) | Fault::DieAfter | Fault::Stale => {}
-            }
-        }
-        let mut answer = Some(effect(&mut facts));
-        facts.twice = false;
-        for fault in faults {
-            match fault {
-                Fault::After(error) => answer = Some(Err(CloudError { operation, ..error })),
-                Fault::DieAfter => answer = None,
-                Fault::World(_) | Fault::Before(_) | Fault::DieBefore | Fault::Stale | Fault::Twice => {}
-            }
-        }
-        answer
-    }
-
-    fn faults_of(&self, operation: &'static str, subject: impl std::fmt::Display) -> Vec<Fault> {
-        let mut calls = self.calls.lock().unwrap();
-        calls.push(format!("{operation} {subject}"));
-        let nth = calls.iter().filter(|call| call.split(' ').next() == Some(operation)).count();
-        let number = calls.len();
-        drop(calls);
-        let faults = self.faults.lock().unwrap();
-        let ours = faults.iter().filter(|(o, n, _)| *o == operation && (*n == nth || *n == 0));
-        let injected = self.injected.lock().unwrap();
-        let injected = injected.iter().filter(|(n, _)| *n == number);
-        ours.map(|(_, _, fault)| fault.clone()).chain(injected.map(|(_, fault)| fault.clone())).collect()
     }
 }

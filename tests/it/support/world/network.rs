@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedMutexGuard, oneshot};
 use tokio::time::Instant;
 
 use super::Fault;
@@ -26,8 +26,24 @@ pub(crate) enum Network {
 
 /// A fault model: it sets a call's delays and its fault, if any.
 pub(crate) trait FaultModel: Send + Sync {
-    /// Draws one call's transit.
-    fn transit<'a>(&'a self, operation: &'static str) -> Pin<Box<dyn Future<Output = Transit> + Send + 'a>>;
+    /// Waits for a call's turn in the process's pace, if it has one.
+    fn turn<'a>(&'a self, _operation: &'static str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(std::future::ready(()))
+    }
+    /// Waits until a change is the next one to get its turn, and keeps that place.
+    fn first<'a>(&'a self) -> Pin<Box<dyn Future<Output = Option<OwnedMutexGuard<()>>> + Send + 'a>> {
+        Box::pin(std::future::ready(None))
+    }
+    /// Whether the read of a stage would go out at once.
+    fn is_free(&self) -> bool {
+        true
+    }
+    /// Draws one call's transit. A call that is sent `once` is not repeated if AWS throttles it.
+    fn transit<'a>(
+        &'a self,
+        operation: &'static str,
+        once: bool,
+    ) -> Pin<Box<dyn Future<Output = Transit> + Send + 'a>>;
     /// Returns the world's time.
     fn now(&self) -> DateTime<Utc>;
 }
@@ -47,11 +63,36 @@ pub(super) async fn wait(time: Duration) {
 }
 
 impl Network {
-    pub(super) async fn outbound(&self, operation: &'static str, subject: &impl Display) -> Transit {
+    pub(super) async fn turn(&self, operation: &'static str) {
+        if let Self::FaultModel(model) = self {
+            model.turn(operation).await;
+        }
+    }
+
+    pub(super) async fn first(&self) -> Option<OwnedMutexGuard<()>> {
+        match self {
+            Self::FaultModel(model) => model.first().await,
+            Self::Direct | Self::Gate(..) => None,
+        }
+    }
+
+    pub(super) fn is_free(&self) -> bool {
+        match self {
+            Self::FaultModel(model) => model.is_free(),
+            Self::Direct | Self::Gate(..) => true,
+        }
+    }
+
+    pub(super) async fn outbound(
+        &self,
+        operation: &'static str,
+        subject: &impl Display,
+        once: bool,
+    ) -> Transit {
         match self {
             Self::Direct => tokio::task::yield_now().await,
             Self::FaultModel(model) => {
-                let transit = model.transit(operation).await;
+                let transit = model.transit(operation, once).await;
                 wait(transit.outbound).await;
                 return transit;
             }
