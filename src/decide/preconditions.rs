@@ -41,15 +41,21 @@ pub(super) fn unchanged_since(
     live: &LiveStage,
     now: DateTime<Utc>,
 ) -> Result<(), Reason> {
-    let (Some(alarm), Some((changed_at, alarm_at))) = (&observed.alarm, changed_after_alarm(observed, live))
-    else {
-        return Ok(());
-    };
+    let (Some(alarm), Some(changed_at)) = (&observed.alarm, live.updated_at) else { return Ok(()) };
     let about = (&observed.stage, observed.api_names.as_slice());
-    if is_judged(alarm, about, changed_at, now) {
+    let fired_at = alarm.fired_at(about.0, about.1);
+    if fired_at.is_some_and(|alarm_at| !is_after(changed_at, alarm_at))
+        || is_judged(alarm, about, changed_at, now)
+    {
         return Ok(());
     }
-    Err(Reason::ChangedAfterAlarm { changed_at, alarm_at })
+    Err(match fired_at {
+        Some(alarm_at) => Reason::ChangedAfterAlarm { changed_at, alarm_at },
+        None => Reason::AlarmUnreadable {
+            alarm: alarm.alarm.name.clone(),
+            why: "neither CloudWatch nor the event says when it fired".to_owned(),
+        },
+    })
 }
 
 /// Returns when the stage changed and when the alarm fired, if the stage changed after it.
@@ -208,7 +214,10 @@ mod tests {
             // If our clock is a minute behind, the run waits longer.
             (fix, Some(FIRED), plain, none, "2026-11-20T09:59:00Z", hold),
             (None, Some(FIRED), plain, none, FIRED, "continue"),
-            (Some(FIRED), None, plain, none, FIRED, "continue"),
+            // If nothing says when the alarm fired, every change may have come after it.
+            (Some(FIRED), None, plain, none, FIRED, "alarm-unreadable"),
+            (Some(FIRED), None, plain, none, "2026-11-20T10:05:01Z", "continue"),
+            (fix, None, plain, Some(&[][..]), "2026-11-20T11:00:00Z", "alarm-unreadable"),
         ] {
             let live = LiveStage { updated_at: changed.and_then(time), ..LiveStage::default() };
             let answer = unchanged_since(&fired(alarm, window, later), &live, at(now));

@@ -73,6 +73,18 @@ impl GuardingAlarm {
         fired.max().or(self.alarm.changed_at)
     }
 
+    /// Returns the alarm as having fired at this time at the latest: that of its event. CloudWatch may tell a later one. The
+    /// event of a composite alarm says nothing about the alarms below it.
+    #[must_use]
+    pub fn fired_by(mut self, event: Option<DateTime<Utc>>) -> Self {
+        let leaves = self.leaves.iter_mut().filter(|leaf| leaf.now.alarm.name == self.alarm.name);
+        for leaf in leaves {
+            let told = leaf.now.alarm.changed_at;
+            leaf.now.alarm.changed_at = told.into_iter().chain(event).min();
+        }
+        self
+    }
+
     /// The leaves that name no stage, if the alarm speaks by its leaves. Each may be about any stage.
     pub fn stageless(&self) -> impl Iterator<Item = &Leaf> {
         let by_leaves = self.speaks_by_leaves();

@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::decide::claim::live_before_undoing;
 use crate::decide::{Decision, Trigger, decide, in_doubt_since};
 use crate::model::cloud_error::CloudError;
+use crate::model::guarding_alarm::GuardingAlarm;
 use crate::model::observed::{KnownGood, LiveComponents, Observed, OnRecord};
 use crate::model::reason::Reason;
 use crate::model::records::{self, Incident};
@@ -82,6 +83,7 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
     if let Trigger::Alarm { target, .. } = trigger {
         api_names.push(target.api.text().to_owned());
     }
+    let alarm = alarm?.map(|alarm| GuardingAlarm::fired_by(alarm, context.trigger.changed_at));
     let mut observed = Observed {
         at: context.clock(),
         stage: stage.clone(),
@@ -91,7 +93,7 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
         on_record,
         api_names,
         home: config.home(context.account()),
-        alarm: alarm?,
+        alarm,
         components: LiveComponents::default(),
     };
     let Some(live) = &mut observed.live else { return Ok(observed) };

@@ -1,6 +1,6 @@
 //! Reads the datapoints that made an alarm change its state, from CloudWatch's `StateReasonData`. Pure.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::text;
@@ -37,6 +37,13 @@ pub fn evaluated(data: &str, period: Option<TimeDelta>, read: impl Fn(f64) -> Re
     let mut points: Vec<Datapoint> = points.collect();
     points.sort_by_key(|point| point.begins);
     points
+}
+
+/// Returns when the alarm was evaluated and changed its state.
+#[must_use]
+pub fn evaluated_at(data: &str) -> Option<DateTime<Utc>> {
+    let data: Value = serde_json::from_str(data).unwrap_or_default();
+    text(&data, "queryDate").and_then(time)
 }
 
 #[cfg(test)]

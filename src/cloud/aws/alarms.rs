@@ -21,7 +21,7 @@ use crate::model::alarm::AlarmNow;
 use crate::model::alarm::{Alarm, Metric, State, Watches, name_of, names_in_rule};
 use crate::model::cloud_error::{CloudError, Failure};
 use crate::model::datapoint::Datapoint;
-use crate::signal;
+use crate::signal::{self, reason_data};
 
 /// The window of an alarm that does not say it: the longest that CloudWatch allows for periods below an hour
 /// (`PutMetricAlarm`).
@@ -233,14 +233,28 @@ fn known(name: Option<String>, state: Option<&StateValue>) -> Result<Alarm, Clou
     Ok(Alarm::new(name, state))
 }
 
-/// Returns when an alarm's state changed. An endpoint without that time tells when the state was last updated.
-fn changed_at(transitioned: Option<SdkTime>, updated: Option<SdkTime>) -> Option<DateTime<Utc>> {
-    transitioned.or(updated).as_ref().and_then(time)
+/// Returns when an alarm's state changed. If an answer does not say so, the earlier one of two other times: that of the last
+/// update of the state, which may have been later, and that of the evaluation that changed it.
+fn changed_at(
+    transitioned: Option<SdkTime>,
+    updated: Option<SdkTime>,
+    reason_data: Option<&str>,
+) -> Option<DateTime<Utc>> {
+    let others = || {
+        let updated = updated.as_ref().and_then(time);
+        updated.into_iter().chain(reason_data.and_then(reason_data::evaluated_at)).min()
+    };
+    transitioned.as_ref().and_then(time).or_else(others)
 }
 
 fn from_metric_alarm(mut alarm: MetricAlarm) -> Result<AlarmNow, CloudError> {
     let why = alarm.state_reason.take().unwrap_or_default();
     let (window, evaluated) = (window(&alarm), datapoints::evaluated(&alarm));
+    let changed_at = changed_at(
+        alarm.state_transitioned_timestamp,
+        alarm.state_updated_timestamp,
+        alarm.state_reason_data.as_deref(),
+    );
     let only_missing = datapoints::only_missing_data(&alarm, &evaluated);
     let metrics = alarm.metrics.take().unwrap_or_default();
     let to_alarm = alarm.datapoints_to_alarm.or(alarm.evaluation_periods).and_then(|n| n.try_into().ok());
@@ -267,7 +281,7 @@ fn from_metric_alarm(mut alarm: MetricAlarm) -> Result<AlarmNow, CloudError> {
         alarm: Alarm {
             arn: alarm.alarm_arn,
             description: alarm.alarm_description,
-            changed_at: changed_at(alarm.state_transitioned_timestamp, alarm.state_updated_timestamp),
+            changed_at,
             only_missing_data: only_missing || signal::is_by_missing_data(&why, to_alarm),
             why,
             watches: Watches::Metrics(entries.chain(single).collect()),
@@ -301,7 +315,7 @@ fn from_log_alarm(alarm: LogAlarm) -> Result<AlarmNow, CloudError> {
         alarm: Alarm {
             arn: alarm.alarm_arn,
             description: alarm.alarm_description,
-            changed_at: changed_at(alarm.state_transitioned_timestamp, alarm.state_updated_timestamp),
+            changed_at: changed_at(alarm.state_transitioned_timestamp, alarm.state_updated_timestamp, None),
             why: alarm.state_reason.unwrap_or_default(),
             ..known(alarm.alarm_name, alarm.state_value.as_ref())?
         },
@@ -317,7 +331,7 @@ fn from_composite_alarm(alarm: CompositeAlarm) -> Result<AlarmNow, CloudError> {
         alarm: Alarm {
             arn: alarm.alarm_arn,
             description: alarm.alarm_description,
-            changed_at: changed_at(alarm.state_transitioned_timestamp, alarm.state_updated_timestamp),
+            changed_at: changed_at(alarm.state_transitioned_timestamp, alarm.state_updated_timestamp, None),
             why: alarm.state_reason.unwrap_or_default(),
             suppressed_by: alarm.actions_suppressed_by.map(|by| by.as_str().to_owned()),
             watches: Watches::Alarms(names_in_rule(alarm.alarm_rule.as_deref().unwrap_or_default())),

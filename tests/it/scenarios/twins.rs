@@ -356,3 +356,23 @@ fn a_fix_has_the_time_of_a_full_evaluation_from_every_kind_of_alarm() {
         assert_eq!(fixed(minutes + 1).stage(), "d1", "{kind}");
     }
 }
+
+#[test]
+fn the_time_of_the_event_counts_if_cloudwatch_tells_a_later_one_or_none() {
+    for told in [Some(2), None] {
+        let story = bad_release(|facts| fires(facts, vec![plain()])).later(1).deploy(3).later(1);
+        let story = story.world("the alarm's state is updated", |facts| {
+            facts.alarms[0].alarm.changed_at = told.map(|minutes| facts.now + TimeDelta::minutes(minutes));
+        });
+        let fired = story.now() - TimeDelta::minutes(2);
+        let message = serde_json::json!({
+            "AlarmName": "5xx", "AlarmArn": "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:5xx",
+            "NewStateValue": "ALARM", "StateChangeTime": fired, "NewStateReason": "Threshold Crossed",
+            "Trigger": {"Namespace": "AWS/ApiGateway", "MetricName": "5XXError", "Dimensions":
+                [{"name": "ApiName", "value": "orders-api"}, {"name": "Stage", "value": "prod"}]},
+        });
+        let story = story.send("the alarm's event arrives", &message.to_string());
+        assert_eq!(story.stage(), "d3", "{told:?}\n{}", story.described);
+        assert!(story.described.contains("changed-after-alarm"), "{told:?}\n{}", story.described);
+    }
+}
