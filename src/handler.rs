@@ -1,7 +1,7 @@
 //! The whole flow on one screen: read the event, run every signal, answer.
 
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse};
 use futures_util::StreamExt;
@@ -28,9 +28,9 @@ use crate::signal::target::stages_named_by;
 use crate::signal::triage::{Bounds, Triage, is_current, triage};
 use crate::signal::{self, Signal};
 
-/// How many stages of one alarm are rolled back at the same time. An alarm names at most this many, so no stage waits
-/// for another. The port respects API Gateway's rate limit.
-const STAGES_AT_ONCE: usize = 100;
+/// How many stages of one alarm are rolled back at the same time, and how many messages of one event are handled. An alarm
+/// names at most this many stages, so none waits for another. The port respects API Gateway's rate limit.
+const AT_ONCE: usize = 100;
 
 /// The result of one event.
 #[derive(Debug)]
@@ -58,19 +58,14 @@ pub async fn handle<C: Cloud>(event: &str, context: &Context<'_, C>) -> Answer {
     let event = signal::read(event);
     let mut answer =
         Answer { reports: vec![], metrics: vec![], failed_messages: vec![], from_queue: event.from_queue };
-    for delivery in event.deliveries {
-        let mut reports = match &delivery.signal {
-            Signal::Alarm(alarm) => Box::pin(on_alarm(context, alarm)).await,
-            Signal::Command(command) => Box::pin(execute(context, command)).await,
-            Signal::Unreadable(reason) => vec![context.no(reason.clone())],
-        };
-        for report in &mut reports {
-            report.trace = context.trace.map(str::to_owned);
-        }
+    let turns = Turns::default();
+    let runs = event.deliveries.iter().map(|delivery| on_delivery(context, &delivery.signal, &turns));
+    let mut runs =
+        futures_util::stream::iter(runs).buffered(AT_ONCE).zip(futures_util::stream::iter(&event.deliveries));
+    while let Some((reports, delivery)) = runs.next().await {
         if reports.iter().any(|report| report.outcome.is_failure()) {
-            answer.failed_messages.extend(delivery.messages);
+            answer.failed_messages.extend(delivery.messages.iter().cloned());
         }
-        reports.iter().for_each(crate::notify::log);
         answer.reports.extend(reports);
     }
     // Notifications come last: no stage waits for the notification about another.
@@ -84,14 +79,45 @@ pub async fn handle<C: Cloud>(event: &str, context: &Context<'_, C>) -> Answer {
     answer
 }
 
-async fn on_alarm<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm) -> Vec<Report> {
+/// The order of the runs of one event. Runs for different stages do not wait for each other. Those for the same stage follow
+/// each other in the order of the event, and so do all commands.
+#[derive(Default)]
+struct Turns {
+    commands: tokio::sync::Mutex<()>,
+    stages: Mutex<BTreeMap<StageRef, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Turns {
+    fn of(&self, stage: &StageRef) -> Arc<tokio::sync::Mutex<()>> {
+        let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(stages.entry(stage.clone()).or_default())
+    }
+}
+
+async fn on_delivery<C: Cloud>(context: &Context<'_, C>, signal: &Signal, turns: &Turns) -> Vec<Report> {
+    let mut reports = match signal {
+        Signal::Alarm(alarm) => Box::pin(on_alarm(context, alarm, turns)).await,
+        Signal::Command(command) => {
+            let _turn = turns.commands.lock().await;
+            Box::pin(execute(context, command)).await
+        }
+        Signal::Unreadable(reason) => vec![context.no(reason.clone())],
+    };
+    for report in &mut reports {
+        report.trace = context.trace.map(str::to_owned);
+    }
+    reports.iter().for_each(crate::notify::log);
+    reports
+}
+
+async fn on_alarm<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm, turns: &Turns) -> Vec<Report> {
     let trigger = TriggeredBy::alarm(alarm);
     let context = &context.triggered_by(&trigger);
     match targets(context, alarm).await {
         Ok(Ok(targets)) => {
             let begun = Mutex::default();
-            let runs = targets.iter().map(|target| on_target(context, alarm, target, &begun));
-            let reports = futures_util::stream::iter(runs).buffered(STAGES_AT_ONCE);
+            let runs = targets.iter().map(|target| on_target(context, alarm, target, &begun, turns));
+            let reports = futures_util::stream::iter(runs).buffered(AT_ONCE);
             reports.filter_map(std::future::ready).collect().await
         }
         Ok(Err(reason)) => on_refusal(context, alarm, reason).await,
@@ -129,13 +155,19 @@ async fn on_target<C: Cloud>(
     alarm: &Alarm,
     target: &Target,
     begun: &Mutex<BTreeSet<StageRef>>,
+    turns: &Turns,
 ) -> Option<Report> {
     let trigger = Trigger::Alarm { name: &alarm.name, target };
     let request = RollbackRequest { trigger, version: None, dry: false };
     match resolve::resolve(context.cloud, context.config, target).await {
         Ok(Ok(stage)) => {
             let is_first = begun.lock().unwrap_or_else(PoisonError::into_inner).insert(stage.clone());
-            if is_first { Some(rollback(context, &stage, request).await) } else { None }
+            if !is_first {
+                return None;
+            }
+            let turn = turns.of(&stage);
+            let _turn = turn.lock().await;
+            Some(rollback(context, &stage, request).await)
         }
         Ok(Err(reason)) => Some(context.no(reason)),
         Err(error) => Some(context.failed(&error)),

@@ -2,7 +2,7 @@
 //! once, and as fast as the limit allows.
 
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -376,4 +376,59 @@ fn a_process_stays_within_the_limit() {
     for (before, at) in (0_u32..).zip(seconds) {
         assert!(f64::from(before) <= 41.0 + 10.0 * at, "call {before} is sent after {at} s");
     }
+}
+
+/// A network on which the first read of a stage takes half a minute.
+struct FirstReadIsSlow(Clock, AtomicBool);
+
+impl FaultModel for FirstReadIsSlow {
+    fn transit<'a>(
+        &'a self,
+        operation: &'static str,
+        _once: bool,
+    ) -> Pin<Box<dyn Future<Output = Transit> + Send + 'a>> {
+        let is_slow = operation == "GetStage" && !self.1.swap(true, Ordering::Relaxed);
+        let outbound = Duration::from_millis(if is_slow { 30_000 } else { 20 });
+        Box::pin(async move { Transit { outbound, ..Transit::default() } })
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.0.now()
+    }
+}
+
+#[test]
+fn no_message_of_an_event_waits_for_the_stage_of_another() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let clock = Clock { began: Instant::now(), at: at(NOW) };
+        let slow = Arc::new(FirstReadIsSlow(clock, AtomicBool::new(false)));
+        let world = World::new(world(3)).for_run("run".to_owned(), Network::FaultModel(slow));
+        let config = config(&[("PROTECTED_STAGES", "[]"), ("MAX_ALARM_AGE_SECONDS", "0")]);
+        let messages: Vec<_> = (0..3).map(|number| message(&name(number), "5xx")).collect();
+        let (began, now, deadline) = (clock.began, clock.now(), clock.began + TIME_OUT);
+        let (id, function) = ("run", Some(FUNCTION));
+        let trigger = &UNKNOWN;
+        let run = Context {
+            cloud: &world,
+            config: &config,
+            trigger,
+            id,
+            trace: None,
+            function,
+            now,
+            began,
+            deadline,
+        };
+        let answer = handle(&json!({ "Records": messages }).to_string(), &run).await;
+        assert_eq!(answer.reports.len(), 3);
+        let facts = world.facts();
+        for (number, after) in [(0, 30..31), (1, 0..1), (2, 0..1)] {
+            let stage = StageRef::rest(self::id(number), "prod");
+            let back = facts.changes.iter().find(|one| one.stage == stage).unwrap();
+            let seconds = (back.at - clock.at).num_seconds();
+            assert!(after.contains(&seconds), "{stage} is back after {seconds} s");
+        }
+    });
 }
