@@ -281,7 +281,8 @@ pub fn went_live(on_record: &OnRecord, live: &LiveStage) -> Option<DateTime<Utc>
     let is_whole = release.aliases.is_empty() && release.mappings.is_empty();
     let was_live = on_record.candidate.as_ref().is_some_and(|candidate| {
         let canary = candidate.release.canary.as_ref().and_then(|canary| canary.deployment.as_ref());
-        let is_it = candidate.release == *release && candidate.first_seen < updated_at;
+        // The function's clock and API Gateway's differ.
+        let is_it = candidate.release == *release && candidate.first_seen + CLOCK_SKEW < updated_at;
         is_it || canary == Some(&release.deployment)
     });
     (is_whole && !was_live).then_some(updated_at)

@@ -443,11 +443,12 @@ fn only_the_stages_last_change_says_when_a_release_went_live_and_not_always() {
         let version = AliasTarget { version: "2".into(), weights: BTreeMap::new() };
         Release { aliases: [("orders:live".parse().unwrap(), version)].into(), ..release("d2") }
     };
-    let (before, after) = ("2026-11-20T09:59:59Z", "2026-11-20T10:00:01Z");
+    let (before, after) = ("2026-11-20T09:58:59Z", "2026-11-20T10:00:01Z");
     for (case, live, seen, certain) in [
         ("a new release", release("d2"), None, true),
         ("seen after its deploy", release("d2"), Some((release("d2"), after)), true),
         ("seen before the stage's last change", release("d2"), Some((release("d2"), before)), false),
+        ("seen by a clock that is slow", release("d2"), Some((release("d2"), "2026-11-20T09:59:01Z")), true),
         ("another release was seen before", release("d2"), Some((release("d3"), before)), true),
         ("it was a canary", release("d2"), Some((canary(), before)), false),
         ("another release was a canary", release("d3"), Some((canary(), before)), true),

@@ -3,6 +3,7 @@
 
 pub mod metrics;
 pub mod notification;
+pub mod short;
 
 use std::collections::BTreeSet;
 
@@ -125,7 +126,7 @@ async fn notify_programs<C: Parameters + Outbox>(
     {
         return Ok(());
     }
-    Ok(context.cloud.put_event(bus, EVENT, &json!(report).to_string()).await?)
+    Ok(context.cloud.put_event(bus, EVENT, &short::report(report)).await?)
 }
 
 /// Returns the key of a report's notification; `None` if the report needs none. People are notified once for each key.

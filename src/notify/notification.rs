@@ -3,9 +3,9 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
+use super::short;
 use crate::cloud::Notification;
 use crate::model::reason::stamp;
-use crate::model::release::Release;
 use crate::model::report::{Outcome, Report};
 use crate::model::stage::StageRef;
 
@@ -21,9 +21,9 @@ pub fn of(report: &Report, function: &str) -> Notification {
     let next_steps = next_steps(report, function);
     Notification {
         subject: subject(report),
-        text: text(report, &next_steps),
+        text: short::text(&text(report, &next_steps), &report.run),
         chat: chat(report, &next_steps).to_string(),
-        report: json!(report).to_string(),
+        report: short::report(report),
     }
 }
 
@@ -77,12 +77,12 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
     let changed = report.before != report.after;
     if let (true, Some(before)) = (changed, &report.before) {
         let since = report.since.map(|since| format!(", since {}", stamp(since))).unwrap_or_default();
-        facts.push(("Was live", format!("{}{since}", described(before))));
+        facts.push(("Was live", format!("{}{since}", short::release(before, report.after.as_ref()))));
     }
     if let Some(after) = &report.after {
         let version = report.version.filter(|_| changed);
         let version = version.map(|n| format!(" (known-good version {n})")).unwrap_or_default();
-        facts.push(("Live now", format!("{}{version}", described(after))));
+        facts.push(("Live now", format!("{}{version}", short::release(after, report.before.as_ref()))));
     }
     if let (Outcome::RolledBack, Some(seconds)) = (report.outcome, report.seconds_since_alarm) {
         facts.push(("Took", format!("{seconds:.1} s from the alarm's state change")));
@@ -90,16 +90,10 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
     if report.signal.is_sweep() && report.signal.changed_at.is_some() {
         facts.push(("Found by", "the sweep: the alarm's event did not lead to a rollback".to_owned()));
     }
-    facts.extend(report.warnings.iter().map(|warning| ("Warning", warning.clone())));
+    facts.extend(short::lines(&report.warnings).map(|warning| ("Warning", warning)));
     facts.push(("Run", format!("{} at {}", report.run, stamp(report.at))));
     facts.extend(report.incident.iter().map(|incident| ("Incident", incident.clone())));
     facts
-}
-
-fn described(release: &Release) -> String {
-    let variables: Vec<String> =
-        release.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    if variables.is_empty() { release.to_string() } else { format!("{release}, {}", variables.join(", ")) }
 }
 
 fn text(report: &Report, next_steps: &[NextStep]) -> String {
@@ -112,7 +106,7 @@ fn text(report: &Report, next_steps: &[NextStep]) -> String {
     lines.extend(facts(report).into_iter().map(|(label, fact)| format!("{label:<11}{fact}")));
     if !report.next.is_empty() || !next_steps.is_empty() {
         lines.extend([String::new(), "What to do next".to_owned()]);
-        lines.extend(report.next.iter().map(|next| format!("- {next}")));
+        lines.extend(short::lines(&report.next).map(|next| format!("- {next}")));
         lines.extend(next_steps.iter().map(|NextStep { what, command }| format!("- {what}:\n  {command}")));
     }
     lines.push(String::new());
@@ -124,7 +118,7 @@ fn text(report: &Report, next_steps: &[NextStep]) -> String {
 fn chat(report: &Report, next_steps: &[NextStep]) -> Value {
     let facts: Vec<String> =
         facts(report).into_iter().map(|(label, fact)| format!("*{label}* {fact}")).collect();
-    let next = report.next.iter().cloned();
+    let next = short::lines(&report.next);
     let next: Vec<String> = next
         .chain(next_steps.iter().map(|NextStep { what, command }| format!("{what}: `{command}`")))
         .collect();
@@ -136,7 +130,8 @@ fn chat(report: &Report, next_steps: &[NextStep]) -> Value {
         "content": {
             "textType": "client-markdown",
             "title": subject(report),
-            "description": format!("{}\n\n{}", report.message, facts.join("\n")),
+            "description":
+                short::description(&format!("{}\n\n{}", report.message, facts.join("\n")), &report.run),
             "nextSteps": next,
             "keywords": [headline(report.outcome), stage],
         },

@@ -1,5 +1,6 @@
 //! Carries out a plan step by step, and verifies each answer. Makes no decisions.
 
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::undo::undo;
@@ -70,6 +71,38 @@ pub async fn apply<C: Gateway + Components>(cloud: &C, plan: &Plan, seen_at: Ins
         }
     }
     Applied::Done
+}
+
+/// Looks once more at everything that a plan of several steps has changed. Others may have changed an earlier part before the
+/// last step was done. Returns what is not as planned; a part that cannot be read is as its own answer showed it.
+pub(super) async fn last_look<C: Gateway + Components>(cloud: &C, plan: &Plan) -> Option<String> {
+    if plan.steps.len() < 2 {
+        return None;
+    }
+    let looks = plan.steps.iter().map(|step| async move {
+        match step {
+            Step::Alias { alias, to, .. } => {
+                let now = cloud.alias(alias).await.ok()?.map(|now| now.target);
+                let is_there = now.as_ref() == Some(to);
+                let now = now.map_or("nothing".to_owned(), |now| now.to_string());
+                (!is_there).then(|| format!("the alias `{alias}` points at {now}, not at {to}"))
+            }
+            Step::Mapping { mapping, to, .. } => {
+                let now = cloud.mapping(plan.stage.protocol, mapping).await.ok()?.map(|now| now.target);
+                let is_there = now.as_ref() == Some(to);
+                let now = now.map_or("nothing".to_owned(), |now| now.to_string());
+                (!is_there).then(|| format!("the mapping `{mapping}` points at {now}, not at {to}"))
+            }
+            Step::Stage { to, .. } => {
+                let now = cloud.stage(&plan.stage).await.ok()?.map(|live| live.release);
+                let is_there = now.as_ref() == Some(to);
+                let now = now.map_or("nothing".to_owned(), |now| format!("deployment `{}`", now.deployment));
+                (!is_there).then(|| format!("{} serves {now}", plan.stage))
+            }
+        }
+    });
+    let found: Vec<String> = join_all(looks).await.into_iter().flatten().collect();
+    (!found.is_empty()).then(|| format!("somebody else changed it meanwhile: {}", found.join("; ")))
 }
 
 /// A completed step.
@@ -210,6 +243,8 @@ impl StageSwitch<'_> {
             (Ok(Some(live)), Some(error)) if live.release == *self.from => {
                 StepResult::Refused(Refusal::Error(error))
             }
+            // It serves a third deployment: somebody else, perhaps another run, has changed it.
+            (Ok(Some(live)), Some(error)) if self.is_by_others(&live) => StepResult::Again(error),
             (Ok(Some(live)), error) => self.unlike(&live, error.as_ref()),
             (_, Some(error)) | (Err(error), None) => StepResult::Again(error),
             (Ok(None), None) => StepResult::Again(CloudError {
@@ -220,6 +255,10 @@ impl StageSwitch<'_> {
                 message: "the stage was deleted during the rollback".to_owned(),
             }),
         }
+    }
+
+    fn is_by_others(self, live: &LiveStage) -> bool {
+        [self.from, self.to].iter().all(|release| release.deployment != live.release.deployment)
     }
 
     fn unlike(self, live: &LiveStage, error: Option<&CloudError>) -> StepResult {

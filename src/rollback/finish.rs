@@ -75,13 +75,14 @@ async fn incident_of<C: Parameters>(
         made => made,
     };
     match made {
-        Some(Claim::Lost(other_run)) => Err(other_run),
+        Some(Claim::Lost(other_run)) if other_run.good == plan.to => Err(other_run),
         Some(Claim::Won(incident) | Claim::Unfinished(incident)) => Ok(incident),
         Some(Claim::Unwritten(incident, why)) => {
             warnings.push(why);
             Ok(incident)
         }
-        None => Ok(Box::new(incident::new(context, plan, observed.at, None))),
+        // A run that went for another release will not report this one.
+        Some(Claim::Lost(_)) | None => Ok(Box::new(incident::new(context, plan, observed.at, None))),
     }
 }
 

@@ -25,7 +25,7 @@ use crate::model::records::Incident;
 use crate::model::report::{Outcome, Report};
 use crate::model::stage::{Deployment, StageRef};
 use crate::observe::observe;
-use apply::{Applied, Refusal};
+use apply::{Applied, Refusal, last_look};
 use claim::{Claim, claim, claim_and_apply};
 use finish::finish;
 
@@ -190,7 +190,10 @@ async fn act<C: Cloud>(
         }
     };
     match applied {
-        Applied::Done => Pass::Over(Box::new(finish(context, &whole, request, observed, attempt).await)),
+        Applied::Done => match last_look(context.cloud, &whole).await {
+            None => Pass::Over(Box::new(finish(context, &whole, request, observed, attempt).await)),
+            Some(what) => broken(context, &whole, &what),
+        },
         Applied::Again(error) => {
             attempt.first = Some(whole);
             Pass::Again(Wait::Call(error))
@@ -199,12 +202,15 @@ async fn act<C: Cloud>(
             abandon(context, attempt).await;
             refused(context, observed, &whole, why, &undone)
         }
-        Applied::Broken(what) => {
-            let message = format!("the rollback of {} did not complete: {whole}; {what}", whole.stage);
-            let report = context.report(Outcome::NeedsHuman, message).with_plan(&whole);
-            Pass::Over(Box::new(Report { after: None, next: vec![HALF_WAY.to_owned()], ..report }))
-        }
+        Applied::Broken(what) => broken(context, &whole, &what),
     }
+}
+
+/// Reports that a rollback ended in a state that only an operator can judge.
+fn broken<C>(context: &Context<'_, C>, whole: &Plan, what: &str) -> Pass {
+    let message = format!("the rollback of {} did not complete: {whole}; {what}", whole.stage);
+    let report = context.report(Outcome::NeedsHuman, message).with_plan(whole);
+    Pass::Over(Box::new(Report { after: None, next: vec![HALF_WAY.to_owned()], ..report }))
 }
 
 const HALF_WAY: &str = "check the stage, its aliases and its mappings, and set them to one release manually; \

@@ -172,6 +172,24 @@ fn a_refused_step_is_undone_in_reverse_and_a_failed_undo_needs_manual_action() {
 }
 
 #[test]
+fn a_part_that_others_change_before_the_last_step_is_done_needs_manual_action() {
+    check(
+        "somebody sets weights before the last step",
+        |_| {},
+        |world| {
+            world.fault(
+                "UpdateBasePathMapping",
+                1,
+                Fault::World(|facts| {
+                    let alias = facts.aliases.values_mut().next().unwrap();
+                    alias.target.weights.insert("2".to_owned(), "0.1".to_owned());
+                }),
+            )
+        },
+    );
+}
+
+#[test]
 fn a_component_that_shows_another_target_afterwards_needs_manual_action() {
     check("an alias shows something else", |facts| facts.components_show = Some("9"), |world| world);
     check(

@@ -292,7 +292,10 @@ fn a_lost_or_unexpected_answer_is_looked_up() {
         world.fault("UpdateStage", 1, Fault::After(refusal()))
     });
     check_with("refused and changed by others during the run", "sns-alarm", nothing, &[], |world| {
-        let by_others = Fault::World(|facts| facts.stage().release = release("d7", &[]));
+        let by_others = Fault::World(|facts| {
+            let now = facts.now;
+            (facts.stage().release, facts.stage().updated_at) = (release("d7", &[]), Some(now));
+        });
         world.fault("UpdateStage", 1, by_others).fault("UpdateStage", 1, Fault::Before(refusal()))
     });
     check("the stage shows something else", "sns-alarm", |facts| {

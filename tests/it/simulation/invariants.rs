@@ -16,7 +16,7 @@ use apigw_rollback::model::stage::StageRef;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::simulation::alarms::{accusations_since, alarms_about, in_alarm};
-use crate::support::world::{Change, Facts, LedgerWrite};
+use crate::support::world::{Change, Facts, LedgerWrite, Move};
 
 /// The maximum age of a stale read and the maximum difference between two clocks.
 pub(crate) const BLUR: TimeDelta = TimeDelta::seconds(60);
@@ -137,6 +137,11 @@ impl Case<'_> {
     /// Whether the data of the alarms that fired, where CloudWatch tells it of all, is about a release. Components move
     /// without a trace in the stage.
     fn has_data_since(&self, fired: &[(&str, DateTime<Utc>)], live_since: DateTime<Utc>) -> bool {
+        // The base of a canary that has ended was live all the time.
+        let was_base = |one: &Change| Release { canary: None, ..one.from.clone() } == one.to;
+        if self.on_stage().rfind(|one| one.from != one.to).is_some_and(was_base) {
+            return true;
+        }
         let has_components = !self.after.aliases.is_empty() || !self.after.mappings.is_empty();
         let is_told = fired.iter().all(|(name, _)| self.after.datapoints.contains_key(*name));
         has_components || !is_told || self.has_breach(|point| point.ends > live_since)
@@ -272,9 +277,24 @@ impl Case<'_> {
         let was = |at| {
             let written = self.after.written(&name, at);
             let candidate = written.and_then(|write| parse::<Candidate>(&write.value).ok());
-            candidate.is_some_and(|one| one.irreversible && one.release.in_stage() == self.change.from)
+            candidate.is_some_and(|one| {
+                one.irreversible
+                    && one.release.in_stage() == self.change.from
+                    && self.has_aliases_of(&one.release)
+            })
         };
         was(self.since()) && was(self.change.at)
+    }
+
+    /// Whether the aliases pointed where a release says, before any run moved them. A stale answer can have told the run that
+    /// noted the release something else.
+    fn has_aliases_of(&self, release: &Release) -> bool {
+        let by_others = |one: &&Move| one.by == "others" && one.at <= self.change.at;
+        release.aliases.iter().all(|(alias, target)| {
+            let mut moves = self.after.moves.iter().filter(by_others);
+            let last = moves.rfind(|one| one.component == alias.to_string());
+            last.is_none_or(|last| last.to == target.to_string())
+        })
     }
 }
 

@@ -103,7 +103,12 @@ fn a_whole_release_is_rolled_back_by_one_put_and_two_patches() {
         {"op": "replace", "path": "/stage", "value": "prod"},
     ]});
     let mapped = json!({"basePath": "orders", "restApiId": "a1b2c3d4e5", "stage": "prod"});
-    conversation.push(exchange("PATCH", &mapping_uri(), mapping.to_string(), 200, mapped.to_string()));
+    conversation.extend([
+        exchange("PATCH", &mapping_uri(), mapping.to_string(), 200, mapped.to_string()),
+        exchange("GET", &format!("{LAMBDA}/aliases/live"), "", 200, moved.to_string()),
+        exchange("GET", STAGE, "", 200, back().to_string()),
+        exchange("GET", &mapping_uri(), "", 200, mapped.to_string()),
+    ]);
     let authorizers = format!("{APIGATEWAY}/restapis/a1b2c3d4e5/authorizers?limit=500");
     conversation.extend([
         put_one(),
@@ -194,6 +199,8 @@ fn an_http_stage_is_rolled_back_by_plain_fields_and_its_mapping_by_id() {
         put_one(),
         exchange("PATCH", &uri, change.to_string(), 200, there.to_string()),
         exchange("PATCH", &format!("{mappings}/m1"), mapping.to_string(), 200, mapped.to_string()),
+        exchange("GET", &uri, "", 200, there.to_string()),
+        exchange("GET", mappings, "", 200, json!({ "items": [mapped] }).to_string()),
         put_one(),
     ];
     let (report, _) = check_on(HTTP, "sns-alarm-http-api", conversation);
