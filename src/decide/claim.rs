@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::model::observed::Observed;
 use crate::model::plan::Plan;
 use crate::model::records::{Incident, RollbackEntry, Rollbacks};
+use crate::model::release::Release;
 
 /// How long a rollback of several steps waits for its claim before it acts without one. If Parameter Store is slow, the
 /// rollback matters more than the claim.
@@ -99,6 +100,19 @@ pub fn half_done_by(mut all: impl Iterator<Item = Incident>, ours: &Incident) ->
             && one.bad != ours.bad
             && plan_of(one).passes_through(&ours.bad)
     })
+}
+
+/// Returns the incident whose rollback made the stage serve this release a moment ago, if any. The list of rollbacks does not
+/// have it yet, or its run died before it could write the list.
+pub fn just_rolled_back(
+    all: impl Iterator<Item = Incident>,
+    live: &Release,
+    now: DateTime<Utc>,
+) -> Option<Incident> {
+    let is_it = |one: &Incident| {
+        one.good == *live && !one.undone && now.signed_duration_since(one.at) < SAME_INCIDENT
+    };
+    all.filter(is_it).max_by_key(|one| one.at)
 }
 
 /// Returns since when the release was live before a refused run undid its steps, if that undo can be the stage's last

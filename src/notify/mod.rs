@@ -84,8 +84,8 @@ async fn notify_people<C: Parameters + Outbox>(
         match (first, put) {
             (Some(first), _) if first == ours => {}
             (Some(_), _) | (None, Ok(_)) => return Ok(()),
-            // News of a change is better told twice than not at all.
-            (None, Err(error)) if changes_the_stage(report.outcome) => {
+            // News is better told twice than not at all. Only what every sweep finds again can wait.
+            (None, Err(error)) if report.outcome != Outcome::Attention => {
                 context.cloud.publish(topic, &notification).await?;
                 return Err(NotSent::NotMarked(error));
             }
@@ -99,11 +99,6 @@ async fn notify_people<C: Parameters + Outbox>(
         context.cloud.delete_parameter(&mark).await.ok();
     }
     Ok(sent?)
-}
-
-/// Whether an outcome tells of a change of the stage, or of one that should have been made.
-fn changes_the_stage(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::RolledBack | Outcome::Failed | Outcome::NeedsHuman)
 }
 
 /// What went wrong with a notification.

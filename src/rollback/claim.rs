@@ -7,10 +7,12 @@ use super::apply::{Applied, apply};
 use super::incident::not_on_record;
 use crate::cloud::{Components, Gateway, Parameters, Write, Written};
 use crate::context::Context;
-use crate::decide::claim::{HEAD_START, comes_first, half_done_by, is_same, is_under_way};
+use crate::decide::claim::{HEAD_START, comes_first, half_done_by, is_same, is_under_way, just_rolled_back};
 use crate::model::observed::Observed;
 use crate::model::plan::Plan;
 use crate::model::records::{self, Incident};
+use crate::model::release::Release;
+use crate::model::stage::StageRef;
 
 /// The result of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,10 +119,24 @@ async fn half_done_by_other_run<C: Parameters>(
     if !plan.is_partly_done() {
         return None;
     }
+    half_done_by(on_record(context, &plan.stage).await.into_iter(), ours)
+}
+
+/// Returns the incident whose rollback made the stage serve this release a moment ago, if any.
+pub async fn just_rolled_back_by<C: Parameters>(
+    context: &Context<'_, C>,
+    stage: &StageRef,
+    live: &Release,
+) -> Option<Incident> {
+    just_rolled_back(on_record(context, stage).await.into_iter(), live, context.now)
+}
+
+/// Reads the incidents of a stage (`GetParametersByPath`). One that cannot be read counts as none.
+async fn on_record<C: Parameters>(context: &Context<'_, C>, stage: &StageRef) -> Vec<Incident> {
     // The function's role allows listing only the path above all stages.
     let names = &context.config.names;
-    let found = context.cloud.parameters_under(&names.stages()).await.ok()?;
-    let ours_begin_with = names.all_incidents(&plan.stage);
-    let all = found.iter().filter(|found| found.name.starts_with(&ours_begin_with));
-    half_done_by(all.filter_map(|found| records::parse::<Incident>(&found.value).ok()), ours)
+    let found = context.cloud.parameters_under(&names.stages()).await.unwrap_or_default();
+    let ours_begin_with = names.all_incidents(stage);
+    let ours = found.iter().filter(|found| found.name.starts_with(&ours_begin_with));
+    ours.filter_map(|found| records::parse::<Incident>(&found.value).ok()).collect()
 }

@@ -26,7 +26,7 @@ use crate::model::report::{Outcome, Report};
 use crate::model::stage::{Deployment, StageRef};
 use crate::observe::observe;
 use apply::{Applied, Refusal, last_look};
-use claim::{Claim, claim, claim_and_apply};
+use claim::{Claim, claim, claim_and_apply, just_rolled_back_by};
 use finish::finish;
 
 /// A request to roll a stage back.
@@ -230,6 +230,14 @@ async fn on_hold<C: Cloud>(
         if let Some(plan) = attempt.first.take() {
             return Pass::Over(Box::new(finish(context, &plan, request, observed, attempt).await));
         }
+        let other_run = match (other_run, &observed.live) {
+            (None, Some(live))
+                if context.trigger.is_alarm() && !is_fresh(&observed.on_record.rollbacks, context.now) =>
+            {
+                just_rolled_back_by(context, &observed.stage, &live.release).await.map(Box::new)
+            }
+            (other_run, _) => other_run,
+        };
         if let Some(other_run) = other_run {
             let warnings = std::mem::take(&mut attempt.warnings);
             return Pass::Over(Box::new(done_by_other_run(context, &other_run, warnings)));

@@ -103,20 +103,24 @@ fn a_failed_notification_is_reported_and_sent_by_the_next_run() {
     assert_eq!(world.facts().notifications.len(), 1, "only the next run sends the notification");
 }
 
-/// Parameter Store may be full. News of a rollback is then sent without a mark, perhaps twice.
+/// Parameter Store may be full. News of an event is then sent without a mark, perhaps twice. What every sweep finds again is
+/// not, or people would be notified at every sweep.
 #[test]
-fn a_rollback_is_notified_even_if_no_mark_can_be_written() {
-    let world = World::new(Facts::bad_release()).fault("CreateParameter", 0, Fault::Before(denied()));
-    let shown = run(&event("sns-alarm"), &world, &[NOTIFY]);
-    assert!(shown.contains("warning: people may be notified again: CreateParameter"), "{shown}");
-    assert_eq!(world.facts().notifications.len(), 1, "{shown}");
-    // A mere hold is news only once, so it needs its mark.
-    let mut facts = Facts::bad_release();
-    facts.parameters.clear();
-    let world = World::new(facts).fault("CreateParameter", 0, Fault::Before(denied()));
-    let shown = run(&event("sns-alarm"), &world, &[NOTIFY]);
-    assert!(shown.contains("warning: not sent: CreateParameter"), "{shown}");
-    assert!(world.facts().notifications.is_empty(), "{shown}");
+fn news_is_sent_even_if_no_mark_can_be_written() {
+    let without_record = |facts: &mut Facts| facts.parameters.clear();
+    for (case, twist, sent) in [
+        ("sns-alarm", (|_: &mut Facts| {}) as fn(&mut Facts), 1),
+        ("sns-alarm", without_record, 1),
+        ("command-sweep", without_record, 0),
+    ] {
+        let mut facts = Facts::bad_release();
+        twist(&mut facts);
+        let world = World::new(facts).fault("CreateParameter", 0, Fault::Before(denied()));
+        let shown = run(&event(case), &world, &[NOTIFY]);
+        let warning = if sent > 0 { "people may be notified again" } else { "not sent" };
+        assert!(shown.contains(&format!("warning: {warning}: CreateParameter")), "{shown}");
+        assert_eq!(world.facts().notifications.len(), sent, "{shown}");
+    }
 }
 
 #[test]
@@ -203,4 +207,18 @@ fn metrics_are_lines_in_the_embedded_metric_format() {
 fn metrics_of(event: &str, world: &World) -> Vec<Value> {
     let reports: Vec<Report> = crate::support::harness::reports(event, world);
     reports.iter().map(|report| metrics::report_metrics(report, "apigw-rollback")).collect()
+}
+
+/// Lambda delivers the event again a minute after a run died between its rollback and the list of rollbacks.
+#[test]
+fn nobody_is_told_of_a_failure_when_a_run_died_after_its_rollback() {
+    let story = deployed().event_arrives().world("the run died before the list", |facts| {
+        facts.notifications.clear();
+        facts.parameters.retain(|name, _| !name.ends_with("/rollbacks") && !name.contains("/told/"));
+    });
+    assert_eq!(story.stage(), "d1", "{}", story.described);
+    let story = story.later(1).event_arrives().later(6).sweep().later(5).sweep();
+    let subjects: Vec<String> =
+        story.world.facts().notifications.iter().map(|sent| sent.subject.clone()).collect();
+    assert_eq!(subjects, ["ROLLED BACK: rest/a1b2c3d4e5/prod"], "{}", story.described);
 }

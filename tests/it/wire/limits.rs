@@ -209,6 +209,21 @@ fn a_slow_service_is_waited_for() {
     });
 }
 
+/// The hook has as long as the settings say, and is called once.
+#[test]
+fn a_slow_hook_is_waited_for() {
+    let clients = Clients::new(&settings(SharedHttpClient::new(SlowClient(Duration::from_secs(8)))));
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let deadline = Instant::now() + Duration::from_mins(5);
+        let cloud = clients.until(deadline, deadline);
+        let answer = cloud.invoke("hook", "{}", true).await;
+        assert!(answer.is_ok(), "{answer:?}");
+        assert_eq!(cloud.spent().retries, 0);
+    });
+}
+
 /// A client whose every answer takes this long.
 #[derive(Clone, Debug)]
 struct SlowClient(Duration);

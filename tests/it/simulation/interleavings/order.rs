@@ -42,10 +42,12 @@ const fn write(what: u8) -> Touch {
 }
 
 /// The steps of an alarm's run; a run never returns to an earlier one.
-const STEPS: [Touch; 5] = [
+const STEPS: [Touch; 6] = [
     read(STAGE | ALARMS | RECORDS | ROLLBACKS),
     write(STAGE),
     write(INCIDENTS),
+    // A run that finds nothing left to do looks who did it.
+    read(RECORDS | ROLLBACKS | INCIDENTS),
     write(ROLLBACKS),
     Touch { reads: SENT_MARKS | TOPIC, writes: SENT_MARKS },
 ];
