@@ -6,6 +6,7 @@ pub mod notification;
 pub mod short;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
@@ -41,6 +42,10 @@ pub struct SentMark {
 impl Stored for SentMark {
     const WHAT: &'static str = "mark of a notification";
 }
+
+/// How long a mark that could not be written is looked up. If Parameter Store does not answer, the notification must still
+/// be sent before the run's time is over.
+const LOOK_UP: Duration = Duration::from_secs(1);
 
 /// The number of reports that are sent at the same time.
 const SENT_AT_ONCE: usize = 8;
@@ -78,8 +83,9 @@ async fn notify_people<C: Parameters + Outbox>(
     let put = context.cloud.put_parameter(&mark, &json!(ours).to_string(), Write::Create).await;
     if !matches!(put, Ok(Written::Version(_))) {
         // A call whose answer was lost is repeated, so this run itself may be the first writer.
-        let found = context.cloud.parameters(std::slice::from_ref(&mark)).await;
-        let found = found.as_ref().ok().and_then(|found| found.first());
+        let found =
+            tokio::time::timeout(LOOK_UP, context.cloud.parameters(std::slice::from_ref(&mark))).await;
+        let found = found.as_ref().ok().and_then(|found| found.as_ref().ok()).and_then(|found| found.first());
         let first = found.and_then(|found| records::parse::<SentMark>(&found.value).ok());
         match (first, put) {
             (Some(first), _) if first == ours => {}

@@ -116,7 +116,7 @@ impl CliError {
                 "you are not allowed to call {} on `{}`: allow it for your own user or role ({}: {})",
                 error.operation, error.subject, error.code, error.message
             )),
-            _ if error.failure == Failure::NoAnswer => Self::Failed(format!(
+            "NoAnswer" | "Deadline" => Self::Failed(format!(
                 "AWS does not answer in the Region `{region}`: check the name of the Region and your network ({}: {})",
                 error.operation, error.message
             )),

@@ -199,11 +199,11 @@ impl Aws {
         }
     }
 
-    /// Returns the port with a deadline that leaves the run a tenth of its remaining time.
-    pub(super) fn leaving_a_tenth(&self) -> Self {
+    /// Returns the port with a deadline that leaves the run a tenth of its remaining time; among the notifications, half.
+    pub(super) fn leaving_time(&self) -> Self {
         let now = Instant::now();
-        let left = |until: Instant| now + until.saturating_duration_since(now).mul_f64(0.9);
-        Self { deadline: left(self.deadline), end: left(self.end), ..self.clone() }
+        let part = |until: Instant, part| now + until.saturating_duration_since(now).mul_f64(part);
+        Self { deadline: part(self.deadline, 0.9), end: part(self.end, 0.5), ..self.clone() }
     }
 }
 

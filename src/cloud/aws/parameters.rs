@@ -63,7 +63,7 @@ impl Parameters for Aws {
             .overwrite(write == Write::Overwrite);
         // Parameter Store accepts about three writes per second, so many runs can queue here. Each keeps time to send
         // its notification afterwards.
-        match self.leaving_a_tenth().call("PutParameter", name, || call.clone().send()).await {
+        match self.leaving_time().call("PutParameter", name, || call.clone().send()).await {
             Ok(answer) => Ok(Written::Version(answer.version())),
             Err(error) if write == Write::Create && error.code == "ParameterAlreadyExists" => {
                 Ok(Written::Exists)

@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use apigw_rollback::cloud::aws::{Aws, Clients};
 use apigw_rollback::cloud::{Cloud, Components, FRESH, Gateway, Outbox, Parameters, Seen, Write};
+use apigw_rollback::context::Context;
+use apigw_rollback::handler::handle;
+use apigw_rollback::model::alarm::time;
 use apigw_rollback::model::cloud_error::{CloudError, Failure};
 use apigw_rollback::model::component::{AliasTarget, MappingTarget};
 use apigw_rollback::model::plan::StageChange;
 use apigw_rollback::model::release::Release;
+use apigw_rollback::model::trigger::UNKNOWN;
 use aws_sdk_ssm::config::http::HttpRequest;
 use aws_sdk_ssm::config::{RuntimeComponents, SharedHttpClient};
 use aws_smithy_http_client::test_util::infallible_client_fn;
@@ -22,7 +26,8 @@ use tokio::time::Instant;
 
 use super::requests::just_seen;
 use super::{PROTECTED, event, run, settings};
-use crate::support::world::prod;
+use crate::support::harness::config;
+use crate::support::world::{FUNCTION, NOW, prod};
 
 /// A client that gives every request the same answer and counts the requests.
 fn always(status: u16, code: &'static str) -> (SharedHttpClient, Arc<AtomicUsize>) {
@@ -222,6 +227,66 @@ fn a_slow_hook_is_waited_for() {
         assert!(answer.is_ok(), "{answer:?}");
         assert_eq!(cloud.spent().retries, 0);
     });
+}
+
+/// If Parameter Store never answers, people are told before the run's time is over.
+#[test]
+fn people_are_told_if_the_function_cannot_act() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let clients = Clients::new(&settings(SharedHttpClient::new(NoParameters(Arc::clone(&sent)))));
+    let topic = ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people");
+    let config = config(&[PROTECTED, topic]);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let reports = runtime.block_on(async {
+        let began = Instant::now();
+        let deadline = began + Duration::from_mins(4);
+        let run = Context {
+            cloud: &clients.until(deadline, deadline + Duration::from_secs(10)),
+            config: &config,
+            trigger: &UNKNOWN,
+            id: "run-1",
+            trace: None,
+            function: Some(FUNCTION),
+            now: time(NOW).unwrap(),
+            began,
+            deadline,
+        };
+        let reports = Box::pin(handle(&event("sns-alarm"), &run)).await.reports;
+        assert!(began.elapsed() < Duration::from_secs(250), "{:?}", began.elapsed());
+        reports
+    });
+    assert_eq!(sent.load(Ordering::Relaxed), 1);
+    assert!(reports[0].outcome.is_failure() && reports[0].message.contains("GetParameters"), "{reports:?}");
+}
+
+/// A client for which Parameter Store never answers. It counts the messages to SNS.
+#[derive(Clone, Debug)]
+struct NoParameters(Arc<AtomicUsize>);
+
+impl HttpConnector for NoParameters {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let (to, sent) = (request.uri().to_owned(), Arc::clone(&self.0));
+        HttpConnectorFuture::new(async move {
+            if to.contains("//ssm.") {
+                std::future::pending::<()>().await;
+            }
+            let is_message = to.contains("//sns.");
+            sent.fetch_add(usize::from(is_message), Ordering::Relaxed);
+            let answer = if is_message { PUBLISHED } else { "{}" };
+            let answer = http::Response::builder().status(200).body(SdkBody::from(answer));
+            Ok(answer.unwrap().try_into().unwrap())
+        })
+    }
+}
+
+const PUBLISHED: &str =
+    "<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>";
+
+impl HttpClient for NoParameters {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
 }
 
 /// A client whose every answer takes this long.
