@@ -50,6 +50,8 @@ GUARDS = [
      "src/decide/testimony.rs", "Muted::No | Muted::By(_) => Testimony::Accuses,", "_ => Testimony::Accuses,"),
     ("a message does not say what an alarm is about", "src/decide/mod.rs",
      "if now.target(&observed.stage, api_names).is_none() {", "if now.target(&observed.stage, api_names).is_none() && !now.targets.is_empty() {"),
+    ("a change rests on a look of at most half a second before", "src/cloud/seen.rs",
+     "if at.elapsed() > FRESH {", "if at.elapsed() > FRESH * 1000 {"),
     ("a release outside the rollback window is left alone", "src/decide/preconditions.rs",
      "if now - live_since > window =>", "if now - live_since > window * 1000 =>"),
     ("the cooldown is respected", "src/decide/preconditions.rs",
