@@ -5,6 +5,7 @@ use super::pin;
 use super::{Attempt, RollbackRequest, done_by_other_run, hook, incident};
 use crate::cloud::{Cache, Cloud, Gateway, Parameters, Write};
 use crate::context::Context;
+use crate::decide::claim::is_under_way;
 use crate::model::cloud_error::CloudError;
 use crate::model::observed::Observed;
 use crate::model::plan::Plan;
@@ -75,13 +76,17 @@ async fn incident_of<C: Parameters>(
         made => made,
     };
     match made {
-        Some(Claim::Lost(other_run)) if other_run.good == plan.to => Err(other_run),
+        // A run that goes for another release at this time will not report this one.
+        Some(Claim::Lost(other_run))
+            if other_run.good == plan.to || !is_under_way(&other_run, observed.at) =>
+        {
+            Err(other_run)
+        }
         Some(Claim::Won(incident) | Claim::Unfinished(incident)) => Ok(incident),
         Some(Claim::Unwritten(incident, why)) => {
             warnings.push(why);
             Ok(incident)
         }
-        // A run that went for another release will not report this one.
         Some(Claim::Lost(_)) | None => Ok(Box::new(incident::new(context, plan, observed.at, None))),
     }
 }
