@@ -79,8 +79,8 @@ pub async fn handle<C: Cloud>(event: &str, context: &Context<'_, C>) -> Answer {
     answer
 }
 
-/// The order of the runs of one event. Runs for different stages do not wait for each other. Those for the same stage follow
-/// each other in the order of the event, and so do all commands.
+/// The turns of the runs of one event. Runs for different stages do not wait for each other. Those of alarms for the same
+/// stage do not overlap, and commands follow each other in the order of the event.
 #[derive(Default)]
 struct Turns {
     commands: tokio::sync::Mutex<()>,
@@ -120,7 +120,7 @@ async fn on_alarm<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm, turns: &Tur
             let reports = futures_util::stream::iter(runs).buffered(AT_ONCE);
             reports.filter_map(std::future::ready).collect().await
         }
-        Ok(Err(reason)) => on_refusal(context, alarm, reason).await,
+        Ok(Err(reason)) => on_refusal(context, alarm, reason, turns).await,
         Err(error) => vec![context.failed(&error)],
     }
 }
@@ -178,11 +178,12 @@ async fn on_refusal<C: Gateway + Parameters + Alarms>(
     context: &Context<'_, C>,
     alarm: &Alarm,
     reason: Reason,
+    turns: &Turns,
 ) -> Vec<Report> {
     if reason != Reason::NotInAlarm(State::Ok) {
         return vec![context.no(reason)];
     }
-    match on_ok(context, alarm).await {
+    match on_ok(context, alarm, turns).await {
         Ok(reports) if reports.is_empty() => vec![context.no(reason)],
         Ok(reports) => reports,
         Err(error) => vec![context.failed(&error)],
@@ -193,11 +194,14 @@ async fn on_refusal<C: Gateway + Parameters + Alarms>(
 async fn on_ok<C: Gateway + Parameters + Alarms>(
     context: &Context<'_, C>,
     alarm: &Alarm,
+    turns: &Turns,
 ) -> Result<Vec<Report>, CloudError> {
     let config = context.config;
     let mut reports = Vec::new();
     for target in stages_named_by(alarm) {
         let Ok(stage) = resolve::resolve(context.cloud, config, &target).await? else { continue };
+        let turn = turns.of(&stage);
+        let _turn = turn.lock().await;
         let wanted = [config.names.rollbacks(&stage)];
         let names = [alarm.name.clone()];
         let (found, now) = tokio::join!(context.cloud.parameters(&wanted), context.cloud.alarms(&names));

@@ -1,5 +1,5 @@
-//! How often each call is sent, and how long each attempt may take. Only this file says so; the SDK sends a call once.
-//! `docs/architecture.md` has the table.
+//! How often each call is sent, and how long each attempt may take; `seen` says when a change is sent. The SDK sends a call
+//! once. `docs/architecture.md` has the table.
 
 use std::time::Duration;
 
