@@ -84,9 +84,7 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
             Reason::NoStage(format!("API Gateway has no stage `{}` on API `{}`", stage.stage, stage.api));
         return Ok(Err(context.no(reason)));
     };
-    let known = observed.on_record.candidate_for(&live.release).cloned();
-    let known = known.map(|candidate| candidate.unchanged_since(live.updated_at));
-    let candidate = known.unwrap_or_else(|| Candidate::new(stage.protocol, &live.release, context.now));
+    let candidate = observed.on_record.candidate_or_new(stage.protocol, live, context.now);
     Ok(Ok((observed, candidate)))
 }
 

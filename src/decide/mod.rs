@@ -147,9 +147,9 @@ fn plan(
         preconditions::is_in_window(preconditions::live_since(candidate, live), policy, now)?;
     }
     if !matches!(trigger, Trigger::Operator { force: true })
-        && candidate.is_some_and(|candidate| candidate.irreversible)
+        && let Some(marked) = observed.on_record.irreversible(&live.release)
     {
-        return Err(Reason::IrreversibleRelease { deployment: live.release.deployment.clone() });
+        return Err(Reason::IrreversibleRelease { deployment: marked.release.deployment.clone() });
     }
     is_not_quarantined(observed, version, record)?;
     can_be_served(observed, version, record)?;

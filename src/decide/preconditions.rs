@@ -124,7 +124,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::decide::fixture::{good, policy};
+    use crate::decide::fixture::{good, policy, release};
     use crate::decide::leaves::resolved;
     use crate::model::alarm::{Alarm, AlarmNow, State, time};
     use crate::model::component::{AliasTarget, MappingTarget};
@@ -313,6 +313,48 @@ mod tests {
                 expected,
                 "{times:?}"
             );
+        }
+    }
+    #[test]
+    fn the_mark_of_an_irreversible_release_holds_until_another_one_is_recorded() {
+        let (recorded, before, after) =
+            ("2026-11-20T10:00:00Z", "2026-11-20T09:59:59Z", "2026-11-20T10:00:01Z");
+        let moved = |release: &Release| {
+            let mut moved = release.clone();
+            moved.aliases.values_mut().for_each(|target| target.version = "9".into());
+            moved
+        };
+        for (case, of, seen, irreversible, forced, expected) in [
+            ("the live release", "live", before, true, false, true),
+            ("the live release, which was announced as reversible", "live", after, false, false, false),
+            ("an alias was moved since", "moved", after, true, false, true),
+            ("another deployment was made since", "other", after, true, false, true),
+            ("that one was reversible", "other", after, false, false, false),
+            ("a release was recorded since", "other", before, true, false, false),
+            ("a release was recorded at that time", "other", recorded, true, false, true),
+            ("an operator rolled it back with force", "other", after, true, true, false),
+        ] {
+            let (_, mut observed) = good();
+            let live = observed.live.clone().unwrap();
+            let marked = match of {
+                "live" => live.release.clone(),
+                "moved" => moved(&live.release),
+                _ => release("3"),
+            };
+            observed.on_record.rollbacks.past.extend(forced.then(|| RollbackEntry {
+                at: at(after),
+                fingerprint: marked.fingerprint(),
+                alarm: None,
+                alarm_at: None,
+                recovered_at: None,
+                lifted: false,
+            }));
+            observed.on_record.candidate =
+                Some(Candidate { irreversible, ..Candidate::new(Protocol::Rest, &marked, at(seen)) });
+            let found = observed.on_record.irreversible(&live.release);
+            assert_eq!(found.map(|one| &one.release), expected.then_some(&marked), "{case}");
+            let candidate = observed.on_record.candidate_or_new(Protocol::Rest, &live, at(after));
+            assert_eq!(candidate.irreversible, expected, "{case}");
         }
     }
 }

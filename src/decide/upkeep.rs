@@ -255,12 +255,8 @@ fn judge_standing<'a>(
     now: DateTime<Utc>,
 ) -> Judged<'a> {
     let on_record = facts.on_record;
-    let known = on_record.candidate_for(&live.release);
-    let is_new = known.is_none() && on_record.unreadable.is_none();
-    let candidate = known.map_or_else(
-        || Candidate::new(facts.stage.protocol, &live.release, now),
-        |known| known.clone().unchanged_since(live.updated_at),
-    );
+    let is_new = on_record.candidate_for(&live.release).is_none() && on_record.unreadable.is_none();
+    let candidate = on_record.candidate_or_new(facts.stage.protocol, live, now);
     let policy = config.policy.under(&on_record.policy);
     let standing = if on_record.good().is_some_and(|(_, record)| record.release == live.release) {
         Standing::KnownGood

@@ -10,6 +10,7 @@ use super::component::{AliasRef, LiveAlias, LiveMapping, MappingRef};
 use super::guarding_alarm::GuardingAlarm;
 use super::parameter_names::ParameterNames;
 use super::policy::PolicyOverrides;
+use super::protocol::Protocol;
 use super::records::{self, Candidate, Hold, Parameter, Record, Rollbacks, Stored};
 use super::release::Release;
 use super::stage::{Deployment, LiveStage, StageRef};
@@ -126,6 +127,30 @@ impl OnRecord {
     #[must_use]
     pub fn candidate_for(&self, release: &Release) -> Option<&Candidate> {
         self.candidate.as_ref().filter(|candidate| candidate.release == *release)
+    }
+
+    /// Returns the candidate for the live release: the recorded one, not older than the stage's last change, or a new one. A
+    /// new one keeps the mark of an irreversible release that a rollback from it would undo as well.
+    #[must_use]
+    pub fn candidate_or_new(&self, protocol: Protocol, live: &LiveStage, now: DateTime<Utc>) -> Candidate {
+        self.candidate_for(&live.release).cloned().map_or_else(
+            || Candidate {
+                irreversible: self.irreversible(&live.release).is_some(),
+                ..Candidate::new(protocol, &live.release, now)
+            },
+            |known| known.unchanged_since(live.updated_at),
+        )
+    }
+
+    /// Returns the release marked irreversible that a rollback from the live release would undo: the live release itself, or
+    /// a candidate since the last record, because what it changed in the data stays. An operator who rolled that one back
+    /// with force has answered for it.
+    #[must_use]
+    pub fn irreversible(&self, live: &Release) -> Option<&Candidate> {
+        let marked = self.candidate.as_ref().filter(|candidate| candidate.irreversible)?;
+        let is_recorded = self.good().is_some_and(|(_, record)| record.recorded_at > marked.first_seen);
+        let is_behind = !is_recorded && !self.rollbacks.quarantines(&marked.release);
+        (marked.release == *live || is_behind).then_some(marked)
     }
 }
 

@@ -94,7 +94,7 @@ pub enum Reason {
     BeganBeforeRelease { alarm: String, began: DateTime<Utc>, live_since: DateTime<Utc> },
     /// The release has been live for longer than the rollback window.
     OutsideWindow { live_since: DateTime<Utc>, window_seconds: i64 },
-    /// The live release is marked irreversible.
+    /// The live release, or one since the last record, is marked irreversible.
     IrreversibleRelease { deployment: String },
     /// An operator holds the stage, or one of its parameters cannot be read.
     HeldByOperator(String),
@@ -272,7 +272,7 @@ impl Reason {
             Self::IrreversibleRelease { .. } => entry(
                 "irreversible-release",
                 Kind::Hold,
-                "The live release is marked irreversible.",
+                "The live release, or one since the last record, is marked irreversible.",
                 "deploy a fix; send a `rollback` command with `force` only if a rollback is safe",
             ),
             Self::HeldByOperator(_) => entry(
@@ -459,7 +459,7 @@ impl fmt::Display for Reason {
                 stamp(*live_since)
             ),
             Self::IrreversibleRelease { deployment } => {
-                write!(f, "the live release (deployment `{deployment}`) is marked irreversible")
+                write!(f, "the rollback would undo an irreversible release (deployment `{deployment}`)")
             }
             Self::NotRecovered { alarm, rolled_back_at } => write!(
                 f,

@@ -137,7 +137,7 @@ async fn renew<C: Gateway + Parameters>(
         Err(why) => warnings.push(why),
     }
     if context.config.pin {
-        warnings.extend(pin::move_to(context.cloud, &plan.stage, &plan.to.deployment).await.err());
+        warnings.extend(pin::move_to(context, &plan.stage, &plan.to.deployment).await.err());
     }
     warnings
 }

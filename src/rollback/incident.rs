@@ -93,7 +93,8 @@ pub async fn close<C: Parameters>(context: &Context<'_, C>, stage: &StageRef, cl
         Err(error) => warnings.push(error.to_string()),
     }
     let until_back = entry.alarm_at.map_or("unknown".to_owned(), |fired| {
-        let millis = i32::try_from((entry.at - fired).num_milliseconds()).unwrap_or(i32::MAX);
+        // The clocks of the function and of CloudWatch differ by some seconds.
+        let millis = i32::try_from((entry.at - fired).num_milliseconds().max(0)).unwrap_or(i32::MAX);
         format!("{:.1} s", f64::from(millis) / 1000.0)
     });
     let until_ok = entry

@@ -3,26 +3,36 @@
 
 use tokio::time::Instant;
 
-use crate::cloud::{Gateway, Look, Seen};
+use crate::cloud::{Gateway, Look, Parameters, Seen};
+use crate::context::Context;
 use crate::model::cloud_error::{CloudError, Failure};
-use crate::model::observed::{MARK, Pin};
+use crate::model::observed::{self, MARK, Pin};
 use crate::model::plan::StageChange;
 use crate::model::release::Release;
 use crate::model::stage::{LiveStage, StageRef};
 
-/// Moves the pin of a stage to a deployment (`GetStage`, then `CreateStage` or `UpdateStage`). A correct pin is left
-/// alone.
+/// Moves the pin of a stage to a deployment (`GetStage` and `GetParameters`, then `CreateStage` or `UpdateStage`). A correct
+/// pin is left alone, and so is any pin once another deployment is known-good: the run that recorded that one moves it.
 ///
 /// # Errors
 /// A sentence that says why the deployment is not pinned. The release stays recorded nevertheless.
-pub async fn move_to<C: Gateway>(cloud: &C, stage: &StageRef, deployment: &str) -> Result<(), String> {
+pub async fn move_to<C: Gateway + Parameters>(
+    context: &Context<'_, C>,
+    stage: &StageRef,
+    deployment: &str,
+) -> Result<(), String> {
+    let cloud = context.cloud;
     let parked = stage.parked();
     let described = |error: CloudError| format!("the known-good deployment is not pinned: {error}");
     let moved =
         StageChange { deployment: Some(deployment.to_owned()), close: true, ..StageChange::default() };
     let mut look = cloud.look(&parked).await.map_err(described)?;
-    match Pin::from_parked_stage(look.live.as_ref()) {
-        Pin::Holds { deployment: held, closed: true } if held == deployment => return Ok(()),
+    let pin = Pin::from_parked_stage(look.live.as_ref());
+    let is_right = matches!(&pin, Pin::Holds { deployment: held, closed: true } if held == deployment);
+    if is_right || is_outdated(context, stage, deployment).await.map_err(described)? {
+        return Ok(());
+    }
+    match pin {
         Pin::Holds { .. } => {}
         Pin::Foreign => {
             return Err(format!(
@@ -57,4 +67,17 @@ pub async fn move_to<C: Gateway>(cloud: &C, stage: &StageRef, deployment: &str) 
     let seen = look.live.unwrap_or_default().release;
     let seen = Seen { what: &seen, at: look.at };
     cloud.change_stage(&parked, &moved, seen).await.map(|_| ()).map_err(described)
+}
+
+/// Returns whether another deployment has become known-good. A run can have read the record before another run replaced it.
+async fn is_outdated<C: Parameters>(
+    context: &Context<'_, C>,
+    stage: &StageRef,
+    deployment: &str,
+) -> Result<bool, CloudError> {
+    let name = context.config.names.known_good(stage);
+    let found = context.cloud.parameters(std::slice::from_ref(&name)).await?;
+    let value = found.iter().find(|found| found.name == name).map(|found| found.value.as_str());
+    let newest = value.and_then(|value| observed::usable(value, stage, &context.config.region).ok());
+    Ok(newest.is_some_and(|newest| newest.release.deployment != deployment))
 }

@@ -63,7 +63,7 @@ async fn carry_out<C: Cloud>(
             Ok(list(context, stage, incident, &on_record).await.filter(|_| report))
         }
         Action::MovePin(deployment) => {
-            let moved = pin::move_to(context.cloud, stage, &deployment).await;
+            let moved = pin::move_to(context, stage, &deployment).await;
             Ok(moved.err().map(|why| attention(context, stage, Reason::NotPinned(why))))
         }
         Action::Note(candidate) => note(context, stage, &candidate).await.map(|()| None),

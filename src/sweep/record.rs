@@ -92,7 +92,7 @@ async fn try_record<C: Gateway + Components + Parameters + Alarms>(
     // new one is recorded.
     let is_first = matches!(observed.on_record.known_good, KnownGood::None { .. });
     if context.config.pin && is_first {
-        warnings.extend(pin::move_to(context.cloud, stage, &record.release.deployment).await.err());
+        warnings.extend(pin::move_to(context, stage, &record.release.deployment).await.err());
     }
     let (version, is_new) = match store(context, &record, &observed.on_record.known_good).await? {
         Ok(stored) => stored,
@@ -104,7 +104,7 @@ async fn try_record<C: Gateway + Components + Parameters + Alarms>(
     if !context.config.pin {
         warnings.push("pinning is off: a deploy may delete the known-good deployment".to_owned());
     } else if !is_first {
-        warnings.extend(pin::move_to(context.cloud, stage, &record.release.deployment).await.err());
+        warnings.extend(pin::move_to(context, stage, &record.release.deployment).await.err());
     }
     let policy = context.config.policy.under(&observed.on_record.policy);
     if live.auto_deploy && policy.auto_deploy == AutoDeploy::Hold {

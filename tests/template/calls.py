@@ -76,6 +76,8 @@ def of_request(request):
 # The AWS operation for each verb of the port whose request does not name it.
 OPERATIONS = {
     "stage": "GetStage",
+    "look": "GetStage",
+    "look_at_once": "GetStage",
     "stages": "GetStages",
     "change_stage": "UpdateStage",
     "create_stage": "CreateStage",

@@ -251,6 +251,16 @@ fn the_preconditions_keep_an_alarm_from_undoing_more_than_a_bad_deployment() {
         .command("rollback", &json!({}))
         .command("rollback", &json!({"force": true}))
         .ends("an irreversible release is only rolled back by force");
+    Story::with_known_good()
+        .deploy(2)
+        .command("announce", &json!({"reversible": false}))
+        .deploy(3)
+        .later(1)
+        .alarm_is(State::Alarm)
+        .event_arrives()
+        .command("announce", &json!({"reversible": true}))
+        .command("rollback", &json!({}))
+        .ends("a release after an irreversible one is left alone");
     let mut story = Story::with_known_good();
     for number in 2..=5 {
         story = story
@@ -360,6 +370,18 @@ fn the_known_good_release_is_kept_and_problems_with_it_are_reported_in_advance()
         })
         .sweep()
         .ends("a pin that cannot be recreated is reported");
+    // Another sweep records a release after this one has read the records.
+    let promoted: fn(&mut Facts) = |facts| {
+        let name = ParameterNames::under("/apigw-rollback").known_good(&prod());
+        let newer = print(&record(release("d2", &[("release", "2")]))).unwrap();
+        facts.parameters.get_mut(&name).unwrap().push(newer);
+        facts.stages.get_mut(&prod().parked()).unwrap().release = release("d2", &[]);
+    };
+    Story::with_known_good()
+        .deploy(2)
+        .with_fault("GetStages", 1, Fault::World(promoted))
+        .sweep()
+        .ends("a newer pin is left alone");
     Story::with_known_good()
         .set("PIN", "off")
         .world("the known-good deployment is deleted", |facts| {

@@ -16,7 +16,7 @@ use apigw_rollback::model::stage::StageRef;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::simulation::alarms::{accusations_since, alarms_about, in_alarm};
-use crate::support::world::{Change, Facts, LedgerWrite, Move};
+use crate::support::world::{Change, Facts, LedgerWrite};
 
 /// The maximum age of a stale read and the maximum difference between two clocks.
 pub(crate) const BLUR: TimeDelta = TimeDelta::seconds(60);
@@ -272,6 +272,7 @@ impl Case<'_> {
         self.after.written(&name, self.since()).is_some_and(|list| list.value.contains(&mark))
     }
 
+    /// Whether the change undoes a release that was announced as irreversible, long enough ago for the run to know.
     fn is_irreversible(&self) -> bool {
         let name = ParameterNames::under("/apigw-rollback").candidate(self.stage());
         let was = |at| {
@@ -279,22 +280,20 @@ impl Case<'_> {
             let candidate = written.and_then(|write| parse::<Candidate>(&write.value).ok());
             candidate.is_some_and(|one| {
                 one.irreversible
-                    && one.release.in_stage() == self.change.from
-                    && self.has_aliases_of(&one.release)
+                    && (one.release.in_stage() == self.change.from || self.is_unrecorded(&one))
+                    && one.release.in_stage() != self.change.to
             })
         };
         was(self.since()) && was(self.change.at)
     }
 
-    /// Whether the aliases pointed where a release says, before any run moved them. A stale answer can have told the run that
-    /// noted the release something else.
-    fn has_aliases_of(&self, release: &Release) -> bool {
-        let by_others = |one: &&Move| one.by == "others" && one.at <= self.change.at;
-        release.aliases.iter().all(|(alias, target)| {
-            let mut moves = self.after.moves.iter().filter(by_others);
-            let last = moves.rfind(|one| one.component == alias.to_string());
-            last.is_none_or(|last| last.to == target.to_string())
-        })
+    /// Whether a release was first seen after the last record, and was not rolled back since.
+    fn is_unrecorded(&self, candidate: &Candidate) -> bool {
+        let name = ParameterNames::under("/apigw-rollback").known_good(self.stage());
+        let recorded = self.after.written(&name, self.change.at);
+        let recorded = recorded.and_then(|write| parse::<Record>(&write.value).ok());
+        recorded.is_some_and(|record| record.recorded_at < candidate.first_seen)
+            && !quarantined(self.after, self.stage(), &candidate.release, self.change.at)
     }
 }
 

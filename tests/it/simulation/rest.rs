@@ -42,8 +42,11 @@ fn is_healed(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> {
     };
     let Some(alarm) = facts.alarms.iter().find(alarmed) else { return Ok(()) };
     let since = alarm.alarm.changed_at.unwrap_or_default();
-    // The time of two sweeps and of the evaluation that the second one waits for.
-    if facts.now - since < TimeDelta::minutes(13) {
+    // The time of two sweeps and of the evaluation that the second one waits for. An event can come long after the last
+    // sweep.
+    let sweeps = simulation.seen.iter().filter(|run| run.signal == Signal::Sweep);
+    let swept = sweeps.map(|run| run.began).max().unwrap_or(facts.now);
+    if swept - since < TimeDelta::minutes(13) {
         return Ok(());
     }
     // The trouble began before the release, so the alarm does not accuse it. The sweep tells people so.
@@ -107,7 +110,10 @@ fn excuse(simulation: &SimulationRun, facts: &Facts, stage: &StageRef) -> Option
             "an operator holds the stage, or did so until two sweeps ago",
         ),
         (
-            candidate.is_some_and(|one| one.irreversible && one.release.in_stage() == now.release),
+            candidate.is_some_and(|one| {
+                let is_behind = recorded.last().is_none_or(|record| record.recorded_at <= one.first_seen);
+                one.irreversible && (one.release.in_stage() == now.release || is_behind)
+            }),
             "the release is irreversible",
         ),
         (

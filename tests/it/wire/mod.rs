@@ -468,6 +468,7 @@ fn a_promotion_reads_history_and_data_and_then_pins_and_records() {
         exchange("POST", SSM, "put", 200, none.clone()),
         // The first record of a stage is written after its pin.
         with_error(&no_stage, "NotFoundException"),
+        exchange("POST", SSM, json!({"Names": [KNOWN_GOOD]}).to_string(), 200, none.clone()),
         exchange("POST", stages, create.to_string(), 201, "{}"),
         exchange("PATCH", &parked, close.to_string(), 200, "{}"),
         put(),
