@@ -209,9 +209,11 @@ async fn lift<C: Parameters>(
     let on_record = OnRecord::from_parameters(&context.config.names, &context.config.region, stage, &found);
     match incident::lift(context, stage, &on_record, fingerprint, command.who.as_deref()).await? {
         Ok(lifted) => {
+            let deployment = lifted
+                .map(|one| format!(" (deployment `{}`)", one.bad.release.deployment))
+                .unwrap_or_default();
             let message = format!(
-                "{stage}: release {fingerprint} (deployment `{}`) is out of quarantine: it may be promoted again",
-                lifted.bad.deployment
+                "{stage}: release {fingerprint}{deployment} is out of quarantine: it may be promoted again"
             );
             Ok(context.report(Outcome::Done, message))
         }

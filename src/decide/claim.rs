@@ -72,12 +72,17 @@ pub fn is_same(ours: &Incident, before: &Incident) -> bool {
 pub fn plan_of(incident: &Incident) -> Plan {
     Plan {
         stage: incident.stage.clone(),
-        from: incident.bad.clone(),
-        to: incident.good.clone(),
+        from: incident.bad.release.clone(),
+        to: incident.good.release.clone(),
         version: incident.version,
         steps: vec![],
         flush: false,
     }
+}
+
+/// Whether a release occurs during an incident's rollback. An incident that keeps only parts of its releases cannot tell.
+fn passes_through(incident: &Incident, release: &Release) -> bool {
+    incident.is_whole() && plan_of(incident).passes_through(release)
 }
 
 /// Reports whether the stage is halfway through another run's rollback. While that run may still be acting, this run
@@ -85,10 +90,10 @@ pub fn plan_of(incident: &Incident) -> Plan {
 #[must_use]
 pub fn is_half_done(other_run: &Incident, observed: &Observed) -> bool {
     let Some(live) = &observed.live else { return false };
-    live.release != other_run.bad
-        && live.release != other_run.good
+    !other_run.bad.is(&live.release)
+        && !other_run.good.is(&live.release)
         && is_under_way(other_run, observed.at)
-        && plan_of(other_run).passes_through(&live.release)
+        && passes_through(other_run, &live.release)
 }
 
 /// Returns the incident of another run whose half-done rollback this run found as the live release. A half-done release
@@ -96,9 +101,10 @@ pub fn is_half_done(other_run: &Incident, observed: &Observed) -> bool {
 pub fn half_done_by(mut all: impl Iterator<Item = Incident>, ours: &Incident) -> Option<Incident> {
     all.find(|one| {
         is_under_way(one, ours.at)
-            && (&one.good, one.version) == (&ours.good, ours.version)
-            && one.bad != ours.bad
-            && plan_of(one).passes_through(&ours.bad)
+            && (one.good.fingerprint(), one.version) == (ours.good.fingerprint(), ours.version)
+            && one.bad.fingerprint() != ours.bad.fingerprint()
+            && ours.is_whole()
+            && passes_through(one, &ours.bad.release)
     })
 }
 
@@ -110,7 +116,7 @@ pub fn just_rolled_back(
     now: DateTime<Utc>,
 ) -> Option<Incident> {
     let is_it = |one: &Incident| {
-        one.good == *live && !one.undone && now.signed_duration_since(one.at) < SAME_INCIDENT
+        one.good.is(live) && !one.undone && now.signed_duration_since(one.at) < SAME_INCIDENT
     };
     all.filter(is_it).max_by_key(|one| one.at)
 }

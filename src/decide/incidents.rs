@@ -64,7 +64,7 @@ pub fn unlisted<'a>(
             && oldest.is_none_or(|oldest| incident.at > oldest)
             && !is_listed
             && !incident.undone
-            && incident.good == *live
+            && incident.good.is(live)
     };
     incidents.iter().filter(is_unlisted).collect()
 }

@@ -53,8 +53,8 @@ fn incident(when: &str) -> Incident {
     Incident {
         schema: SCHEMA,
         stage: StageRef::rest("a", "prod"),
-        bad: release("9"),
-        good: release("2"),
+        bad: release("9").into(),
+        good: release("2").into(),
         version: 3,
         at: at(when),
         since: None,

@@ -189,7 +189,7 @@ fn drift(stage: &StageReadings, record: &Record) -> Option<Finding> {
     };
     let newest: &Incident =
         incidents.iter().filter_map(|on_file| on_file.incident.as_ref().ok()).find(|one| !one.undone)?;
-    let moved_on = record.recorded_at > newest.at && record.release != newest.good;
+    let moved_on = record.recorded_at > newest.at && !newest.good.is(&record.release);
     if moved_on || newest.lifted_by.is_some() {
         return None;
     }
@@ -199,7 +199,7 @@ fn drift(stage: &StageReadings, record: &Record) -> Option<Finding> {
             "the stage was rolled back at {}, and no other release has become known-good since: the stack still \
              describes deployment `{}`, and its next deploy brings that release back",
             stamp(newest.at),
-            newest.bad.deployment
+            newest.bad.release.deployment
         ),
         "fix or revert the change in the stack's source before the next deploy",
     ))

@@ -7,6 +7,7 @@ use crate::model::protocol::Protocol;
 use crate::model::release::Release;
 use crate::model::stage::StageRef;
 
+pub use super::incident::{Incident, KeptRelease};
 pub use super::parameter_names::ParameterNames;
 
 /// The newest schema that this version reads, and the one it writes.
@@ -55,48 +56,6 @@ pub struct Record {
     /// Whether alarms must not roll it back, as after a data migration.
     #[serde(default)]
     pub irreversible: bool,
-}
-
-/// The record of an incident: one bad release on one stage. The run that wins the claim creates it, and no other run
-/// overwrites it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Incident {
-    /// The record's schema.
-    pub schema: u32,
-    /// The stage.
-    pub stage: StageRef,
-    /// The release that was rolled back.
-    pub bad: Release,
-    /// The known-good release that replaced it.
-    pub good: Release,
-    /// The version of the known-good record that was used.
-    pub version: i64,
-    /// When the stage was rolled back.
-    pub at: DateTime<Utc>,
-    /// Since when the bad release was live, according to API Gateway. If the release goes live again, this time
-    /// distinguishes its incidents.
-    #[serde(default)]
-    pub since: Option<DateTime<Utc>>,
-    /// Whether the run undid its steps because AWS refused one of them.
-    #[serde(default)]
-    pub undone: bool,
-    /// The alarm's name, or the sender of the command.
-    pub by: String,
-    /// Whether an alarm was the trigger.
-    #[serde(default)]
-    pub by_alarm: bool,
-    /// When the alarm fired.
-    pub alarm_at: Option<DateTime<Utc>>,
-    /// The reason given by the alarm or the operator.
-    pub why: String,
-    /// The run that rolled the stage back, to find its log.
-    pub run: String,
-    /// When the alarm returned to OK.
-    #[serde(default)]
-    pub recovered_at: Option<DateTime<Utc>>,
-    /// The operator who took the bad release out of quarantine.
-    #[serde(default)]
-    pub lifted_by: Option<String>,
 }
 
 /// The live release until it is proven.
@@ -203,8 +162,14 @@ impl Rollbacks {
     /// Returns whether a release was rolled back on this stage and is still in quarantine.
     #[must_use]
     pub fn quarantines(&self, release: &Release) -> bool {
-        let fingerprint = release.fingerprint();
-        self.past.iter().rev().find(|past| past.fingerprint == fingerprint).is_some_and(|past| !past.lifted)
+        self.quarantine(&release.fingerprint()).is_some()
+    }
+
+    /// Returns the last rollback of the release with this fingerprint, if it is still in quarantine.
+    #[must_use]
+    pub fn quarantine(&self, fingerprint: &str) -> Option<&RollbackEntry> {
+        let last = self.past.iter().rev().find(|past| past.fingerprint == fingerprint);
+        last.filter(|past| !past.lifted)
     }
 }
 
@@ -246,10 +211,6 @@ pub trait Stored: Serialize + for<'de> Deserialize<'de> {
 
 impl Stored for Record {
     const WHAT: &'static str = "known-good record";
-}
-
-impl Stored for Incident {
-    const WHAT: &'static str = "incident";
 }
 
 impl Stored for NameIndex {

@@ -1,5 +1,7 @@
 //! Carries out a plan step by step, and verifies each answer. Makes no decisions.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
@@ -73,6 +75,9 @@ pub async fn apply<C: Gateway + Components>(cloud: &C, plan: &Plan, seen_at: Ins
     Applied::Done
 }
 
+/// How long a look that does not show the plan may be out of date.
+const OUT_OF_DATE: Duration = Duration::from_millis(500);
+
 /// Looks once more at everything that a plan of several steps has changed. Others may have changed an earlier part before the
 /// last step was done. Returns what is not as planned; a part that cannot be read is as its own answer showed it.
 pub(super) async fn last_look<C: Gateway + Components>(cloud: &C, plan: &Plan) -> Option<String> {
@@ -80,29 +85,37 @@ pub(super) async fn last_look<C: Gateway + Components>(cloud: &C, plan: &Plan) -
         return None;
     }
     let looks = plan.steps.iter().map(|step| async move {
-        match step {
-            Step::Alias { alias, to, .. } => {
-                let now = cloud.alias(alias).await.ok()?.map(|now| now.target);
-                let is_there = now.as_ref() == Some(to);
-                let now = now.map_or("nothing".to_owned(), |now| now.to_string());
-                (!is_there).then(|| format!("the alias `{alias}` points at {now}, not at {to}"))
-            }
-            Step::Mapping { mapping, to, .. } => {
-                let now = cloud.mapping(plan.stage.protocol, mapping).await.ok()?.map(|now| now.target);
-                let is_there = now.as_ref() == Some(to);
-                let now = now.map_or("nothing".to_owned(), |now| now.to_string());
-                (!is_there).then(|| format!("the mapping `{mapping}` points at {now}, not at {to}"))
-            }
-            Step::Stage { to, .. } => {
-                let now = cloud.stage(&plan.stage).await.ok()?.map(|live| live.release);
-                let is_there = now.as_ref() == Some(to);
-                let now = now.map_or("nothing".to_owned(), |now| format!("deployment `{}`", now.deployment));
-                (!is_there).then(|| format!("{} serves {now}", plan.stage))
-            }
-        }
+        differs(cloud, &plan.stage, step).await?;
+        // A read can be older than the change that it follows.
+        tokio::time::sleep(OUT_OF_DATE).await;
+        differs(cloud, &plan.stage, step).await
     });
     let found: Vec<String> = join_all(looks).await.into_iter().flatten().collect();
     (!found.is_empty()).then(|| format!("somebody else changed it meanwhile: {}", found.join("; ")))
+}
+
+/// Reads what a step has changed. Returns what it is, if not as planned.
+async fn differs<C: Gateway + Components>(cloud: &C, stage: &StageRef, step: &Step) -> Option<String> {
+    match step {
+        Step::Alias { alias, to, .. } => {
+            let now = cloud.alias(alias).await.ok()?.map(|now| now.target);
+            let is_there = now.as_ref() == Some(to);
+            let now = now.map_or("nothing".to_owned(), |now| now.to_string());
+            (!is_there).then(|| format!("the alias `{alias}` points at {now}, not at {to}"))
+        }
+        Step::Mapping { mapping, to, .. } => {
+            let now = cloud.mapping(stage.protocol, mapping).await.ok()?.map(|now| now.target);
+            let is_there = now.as_ref() == Some(to);
+            let now = now.map_or("nothing".to_owned(), |now| now.to_string());
+            (!is_there).then(|| format!("the mapping `{mapping}` points at {now}, not at {to}"))
+        }
+        Step::Stage { to, .. } => {
+            let now = cloud.stage(stage).await.ok()?.map(|live| live.release);
+            let is_there = now.as_ref() == Some(to);
+            let now = now.map_or("nothing".to_owned(), |now| format!("deployment `{}`", now.deployment));
+            (!is_there).then(|| format!("{stage} serves {now}"))
+        }
+    }
 }
 
 /// A completed step.

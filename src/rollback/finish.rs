@@ -78,7 +78,7 @@ async fn incident_of<C: Parameters>(
     match made {
         // A run that goes for another release at this time will not report this one.
         Some(Claim::Lost(other_run))
-            if other_run.good == plan.to || !is_under_way(&other_run, observed.at) =>
+            if other_run.good.is(&plan.to) || !is_under_way(&other_run, observed.at) =>
         {
             Err(other_run)
         }

@@ -27,8 +27,8 @@ pub fn new<C>(
     Incident {
         schema: SCHEMA,
         stage: plan.stage.clone(),
-        bad: plan.from.clone(),
-        good: plan.to.clone(),
+        bad: plan.from.clone().into(),
+        good: plan.to.clone().into(),
         version: plan.version,
         at,
         since,
@@ -42,6 +42,7 @@ pub fn new<C>(
         recovered_at: None,
         lifted_by: None,
     }
+    .fitting()
 }
 
 /// Returns the key that all reports of one rollback share, so that people are notified of it once.
@@ -112,25 +113,33 @@ pub async fn close<C: Parameters>(context: &Context<'_, C>, stage: &StageRef, cl
     }
 }
 
-/// Returns why a release is in quarantine on this stage; `None` if it is not. An unreadable incident counts as a
-/// quarantine.
+/// Returns why a release is in quarantine on this stage; `None` if it is not. Its incident or the list of rollbacks says
+/// so: one of them may not have been written. An unreadable incident counts as a quarantine.
 ///
 /// # Errors
 /// A failed `GetParameters`.
 pub async fn quarantine<C: Parameters>(
     context: &Context<'_, C>,
     stage: &StageRef,
+    rollbacks: &Rollbacks,
     fingerprint: &str,
 ) -> Result<Option<String>, CloudError> {
-    Ok(match read(context, &context.config.names.incident(stage, fingerprint)).await? {
+    let told = |at, by: &str| format!("it was rolled back at {} by `{by}`", stamp(at));
+    let by_incident = match read(context, &context.config.names.incident(stage, fingerprint)).await? {
         Ok(incident) => incident
             .filter(|incident| incident.lifted_by.is_none() && !incident.undone)
-            .map(|incident| format!("it was rolled back at {} by `{}`", stamp(incident.at), incident.by)),
+            .map(|incident| told(incident.at, &incident.by)),
         Err(unreadable) => Some(unreadable),
-    })
+    };
+    let by_list = || {
+        let entry = rollbacks.quarantine(fingerprint)?;
+        Some(told(entry.at, entry.alarm.as_deref().unwrap_or("operator")))
+    };
+    Ok(by_incident.or_else(by_list))
 }
 
-/// Lifts the quarantine of a release (`PutParameter`). The inner error says why it cannot be lifted.
+/// Lifts the quarantine of a release (`PutParameter`). Returns its incident, unless only the list of rollbacks has it. The
+/// inner error says why it cannot be lifted.
 ///
 /// # Errors
 /// A failed `GetParameters`.
@@ -140,25 +149,33 @@ pub async fn lift<C: Parameters>(
     on_record: &OnRecord,
     fingerprint: &str,
     who: Option<&str>,
-) -> Result<Result<Incident, Reason>, CloudError> {
+) -> Result<Result<Option<Incident>, Reason>, CloudError> {
     let name = context.config.names.incident(stage, fingerprint);
     let incident = match (read(context, &name).await?, on_record.unreadable.clone()) {
-        (Ok(Some(incident)), None) => incident,
-        (Ok(None), _) => {
+        (Ok(incident), None)
+            if incident.is_some() || on_record.rollbacks.quarantine(fingerprint).is_some() =>
+        {
+            incident
+        }
+        (Ok(_), None) => {
             return Ok(Err(Reason::Malformed(format!("the parameter `{name}` contains no incident"))));
         }
         (Err(unreadable), _) | (_, Some(unreadable)) => {
             return Ok(Err(Reason::HeldByOperator(unreadable)));
         }
     };
-    let lifted = Incident { lifted_by: Some(who.unwrap_or("operator").to_owned()), ..incident };
+    let lifted_by = Some(who.unwrap_or("operator").to_owned());
+    let lifted = incident.map(|incident| Incident { lifted_by, ..incident });
     let mut list = on_record.rollbacks.clone();
     let ours = list.past.iter_mut().filter(|entry| entry.fingerprint == fingerprint);
     ours.for_each(|entry| entry.lifted = true);
-    for stored in [overwrite(context, &name, &lifted).await, store_list(context, stage, &list).await] {
-        if let Err(why) = stored {
-            return Ok(Err(Reason::NotRecordable(why)));
-        }
+    if let Some(incident) = &lifted
+        && let Err(why) = overwrite(context, &name, incident).await
+    {
+        return Ok(Err(Reason::NotRecordable(why)));
+    }
+    if let Err(why) = store_list(context, stage, &list).await {
+        return Ok(Err(Reason::NotRecordable(why)));
     }
     Ok(Ok(lifted))
 }

@@ -264,7 +264,7 @@ fn held<C>(context: &Context<'_, C>, reason: Reason, observed: &Observed, warnin
 /// Reports that another run rolled the stage back first.
 fn done_by_other_run<C>(context: &Context<'_, C>, other_run: &Incident, warnings: Vec<String>) -> Report {
     let reason = Reason::AlreadyKnownGood {
-        deployment: other_run.good.deployment.clone(),
+        deployment: other_run.good.release.deployment.clone(),
         version: other_run.version,
         by: Some(format!("run {} rolled it back at {}", other_run.run, stamp(other_run.at))),
     };

@@ -93,15 +93,15 @@ async fn list<C: Parameters>(
     };
     let message = format!(
         "{stage} was rolled back to {} (known-good version {}): run {} did so at {}, but could not report it",
-        incident.good,
+        incident.good.release,
         incident.version,
         incident.run,
         stamp(incident.at)
     );
     let fingerprint = incident.bad.fingerprint();
     Some(Report {
-        before: Some(incident.bad.clone()),
-        after: Some(incident.good.clone()),
+        before: Some(incident.bad.release.clone()),
+        after: Some(incident.good.release.clone()),
         version: Some(incident.version),
         incident: Some(context.config.names.incident(stage, &fingerprint)),
         since: incident.since,

@@ -61,7 +61,10 @@ async fn try_record<C: Gateway + Components + Parameters + Alarms>(
         },
         async {
             match &observed.live {
-                Some(live) => incident::quarantine(context, stage, &live.release.fingerprint()).await,
+                Some(live) => {
+                    let rollbacks = &observed.on_record.rollbacks;
+                    incident::quarantine(context, stage, rollbacks, &live.release.fingerprint()).await
+                }
                 None => Ok(None),
             }
         },

@@ -8,6 +8,7 @@ use apigw_rollback::config::Config;
 use apigw_rollback::context::Context;
 use apigw_rollback::handler::handle;
 use apigw_rollback::model::alarm::State;
+use apigw_rollback::model::cloud_error::Failure;
 use apigw_rollback::model::parameter_names::ParameterNames;
 use apigw_rollback::model::records::{Incident, SCHEMA, print};
 use apigw_rollback::model::report::Report;
@@ -22,7 +23,7 @@ use crate::simulation::invariants::healed;
 use crate::support::harness::{config, event, run, run_together};
 use crate::support::story::{START, Story};
 use crate::support::world::{
-    Clock, FUNCTION, Facts, Fault, FaultModel, Network, Transit, World, denied, live, prod, release,
+    Clock, FUNCTION, Facts, Fault, FaultModel, Network, Transit, World, denied, error, live, prod, release,
 };
 
 #[test]
@@ -109,8 +110,8 @@ fn redeployed_and_rolled_back(facts: &mut Facts) {
     let incident = Incident {
         schema: SCHEMA,
         stage: prod(),
-        bad: release("d2", &[("release", "2")]),
-        good: good.clone(),
+        bad: release("d2", &[("release", "2")]).into(),
+        good: good.clone().into(),
         version: 1,
         at: facts.now,
         since: Some(facts.now),
@@ -339,4 +340,24 @@ fn a_change_during_the_hook_is_not_overwritten() {
 fn deploy(facts: &mut Facts, number: &str) {
     *facts.stage() = live(release(&format!("d{number}"), &[("release", number)]), START);
     facts.stage().updated_at = Some(facts.now);
+}
+
+#[test]
+fn a_quarantine_stands_on_the_list_alone_if_the_incident_could_not_be_written() {
+    let full =
+        error(Failure::Other, "ParameterLimitExceeded", "You have reached the maximum number of parameters");
+    let fingerprint = release("d2", &[("release", "2")]).fingerprint();
+    Story::with_known_good()
+        .deploy(2)
+        .later(1)
+        .alarm_is(State::Alarm)
+        .with_fault("CreateParameter", 0, Fault::Before(full))
+        .event_arrives()
+        .alarm_is(State::Ok)
+        .later(10)
+        .deploy(2)
+        .command("record", &json!({}))
+        .command("lift", &json!({"incident": fingerprint}))
+        .command("record", &json!({}))
+        .ends("a quarantine stands on the list alone");
 }

@@ -130,8 +130,8 @@ fn incidents() -> impl Strategy<Value = Incident> {
             Incident {
                 schema: SCHEMA,
                 stage,
-                bad,
-                good,
+                bad: bad.into(),
+                good: good.into(),
                 version,
                 at,
                 since,

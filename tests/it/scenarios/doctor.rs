@@ -365,8 +365,8 @@ fn after_a_rollback(facts: &mut Facts, lifted: bool) {
     let incident = Incident {
         schema: SCHEMA,
         stage: prod(),
-        bad: bad.clone(),
-        good,
+        bad: bad.clone().into(),
+        good: good.into(),
         version: 1,
         at,
         by: "orders-prod-5xx".to_owned(),

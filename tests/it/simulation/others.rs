@@ -353,7 +353,8 @@ fn edit(simulation: &mut SimulationRun) {
     let breaks = simulation.rng.usize(..3) == 0;
     let redeploys = simulation.rng.bool();
     let stage = simulation.others.stage();
-    let bad = simulation.world.look(|facts| last_incident(facts, &stage)).map(|incident| incident.bad);
+    let bad =
+        simulation.world.look(|facts| last_incident(facts, &stage)).map(|incident| incident.bad.release);
     let to = simulation.change(|facts| {
         let mut release = served(facts, &stage);
         // AutoDeploy has to be off only for another deployment.

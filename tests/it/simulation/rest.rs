@@ -195,7 +195,7 @@ fn is_on_the_list(simulation: &SimulationRun, facts: &Facts) -> Result<(), Strin
     let listed: Rollbacks = newest(facts, &names.rollbacks(&stage)).unwrap_or_default();
     let incidents = facts.parameters.keys().filter(|name| name.starts_with(&names.all_incidents(&stage)));
     let open = incidents.filter_map(|name| newest::<Incident>(facts, name)).filter(|one| {
-        facts.now - one.at > TimeDelta::minutes(17) && !one.undone && one.good == served(facts, &stage)
+        facts.now - one.at > TimeDelta::minutes(17) && !one.undone && one.good.is(&served(facts, &stage))
     });
     for one in open {
         let print = one.bad.fingerprint();
@@ -203,7 +203,7 @@ fn is_on_the_list(simulation: &SimulationRun, facts: &Facts) -> Result<(), Strin
         // After another deploy, a later rollback of that one says nothing about this incident.
         let of_another = |change: &Change| {
             let is_later = change.at > one.at && !near(change.at) && change.by != "others";
-            change.stage == stage && is_later && change.from.deployment != one.bad.deployment
+            change.stage == stage && is_later && change.from.deployment != one.bad.release.deployment
         };
         if facts.changes.iter().any(of_another) {
             continue;

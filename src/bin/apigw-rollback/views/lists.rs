@@ -76,8 +76,8 @@ pub(crate) fn incidents(all: &[OnFile], now: DateTime<Utc>) -> String {
         rows.add_row([
             cell(parameter.rsplit('/').next().unwrap_or_default(), None),
             cell(ago(incident.at, now), None),
-            cell(&incident.bad.deployment, None),
-            cell(format!("{} (version {})", incident.good.deployment, incident.version), None),
+            cell(&incident.bad.release.deployment, None),
+            cell(format!("{} (version {})", incident.good.release.deployment, incident.version), None),
             cell(&incident.by, None),
             cell(
                 recovered.unwrap_or_else(|| if is_open { "not recovered" } else { "-" }.to_owned()),
