@@ -1,51 +1,26 @@
 //! Notifies people and programs of reports. A pure function decides which reports are sent. The run sends them last, so
 //! that sending neither delays nor undoes a rollback.
 
+pub mod marks;
 pub mod metrics;
 pub mod notification;
 pub mod short;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::cloud::{Outbox, Parameters, Write, Written};
+use crate::cloud::{Outbox, Parameters};
 use crate::context::Context;
-use crate::model::cloud_error::{CloudError, Failure};
+use crate::model::cloud_error::CloudError;
 use crate::model::reason::Reason;
 use crate::model::reason::stamp;
-use crate::model::records::{self, SCHEMA, Stored};
 use crate::model::report::{Outcome, Report};
-
-/// How long a sent notification is remembered.
-const REMEMBERED: TimeDelta = TimeDelta::days(2);
+use marks::{Sender, Untold};
 
 /// The detail type of the EventBridge events for programs.
 const EVENT: &str = "API Gateway Rollback Report";
-
-/// The mark of a sent notification. It is created only once, so that people are not notified twice.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SentMark {
-    /// The record's schema.
-    pub schema: u32,
-    /// The time of sending.
-    pub at: DateTime<Utc>,
-    /// The run that sent the notification.
-    pub run: String,
-}
-
-impl Stored for SentMark {
-    const WHAT: &'static str = "mark of a notification";
-}
-
-/// How long a mark that could not be written is looked up. If Parameter Store does not answer, the notification must still
-/// be sent before the run's time is over.
-const LOOK_UP: Duration = Duration::from_secs(1);
 
 /// The number of reports that are sent at the same time.
 const SENT_AT_ONCE: usize = 8;
@@ -78,33 +53,19 @@ async fn notify_people<C: Parameters + Outbox>(
 ) -> Result<(), NotSent> {
     let (Some(topic), Some(key)) = (&context.config.notification_topic, key) else { return Ok(()) };
     let mark = context.config.names.sent_mark(&key);
-    let ours = SentMark { schema: SCHEMA, at: context.now, run: context.id.to_owned() };
     let notification = notification::of(report, context.function_name());
-    let put = context.cloud.put_parameter(&mark, &json!(ours).to_string(), Write::Create).await;
-    if !matches!(put, Ok(Written::Version(_))) {
-        // A call whose answer was lost is repeated, so this run itself may be the first writer.
-        let found =
-            tokio::time::timeout(LOOK_UP, context.cloud.parameters(std::slice::from_ref(&mark))).await;
-        let found = found.as_ref().ok().and_then(|found| found.as_ref().ok()).and_then(|found| found.first());
-        let first = found.and_then(|found| records::parse::<SentMark>(&found.value).ok());
-        match (first, put) {
-            (Some(first), _) if first == ours => {}
-            (Some(_), _) | (None, Ok(_)) => return Ok(()),
-            // News is better told twice than not at all. Only what every sweep finds again can wait.
-            (None, Err(error)) if report.outcome != Outcome::Attention => {
-                context.cloud.publish(topic, &notification).await?;
-                return Err(NotSent::NotMarked(error));
-            }
-            (None, Err(error)) => return Err(error.into()),
-        }
+    let unmarked = match marks::mark(context, &mark).await {
+        Sender::Us => None,
+        Sender::Other => return Ok(()),
+        // News is better told twice than not at all. Only what every sweep finds again can wait.
+        Sender::Unknown(error) if report.outcome != Outcome::Attention => Some(error),
+        Sender::Unknown(error) => return Err(error.into()),
+    };
+    if let Err(error) = context.cloud.publish(topic, &notification).await {
+        marks::keep(context, &mark, Untold::of(topic, report, &notification), &error).await;
+        return Err(error.into());
     }
-    let sent = context.cloud.publish(topic, &notification).await;
-    if sent.as_ref().is_err_and(|error| error.failure != Failure::NoAnswer) {
-        // SNS refused it, so the next run may send it. Without an answer SNS may have sent it, and people must not be
-        // notified twice. The report and the metric `NotTold` record the failure.
-        context.cloud.delete_parameter(&mark).await.ok();
-    }
-    Ok(sent?)
+    unmarked.map_or(Ok(()), |error| Err(NotSent::NotMarked(error)))
 }
 
 /// What went wrong with a notification.
@@ -133,7 +94,8 @@ async fn notify_programs<C: Parameters + Outbox>(
 /// Returns the key of a report's notification; `None` if the report needs none. People are notified once for each key.
 /// The result of one state change of an alarm is sent once. A lasting problem, which every sweep finds again, is sent
 /// once a day.
-fn key(report: &Report) -> Option<String> {
+#[must_use]
+pub fn key(report: &Report) -> Option<String> {
     let trigger = &report.signal;
     let stage = report.stage.as_ref().map(ToString::to_string).unwrap_or_default();
     let outcome = report.outcome.word();
@@ -179,27 +141,6 @@ fn digest(parts: &[&str]) -> String {
         hash.update(part.as_bytes());
     }
     hash.finalize().iter().take(8).fold(String::new(), |print, byte| print + &format!("{byte:02x}"))
-}
-
-/// Deletes the marks of old notifications (`GetParametersByPath`, `DeleteParameter`).
-///
-/// # Errors
-/// The first call that failed.
-pub async fn remove_old_marks<C: Parameters + Outbox>(context: &Context<'_, C>) -> Result<(), CloudError> {
-    const AT_MOST: usize = 50;
-    if context.config.notification_topic.is_none() {
-        return Ok(());
-    }
-    let marks = context.cloud.parameters_under(&context.config.names.sent_marks()).await?;
-    let old = marks.iter().filter(|mark| match records::parse::<SentMark>(&mark.value) {
-        Ok(described) => context.now - described.at > REMEMBERED,
-        // The function did not write this parameter, so it does not delete it.
-        Err(_) => false,
-    });
-    for mark in old.take(AT_MOST) {
-        context.cloud.delete_parameter(&mark.name).await?;
-    }
-    Ok(())
 }
 
 /// Writes the one log line of a report: the fields to search by, and the whole report as JSON.

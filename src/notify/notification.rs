@@ -145,6 +145,16 @@ fn chat(report: &Report, next_steps: &[NextStep]) -> Value {
     })
 }
 
+/// Renders a chat message of a title and a text, for a report that is no longer known as a whole.
+#[must_use]
+pub fn plain_chat(title: &str, text: &str) -> Value {
+    json!({
+        "version": "1.0",
+        "source": "custom",
+        "content": {"textType": "client-markdown", "title": title, "description": text},
+    })
+}
+
 /// Returns the id of the thread: the incident, otherwise the alarm and the time of its state change, otherwise the run.
 fn thread(report: &Report) -> String {
     let by_alarm = || {

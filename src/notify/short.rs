@@ -13,6 +13,7 @@ use crate::model::report::Report;
 pub const MAX_REPORT: usize = 44_000;
 const MAX_TEXT: usize = 20_000;
 const MAX_DESCRIPTION: usize = 20_000;
+const MAX_KEPT: usize = 3_000;
 
 /// The most stage variables of a release in a text, and the most characters of a value.
 const VARIABLES: usize = 20;
@@ -121,14 +122,31 @@ pub fn report(report: &Report) -> String {
     if bytes(&text) <= MAX_REPORT {
         return text;
     }
+    json!(bare(short)).to_string()
+}
+
+/// Returns a report without what is in its releases.
+fn bare(report: Report) -> Report {
     let bare = |release: Option<Release>| {
         release.map(|release| Release { deployment: cut(&release.deployment, VALUE), ..Release::default() })
     };
-    let mut signal = short.signal.clone();
+    let mut signal = report.signal.clone();
     signal.why = signal.why.map(|why| line(&why));
-    let bare =
-        Report { before: bare(short.before.clone()), after: bare(short.after.clone()), signal, ..short };
-    json!(bare).to_string()
+    Report { before: bare(report.before.clone()), after: bare(report.after.clone()), signal, ..report }
+}
+
+/// Returns the smallest report as JSON: what happened, and where the rest stands.
+#[must_use]
+pub fn smallest(report: &Report) -> String {
+    let warnings = vec![note(&report.run)];
+    let message = line(&report.message);
+    json!(bare(Report { message, next: vec![], warnings, details: None, ..report.clone() })).to_string()
+}
+
+/// Returns an e-mail's text, short enough to be kept in a parameter.
+#[must_use]
+pub fn kept(text: &str, run: &str) -> String {
+    within(text, MAX_KEPT, run)
 }
 
 /// Returns a release with only the variables that `other` has with another value; long values are cut.

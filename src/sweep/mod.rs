@@ -15,7 +15,7 @@ use crate::decide::testimony::Testimony;
 use crate::model::cloud_error::CloudError;
 use crate::model::records::{LastSweep, SCHEMA};
 use crate::model::report::{Details, Outcome, Report, SweptStage};
-use crate::notify::remove_old_marks;
+use crate::notify::marks::tend;
 use crate::observe::sweep::{apis, stage, world};
 use reconcile::reconcile;
 
@@ -63,9 +63,8 @@ pub async fn sweep<C: Cloud>(context: &Context<'_, C>) -> Vec<Report> {
         reports.len()
     );
     let swept = context.report(Outcome::Swept, message);
-    let (noted, removed) = tokio::join!(note_sweep(context, details.len()), remove_old_marks(context));
-    let warnings =
-        [noted.err(), removed.err()].into_iter().flatten().map(|error| error.to_string()).collect();
+    let (noted, tended) = tokio::join!(note_sweep(context, details.len()), tend(context));
+    let warnings = [noted.err(), tended.err()].into_iter().flatten().map(|error| error.to_string()).collect();
     reports.push(Report { details: Some(Details::Sweep(details)), since: world.last, warnings, ..swept });
     reports
 }

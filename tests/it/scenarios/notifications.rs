@@ -103,6 +103,23 @@ fn a_failed_notification_is_reported_and_sent_by_the_next_run() {
     assert_eq!(world.facts().notifications.len(), 1, "only the next run sends the notification");
 }
 
+#[test]
+fn what_sns_refused_is_sent_by_the_next_sweep_once() {
+    let world = World::new(Facts::bad_release()).fault("Publish", 1, Fault::Before(denied()));
+    run(&event("sns-alarm"), &world, &[NOTIFY]);
+    assert!(world.facts().notifications.is_empty());
+    let world = World::new(world.facts());
+    let sweep = json!({"command": "sweep"}).to_string();
+    for minutes in [1, 5, 5] {
+        world.change(|facts| facts.now += TimeDelta::minutes(minutes));
+        run_together(&[&sweep, &sweep], &world, &[NOTIFY]);
+    }
+    let [sent] = world.facts().notifications.try_into().unwrap();
+    assert_eq!(sent.subject, "ROLLED BACK: rest/a1b2c3d4e5/prod");
+    assert!(sent.text.ends_with("This comes late, because SNS refused it before.\n"), "{}", sent.text);
+    assert!(sent.chat.contains(&sent.subject) && sent.report.contains("\"outcome\":\"rolled-back\""));
+}
+
 /// Parameter Store may be full. News of an event is then sent without a mark, perhaps twice. What every sweep finds again is
 /// not, or people would be notified at every sweep.
 #[test]

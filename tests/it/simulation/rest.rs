@@ -9,6 +9,8 @@ use apigw_rollback::model::reason::Reason;
 use apigw_rollback::model::records::{Candidate, Hold, Incident, Rollbacks, parse};
 use apigw_rollback::model::report::Report;
 use apigw_rollback::model::stage::StageRef;
+use apigw_rollback::notify::key;
+use apigw_rollback::notify::marks::SentMark;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::cloudwatch::TRAFFIC;
@@ -22,6 +24,7 @@ pub(crate) fn is_at_rest(simulation: &SimulationRun, facts: &Facts) -> Result<()
     is_healed(simulation, facts)?;
     is_pinned(simulation, facts)?;
     is_notified(simulation, facts)?;
+    is_told(simulation, facts)?;
     is_on_the_list(simulation, facts)?;
     has_no_failures(simulation)
 }
@@ -52,7 +55,7 @@ fn is_healed(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> {
     // The trouble began before the release, so the alarm does not accuse it. The sweep tells people so.
     let began_before =
         alarm.evaluated.first().is_some_and(|point| Some(point.ends) <= facts.stages[&stage].updated_at);
-    if began_before && is_told(simulation, "began-before-release") {
+    if began_before && has_code(simulation, "began-before-release") {
         return Ok(());
     }
     excuse(simulation, facts, &stage).map(|_| ()).ok_or_else(|| {
@@ -63,7 +66,7 @@ fn is_healed(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> {
     })
 }
 
-fn is_told(simulation: &SimulationRun, code: &str) -> bool {
+fn has_code(simulation: &SimulationRun, code: &str) -> bool {
     let reports = simulation.seen.iter().filter_map(|run| run.reports.as_ref()).flatten();
     reports.filter_map(Report::code).any(|told| told == code)
 }
@@ -183,6 +186,36 @@ fn is_notified(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> 
         return Err(format!(
             "there are {marked} notifications of rollbacks, which is more than there are changes"
         ));
+    }
+    Ok(())
+}
+
+/// Checks that whatever a finished run reports for people has reached them: it has a mark, or it was sent without one. What SNS
+/// refused was sent by a later sweep.
+fn is_told(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> {
+    if simulation.config.notification_topic.is_none() {
+        return Ok(());
+    }
+    let names = ParameterNames::under("/apigw-rollback");
+    let untold = facts
+        .parameters
+        .keys()
+        .filter(|name| name.starts_with(&names.sent_marks()))
+        .find(|name| newest::<SentMark>(facts, name).is_some_and(|mark| mark.untold.is_some()));
+    if let Some(name) = untold {
+        return Err(format!("what SNS refused is still in `{name}`"));
+    }
+    let all = simulation.seen.iter().filter_map(|run| run.reports.as_ref()).flatten();
+    for (report, key) in all.filter_map(|report| Some((report, key(report)?))) {
+        let has_mark = facts.parameters.contains_key(&names.sent_mark(&key));
+        let by = format!("\"run\":\"{}\"", report.run);
+        let is_sent = facts.notifications.iter().any(|one| one.report.contains(&by));
+        // If neither the mark can be written nor SNS accepts it, the log and the metric `NotTold` are all there is. What every
+        // sweep finds again is not sent without a mark.
+        let is_admitted = report.warnings.iter().any(|warning| warning.starts_with("not sent:"));
+        if !has_mark && !is_sent && !is_admitted {
+            return Err(format!("nobody was told of {}: {}", report.run, report.message));
+        }
     }
     Ok(())
 }
