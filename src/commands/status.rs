@@ -55,7 +55,7 @@ pub async fn status<C: Gateway + Components + Parameters + Alarms>(
             (AlarmNowStatus::Hold(reason), message)
         }
     };
-    let pin = Pin::from_parked_stage(parked?.as_ref());
+    let pin = Pin::from_parked_stage(parked?.as_ref(), context.config.names.prefix());
     let alarms = alarms_of(context, &observed, alarms?).await;
     let mut warnings = Vec::new();
     warnings.extend(on_record.unreadable.clone());
@@ -128,6 +128,9 @@ fn shown(pin: Pin) -> Option<PinStatus> {
     match pin {
         Pin::Holds { deployment, closed } => Some(PinStatus::Holds { deployment, closed }),
         Pin::None => None,
+        Pin::Other(owner) => Some(PinStatus::Foreign {
+            foreign: format!("another function, with its records under `{owner}`, protects the stage"),
+        }),
         Pin::Foreign => Some(PinStatus::Foreign {
             foreign: "a stage with the parked stage's name exists, but the function did not create it"
                 .to_owned(),
@@ -156,7 +159,7 @@ fn pin_warning<C>(
         Some(match how {
             Unpinned::Open => "the parked stage is open to traffic: send `record` again to close it".to_owned(),
             Unpinned::Off => "pinning is off: a deploy may delete the known-good deployment".to_owned(),
-            Unpinned::Foreign | Unpinned::Missing => format!(
+            Unpinned::Foreign | Unpinned::Other | Unpinned::Missing => format!(
                 "the known-good deployment `{deployment}` is not pinned, so a deploy may delete it: the next sweep pins it"
             ),
         })

@@ -89,6 +89,8 @@ pub enum Unpinned {
     Off,
     /// A stage with the parked stage's name exists, but the function did not create it.
     Foreign,
+    /// Another function protects the stage.
+    Other,
     /// No parked stage holds the deployment.
     Missing,
 }
@@ -150,6 +152,7 @@ fn not_pinned(stage: &StageHealth<'_>) -> Option<Problem> {
     let how = match stage.pin? {
         Pin::Holds { deployment, closed: true } if deployment == wanted => return None,
         Pin::Holds { deployment, closed: false } if deployment == wanted => Unpinned::Open,
+        Pin::Other(_) => Unpinned::Other,
         Pin::Holds { .. } | Pin::None | Pin::Foreign if !stage.pin_wanted => Unpinned::Off,
         Pin::Foreign => Unpinned::Foreign,
         Pin::Holds { .. } | Pin::None => Unpinned::Missing,

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::model::alarm::State;
 use crate::model::cloud_error::{CloudError, Fetched};
 use crate::model::guarding_alarm::GuardingAlarm;
-use crate::model::observed::{DeploymentNow, LiveComponents, OnRecord, Pin};
+use crate::model::observed::{DeploymentNow, LiveComponents, OnRecord, Pin, protected_by_other};
 use crate::model::policy::AutoDeploy;
 use crate::model::reason::Reason;
 use crate::model::records::{self, Candidate, Incident};
@@ -94,6 +94,10 @@ pub fn upkeep<'a>(facts: &StageFacts<'a>, config: &Config, now: DateTime<Utc>) -
         let missed = config.entry(facts.stage).map(|_| Action::Report(reason));
         return Upkeep { actions: missed.into_iter().collect(), state };
     };
+    if let Pin::Other(owner) = &facts.pin {
+        let reason = Reason::NotPinned(protected_by_other(facts.stage, owner));
+        return Upkeep { state: reason.to_string(), actions: vec![Action::Report(reason)] };
+    }
     let policy = config.policy.under(&facts.on_record.policy);
     let health = StageHealth {
         live,

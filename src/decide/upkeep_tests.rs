@@ -209,7 +209,7 @@ fn missing_alias() -> MissingComponent {
 type Edit = fn(&mut Scene);
 
 /// The edit, the actions, and the start of the stage's state.
-const ROWS: [(&str, Edit, &[&str], &str); 37] = [
+const ROWS: [(&str, Edit, &[&str], &str); 38] = [
     ("nothing", |_| (), &["promote d2"], ""),
     (
         "no stage, and the settings name it",
@@ -422,6 +422,15 @@ const ROWS: [(&str, Edit, &[&str], &str); 37] = [
         },
         &["report not-recovered", "roll back for 5xx"],
         "",
+    ),
+    (
+        "another function protects the stage",
+        |s| {
+            s.pin = Pin::Other("/other".into());
+            s.alarms[0] = alarm("5xx", State::Alarm);
+        },
+        &["report not-pinned"],
+        "another function, with its records under `/other`, protects rest/a/prod",
     ),
     (
         "everything at once keeps its order",

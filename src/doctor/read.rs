@@ -112,7 +112,7 @@ async fn read_stage<C: Gateway + Components + Parameters + Alarms>(
     StageReadings {
         observed,
         deployment,
-        pin: parked.map(|parked| Pin::from_parked_stage(parked.as_ref())),
+        pin: parked.map(|parked| Pin::from_parked_stage(parked.as_ref(), context.config.names.prefix())),
         incidents,
         stage,
     }

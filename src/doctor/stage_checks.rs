@@ -172,6 +172,13 @@ fn is_pinned(problems: &[Problem], stage: &StageReadings, record: &Record) -> Fi
             format!("`{parked}` was not created by the function, so the known-good deployment is not pinned"),
             Reason::NotPinned(String::new()).advice(),
         ),
+        Some(Unpinned::Other) => Finding::warning(
+            "pin",
+            "another function protects this stage too, so this one leaves it alone",
+            format!(
+                "remove the stage from one of the two; if there is only this one, delete the stage `{parked}`"
+            ),
+        ),
         Some(Unpinned::Missing) => {
             let what =
                 format!("the known-good deployment `{wanted}` is not pinned, so a deploy may delete it");

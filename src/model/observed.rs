@@ -311,18 +311,42 @@ pub enum Pin {
     },
     /// There is no parked stage.
     None,
+    /// Another function created the parked stage: the one with its records under this prefix.
+    Other(String),
     /// A stage of that name exists, but the function did not create it.
     Foreign,
 }
 
 impl Pin {
-    /// Reads the state of the pin from the parked stage.
+    /// Reads the state of the pin from the parked stage, as the function with its records under `prefix`. A parked stage
+    /// that names no prefix belongs to whoever finds it.
     #[must_use]
-    pub fn from_parked_stage(parked: Option<&LiveStage>) -> Self {
-        match parked {
-            None => Self::None,
-            Some(live) if !live.description.starts_with(MARK) => Self::Foreign,
-            Some(live) => Self::Holds { deployment: live.release.deployment.clone(), closed: live.closed },
+    pub fn from_parked_stage(parked: Option<&LiveStage>, prefix: &str) -> Self {
+        let Some(live) = parked else { return Self::None };
+        let Some(rest) = live.description.strip_prefix(MARK) else { return Self::Foreign };
+        let owner = rest.strip_prefix(" (").and_then(|rest| rest.split_once(')')).map(|(owner, _)| owner);
+        match owner.filter(|owner| *owner != prefix) {
+            Some(owner) => Self::Other(owner.to_owned()),
+            None => Self::Holds { deployment: live.release.deployment.clone(), closed: live.closed },
         }
     }
+
+    /// Returns the description of the parked stage that pins `stage`.
+    #[must_use]
+    pub fn description(stage: &StageRef, prefix: &str) -> String {
+        format!(
+            "{MARK} ({prefix}): keeps the known-good deployment of stage {} from being deleted. Serves no traffic.",
+            stage.stage
+        )
+    }
+}
+
+/// Says that another function protects a stage, which this one therefore leaves alone.
+#[must_use]
+pub fn protected_by_other(stage: &StageRef, owner: &str) -> String {
+    format!(
+        "another function, with its records under `{owner}`, protects {stage}, so this one leaves it alone; if there is no \
+         such function any more, delete the stage `{}`",
+        stage.parked().stage
+    )
 }

@@ -15,6 +15,12 @@ impl ParameterNames {
         Self { prefix: prefix.trim_end_matches('/').to_owned() }
     }
 
+    /// Returns the prefix, which distinguishes two functions that protect the same stage.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// Returns the name of a stage's known-good record.
     #[must_use]
     pub fn known_good(&self, stage: &StageRef) -> String {

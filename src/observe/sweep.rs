@@ -143,7 +143,7 @@ pub async fn stage<'a, C: Gateway + Components + Alarms>(
         guarding: world.guarding(context, stage, on_record),
         components: Ok(LiveComponents::default()),
         deployment: Ok(DeploymentNow::NotAsked),
-        pin: Pin::from_parked_stage(world.stages.get(&stage.parked())),
+        pin: Pin::from_parked_stage(world.stages.get(&stage.parked()), context.config.names.prefix()),
         evidence: None,
     };
     let Some(live) = &mut facts.live else { return facts };

@@ -137,7 +137,8 @@ async fn renew<C: Gateway + Parameters>(
         Err(why) => warnings.push(why),
     }
     if context.config.pin {
-        warnings.extend(pin::move_to(context, &plan.stage, &plan.to.deployment).await.err());
+        let moved = pin::move_to(context, &plan.stage, &plan.to.deployment).await;
+        warnings.extend(moved.err().map(|why| why.to_string()));
     }
     warnings
 }

@@ -6,55 +6,64 @@ use tokio::time::Instant;
 use crate::cloud::{Gateway, Look, Parameters, Seen};
 use crate::context::Context;
 use crate::model::cloud_error::{CloudError, Failure};
-use crate::model::observed::{self, MARK, Pin};
+use crate::model::observed::{self, MARK, Pin, protected_by_other};
 use crate::model::plan::StageChange;
 use crate::model::release::Release;
 use crate::model::stage::{LiveStage, StageRef};
+
+/// Why a deployment is not pinned.
+#[derive(Debug, thiserror::Error)]
+pub enum NotPinned {
+    /// A call failed.
+    #[error("the known-good deployment is not pinned: {0}")]
+    Failed(#[from] CloudError),
+    /// A stage with the parked stage's name exists, but the function did not create it.
+    #[error(
+        "the known-good deployment is not pinned: the description of {0} does not begin with `{MARK}`; rename that stage, \
+         or set PIN to off"
+    )]
+    Foreign(StageRef),
+    /// Another function protects the stage.
+    #[error("{0}")]
+    Other(String),
+}
 
 /// Moves the pin of a stage to a deployment (`GetStage` and `GetParameters`, then `CreateStage` or `UpdateStage`). A correct
 /// pin is left alone, and so is any pin once another deployment is known-good: the run that recorded that one moves it.
 ///
 /// # Errors
-/// A sentence that says why the deployment is not pinned. The release stays recorded nevertheless.
+/// Why the deployment is not pinned. The release stays recorded nevertheless.
 pub async fn move_to<C: Gateway + Parameters>(
     context: &Context<'_, C>,
     stage: &StageRef,
     deployment: &str,
-) -> Result<(), String> {
-    let cloud = context.cloud;
+) -> Result<(), NotPinned> {
+    let (cloud, prefix) = (context.cloud, context.config.names.prefix());
     let parked = stage.parked();
-    let described = |error: CloudError| format!("the known-good deployment is not pinned: {error}");
     let moved =
         StageChange { deployment: Some(deployment.to_owned()), close: true, ..StageChange::default() };
-    let mut look = cloud.look(&parked).await.map_err(described)?;
-    let pin = Pin::from_parked_stage(look.live.as_ref());
+    let mut look = cloud.look(&parked).await?;
+    let pin = Pin::from_parked_stage(look.live.as_ref(), prefix);
     let is_right = matches!(&pin, Pin::Holds { deployment: held, closed: true } if held == deployment);
-    if is_right || is_outdated(context, stage, deployment).await.map_err(described)? {
+    if is_right || is_outdated(context, stage, deployment).await? {
         return Ok(());
     }
     match pin {
         Pin::Holds { .. } => {}
-        Pin::Foreign => {
-            return Err(format!(
-                "the known-good deployment is not pinned: the description of {parked} does not begin with `{MARK}`; \
-                 rename that stage, or set PIN to off"
-            ));
-        }
+        Pin::Foreign => return Err(NotPinned::Foreign(parked)),
+        Pin::Other(owner) => return Err(NotPinned::Other(protected_by_other(stage, &owner))),
         Pin::None => {
-            let description = format!(
-                "{MARK}: keeps the known-good deployment of stage {} from being deleted. Serves no traffic.",
-                stage.stage
-            );
+            let description = Pin::description(stage, prefix);
             match cloud.create_stage(&parked, deployment, &description).await {
                 // Another run created it, or this one did and lost the answer. It is closed below.
                 Err(error) if error.failure == Failure::Conflict => {
-                    look = cloud.look(&parked).await.map_err(described)?;
-                    if !matches!(Pin::from_parked_stage(look.live.as_ref()), Pin::Holds { .. }) {
-                        return Err(described(error));
+                    look = cloud.look(&parked).await?;
+                    if !matches!(Pin::from_parked_stage(look.live.as_ref(), prefix), Pin::Holds { .. }) {
+                        return Err(error.into());
                     }
                 }
                 created => {
-                    created.map_err(described)?;
+                    created?;
                     let release = Release { deployment: deployment.to_owned(), ..Release::default() };
                     look = Look {
                         live: Some(LiveStage { release, ..LiveStage::default() }),
@@ -66,7 +75,8 @@ pub async fn move_to<C: Gateway + Parameters>(
     }
     let seen = look.live.unwrap_or_default().release;
     let seen = Seen { what: &seen, at: look.at };
-    cloud.change_stage(&parked, &moved, seen).await.map(|_| ()).map_err(described)
+    cloud.change_stage(&parked, &moved, seen).await?;
+    Ok(())
 }
 
 /// Returns whether another deployment has become known-good. A run can have read the record before another run replaced it.

@@ -64,7 +64,7 @@ async fn carry_out<C: Cloud>(
         }
         Action::MovePin(deployment) => {
             let moved = pin::move_to(context, stage, &deployment).await;
-            Ok(moved.err().map(|why| attention(context, stage, Reason::NotPinned(why))))
+            Ok(moved.err().map(|why| attention(context, stage, Reason::NotPinned(why.to_string()))))
         }
         Action::Note(candidate) => note(context, stage, &candidate).await.map(|()| None),
         Action::RollBack(accusations) => Ok(roll_back(context, stage, accusations).await),

@@ -94,8 +94,11 @@ async fn try_record<C: Gateway + Components + Parameters + Alarms>(
     // A run that dies must not leave the only way back unpinned. An older known-good release keeps its pin until the
     // new one is recorded.
     let is_first = matches!(observed.on_record.known_good, KnownGood::None { .. });
-    if context.config.pin && is_first {
-        warnings.extend(pin::move_to(context, stage, &record.release.deployment).await.err());
+    if context.config.pin
+        && is_first
+        && let Err(why) = pin_before(context, &record, &mut warnings).await
+    {
+        return Ok(context.no(Reason::NotRecordable(why)));
     }
     let (version, is_new) = match store(context, &record, &observed.on_record.known_good).await? {
         Ok(stored) => stored,
@@ -104,11 +107,7 @@ async fn try_record<C: Gateway + Components + Parameters + Alarms>(
     if let Some(name) = &record.api_name {
         warnings.extend(index(context, name, &stage.api).await.err());
     }
-    if !context.config.pin {
-        warnings.push("pinning is off: a deploy may delete the known-good deployment".to_owned());
-    } else if !is_first {
-        warnings.extend(pin::move_to(context, stage, &record.release.deployment).await.err());
-    }
+    warnings.extend(pin_after(context, &record, is_first).await);
     let policy = context.config.policy.under(&observed.on_record.policy);
     if live.auto_deploy && policy.auto_deploy == AutoDeploy::Hold {
         warnings.push(format!("alarms will not roll back to it: {}", Reason::AutoDeploy(stage.to_string())));
@@ -121,6 +120,40 @@ async fn try_record<C: Gateway + Components + Parameters + Alarms>(
     let report = context.report(recording.outcome, message);
     let release = Some(record.release);
     Ok(Report { before: release.clone(), after: release, version: Some(version), warnings, ..report })
+}
+
+/// Pins a release before its record is written. What fails becomes a warning.
+///
+/// # Errors
+/// A sentence, if another function protects the stage.
+async fn pin_before<C: Gateway + Parameters>(
+    context: &Context<'_, C>,
+    record: &Record,
+    warnings: &mut Vec<String>,
+) -> Result<(), String> {
+    match pin::move_to(context, &record.stage, &record.release.deployment).await {
+        Err(pin::NotPinned::Other(why)) => Err(why),
+        moved => {
+            warnings.extend(moved.err().map(|why| why.to_string()));
+            Ok(())
+        }
+    }
+}
+
+/// Moves the pin to a recorded release, unless it was there before. Returns a warning if the release is not pinned.
+async fn pin_after<C: Gateway + Parameters>(
+    context: &Context<'_, C>,
+    record: &Record,
+    is_first: bool,
+) -> Option<String> {
+    if !context.config.pin {
+        return Some("pinning is off: a deploy may delete the known-good deployment".to_owned());
+    }
+    if is_first {
+        return None;
+    }
+    let moved = pin::move_to(context, &record.stage, &record.release.deployment).await;
+    moved.err().map(|why| why.to_string())
 }
 
 /// Writes the record, unless the newest version is the same. The inner error says why it cannot be stored.

@@ -2,6 +2,7 @@
 
 use apigw_rollback::model::alarm::State;
 use apigw_rollback::model::cloud_error::{CloudError, Failure};
+use apigw_rollback::model::observed::Pin;
 use apigw_rollback::model::parameter_names::ParameterNames;
 use apigw_rollback::model::records::{Record, print};
 use apigw_rollback::model::stage::StageRef;
@@ -370,6 +371,16 @@ fn the_known_good_release_is_kept_and_problems_with_it_are_reported_in_advance()
         })
         .sweep()
         .ends("a pin that cannot be recreated is reported");
+    Story::new()
+        .world("another function protects the stage", |facts| {
+            let mut parked = live(release("d1", &[]), START);
+            parked.description = Pin::description(&prod(), "/other");
+            facts.stages.insert(prod().parked(), parked);
+        })
+        .later(31)
+        .sweep()
+        .command("record", &json!({}))
+        .ends("a stage of another function is left alone");
     // Another sweep records a release after this one has read the records.
     let promoted: fn(&mut Facts) = |facts| {
         let name = ParameterNames::under("/apigw-rollback").known_good(&prod());

@@ -445,7 +445,7 @@ fn a_promotion_reads_history_and_data_and_then_pins_and_records() {
     let no_stage = exchange("GET", &parked, "", 404, r#"{"message":"Invalid stage identifier specified"}"#);
     let create = json!({
         "deploymentId": "d2",
-        "description": "Parked by apigw-rollback: keeps the known-good deployment of stage prod from being deleted. Serves no traffic.",
+        "description": "Parked by apigw-rollback (/apigw-rollback): keeps the known-good deployment of stage prod from being deleted. Serves no traffic.",
         "stageName": "prod-known-good",
     });
     let close = json!({"patchOperations": [
