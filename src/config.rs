@@ -17,7 +17,7 @@ use crate::model::policy::{
 use crate::model::protocol::Protocol;
 use crate::model::records::Record;
 use crate::model::stage::StageRef;
-use crate::model::target::ApiRef;
+use crate::model::target::{ApiRef, means};
 use crate::signal::target::is_stage_name;
 
 /// The environment variables, for error messages and documents.
@@ -236,8 +236,7 @@ impl Config {
     pub fn named<'a>(&'a self, api: &'a ApiRef, stage: &'a str) -> impl Iterator<Item = &'a Protected> {
         self.stages.iter().filter(move |one| {
             // An API's name may look like an id, so the reference is compared with both.
-            [&one.stage.api, &one.api_name].into_iter().any(|known| known == api.text())
-                && one.stage.stage == stage
+            means(api.text(), &one.stage.api, &one.api_name) && one.stage.stage == stage
         })
     }
 

@@ -66,6 +66,7 @@ pub(super) fn good() -> (Plan, Observed) {
             unreadable: None,
         },
         api_names: vec![],
+        namesakes: vec![],
         home: Origin::default(),
         alarm: None,
         components: LiveComponents::default(),

@@ -8,6 +8,7 @@ mod fixture;
 pub mod health;
 pub mod incidents;
 pub mod leaves;
+pub mod names;
 #[cfg(test)]
 mod plan_tests;
 mod preconditions;
@@ -120,6 +121,7 @@ fn plan(
 ) -> Result<Plan, Reason> {
     if let Trigger::Alarm { name, .. } = trigger {
         alarm_may_act(name, observed)?;
+        means_only_this_api(observed)?;
     }
     is_protected(observed)?;
     let live = observed.live.as_ref().ok_or_else(|| {
@@ -301,6 +303,18 @@ fn alarm_may_act(name: &str, observed: &Observed) -> Result<(), Reason> {
             let quiet = leaf.unwrap_or(&now.alarm);
             Err(Reason::AlarmCleared { alarm: quiet.name.clone(), state: quiet.state })
         }
+    }
+}
+
+/// Several APIs can bear the name by which the alarm knows this one.
+fn means_only_this_api(observed: &Observed) -> Result<(), Reason> {
+    match observed.namesakes.as_slice() {
+        [] => Ok(()),
+        several => Err(Reason::AmbiguousTarget(format!(
+            "the alarm names the API by a name that can mean {} APIs, among them {}",
+            several.len(),
+            several.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ")
+        ))),
     }
 }
 

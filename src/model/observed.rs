@@ -32,6 +32,8 @@ pub struct Observed {
     pub on_record: OnRecord,
     /// The names by which alarms know the stage's API, besides its id.
     pub api_names: Vec<String>,
+    /// The APIs that the alarm's name for the API can mean, if there are several.
+    pub namesakes: Vec<String>,
     /// The account and Region of the function.
     pub home: Origin,
     /// The present state of the alarm that triggered the run; `None` if unknown, or if no alarm did.

@@ -16,9 +16,11 @@ use crate::model::cloud_error::CloudError;
 use crate::model::guarding_alarm::GuardingAlarm;
 use crate::model::observed::{KnownGood, LiveComponents, Observed, OnRecord};
 use crate::model::reason::Reason;
-use crate::model::records::{self, Incident};
+use crate::model::records::{self, Incident, NameIndex};
 use crate::model::stage::StageRef;
+use crate::model::target::{ApiRef, Target};
 use components::{components, moving_aliases, recorded_deployment};
+use resolve::MAX_NAME;
 
 /// Reads everything that the decision needs (see [`look`]). In doubt about when the trouble began, it also reads the alarm's
 /// datapoints (`GetMetricData`), and then everything else again. `version` selects a version of the known-good record,
@@ -63,14 +65,25 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
     let known_good = names.known_good(stage);
     let known_good = version.map_or_else(|| known_good.clone(), |version| format!("{known_good}:{version}"));
     let others = [names.candidate(stage), names.hold(stage), names.policy(stage), names.rollbacks(stage)];
-    let wanted: Vec<String> = std::iter::once(known_good.clone()).chain(others).collect();
+    let index = match trigger {
+        Trigger::Alarm { target: Target { api: ApiRef::Name(name), .. }, .. } if name.len() <= MAX_NAME => {
+            Some(names.api_name(name))
+        }
+        Trigger::Alarm { .. } | Trigger::Operator { .. } | Trigger::Imagined => None,
+    };
+    let wanted: Vec<String> =
+        std::iter::once(known_good.clone()).chain(others).chain(index.clone()).collect();
     let (look, found, alarm) = tokio::join!(cloud.look_at_once(stage), cloud.parameters(&wanted), async {
         match trigger.alarm() {
             Some(name) => guarding_alarms::named(cloud, name).await,
             None => Ok(None),
         }
     });
-    let mut on_record = OnRecord::from_parameters(names, &config.region, stage, &found?);
+    let found = found?;
+    let mut on_record = OnRecord::from_parameters(names, &config.region, stage, &found);
+    let index = found.iter().find(|found| Some(&found.name) == index.as_ref());
+    let namesakes = index.and_then(|found| records::parse::<NameIndex>(&found.value).ok());
+    let namesakes = namesakes.map(|index| index.apis).filter(|apis| apis.len() > 1).unwrap_or_default();
     if let KnownGood::None { parameter } = &mut on_record.known_good {
         *parameter = known_good;
     }
@@ -92,6 +105,7 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
         seen_at: context.time(look.at),
         on_record,
         api_names,
+        namesakes,
         home: config.home(context.account()),
         alarm,
         components: LiveComponents::default(),

@@ -8,11 +8,11 @@ use crate::model::reason::Reason;
 use crate::model::records::{self, NameIndex, Record};
 use crate::model::stage::Api;
 use crate::model::stage::StageRef;
-use crate::model::target::{ApiRef, Target};
+use crate::model::target::{ApiRef, Target, means};
 
 /// The longest name of an API that is looked up, in bytes. Parameter Store would refuse the parameter's name that a
 /// longer one leads to (`GetParameters`).
-const MAX_NAME: usize = 255;
+pub(super) const MAX_NAME: usize = 255;
 
 /// Finds the stage that a target means: in the settings, then in the name index (`GetParameters`), and last among all
 /// APIs (`GetRestApis`, `GetApis`).
@@ -57,7 +57,7 @@ pub async fn resolve<C: Gateway + Parameters>(
     if could_be(target, Protocol::Http) {
         apis.extend(empty_if_denied(cloud.v2_apis().await)?);
     }
-    let same = apis.into_iter().filter(|api| is_called(&api.name, &api.id, name));
+    let same = apis.into_iter().filter(|api| means(name, &api.id, &api.name));
     Ok(only(target, same.map(|api| StageRef::new(api.protocol, api.id, &target.stage)).collect()))
 }
 
@@ -114,12 +114,6 @@ async fn by_id<C: Gateway + Parameters>(
 async fn find_api<C: Gateway>(cloud: &C, target: &Target, id: &str) -> Result<Option<Api>, CloudError> {
     let rest = if could_be(target, Protocol::Rest) { cloud.rest_api(id).await? } else { None };
     if rest.is_some() { Ok(rest) } else { cloud.v2_api(id).await }
-}
-
-/// Whether an API has this name in CloudWatch, which drops non-ASCII characters and uses the id if none remain.
-fn is_called(name: &str, id: &str, wanted: &str) -> bool {
-    let ascii: String = name.chars().filter(char::is_ascii).collect();
-    name == wanted || ascii == wanted || (ascii.is_empty() && id == wanted)
 }
 
 fn only(target: &Target, mut stages: Vec<StageRef>) -> Result<StageRef, Reason> {

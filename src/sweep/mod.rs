@@ -1,5 +1,6 @@
 //! The sweep: checks every protected stage on a schedule, independently of alarm events.
 
+pub mod names;
 pub mod promote;
 pub mod reconcile;
 pub mod record;
@@ -35,6 +36,11 @@ pub async fn sweep<C: Cloud>(context: &Context<'_, C>) -> Vec<Report> {
     let is_ours = |api: &str| context.config.stages.iter().any(|one| one.stage.api == api);
     for (_, error) in world.unread.iter().filter(|(api, error)| is_ours(api) || !error.is_denial()) {
         reports.push(context.failed(error));
+    }
+    // Before the stages: a name that can mean two APIs must not lead to a rollback.
+    match names::check(context, &world).await {
+        Ok(found) => reports.extend(found),
+        Err(error) => reports.push(context.failed(&error)),
     }
     let mut stages: Vec<_> = world.on_record.iter().collect();
     // A stage in ALARM comes first, because its users see errors. A release can bake a little longer.

@@ -12,6 +12,7 @@ use crate::model::records::{self, NameIndex, Record, SCHEMA};
 use crate::model::release::Release;
 use crate::model::report::{Outcome, Report};
 use crate::model::stage::StageRef;
+use crate::model::target::metric_name;
 use crate::observe::components::stray_mappings;
 use crate::observe::observe;
 use crate::rollback::incident;
@@ -202,7 +203,7 @@ async fn api_name<C: Gateway>(
 
 /// Adds the API to the index of its name, so that an alarm's `ApiName` is resolved with one read.
 async fn index<C: Parameters>(context: &Context<'_, C>, name: &str, api: &str) -> Result<(), String> {
-    let parameter = context.config.names.api_name(name);
+    let parameter = context.config.names.api_name(&metric_name(name, api));
     let described = |error: CloudError| format!("the API's name was not indexed: {error}");
     let found = context.cloud.parameters(std::slice::from_ref(&parameter)).await.map_err(described)?;
     let known = found.iter().find(|found| found.name == parameter);

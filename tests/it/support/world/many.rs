@@ -29,7 +29,8 @@ impl Facts {
                 (parked.description, parked.closed) = (MARK.to_owned(), true);
                 facts.stages.insert(stage.parked(), parked);
                 facts.stages.insert(stage.clone(), live(release("d1", &[]), since));
-                let known = Record { stage: stage.clone(), ..record(release("d1", &[])) };
+                let api_name = Some(api.clone());
+                let known = Record { stage: stage.clone(), api_name, ..record(release("d1", &[])) };
                 facts.parameters.insert(names.known_good(&stage), vec![print(&known).unwrap()]);
                 facts.alarms.push(alarm(
                     &format!("{api}-{number}"),
