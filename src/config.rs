@@ -21,7 +21,7 @@ use crate::model::target::{ApiRef, means};
 use crate::signal::target::is_stage_name;
 
 /// The environment variables, for error messages and documents.
-pub const VARIABLES: [&str; 18] = [
+pub const VARIABLES: [&str; 19] = [
     "PROTECTED_STAGES",
     "PARAMETER_PREFIX",
     "MAX_ALARM_AGE_SECONDS",
@@ -34,6 +34,7 @@ pub const VARIABLES: [&str; 18] = [
     "ROLLBACK_WINDOW_SECONDS",
     "COOLDOWN_SECONDS",
     "MAX_ROLLBACKS_A_DAY",
+    "INCIDENTS_KEPT_DAYS",
     "NOT_RECOVERED_SECONDS",
     "FLUSH_CACHE",
     "NOTIFICATION_TOPIC_ARN",
@@ -62,6 +63,8 @@ pub struct Config {
     pub alarm_topic: Option<String>,
     /// How long the alarm may stay in ALARM after a rollback before the sweep reports it.
     pub not_recovered: TimeDelta,
+    /// How long incidents are kept; `None` means for good.
+    pub incidents_kept: Option<TimeDelta>,
     /// The default policy; a stage's own policy may override it.
     pub policy: StagePolicy,
     /// The topic that receives notifications for people.
@@ -207,6 +210,10 @@ impl Config {
         }
         let hook = hook.map(|function| Hook { function, patience: Duration::from_secs(patience.into()) });
         let not_recovered = reader.seconds("NOT_RECOVERED_SECONDS", 900, DAY);
+        let incidents_kept = match reader.number("INCIDENTS_KEPT_DAYS", 90, 3_650) {
+            0 => None,
+            days => Some(TimeDelta::days(days.into())),
+        };
         let region = reader.text("AWS_REGION");
         let region = region.ok_or_else(|| {
             "AWS_REGION is not set; Lambda sets it, and outside Lambda you must set it to the API's Region".to_owned()
@@ -224,6 +231,7 @@ impl Config {
             region,
             alarm_topic,
             not_recovered,
+            incidents_kept,
             policy,
             notification_topic,
             event_bus,
@@ -399,6 +407,7 @@ mod tests {
             ("MAX_ALARM_AGE_SECONDS", "soon"),
             ("MODE", "on"),
             ("PIN", "yes"),
+            ("INCIDENTS_KEPT_DAYS", "9999"),
             ("BAKE_SECONDS", "-1"),
             ("BAKE_NEEDS_DATA", "maybe"),
             ("ROLLBACK_WINDOW_SECONDS", "1d"),

@@ -129,6 +129,8 @@ GUARDS = [
     ("aliases move before the stage that calls them", "src/decide/mod.rs",
      "let flush = policy.flush_cache && !stage.protocol.is_v2();",
      "steps.sort_by_key(|step| matches!(step, Step::Alias { .. })); let flush = policy.flush_cache && !stage.protocol.is_v2();"),
+    ("an alarm whose name for the API can mean two does nothing", "src/decide/mod.rs",
+     "means_only_this_api(observed)?;", ""),
     ("the pin follows the newest record", "src/rollback/pin.rs",
      "newest.release.deployment != deployment", "newest.release.deployment.is_empty()"),
     ("a later release keeps the mark of an irreversible one", "src/model/observed.rs",

@@ -69,6 +69,18 @@ pub fn unlisted<'a>(
     incidents.iter().filter(is_unlisted).collect()
 }
 
+/// Whether an incident is older than incidents are kept.
+#[must_use]
+pub fn has_expired(incident: &Incident, kept: TimeDelta, now: DateTime<Utc>) -> bool {
+    now.signed_duration_since(incident.at) > kept
+}
+
+/// Whether an incident keeps its release in quarantine, if that release still exists.
+#[must_use]
+pub fn quarantines(incident: &Incident) -> bool {
+    incident.lifted_by.is_none() && !incident.undone
+}
+
 /// Returns an incident's entry for the list of rollbacks.
 #[must_use]
 pub fn entry_of(incident: &Incident) -> RollbackEntry {

@@ -170,4 +170,7 @@ fn for_its_records(
     for name in [&known_good, &candidate, &rollbacks, &names.incident(stage, "000000000000")] {
         require(all, &["ssm:PutParameter"], &location.parameter(name));
     }
+    if config.incidents_kept.is_some() {
+        require(all, &["ssm:DeleteParameter"], &location.parameter(&names.incident(stage, "000000000000")));
+    }
 }

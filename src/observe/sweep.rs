@@ -33,6 +33,8 @@ pub struct SweepReadings {
     pub alarms: Vec<GuardingAlarm>,
     /// The APIs whose stages could not be read, each with the failed call. The sweep skips only their stages.
     pub unread: BTreeMap<String, CloudError>,
+    /// How many parameters hold records.
+    pub parameters: usize,
     /// The time of the previous sweep, if recorded.
     pub last: Option<DateTime<Utc>>,
 }
@@ -56,6 +58,7 @@ pub async fn world<C: Gateway + Parameters + Alarms>(
     let last = last.unwrap_or_default();
     let last = last.first().and_then(|found| records::parse::<LastSweep>(&found.value).ok());
     let parameters = parameters?;
+    let number = parameters.len();
     let protected = protected_stages::protected(context.config, &parameters);
     let mut by_stage: BTreeMap<(String, String), Vec<_>> = BTreeMap::new();
     for parameter in parameters {
@@ -76,7 +79,8 @@ pub async fn world<C: Gateway + Parameters + Alarms>(
         })
         .collect();
     let (stages, unread) = stages(cloud, &on_record).await;
-    Ok(SweepReadings { on_record, stages, alarms: alarms?, unread, last: last.map(|last| last.at) })
+    let last = last.map(|last| last.at);
+    Ok(SweepReadings { on_record, stages, alarms: alarms?, unread, parameters: number, last })
 }
 
 async fn stages<C: Gateway, T>(

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use crate::cloud::{Parameters, Write};
 use crate::context::Context;
-use crate::decide::incidents::{Closing, entry_of};
+use crate::decide::incidents::{Closing, entry_of, quarantines};
 use crate::model::cloud_error::CloudError;
 use crate::model::observed::OnRecord;
 use crate::model::parameter_names::ParameterNames;
@@ -126,9 +126,7 @@ pub async fn quarantine<C: Parameters>(
 ) -> Result<Option<String>, CloudError> {
     let told = |at, by: &str| format!("it was rolled back at {} by `{by}`", stamp(at));
     let by_incident = match read(context, &context.config.names.incident(stage, fingerprint)).await? {
-        Ok(incident) => incident
-            .filter(|incident| incident.lifted_by.is_none() && !incident.undone)
-            .map(|incident| told(incident.at, &incident.by)),
+        Ok(incident) => incident.filter(quarantines).map(|incident| told(incident.at, &incident.by)),
         Err(unreadable) => Some(unreadable),
     };
     let by_list = || {

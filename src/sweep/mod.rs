@@ -1,5 +1,6 @@
 //! The sweep: checks every protected stage on a schedule, independently of alarm events.
 
+pub mod forget;
 pub mod names;
 pub mod promote;
 pub mod reconcile;
@@ -61,6 +62,7 @@ pub async fn sweep<C: Cloud>(context: &Context<'_, C>) -> Vec<Report> {
         };
         details.push(SweptStage { stage: name.to_string(), state });
     }
+    reports.extend(forget::nearly_full(context, &world));
     let message = format!(
         "checked {} stages of {} APIs with {} guarding alarms; {} reports",
         details.len(),
@@ -69,8 +71,13 @@ pub async fn sweep<C: Cloud>(context: &Context<'_, C>) -> Vec<Report> {
         reports.len()
     );
     let swept = context.report(Outcome::Swept, message);
-    let (noted, tended) = tokio::join!(note_sweep(context, details.len()), tend(context));
-    let warnings = [noted.err(), tended.err()].into_iter().flatten().map(|error| error.to_string()).collect();
+    let (noted, tended, forgot) =
+        tokio::join!(note_sweep(context, details.len()), tend(context), forget::forget(context, &world));
+    let warnings = [noted.err(), tended.err(), forgot.err()]
+        .into_iter()
+        .flatten()
+        .map(|error| error.to_string())
+        .collect();
     reports.push(Report { details: Some(Details::Sweep(details)), since: world.last, warnings, ..swept });
     reports
 }

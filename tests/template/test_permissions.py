@@ -12,6 +12,7 @@ from stack import ACCOUNT, NAME, REGION, Stack
 OPEN = {
     "ReadDeployments": "only the record has the id of the known-good deployment",
     "KeepRecords": "incidents are named after releases, and a template cannot escape every API name",
+    "ForgetOldIncidents": "incidents are named after releases",
     "ReadAlarmsAndTheirMetrics": "any alarm may guard a stage; these calls support no narrower resource",
     "WriteLog": "Lambda names the streams",
     "WriteTraces": "X-Ray supports no resource for these",

@@ -46,6 +46,7 @@ fn examples() -> Vec<Reason> {
         Reason::ManagedStage(text()),
         Reason::AutoDeploy(text()),
         Reason::Cooldown(text()),
+        Reason::ParametersNearlyFull { used: 8_000, most: 10_000 },
         Reason::ObserveMode { deployment: text() },
         Reason::NotProven(text()),
         Reason::NotPinned(text()),

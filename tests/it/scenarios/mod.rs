@@ -3,6 +3,7 @@
 pub(crate) mod components;
 pub(crate) mod doctor;
 mod notifications;
+mod old_incidents;
 mod refusals;
 mod scale;
 mod stories;

@@ -1,12 +1,16 @@
 //! What AWS refuses, and what can never be recorded.
 
+use apigw_rollback::model::alarm::{State, time};
+use apigw_rollback::model::protocol::Protocol;
 use apigw_rollback::model::release::Canary;
 use apigw_rollback::model::routing::{Routing, RoutingRule};
+use apigw_rollback::model::stage::Api;
+use serde_json::json;
 
 use crate::scenarios::components::{WHOLE, bad_everywhere};
 use crate::support::harness::{attempt, event, run};
 use crate::support::story::Story;
-use crate::support::world::{Facts, Fault, World, denied, lost, prod};
+use crate::support::world::{Facts, Fault, World, alarm, denied, lost, prod};
 
 #[test]
 fn a_release_that_differs_in_a_hundred_variables_is_put_back_in_several_calls() {
@@ -104,4 +108,49 @@ fn a_record_whose_answer_was_lost_is_looked_up_before_the_pin_moves() {
         let parked = facts.stages.get(&prod().parked()).map(|parked| parked.release.deployment.as_str());
         assert_eq!(parked, pinned, "{shown}");
     }
+}
+
+#[test]
+fn an_alarm_whose_name_for_the_api_can_mean_two_does_nothing() {
+    let another = |facts: &mut Facts| {
+        let name = "orders-api".to_owned();
+        facts.apis.push(Api { protocol: Protocol::Rest, id: "b2c3d4e5f6".to_owned(), name });
+    };
+    Story::with_known_good()
+        .world("somebody creates another API of the same name", another)
+        .sweep()
+        .deploy(2)
+        .later(1)
+        .alarm_is(State::Alarm)
+        .event_arrives()
+        .world("somebody deletes that API again", |facts| {
+            facts.apis.pop();
+        })
+        .sweep()
+        .ends("another api has the same name");
+    Story::with_known_good()
+        .world("the API is renamed, and another one takes its name", |facts| {
+            facts.apis[0].name = "old-orders".to_owned();
+            another(facts);
+        })
+        .sweep()
+        .deploy(2)
+        .later(1)
+        .alarm_is(State::Alarm)
+        .event_arrives()
+        .ends("another api took the name");
+}
+
+#[test]
+fn a_name_that_is_not_ascii_is_compared_as_cloudwatch_spells_it() {
+    let story = Story::new().set("PROTECTED_STAGES", "[]").world("the API's name has an umlaut", |facts| {
+        facts.apis[0].name = "örders-äpi".to_owned();
+        facts.alarms.truncate(1);
+        let ours = [("ApiName", "rders-pi"), ("Stage", "prod")];
+        let state = facts.alarms[0].alarm.state;
+        facts.alarms[0] = alarm("orders-prod-5xx", state, &ours);
+        facts.alarms[0].alarm.changed_at = time("2026-11-01T00:00:00Z");
+    });
+    let story = story.command("record", &json!({})).deploy(2).later(1).alarm_is(State::Alarm);
+    story.event_of_first_alarm().sweep().ends("an api name with an umlaut");
 }

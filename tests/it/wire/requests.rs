@@ -183,6 +183,7 @@ async fn always(recorder: &mut Recorder, stage: &StageRef, name: &str) {
     {
         drive!(recorder, put_parameter(&written, "{}", Write::Overwrite););
     }
+    drive!(recorder, delete_parameter(&names.incident(stage, "000000000000")););
     if stage.protocol.is_v2() {
         drive!(recorder, v2_apis(); v2_api(&stage.api););
     } else {
