@@ -89,11 +89,11 @@ class World:
         self.proxy = Proxy(stack.endpoint)
         self.topic = self.client("sns").create_topic(Name=self.name)["TopicArn"]
         names = [f"{self.name}-{letter}" for letter in "abcdefghij"[:story.apis]]
-        self.apis = [Api(self.client, name, story.variables) for name in names]
+        self.apis = [self.api(name) for name in names]
         if story.alias:
             self.apis[0].add_alias()
         self.binary = binary
-        self.function = self.start(self.name)
+        self.function = self.start(self.name, self.apis)
         self.proxy.kill = self.function.kill
         self.began, self.answer, self.ended = 0.0, None, None
 
@@ -104,11 +104,14 @@ class World:
         self.function.close()
         self.proxy.close()
 
-    def start(self, name):
-        """Makes a function that protects the story's stages and keeps its records under its name."""
+    def api(self, name):
+        return Api(self.client, name, self.story.variables)
+
+    def start(self, name, apis):
+        """Makes a function that protects the stages of these APIs and keeps its records under its name."""
         environment = dict(
             clean_environment(self.proxy.endpoint), AWS_ACCESS_KEY_ID=ACCOUNT,
-            PROTECTED_STAGES=json.dumps([api.entry for api in self.apis]), PARAMETER_PREFIX=f"/{name}",
+            PROTECTED_STAGES=json.dumps([api.entry for api in apis]), PARAMETER_PREFIX=f"/{name}",
             NOTIFICATION_TOPIC_ARN=self.topic, COOLDOWN_SECONDS="0", **self.story.settings)
         return Function(self.binary, name, environment, self.stack.work / f"{name}.log")
 
@@ -127,6 +130,9 @@ class World:
             if story.alias:
                 api.move_alias("2")
             api.deploy(api.bad, "2")
+        if story.namesake:
+            self.client("apigateway").create_rest_api(name=first.name)
+            self.function.invoke({"command": "sweep"})
         # API Gateway's times are whole seconds: the alarm must be visibly later than the change.
         time.sleep(1.1)
         events = [api.set_off(self.function.arn, story.knows_time) for api in self.apis]

@@ -21,6 +21,8 @@ class Story:
     fix: tuple = ()
     # Whether somebody deploys the fix after the alarm has fired and before the event arrives.
     fixed_before: bool = False
+    # Whether a second API of the same name appears, and a sweep runs, before the alarm fires.
+    namesake: bool = False
     # The outcome of the last run; `None` if it does not matter.
     outcome: str | None = "rolled-back"
     # A part of the last run's message or warnings.
@@ -196,7 +198,7 @@ def alias_is(version, **weights):
 
 
 def the_second_function_holds(world):
-    second = world.start(f"{world.name}-second")
+    second = world.start(f"{world.name}-second", world.apis)
     try:
         recorded = second.invoke({"command": "record", **world.apis[0].command})
         swept = second.invoke({"command": "sweep"})
@@ -222,6 +224,27 @@ OTHERS += [
           fix=("UpdateAlias", 1, 0.5, "1"), faults=(Fault("UpdateAlias", status=503, lasts=1),), outcome=None,
           also=alias_is("1")),
     Story("a second function leaves the stage to the first and says so", also=the_second_function_holds),
+]
+
+
+
+def the_first_release_is_pinned_before_it_is_recorded(world):
+    api, name = world.api(f"{world.name}-first"), f"{world.name}-first"
+    function = world.start(name, [api])
+    world.proxy.arm([Fault("PutParameter", about="/known-good", kills=True, first=1)])
+    world.proxy.kill = function.kill
+    try:
+        answer = function.invoke({"command": "record", **api.command})
+    finally:
+        function.close()
+    return "" if answer is None and "prod-known-good" in api.stages() else f"{answer}, {api.stages()}"
+
+
+OTHERS += [
+    Story("an alarm whose name for the API can mean two does nothing", namesake=True, live="bad", outcome=None,
+          subjects=("CANNOT",), told=(1, 1), says="can mean 2 APIs"),
+    Story("the first release of a stage is pinned before it is recorded",
+          also=the_first_release_is_pinned_before_it_is_recorded),
 ]
 
 ALL = [*A, *OTHERS]

@@ -76,6 +76,9 @@ class Api:
             gateway.update_stage(
                 restApiId=self.id, stageName=STAGE, patchOperations=operations[first:first + 20])
 
+    def stages(self):
+        return [stage["stageName"] for stage in self.client("apigateway").get_stages(restApiId=self.id)["item"]]
+
     def live(self):
         stage = self.client("apigateway").get_stage(restApiId=self.id, stageName=STAGE)
         names = {self.good: "good", self.bad: "bad", self.fix: "fix"}
