@@ -8,6 +8,7 @@ pub mod guarding_alarm;
 pub mod incident;
 pub mod observed;
 pub mod parameter_names;
+pub mod plain;
 pub mod plan;
 pub mod policy;
 pub mod protocol;

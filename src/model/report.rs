@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::model::cloud_error::CloudError;
+use crate::model::plain;
 use crate::model::plan::Plan;
 use crate::model::reason::{Kind, Reason};
 use crate::model::release::Release;
@@ -184,7 +185,7 @@ impl Report {
             at,
             outcome,
             reason: None,
-            message: cut(message),
+            message: cut(plain::into_line(message)),
             next: vec![],
             signal: signal.clone(),
             stage: None,

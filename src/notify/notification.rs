@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::short;
 use crate::cloud::Notification;
+use crate::model::plain;
 use crate::model::reason::stamp;
 use crate::model::report::{Outcome, Report};
 use crate::model::stage::StageRef;
@@ -93,7 +94,8 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
     facts.extend(short::lines(&report.warnings).map(|warning| ("Warning", warning)));
     facts.push(("Run", format!("{} at {}", report.run, stamp(report.at))));
     facts.extend(report.incident.iter().map(|incident| ("Incident", incident.clone())));
-    facts
+    // One line for each fact: a text of others must not look like another one.
+    facts.into_iter().map(|(label, fact)| (label, plain::line(&fact))).collect()
 }
 
 fn text(report: &Report, next_steps: &[NextStep]) -> String {
@@ -106,7 +108,7 @@ fn text(report: &Report, next_steps: &[NextStep]) -> String {
     lines.extend(facts(report).into_iter().map(|(label, fact)| format!("{label:<11}{fact}")));
     if !report.next.is_empty() || !next_steps.is_empty() {
         lines.extend([String::new(), "What to do next".to_owned()]);
-        lines.extend(short::lines(&report.next).map(|next| format!("- {next}")));
+        lines.extend(short::lines(&report.next).map(|next| format!("- {}", plain::line(&next))));
         lines.extend(next_steps.iter().map(|NextStep { what, command }| format!("- {what}:\n  {command}")));
     }
     lines.push(String::new());
@@ -117,9 +119,10 @@ fn text(report: &Report, next_steps: &[NextStep]) -> String {
 /// is one thread.
 fn chat(report: &Report, next_steps: &[NextStep]) -> Value {
     let facts: Vec<String> =
-        facts(report).into_iter().map(|(label, fact)| format!("*{label}* {fact}")).collect();
+        facts(report).into_iter().map(|(label, fact)| format!("*{label}* {}", plain::chat(&fact))).collect();
     let next = short::lines(&report.next);
     let next: Vec<String> = next
+        .map(|next| plain::chat(&next))
         .chain(next_steps.iter().map(|NextStep { what, command }| format!("{what}: `{command}`")))
         .collect();
     let stage = report.stage.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -131,7 +134,7 @@ fn chat(report: &Report, next_steps: &[NextStep]) -> Value {
             "textType": "client-markdown",
             "title": subject(report),
             "description":
-                short::description(&format!("{}\n\n{}", report.message, facts.join("\n")), &report.run),
+                short::description(&format!("{}\n\n{}", plain::chat(&report.message), facts.join("\n")), &report.run),
             "nextSteps": next,
             "keywords": [headline(report.outcome), stage],
         },
@@ -151,8 +154,13 @@ pub fn plain_chat(title: &str, text: &str) -> Value {
     json!({
         "version": "1.0",
         "source": "custom",
-        "content": {"textType": "client-markdown", "title": title, "description": text},
+        "content": {"textType": "client-markdown", "title": title, "description": chat_lines(text)},
     })
+}
+
+/// Returns a text of several lines, each safe for a chat.
+fn chat_lines(text: &str) -> String {
+    text.lines().map(plain::chat).collect::<Vec<_>>().join("\n")
 }
 
 /// Returns the id of the thread: the incident, otherwise the alarm and the time of its state change, otherwise the run.

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::model::plain;
 use crate::model::reason::Reason;
 use crate::model::trigger::Verb;
 use crate::signal::target::is_stage_name;
@@ -103,7 +104,14 @@ pub(super) fn read(event: &Value) -> Result<Command, Reason> {
     if command.to.is_some_and(|version| version < 1) {
         return refuse("`to` must be a version of the known-good record, 1 or higher".to_owned());
     }
-    Ok(command)
+    let plain = |text: Option<String>| text.map(|text| plain::line(&text));
+    Ok(Command {
+        reason: plain(command.reason),
+        label: plain(command.label),
+        note: plain(command.note),
+        who: plain(command.who),
+        ..command
+    })
 }
 
 #[cfg(test)]

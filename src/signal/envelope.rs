@@ -114,7 +114,13 @@ fn read_value(value: &Value, nesting: u8) -> Signal {
 
 fn read_eventbridge(event: &Value) -> Signal {
     match text(event, "detail-type").unwrap_or_default() {
-        "CloudWatch Alarm State Change" => payload::read_eventbridge(event),
+        // Anybody who may put events can name another source.
+        "CloudWatch Alarm State Change" => match text(event, "source").unwrap_or_default() {
+            "aws.cloudwatch" => payload::read_eventbridge(event),
+            other => {
+                not_an_alarm(format!("the EventBridge event comes from `{other}`, not from `aws.cloudwatch`"))
+            }
+        },
         other if other.starts_with("CloudWatch Alarm") => {
             Signal::Unreadable(Reason::NotAStateChange(other.to_owned()))
         }

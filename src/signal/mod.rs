@@ -208,6 +208,10 @@ mod tests {
                 "not-an-alarm: the JSON has none of the fields of an alarm",
             ),
             (
+                r#"{"detail-type":"CloudWatch Alarm State Change","source":"com.evil","detail":{}}"#,
+                "not-an-alarm: the EventBridge event comes from `com.evil`, not from `aws.cloudwatch`",
+            ),
+            (
                 r#"{"detail-type":"CloudWatch Alarm Contributor State Change"}"#,
                 "not-a-state-change: the event reports a `CloudWatch Alarm Contributor State Change`, not a change of the \
                  alarm's own state",

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Signal, malformed, not_an_alarm, owned, text};
 use crate::model::alarm::{Alarm, Metric, Origin, State, Watches, name_of, time};
+use crate::model::plain;
 
 /// The longest name of an alarm, in characters (`PutMetricAlarm`).
 const MAX_NAME: usize = 255;
@@ -157,7 +158,7 @@ fn build(fields: AlarmFields<'_>) -> Signal {
         description: fields.description,
         state,
         changed_at: fields.changed_at.and_then(time),
-        why: fields.why.chars().take(MAX_WHY).collect(),
+        why: plain::line(fields.why).chars().take(MAX_WHY).collect(),
         only_missing_data: fields.only_missing_data,
         suppressed_by: fields.suppressed_by,
         muted_by: fields.muted_by,

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 
 use apigw_rollback::commands::execute;
 use apigw_rollback::config::Config;
+use apigw_rollback::model::plain;
 use apigw_rollback::model::reason::Reason;
 use apigw_rollback::model::report::{Outcome, Report};
 use apigw_rollback::model::stage::StageRef;
@@ -316,8 +317,8 @@ pub(crate) fn described(reports: &[Report], format: Format, as_list: bool) -> Ex
     Exit::of(reports)
 }
 
-/// Prints to standard output, in colour if it is a terminal.
+/// Prints to standard output, in colour if it is a terminal. What others named does not act on the terminal.
 pub(crate) fn print(text: &str) {
     // A reader such as `head` may close the pipe early, which is not an error.
-    let _ = write!(anstream::stdout(), "{text}");
+    let _ = write!(anstream::stdout(), "{}", plain::terminal(text));
 }

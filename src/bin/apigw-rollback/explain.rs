@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use apigw_rollback::config::MAX_ALARM_AGE_SECONDS;
 use apigw_rollback::model::alarm::Origin;
+use apigw_rollback::model::plain;
 use apigw_rollback::model::reason::{Kind, Reason};
 use apigw_rollback::model::target::{ApiRef, Target};
 use apigw_rollback::signal::target::is_stage_name;
@@ -212,14 +213,12 @@ fn print(out: &mut impl Write, explained: &Explained, format: Format) -> std::io
         let ExplainedSignal { verdict, reason: _, why, alarm, state, targets, strength: _ } = signal;
         let alarm = alarm.as_ref().map(|alarm| format!("alarm `{alarm}` ")).unwrap_or_default();
         let state = state.as_ref().map(|state| format!("is {state}: ")).unwrap_or_default();
-        writeln!(
-            out,
-            "  {alarm}{state}{verdict}{}",
-            why.as_ref().map(|w| format!(", {w}")).unwrap_or_default()
-        )?;
+        let why = why.as_ref().map(|why| format!(", {why}")).unwrap_or_default();
+        writeln!(out, "  {}", plain::line(&format!("{alarm}{state}{verdict}{why}")))?;
         for ExplainedTarget { api, by, stage, canary } in targets {
             let canary = if *canary { " (canary)" } else { "" };
-            writeln!(out, "    stage `{stage}` of the API with the {by} `{api}`{canary}")?;
+            let target = format!("stage `{stage}` of the API with the {by} `{api}`{canary}");
+            writeln!(out, "    {}", plain::line(&target))?;
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! `watch`: repeats `status` until Ctrl-C.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use apigw_rollback::model::reason::stamp;
@@ -24,7 +24,7 @@ pub(crate) async fn watch(
         let looked = async {
             let (reports, is_list) = status(&session, stage).await?;
             if connection.format == Format::Text && std::io::stdout().is_terminal() {
-                print(FRESH);
+                let _ = write!(anstream::stdout(), "{FRESH}");
             }
             described(&reports, connection.format, is_list);
             if connection.format == Format::Text {
