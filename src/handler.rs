@@ -22,7 +22,8 @@ use crate::model::stage::StageRef;
 use crate::model::target::Target;
 use crate::model::trigger::TriggeredBy;
 use crate::notify::{metrics, notify};
-use crate::observe::{guarding_alarms, resolve};
+use crate::observe::guarding_alarms;
+use crate::observe::resolve::{NamedBy, resolve};
 use crate::rollback::{RollbackRequest, incident, rollback};
 use crate::signal::target::stages_named_by;
 use crate::signal::triage::{Bounds, Triage, is_current, triage};
@@ -118,11 +119,32 @@ async fn on_alarm<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm, turns: &Tur
             let begun = Mutex::default();
             let runs = targets.iter().map(|target| on_target(context, alarm, target, &begun, turns));
             let reports = futures_util::stream::iter(runs).buffered(AT_ONCE);
-            reports.filter_map(std::future::ready).collect().await
+            together(context, reports.filter_map(std::future::ready).collect().await)
         }
         Ok(Err(reason)) => on_refusal(context, alarm, reason, turns).await,
         Err(error) => vec![context.failed(&error)],
     }
+}
+
+/// Reports the stages that are not protected together. An alarm may name any number of them, and people are told once.
+fn together<C>(context: &Context<'_, C>, reports: Vec<Report>) -> Vec<Report> {
+    const SHOWN: usize = 3;
+    let is_foreign =
+        |report: &Report| matches!(report.reason, Some(Reason::NotProtected(_) | Reason::NoStage(_)));
+    if reports.iter().filter(|report| is_foreign(report)).count() < 2 {
+        return reports;
+    }
+    let (foreign, mut others): (Vec<Report>, Vec<Report>) = reports.into_iter().partition(is_foreign);
+    let shown: Vec<&str> = foreign.iter().take(SHOWN).map(|report| report.message.as_str()).collect();
+    let more = foreign.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    let why = format!(
+        "the alarm names {} stages that are not protected: {}{more}",
+        foreign.len(),
+        shown.join("; ")
+    );
+    others.push(context.no(Reason::NotProtected(why)));
+    others
 }
 
 /// Returns the stages that the alarm names, or the reason for doing nothing.
@@ -159,7 +181,7 @@ async fn on_target<C: Cloud>(
 ) -> Option<Report> {
     let trigger = Trigger::Alarm { name: &alarm.name, target };
     let request = RollbackRequest { trigger, version: None, dry: false };
-    match resolve::resolve(context.cloud, context.config, target).await {
+    match resolve(context.cloud, context.config, target, NamedBy::Alarm).await {
         Ok(Ok(stage)) => {
             let is_first = begun.lock().unwrap_or_else(PoisonError::into_inner).insert(stage.clone());
             if !is_first {
@@ -199,7 +221,7 @@ async fn on_ok<C: Gateway + Parameters + Alarms>(
     let config = context.config;
     let mut reports = Vec::new();
     for target in stages_named_by(alarm) {
-        let Ok(stage) = resolve::resolve(context.cloud, config, &target).await? else { continue };
+        let Ok(stage) = resolve(context.cloud, config, &target, NamedBy::Alarm).await? else { continue };
         let turn = turns.of(&stage);
         let _turn = turn.lock().await;
         let wanted = [config.names.rollbacks(&stage)];

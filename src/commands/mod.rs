@@ -19,7 +19,8 @@ use crate::model::stage::StageRef;
 use crate::model::target::{ApiRef, Target};
 use crate::model::trigger::TriggeredBy;
 use crate::model::trigger::Verb;
-use crate::observe::{evidence, guarding_alarms, observe, resolve};
+use crate::observe::resolve::{NamedBy, resolve};
+use crate::observe::{evidence, guarding_alarms, observe};
 use crate::rollback::incident;
 use crate::rollback::{RollbackRequest, rollback};
 use crate::signal::Command;
@@ -35,7 +36,7 @@ pub async fn execute<C: Cloud>(context: &Context<'_, C>, command: &Command) -> V
     let Some(stage) = &command.stage else { return sweep(context).await };
     let target =
         Target { api: ApiRef::parse(&stage.api), stage: stage.name.clone(), canary: false, protocol: None };
-    let report = match resolve::resolve(context.cloud, context.config, &target).await {
+    let report = match resolve(context.cloud, context.config, &target, NamedBy::Operator).await {
         Ok(Ok(stage)) => on_stage(context, &stage, command).await,
         Ok(Err(reason)) => context.no(reason),
         Err(error) => context.failed(&error),

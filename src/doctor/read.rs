@@ -14,7 +14,7 @@ use crate::model::reason::Reason;
 use crate::model::stage::StageRef;
 use crate::observe::guarding_alarms;
 use crate::observe::observe;
-use crate::observe::resolve::resolve;
+use crate::observe::resolve::{NamedBy, resolve};
 use crate::observe::{incidents, protected_stages};
 use crate::signal::target::named_by;
 use futures_util::StreamExt;
@@ -138,7 +138,7 @@ async fn watchers<C: Gateway + Parameters + Alarms>(
     for guard in guards {
         let mut means = Vec::new();
         for target in &guard.targets {
-            means.push(resolve(context.cloud, context.config, target).await);
+            means.push(resolve(context.cloud, context.config, target, NamedBy::Operator).await);
         }
         if guard.targets.is_empty() {
             let none = || Reason::NoStage("none of its child alarms names a stage".to_owned());

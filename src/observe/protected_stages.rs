@@ -35,7 +35,7 @@ pub fn protected(config: &Config, parameters: &[Parameter]) -> BTreeSet<StageRef
 
 /// Returns the stage whose known-good record or candidate this parameter holds. If the value cannot be parsed, the
 /// protocol counts as REST, the most likely one.
-fn recorded(names: &ParameterNames, parameter: &Parameter) -> Option<StageRef> {
+pub(super) fn recorded(names: &ParameterNames, parameter: &Parameter) -> Option<StageRef> {
     let (api, stage) = names.stage_of(&parameter.name)?;
     let rest = StageRef::rest(&api, &stage);
     let protocol = if parameter.name == names.known_good(&rest) {

@@ -5,14 +5,24 @@ use crate::config::Config;
 use crate::model::cloud_error::CloudError;
 use crate::model::protocol::Protocol;
 use crate::model::reason::Reason;
-use crate::model::records::{self, NameIndex, Record};
+use crate::model::records::{self, NameIndex};
 use crate::model::stage::Api;
 use crate::model::stage::StageRef;
 use crate::model::target::{ApiRef, Target, means};
+use crate::observe::protected_stages::recorded;
 
 /// The longest name of an API that is looked up, in bytes. Parameter Store would refuse the parameter's name that a
 /// longer one leads to (`GetParameters`).
-pub(super) const MAX_NAME: usize = 255;
+pub const MAX_NAME: usize = 255;
+
+/// Who names a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedBy {
+    /// An alarm. It may name any stage, so only the settings and the records are asked about an API's id.
+    Alarm,
+    /// An operator, who may mean a stage that is not protected yet.
+    Operator,
+}
 
 /// Finds the stage that a target means: in the settings, then in the name index (`GetParameters`), and last among all
 /// APIs (`GetRestApis`, `GetApis`).
@@ -23,6 +33,7 @@ pub async fn resolve<C: Gateway + Parameters>(
     cloud: &C,
     config: &Config,
     target: &Target,
+    by: NamedBy,
 ) -> Result<Result<StageRef, Reason>, CloudError> {
     let configured = config.named(&target.api, &target.stage).map(|one| one.stage.clone());
     let configured: Vec<StageRef> = configured.filter(|stage| could_be(target, stage.protocol)).collect();
@@ -35,7 +46,7 @@ pub async fn resolve<C: Gateway + Parameters>(
         return Ok(Err(Reason::NoStage(why)));
     }
     let name = match &target.api {
-        ApiRef::Id(id) => return by_id(cloud, config, target, id).await,
+        ApiRef::Id(id) => return by_id(cloud, config, target, id, by).await,
         ApiRef::Name(name) => name,
     };
     let parameter = config.names.api_name(name);
@@ -46,7 +57,8 @@ pub async fn resolve<C: Gateway + Parameters>(
             Err(why) => return Ok(Err(Reason::NoKnownGood { parameter, why })),
         };
         return match apis.as_slice() {
-            [id] => by_id(cloud, config, target, id).await,
+            // Only an API with a record is in the index.
+            [id] => by_id(cloud, config, target, id, NamedBy::Operator).await,
             _ => Ok(only(target, apis.iter().map(|id| StageRef::rest(id, &target.stage)).collect())),
         };
     }
@@ -76,23 +88,36 @@ fn could_be(target: &Target, protocol: Protocol) -> bool {
     target.protocol.is_none_or(|described| described.is_v2() == protocol.is_v2())
 }
 
-/// Finds the stage of the API with this id. If the signal does not say the protocol, the stage's record does
-/// (`GetParameters`), and last API Gateway, whose requests are scarce (`GetRestApi`, `GetApi`).
+/// Finds the stage of the API with this id. If the signal does not say the protocol, the stage's record or candidate does
+/// (`GetParameters`), and for an operator last API Gateway, whose requests are scarce (`GetRestApi`, `GetApi`).
 async fn by_id<C: Gateway + Parameters>(
     cloud: &C,
     config: &Config,
     target: &Target,
     id: &str,
+    by: NamedBy,
 ) -> Result<Result<StageRef, Reason>, CloudError> {
     let stage = |protocol| Ok(Ok(StageRef::new(protocol, id, &target.stage)));
-    if target.protocol == Some(Protocol::Rest) {
+    if target.protocol == Some(Protocol::Rest) && by == NamedBy::Operator {
         return stage(Protocol::Rest);
     }
-    let parameter = config.names.known_good(&StageRef::rest(id, &target.stage));
-    let found = cloud.parameters(&[parameter]).await?;
-    let record = found.first().and_then(|found| records::parse::<Record>(&found.value).ok());
-    if let Some(record) = record.filter(|record| could_be(target, record.stage.protocol)) {
-        return stage(record.stage.protocol);
+    let as_rest = StageRef::rest(id, &target.stage);
+    let (known_good, candidate) = (config.names.known_good(&as_rest), config.names.candidate(&as_rest));
+    let found = cloud.parameters(&[known_good, candidate]).await?;
+    let recorded = found.iter().find_map(|found| recorded(&config.names, found));
+    if let Some(recorded) = &recorded
+        && could_be(target, recorded.protocol)
+    {
+        return stage(recorded.protocol);
+    }
+    if by == NamedBy::Alarm {
+        // A record that cannot be read does not tell the protocol.
+        if let (Some(_), Some(protocol)) = (recorded, target.protocol) {
+            return stage(protocol);
+        }
+        let why =
+            format!("API `{id}` is not in PROTECTED_STAGES, and its stage `{}` has no record", target.stage);
+        return Ok(Err(Reason::NotProtected(why)));
     }
     let found = match find_api(cloud, target, id).await {
         Ok(found) => found,

@@ -9,6 +9,7 @@ use crate::model::cloud_error::CloudError;
 use crate::model::reason::Reason;
 use crate::model::records::{self, NameIndex, SCHEMA};
 use crate::model::report::{Outcome, Report};
+use crate::observe::resolve::MAX_NAME;
 use crate::observe::sweep::SweepReadings;
 
 /// `GetParameters` takes this many names at a time.
@@ -39,8 +40,11 @@ pub async fn check<C: Gateway + Parameters>(
         apis => apis?,
     };
     let bearers = bearers(&known, &apis);
-    let wanted: Vec<(String, &BTreeSet<String>)> =
-        bearers.iter().map(|(name, ids)| (context.config.names.api_name(name), ids)).collect();
+    let wanted: Vec<(String, &BTreeSet<String>)> = bearers
+        .iter()
+        .filter(|(name, _)| name.len() <= MAX_NAME)
+        .map(|(name, ids)| (context.config.names.api_name(name), ids))
+        .collect();
     for some in wanted.chunks(NAMES) {
         let names: Vec<String> = some.iter().map(|(name, _)| name.clone()).collect();
         let found = context.cloud.parameters(&names).await?;

@@ -5,7 +5,7 @@ use apigw_rollback::model::protocol::Protocol;
 use apigw_rollback::model::release::Canary;
 use apigw_rollback::model::routing::{Routing, RoutingRule};
 use apigw_rollback::model::stage::Api;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::scenarios::components::{WHOLE, bad_everywhere};
 use crate::support::harness::{attempt, event, run};
@@ -153,4 +153,28 @@ fn a_name_that_is_not_ascii_is_compared_as_cloudwatch_spells_it() {
     });
     let story = story.command("record", &json!({})).deploy(2).later(1).alarm_is(State::Alarm);
     story.event_of_first_alarm().sweep().ends("an api name with an umlaut");
+}
+
+#[test]
+fn an_alarm_that_names_many_foreign_stages_is_told_once_and_asks_api_gateway_nothing() {
+    let mut message: Value =
+        serde_json::from_str(&event("sns-alarm-directive-two-stages")).expect("the event is JSON");
+    let made_up: Vec<String> = (0..67).map(|n| format!("zzzzzzzz{n:02}/prod")).collect();
+    let mut alarm: Value =
+        serde_json::from_str(message["Records"][0]["Sns"]["Message"].as_str().unwrap()).unwrap();
+    alarm["AlarmDescription"] = json!(format!("rollback-target: {}", made_up.join(", ")));
+    message["Records"][0]["Sns"]["Message"] = json!(alarm.to_string());
+    let world = World::new(Facts::bad_release());
+    let shown = run(
+        &message.to_string(),
+        &world,
+        &[("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people")],
+    );
+    assert_eq!(shown.matches("report: ").count(), 1, "{shown}");
+    assert!(shown.contains("the alarm names 67 stages that are not protected: API `zzzzzzzz00`"), "{shown}");
+    assert_eq!(world.facts().notifications.len(), 1, "{shown}");
+    assert!(
+        !["GetRestApi", "GetApi", "GetStage"].iter().any(|call| shown.contains(&format!("call: {call}"))),
+        "{shown}"
+    );
 }
