@@ -2,6 +2,7 @@
 
 pub mod status;
 
+use chrono::TimeDelta;
 use serde_json::json;
 
 use crate::cloud::{Alarms, Cloud, Components, Gateway, Parameters, Write};
@@ -143,6 +144,9 @@ async fn announce<C: Gateway + Components + Parameters + Alarms>(
     Ok(context.report(Outcome::Done, message))
 }
 
+/// The longest hold. A longer one would be forgotten, and its stage would have no protection.
+const LONGEST_HOLD: TimeDelta = TimeDelta::days(30);
+
 async fn hold<C: Parameters>(
     context: &Context<'_, C>,
     stage: &StageRef,
@@ -154,6 +158,14 @@ async fn hold<C: Parameters>(
             "`until` is {}, which is in the past: the time now is {}",
             stamp(until),
             stamp(context.now)
+        );
+        return Ok(context.no(Reason::Malformed(why)));
+    }
+    if until > context.now + LONGEST_HOLD {
+        let why = format!(
+            "`until` is {}, and a hold lasts at most {} days: renew it then, or set the stage's policy to observe",
+            stamp(until),
+            LONGEST_HOLD.num_days()
         );
         return Ok(context.no(Reason::Malformed(why)));
     }

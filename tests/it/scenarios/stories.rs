@@ -206,6 +206,7 @@ fn a_hold_stops_all_automation_until_it_ends() {
         .ends("a hold is released");
     Story::with_known_good()
         .command("hold", &hold("2026-11-20T07:00:00Z"))
+        .command("hold", &hold("9999-12-31T23:59:59Z"))
         .command("hold", &hold("2026-11-20T12:00:00Z"))
         .deploy(2)
         .command("rollback", &json!({"reason": "a hold does not bind an operator"}))
