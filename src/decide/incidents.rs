@@ -54,15 +54,11 @@ pub fn unlisted<'a>(
     let oldest = past.first().filter(|_| past.len() >= Rollbacks::KEPT).map(|oldest| oldest.at);
     let is_unlisted = |incident: &&Incident| {
         let age = now.signed_duration_since(incident.at);
-        let fingerprint = incident.bad.fingerprint();
-        // The run that lost the claim may have written the last entry, with its own time.
-        let is_near = |entry: &RollbackEntry| (entry.at - incident.at).abs() < LONGEST_RUN;
-        let is_listed = past.iter().any(|entry| entry.fingerprint == fingerprint && is_near(entry));
         // A younger run may still be acting.
         age > LONGEST_RUN
             && age < TimeDelta::days(1)
             && oldest.is_none_or(|oldest| incident.at > oldest)
-            && !is_listed
+            && !is_listed(&on_record.rollbacks, incident)
             && !incident.undone
             && incident.good.is(live)
     };
@@ -79,6 +75,14 @@ pub fn has_expired(incident: &Incident, kept: TimeDelta, now: DateTime<Utc>) -> 
 #[must_use]
 pub fn quarantines(incident: &Incident) -> bool {
     incident.lifted_by.is_none() && !incident.undone
+}
+
+/// Whether a rollback is on the stage's list. The run that lost the claim may have written its entry, with its own time.
+#[must_use]
+pub fn is_listed(rollbacks: &Rollbacks, incident: &Incident) -> bool {
+    let fingerprint = incident.bad.fingerprint();
+    let is_near = |entry: &RollbackEntry| (entry.at - incident.at).abs() < LONGEST_RUN;
+    rollbacks.past.iter().any(|entry| entry.fingerprint == fingerprint && is_near(entry))
 }
 
 /// Returns an incident's entry for the list of rollbacks.

@@ -6,6 +6,7 @@ use super::{Attempt, RollbackRequest, done_by_other_run, hook, incident};
 use crate::cloud::{Cache, Cloud, Gateway, Parameters, Write};
 use crate::context::Context;
 use crate::decide::claim::is_under_way;
+use crate::decide::incidents::is_listed;
 use crate::model::cloud_error::CloudError;
 use crate::model::observed::Observed;
 use crate::model::plan::Plan;
@@ -60,8 +61,8 @@ pub(super) async fn finish<C: Cloud>(
 const AUTO_DEPLOY_IS_OFF: &str =
     "AutoDeploy of the stage is now OFF: API changes do not go live until it is switched on again";
 
-/// Returns the incident that this run opened, and retries its write if that failed before the rollback. The error is
-/// the incident of the run that won the claim.
+/// Returns the incident that this run opened, or that of a dead run whose rollback it made, and retries the write if that
+/// failed before the rollback. The error is the incident of the run that won the claim.
 async fn incident_of<C: Parameters>(
     context: &Context<'_, C>,
     plan: &Plan,
@@ -75,7 +76,17 @@ async fn incident_of<C: Parameters>(
         }
         made => made,
     };
+    let rollbacks = &observed.on_record.rollbacks;
     match made {
+        // The other run died before it could change the stage, or list that it did. If it has told people all the same, its
+        // mark keeps this run from telling them again.
+        Some(Claim::Lost(dead))
+            if dead.good.is(&plan.to)
+                && !is_under_way(&dead, observed.at)
+                && !is_listed(rollbacks, &dead) =>
+        {
+            Ok(dead)
+        }
         // A run that goes for another release at this time will not report this one.
         Some(Claim::Lost(other_run))
             if other_run.good.is(&plan.to) || !is_under_way(&other_run, observed.at) =>

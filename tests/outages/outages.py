@@ -24,6 +24,8 @@ from stack import Stack, StepFailed, Timeline, clean_environment, stop_on_signal
 from stories import ALL, A  # noqa: E402
 from world import Api, Somebody  # noqa: E402
 
+# After these seconds a run that claimed a rollback counts as dead: `UNDER_WAY` in src/decide/claim.rs, and one more.
+DEAD_AFTER = 46
 # Most of a story is waiting.
 AT_ONCE = int(os.environ.get("AT_ONCE", "8"))
 
@@ -154,6 +156,9 @@ class World:
             somebody.finish()
         self.calls = list(self.proxy.calls)
         for what in story.then:
+            if what == "later":
+                time.sleep(DEAD_AFTER)
+                continue
             self.proxy.arm([])
             again = event if what == "again" else {"command": "sweep"}
             self.answer = self.function.invoke(again)

@@ -76,7 +76,7 @@ fn a_huge_value_is_refused_or_truncated() {
             "wrong-account",
             0,
         ),
-        ("a hundred stages", stages(100), 100, "alarm-unknown", 900),
+        ("a hundred stages", stages(100), 1, "not-protected", 100),
         ("too many stages", stages(101), 1, "no-stage", 0),
         ("a command's API", command(&huge, "prod").to_string(), 1, "no-stage", 0),
         ("a command's stage", command("a1b2c3d4e5", &huge).to_string(), 1, "malformed", 0),
