@@ -42,6 +42,8 @@ pub struct SentMark {
 pub struct Untold {
     /// The topic. Functions that share a prefix may have different ones.
     pub topic: String,
+    /// The thread of the chat that it belongs to.
+    pub thread: String,
     /// The subject.
     pub subject: String,
     /// The text for people.
@@ -125,6 +127,7 @@ impl Untold {
     pub(super) fn of(topic: &str, report: &Report, notification: &Notification) -> Self {
         Self {
             topic: topic.to_owned(),
+            thread: notification::thread(report),
             subject: notification.subject.clone(),
             text: short::kept(&notification.text, &report.run),
             report: short::smallest(report),
@@ -133,7 +136,7 @@ impl Untold {
 
     fn notification(&self) -> Notification {
         let text = format!("{}\nThis comes late, because SNS refused it before.\n", self.text);
-        let chat = notification::plain_chat(&self.subject, &text).to_string();
+        let chat = notification::plain_chat(&self.subject, &text, &self.thread).to_string();
         Notification { subject: self.subject.clone(), text, chat, report: self.report.clone() }
     }
 }

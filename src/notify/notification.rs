@@ -150,11 +150,12 @@ fn chat(report: &Report, next_steps: &[NextStep]) -> Value {
 
 /// Renders a chat message of a title and a text, for a report that is no longer known as a whole.
 #[must_use]
-pub fn plain_chat(title: &str, text: &str) -> Value {
+pub fn plain_chat(title: &str, text: &str, thread: &str) -> Value {
     json!({
         "version": "1.0",
         "source": "custom",
         "content": {"textType": "client-markdown", "title": title, "description": chat_lines(text)},
+        "metadata": {"threadId": thread, "summary": title},
     })
 }
 
@@ -164,7 +165,8 @@ fn chat_lines(text: &str) -> String {
 }
 
 /// Returns the id of the thread: the incident, otherwise the alarm and the time of its state change, otherwise the run.
-fn thread(report: &Report) -> String {
+#[must_use]
+pub fn thread(report: &Report) -> String {
     let by_alarm = || {
         let signal = &report.signal;
         Some(format!("{}/{}", signal.name.as_deref()?, stamp(signal.changed_at?)))
