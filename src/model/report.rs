@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 
 use crate::model::cloud_error::CloudError;
 use crate::model::plain;
@@ -126,7 +125,7 @@ pub struct Report {
     /// Problems besides the result.
     pub warnings: Vec<String>,
     /// `status`, `history` and the sweep: the facts.
-    #[cfg_attr(feature = "cli", schemars(with = "Option<Value>"))]
+    #[cfg_attr(feature = "cli", schemars(with = "Option<serde_json::Value>"))]
     pub details: Option<Details>,
 }
 
@@ -253,7 +252,7 @@ impl Report {
     /// Returns the JSON schema of reports, as the function sends them to queues, functions and event buses.
     #[cfg(feature = "cli")]
     #[must_use]
-    pub fn schema() -> Value {
+    pub fn schema() -> serde_json::Value {
         schemars::schema_for!(Self).to_value()
     }
 }

@@ -225,3 +225,42 @@ fn an_alarm_that_names_a_stage_in_two_ways_starts_one_run() {
     assert_eq!(story.described.matches("report: ").count(), 1, "{}", story.described);
     assert_eq!(fate(&story), Fate::RolledBack, "{}", story.described);
 }
+
+/// An alarm on a query, whose data comes from anywhere.
+fn on_a_query() -> AlarmNow {
+    changed(alarm("query", State::Alarm, &[]), |now| now.alarm.watches = Watches::Metrics(vec![]))
+}
+
+#[test]
+fn a_query_that_fires_and_names_no_stage_blocks_the_promotion() {
+    let quiet = alarm("5xx", State::Ok, &OURS);
+    check(
+        "a query fires",
+        vec![quiet.clone(), on_a_query()],
+        Fate::LeftAlone,
+        "its description names no stage",
+    );
+    let recovered = changed(on_a_query(), |now| now.alarm.state = State::Ok);
+    check("a query is quiet", vec![quiet, recovered], Fate::Promoted, "");
+}
+
+#[test]
+fn a_message_that_says_what_an_alarm_is_about_is_not_believed() {
+    let others = changed(alarm("any", State::Alarm, &NEIGHBOR), |_| ());
+    for (case, now) in [("a query", on_a_query()), ("an alarm of a neighbor", others)] {
+        let story = Story::with_known_good()
+            .deploy(2)
+            .world("the alarm fires", |facts| {
+                facts.alarms = vec![now];
+                facts.alarms[0].alarm.changed_at = Some(facts.now);
+            })
+            .later(1)
+            .event_arrives();
+        assert_eq!(fate(&story), Fate::LeftAlone, "{case}: {}", story.described);
+        assert!(
+            story.described.contains("does not watch rest/a1b2c3d4e5/prod"),
+            "{case}: {}",
+            story.described
+        );
+    }
+}
