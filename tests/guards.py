@@ -134,7 +134,7 @@ GUARDS = [
     ("the pin follows the newest record", "src/rollback/pin.rs",
      "newest.release.deployment != deployment", "newest.release.deployment.is_empty()"),
     ("a later release keeps the mark of an irreversible one", "src/model/observed.rs",
-     "let is_behind = !is_recorded &&", "let is_behind = is_recorded && !is_recorded &&"),
+     "(marked.release == *live || self.mark_since_record().is_some())", "(marked.release == *live)"),
     ("a mapping moves only to a stage that serves the release", "src/decide/mod.rs",
      "let flush = policy.flush_cache && !stage.protocol.is_v2();",
      "steps.sort_by_key(|step| !matches!(step, Step::Mapping { .. })); let flush = policy.flush_cache && !stage.protocol.is_v2();"),

@@ -150,9 +150,15 @@ impl OnRecord {
     #[must_use]
     pub fn irreversible(&self, live: &Release) -> Option<&Candidate> {
         let marked = self.candidate.as_ref().filter(|candidate| candidate.irreversible)?;
+        (marked.release == *live || self.mark_since_record().is_some()).then_some(marked)
+    }
+
+    /// Returns the candidate that was marked irreversible after the last record, unless an operator rolled it back with force.
+    #[must_use]
+    pub fn mark_since_record(&self) -> Option<&Candidate> {
+        let marked = self.candidate.as_ref().filter(|candidate| candidate.irreversible)?;
         let is_recorded = self.good().is_some_and(|(_, record)| record.recorded_at > marked.first_seen);
-        let is_behind = !is_recorded && !self.rollbacks.quarantines(&marked.release);
-        (marked.release == *live || is_behind).then_some(marked)
+        (!is_recorded && !self.rollbacks.quarantines(&marked.release)).then_some(marked)
     }
 }
 

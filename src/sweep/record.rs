@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::decide::Trigger;
 use crate::decide::recording::{Known, recordable};
 use crate::model::cloud_error::CloudError;
-use crate::model::observed::KnownGood;
+use crate::model::observed::{KnownGood, OnRecord};
 use crate::model::policy::AutoDeploy;
 use crate::model::reason::Reason;
 use crate::model::records::{self, NameIndex, Record, SCHEMA};
@@ -101,7 +101,7 @@ async fn try_record<C: Gateway + Components + Parameters + Alarms>(
     {
         return Ok(context.no(Reason::NotRecordable(why)));
     }
-    let (version, is_new) = match store(context, &record, &observed.on_record.known_good).await? {
+    let (version, is_new) = match store(context, &record, &observed.on_record).await? {
         Ok(stored) => stored,
         Err(why) => return Ok(context.no(Reason::NotRecordable(why))),
     };
@@ -157,16 +157,17 @@ async fn pin_after<C: Gateway + Parameters>(
     moved.err().map(|why| why.to_string())
 }
 
-/// Writes the record, unless the newest version is the same. The inner error says why it cannot be stored.
+/// Writes the record, unless the newest version is the same. If an irreversible release was announced since, it is written
+/// nevertheless: the stage has left that release. The inner error says why it cannot be stored.
 async fn store<C: Parameters>(
     context: &Context<'_, C>,
     record: &Record,
-    known_good: &KnownGood,
+    on_record: &OnRecord,
 ) -> Result<Result<(i64, bool), String>, CloudError> {
-    if let KnownGood::Found { version, record: known, .. } = known_good {
+    if let Some((version, known)) = on_record.good() {
         let same = Record { recorded_at: known.recorded_at, ..record.clone() };
-        if same == **known {
-            return Ok(Ok((*version, false)));
+        if same == *known && on_record.mark_since_record().is_none() {
+            return Ok(Ok((version, false)));
         }
     }
     let value = match records::print(record) {

@@ -2,6 +2,7 @@
 
 pub(crate) mod components;
 pub(crate) mod doctor;
+mod irreversible;
 mod notifications;
 mod old_incidents;
 mod refusals;

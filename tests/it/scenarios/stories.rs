@@ -243,26 +243,6 @@ fn the_preconditions_keep_an_alarm_from_undoing_more_than_a_bad_deployment() {
         .event_arrives()
         .sweep()
         .ends("outside the rollback window");
-    Story::with_known_good()
-        .deploy(2)
-        .command("announce", &json!({"reversible": false, "note": "moves the orders table"}))
-        .later(2)
-        .alarm_is(State::Alarm)
-        .event_arrives()
-        .sweep()
-        .command("rollback", &json!({}))
-        .command("rollback", &json!({"force": true}))
-        .ends("an irreversible release is only rolled back by force");
-    Story::with_known_good()
-        .deploy(2)
-        .command("announce", &json!({"reversible": false}))
-        .deploy(3)
-        .later(1)
-        .alarm_is(State::Alarm)
-        .event_arrives()
-        .command("announce", &json!({"reversible": true}))
-        .command("rollback", &json!({}))
-        .ends("a release after an irreversible one is left alone");
     let mut story = Story::with_known_good();
     for number in 2..=5 {
         story = story
