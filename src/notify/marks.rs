@@ -32,6 +32,9 @@ pub struct SentMark {
     pub at: DateTime<Utc>,
     /// The run that sent the notification.
     pub run: String,
+    /// Whether this run took the mark over from one whose notification SNS had refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub taken_over: bool,
     /// What SNS refused and nobody has sent since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub untold: Option<Untold>,
@@ -67,7 +70,7 @@ pub(super) enum Sender {
 }
 
 fn ours<C>(context: &Context<'_, C>, untold: Option<Untold>) -> SentMark {
-    SentMark { schema: SCHEMA, at: context.now, run: context.id.to_owned(), untold }
+    SentMark { schema: SCHEMA, at: context.now, run: context.id.to_owned(), taken_over: false, untold }
 }
 
 /// Creates the mark of this name, or takes over one whose notification nobody has sent (`PutParameter`, `GetParameters`).
@@ -94,8 +97,9 @@ pub(super) async fn mark<C: Parameters>(context: &Context<'_, C>, name: &str) ->
 
 /// Takes over a mark. Parameter Store numbers the versions, so only one run gets the next number.
 async fn take_over<C: Parameters>(context: &Context<'_, C>, found: &Parameter) -> bool {
-    let put =
-        context.cloud.put_parameter(&found.name, &printed(&ours(context, None)), Write::Overwrite).await;
+    // A sweep sends what is untold before its own reports. One of them can be the same news, which is then told.
+    let taken = SentMark { taken_over: true, ..ours(context, None) };
+    let put = context.cloud.put_parameter(&found.name, &printed(&taken), Write::Overwrite).await;
     matches!(put, Ok(Written::Version(version)) if version == found.version + 1)
 }
 
@@ -185,7 +189,7 @@ mod tests {
             let report = Report::new("run-1", now, &UNKNOWN, Outcome::RolledBack, message);
             let notification = notification::of(&report, "apigw-rollback");
             let untold = Some(Untold::of("topic", &report, &notification));
-            let mark = SentMark { schema: SCHEMA, at: now, run: "run-1".into(), untold };
+            let mark = SentMark { schema: SCHEMA, at: now, run: "run-1".into(), taken_over: false, untold };
             let read: SentMark = records::parse(&printed(&mark)).unwrap();
             let kept = read.untold.unwrap();
             assert_eq!(kept.subject, notification.subject);

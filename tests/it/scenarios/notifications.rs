@@ -120,6 +120,24 @@ fn what_sns_refused_is_sent_by_the_next_sweep_once() {
     assert!(sent.chat.contains(&sent.subject) && sent.report.contains("\"outcome\":\"rolled-back\""));
 }
 
+#[test]
+fn a_problem_that_every_sweep_finds_is_sent_late_once() {
+    let mut facts = Facts::bad_release();
+    facts.alarms.clear();
+    facts.deployments.retain(|(_, id)| id != "d1");
+    let world = World::new(facts).fault("Publish", 1, Fault::Before(denied()));
+    let sweep = json!({"command": "sweep"}).to_string();
+    run(&sweep, &world, &[NOTIFY]);
+    assert!(world.facts().notifications.is_empty());
+    let world = World::new(world.facts());
+    for _ in 0..2 {
+        world.change(|facts| facts.now += TimeDelta::minutes(5));
+        run(&sweep, &world, &[NOTIFY]);
+    }
+    let subjects: Vec<String> = world.facts().notifications.into_iter().map(|one| one.subject).collect();
+    assert_eq!(subjects, ["ATTENTION: rest/a1b2c3d4e5/prod (known-good-missing)"]);
+}
+
 /// Parameter Store may be full. News of an event is then sent without a mark, perhaps twice. What every sweep finds again is
 /// not, or people would be notified at every sweep.
 #[test]
