@@ -61,8 +61,13 @@ pub enum Action<'a> {
         /// Whether the sweep must report it, because no run did.
         report: bool,
     },
-    /// Move the pin to this deployment.
-    MovePin(String),
+    /// Move the pin to the deployment of this version of the record.
+    MovePin {
+        /// The deployment.
+        deployment: String,
+        /// The version.
+        version: i64,
+    },
     /// Write the candidate.
     Note(Candidate),
     /// Roll the stage back for the first of these alarms that speaks about the live release. Their own events did not.
@@ -172,9 +177,11 @@ fn move_pin<'a>(facts: &StageFacts<'a>, config: &Config, problems: &[Problem]) -
     if cannot_serve || facts.deployment.is_err() {
         return None;
     }
+    let (version, _) = facts.on_record.good()?;
     problems.iter().find_map(|problem| {
         let Problem::NotPinned { deployment, how } = problem else { return None };
-        (*how != Unpinned::Off && config.pin).then(|| Action::MovePin(deployment.clone()))
+        let deployment = deployment.clone();
+        (*how != Unpinned::Off && config.pin).then_some(Action::MovePin { deployment, version })
     })
 }
 

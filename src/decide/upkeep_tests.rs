@@ -147,7 +147,7 @@ fn described(action: &Action<'_>) -> String {
             if *report { " and report" } else { "" },
             on_record.rollbacks.past.len()
         ),
-        Action::MovePin(deployment) => format!("pin {deployment}"),
+        Action::MovePin { deployment, .. } => format!("pin {deployment}"),
         Action::Note(candidate) => {
             format!("note {} seen {}", candidate.release.deployment, candidate.first_seen.format("%H:%M"))
         }
@@ -488,7 +488,7 @@ fn each_action_passes_the_list_of_rollbacks_to_the_next() {
             Action::Report(_)
             | Action::Fail(_)
             | Action::Close(_)
-            | Action::MovePin(_)
+            | Action::MovePin { .. }
             | Action::Note(_)
             | Action::RollBack(_)
             | Action::Promote(_) => None,

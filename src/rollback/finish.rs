@@ -3,7 +3,7 @@
 use super::claim::{Claim, claim};
 use super::pin;
 use super::{Attempt, RollbackRequest, done_by_other_run, hook, incident};
-use crate::cloud::{Cache, Cloud, Gateway, Parameters, Write};
+use crate::cloud::{Cache, Cloud, Gateway, Parameters, Write, Written};
 use crate::context::Context;
 use crate::decide::claim::is_under_way;
 use crate::decide::incidents::is_listed;
@@ -136,19 +136,23 @@ async fn renew<C: Gateway + Parameters>(
         note: Some(format!("restored from version {}", plan.version)),
         ..record.clone()
     };
-    let mut warnings = Vec::new();
+    let (mut warnings, mut newest) = (Vec::new(), plan.version);
     match records::print(&renewed) {
         Ok(value) => {
             let name = context.config.names.known_good(&plan.stage);
             let put = context.cloud.put_parameter(&name, &value, Write::Overwrite).await;
-            warnings.extend(
-                put.err().map(|error| format!("the older release was not recorded as the newest: {error}")),
-            );
+            match put {
+                Ok(Written::Version(version)) => newest = version,
+                Ok(Written::Exists) => {}
+                Err(error) => {
+                    warnings.push(format!("the older release was not recorded as the newest: {error}"));
+                }
+            }
         }
         Err(why) => warnings.push(why),
     }
     if context.config.pin {
-        let moved = pin::move_to(context, &plan.stage, &plan.to.deployment).await;
+        let moved = pin::move_to(context, &plan.stage, (&plan.to.deployment, newest)).await;
         warnings.extend(moved.err().map(|why| why.to_string()));
     }
     warnings

@@ -28,7 +28,7 @@ pub enum NotPinned {
     Other(String),
 }
 
-/// Moves the pin of a stage to a deployment (`GetStage` and `GetParameters`, then `CreateStage` or `UpdateStage`). A correct
+/// Moves the pin of a stage to the deployment of this version of its record (`GetStage` and `GetParameters`, then `CreateStage` or `UpdateStage`). A correct
 /// pin is left alone, and so is any pin once another deployment is known-good: the run that recorded that one moves it.
 ///
 /// # Errors
@@ -36,7 +36,7 @@ pub enum NotPinned {
 pub async fn move_to<C: Gateway + Parameters>(
     context: &Context<'_, C>,
     stage: &StageRef,
-    deployment: &str,
+    (deployment, version): (&str, i64),
 ) -> Result<(), NotPinned> {
     let (cloud, prefix) = (context.cloud, context.config.names.prefix());
     let parked = stage.parked();
@@ -45,7 +45,7 @@ pub async fn move_to<C: Gateway + Parameters>(
     let mut look = cloud.look(&parked).await?;
     let pin = Pin::from_parked_stage(look.live.as_ref(), prefix);
     let is_right = matches!(&pin, Pin::Holds { deployment: held, closed: true } if held == deployment);
-    if is_right || is_outdated(context, stage, deployment).await? {
+    if is_right || is_outdated(context, stage, (deployment, version)).await? {
         return Ok(());
     }
     match pin {
@@ -83,11 +83,12 @@ pub async fn move_to<C: Gateway + Parameters>(
 async fn is_outdated<C: Parameters>(
     context: &Context<'_, C>,
     stage: &StageRef,
-    deployment: &str,
+    (deployment, version): (&str, i64),
 ) -> Result<bool, CloudError> {
     let name = context.config.names.known_good(stage);
     let found = context.cloud.parameters(std::slice::from_ref(&name)).await?;
-    let value = found.iter().find(|found| found.name == name).map(|found| found.value.as_str());
-    let newest = value.and_then(|value| observed::usable(value, stage, &context.config.region).ok());
+    // An answer can also be older than what this run has just written.
+    let newer = found.iter().find(|found| found.name == name && found.version > version);
+    let newest = newer.and_then(|newer| observed::usable(&newer.value, stage, &context.config.region).ok());
     Ok(newest.is_some_and(|newest| newest.release.deployment != deployment))
 }

@@ -62,8 +62,8 @@ async fn carry_out<C: Cloud>(
         Action::List { incident, on_record, report } => {
             Ok(list(context, stage, incident, &on_record).await.filter(|_| report))
         }
-        Action::MovePin(deployment) => {
-            let moved = pin::move_to(context, stage, &deployment).await;
+        Action::MovePin { deployment, version } => {
+            let moved = pin::move_to(context, stage, (&deployment, version)).await;
             Ok(moved.err().map(|why| attention(context, stage, Reason::NotPinned(why.to_string()))))
         }
         Action::Note(candidate) => note(context, stage, &candidate).await.map(|()| None),

@@ -108,7 +108,7 @@ async fn try_record<C: Gateway + Components + Parameters + Alarms>(
     if let Some(name) = &record.api_name {
         warnings.extend(index(context, name, &stage.api).await.err());
     }
-    warnings.extend(pin_after(context, &record, is_first).await);
+    warnings.extend(pin_after(context, &record, version, is_first).await);
     let policy = context.config.policy.under(&observed.on_record.policy);
     if live.auto_deploy && policy.auto_deploy == AutoDeploy::Hold {
         warnings.push(format!("alarms will not roll back to it: {}", Reason::AutoDeploy(stage.to_string())));
@@ -132,7 +132,7 @@ async fn pin_before<C: Gateway + Parameters>(
     record: &Record,
     warnings: &mut Vec<String>,
 ) -> Result<(), String> {
-    match pin::move_to(context, &record.stage, &record.release.deployment).await {
+    match pin::move_to(context, &record.stage, (&record.release.deployment, 0)).await {
         Err(pin::NotPinned::Other(why)) => Err(why),
         moved => {
             warnings.extend(moved.err().map(|why| why.to_string()));
@@ -145,6 +145,7 @@ async fn pin_before<C: Gateway + Parameters>(
 async fn pin_after<C: Gateway + Parameters>(
     context: &Context<'_, C>,
     record: &Record,
+    version: i64,
     is_first: bool,
 ) -> Option<String> {
     if !context.config.pin {
@@ -153,7 +154,7 @@ async fn pin_after<C: Gateway + Parameters>(
     if is_first {
         return None;
     }
-    let moved = pin::move_to(context, &record.stage, &record.release.deployment).await;
+    let moved = pin::move_to(context, &record.stage, (&record.release.deployment, version)).await;
     moved.err().map(|why| why.to_string())
 }
 

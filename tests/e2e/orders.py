@@ -1,5 +1,6 @@
 """The sample APIs, functions, alarms and releases of the documents' commands, on MiniStack."""
 
+import contextlib
 import datetime
 import json
 import time
@@ -88,10 +89,13 @@ class Orders:
         self.change_stage(self.bad, "2")
 
     def four_versions(self):
-        """Records four versions, so that version 3 is not the newest."""
-        self.new_release()
-        while self.status()["known_good"]["version"] < 4:
-            self.ask("record", label="another", who=str(time.monotonic()))
+        """Records the good release four times, so that version 3 is not the newest."""
+        with contextlib.suppress(self.store.exceptions.ParameterNotFound):
+            self.store.delete_parameter(Name=f"{PREFIX}/stages/{API}/{STAGE}/known-good")
+        self.good_release()
+        for who in ("the second", "the third", "the fourth"):
+            self.ask("record", label="v1", who=who)
+        self.bad = self.gateway.create_deployment(restApiId=API, description="v2")["id"]
         self.change_stage(self.bad, "3")
 
     def with_traffic(self):

@@ -83,6 +83,9 @@ fn excuse(simulation: &SimulationRun, facts: &Facts, stage: &StageRef) -> Option
         facts.deployments.contains(&(stage.api.clone(), release.deployment.clone()))
     };
     let recorded = facts.recorded(stage);
+    // The search for an older version stops at the first one that is irreversible.
+    let last = recorded.iter().rposition(|one| one.irreversible).unwrap_or_default();
+    let in_reach = &recorded[last..];
     let live_since =
         facts.changes.iter().rfind(|one| one.stage == *stage && one.from != one.to).map(|one| one.at);
     let live_since = live_since.or(now.updated_at).unwrap_or_default();
@@ -101,7 +104,7 @@ fn excuse(simulation: &SimulationRun, facts: &Facts, stage: &StageRef) -> Option
             "the stage serves the recorded release",
         ),
         (
-            !recorded.iter().any(|one| serves(&one.release) && !rollbacks.quarantines(&one.release)),
+            !in_reach.iter().any(|one| serves(&one.release) && !rollbacks.quarantines(&one.release)),
             "no recorded release can be served",
         ),
         (
