@@ -126,11 +126,14 @@ async fn on_alarm<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm, turns: &Tur
     }
 }
 
-/// Reports the stages that are not protected together. An alarm may name any number of them, and people are told once.
+/// Makes one report of those about stages that the function does not know. An alarm may name any number of them, and people
+/// are told once.
 fn together<C>(context: &Context<'_, C>, reports: Vec<Report>) -> Vec<Report> {
     const SHOWN: usize = 3;
-    let is_foreign =
-        |report: &Report| matches!(report.reason, Some(Reason::NotProtected(_) | Reason::NoStage(_)));
+    // A report about a protected stage names that stage.
+    let is_foreign = |report: &Report| {
+        report.stage.is_none() && matches!(report.reason, Some(Reason::NotProtected(_) | Reason::NoStage(_)))
+    };
     if reports.iter().filter(|report| is_foreign(report)).count() < 2 {
         return reports;
     }
@@ -139,7 +142,7 @@ fn together<C>(context: &Context<'_, C>, reports: Vec<Report>) -> Vec<Report> {
     let more = foreign.len().saturating_sub(SHOWN);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
     let why = format!(
-        "the alarm names {} stages that are not protected: {}{more}",
+        "the alarm names {} stages that are not protected or not found: {}{more}",
         foreign.len(),
         shown.join("; ")
     );

@@ -159,7 +159,11 @@ fn pin_warning<C>(
         Some(match how {
             Unpinned::Open => "the parked stage is open to traffic: send `record` again to close it".to_owned(),
             Unpinned::Off => "pinning is off: a deploy may delete the known-good deployment".to_owned(),
-            Unpinned::Foreign | Unpinned::Other | Unpinned::Missing => format!(
+            Unpinned::Other => "the pin belongs to another function, so this one leaves the stage alone".to_owned(),
+            Unpinned::Foreign => {
+                "the known-good deployment is not pinned: another stage has the name of its parked stage".to_owned()
+            }
+            Unpinned::Missing => format!(
                 "the known-good deployment `{deployment}` is not pinned, so a deploy may delete it: the next sweep pins it"
             ),
         })

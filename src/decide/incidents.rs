@@ -71,7 +71,7 @@ pub fn has_expired(incident: &Incident, kept: TimeDelta, now: DateTime<Utc>) -> 
     now.signed_duration_since(incident.at) > kept
 }
 
-/// Whether an incident keeps its release in quarantine, if that release still exists.
+/// Whether an incident keeps its release in quarantine. A release whose deployment no longer exists needs no quarantine.
 #[must_use]
 pub fn quarantines(incident: &Incident) -> bool {
     incident.lifted_by.is_none() && !incident.undone

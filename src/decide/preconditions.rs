@@ -315,6 +315,7 @@ mod tests {
             );
         }
     }
+
     #[test]
     fn the_mark_of_an_irreversible_release_holds_until_another_one_is_recorded() {
         let (recorded, before, after) =

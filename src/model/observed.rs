@@ -145,8 +145,8 @@ impl OnRecord {
     }
 
     /// Returns the release marked irreversible that a rollback from the live release would undo: the live release itself, or
-    /// a candidate since the last record, because what it changed in the data stays. An operator who rolled that one back
-    /// with force has answered for it.
+    /// a candidate since the last record, because its changes of the data remain. If an operator has rolled that candidate
+    /// back with force, its mark no longer counts.
     #[must_use]
     pub fn irreversible(&self, live: &Release) -> Option<&Candidate> {
         let marked = self.candidate.as_ref().filter(|candidate| candidate.irreversible)?;
@@ -326,8 +326,8 @@ pub enum Pin {
 }
 
 impl Pin {
-    /// Reads the state of the pin from the parked stage, as the function with its records under `prefix`. A parked stage
-    /// that names no prefix belongs to whoever finds it.
+    /// Reads the state of the pin from the parked stage. `prefix` is that of this function's records. An older version of the
+    /// function wrote no prefix into the description; such a pin counts as this function's.
     #[must_use]
     pub fn from_parked_stage(parked: Option<&LiveStage>, prefix: &str) -> Self {
         let Some(live) = parked else { return Self::None };

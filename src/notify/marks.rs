@@ -97,7 +97,8 @@ pub(super) async fn mark<C: Parameters>(context: &Context<'_, C>, name: &str) ->
 
 /// Takes over a mark. Parameter Store numbers the versions, so only one run gets the next number.
 async fn take_over<C: Parameters>(context: &Context<'_, C>, found: &Parameter) -> bool {
-    // A sweep sends what is untold before its own reports. One of them can be the same news, which is then told.
+    // A sweep sends kept notifications before its own reports, and one of these can be the same news. The run must then not
+    // take this mark for one that it has just created.
     let taken = SentMark { taken_over: true, ..ours(context, None) };
     let put = context.cloud.put_parameter(&found.name, &printed(&taken), Write::Overwrite).await;
     matches!(put, Ok(Written::Version(version)) if version == found.version + 1)

@@ -82,8 +82,15 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
     let found = found?;
     let mut on_record = OnRecord::from_parameters(names, &config.region, stage, &found);
     let index = found.iter().find(|found| Some(&found.name) == index.as_ref());
-    let namesakes = index.and_then(|found| records::parse::<NameIndex>(&found.value).ok());
-    let namesakes = namesakes.map(|index| index.apis).filter(|apis| apis.len() > 1).unwrap_or_default();
+    let namesakes = match index.map(|found| (records::parse::<NameIndex>(&found.value), &found.name)) {
+        Some((Ok(index), _)) if index.apis.len() > 1 => index.apis,
+        Some((Ok(_), _)) | None => vec![],
+        // It may say that the alarm means two APIs.
+        Some((Err(why), name)) => {
+            on_record.unreadable.get_or_insert(format!("the parameter `{name}` {why}"));
+            vec![]
+        }
+    };
     if let KnownGood::None { parameter } = &mut on_record.known_good {
         *parameter = known_good;
     }

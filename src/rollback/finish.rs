@@ -78,8 +78,8 @@ async fn incident_of<C: Parameters>(
     };
     let rollbacks = &observed.on_record.rollbacks;
     match made {
-        // The other run died before it could change the stage, or list that it did. If it has told people all the same, its
-        // mark keeps this run from telling them again.
+        // The other run died before it listed its rollback, perhaps even before the change. Both runs use the same mark, so
+        // people are notified once.
         Some(Claim::Lost(dead))
             if dead.good.is(&plan.to)
                 && !is_under_way(&dead, observed.at)

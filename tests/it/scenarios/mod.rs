@@ -227,6 +227,7 @@ fn an_api_is_found_by_its_name_or_reported_as_missing() {
         |world| world,
     );
     check_with("name index unreadable", "sns-alarm", |f| set(f, "?".to_owned()), &elsewhere, |world| world);
+    check("name index of a configured api unreadable", "sns-alarm", |f| set(f, "?".to_owned()));
     check_with(
         "an api without an ascii name is found by its id",
         "sns-alarm",
