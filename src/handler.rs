@@ -15,7 +15,7 @@ use crate::decide::incidents::closing;
 use crate::decide::testimony::accused;
 use crate::model::alarm::{Alarm, State};
 use crate::model::cloud_error::CloudError;
-use crate::model::observed::OnRecord;
+use crate::model::policy::PolicyOverrides;
 use crate::model::reason::Reason;
 use crate::model::report::{Outcome, Report};
 use crate::model::stage::StageRef;
@@ -163,7 +163,10 @@ async fn targets<C: Alarms>(
         Triage::Composite => match is_current(alarm, &bounds) {
             Err(reason) => Err(reason),
             Ok(()) => match guarding_alarms::named(context.cloud, &alarm.name).await? {
-                Some(guarding) => accused(&guarding),
+                Some(guarding) => {
+                    let admission = context.config.admission(context.function, &PolicyOverrides::default());
+                    accused(&guarding, &admission)
+                }
                 None => Err(Reason::AlarmUnknown {
                     alarm: alarm.name.clone(),
                     why: "does not exist in this account and Region".to_owned(),
@@ -230,7 +233,7 @@ async fn on_ok<C: Gateway + Parameters + Alarms>(
         let wanted = [config.names.rollbacks(&stage)];
         let names = [alarm.name.clone()];
         let (found, now) = tokio::join!(context.cloud.parameters(&wanted), context.cloud.alarms(&names));
-        let on_record = OnRecord::from_parameters(&config.names, &config.region, &stage, &found?);
+        let on_record = config.on_record(&stage, &found?);
         if let Some(ok) = now?.into_iter().find(|now| now.alarm.state == State::Ok) {
             let at = ok.alarm.changed_at.unwrap_or(context.now);
             if let Some(closing) = closing(&on_record.rollbacks, &alarm.name, at) {

@@ -12,7 +12,7 @@ use crate::decide::Trigger;
 use crate::decide::evidence::{is_due, is_proven};
 use crate::decide::testimony::{Subject, guarding};
 use crate::model::cloud_error::CloudError;
-use crate::model::observed::{Observed, OnRecord};
+use crate::model::observed::Observed;
 use crate::model::reason::{Reason, stamp};
 use crate::model::records::{self, Candidate, Hold, SCHEMA};
 use crate::model::report::{Outcome, Report};
@@ -105,7 +105,8 @@ async fn promote_now<C: Gateway + Components + Parameters + Alarms>(
     if let Err(reason) = is_due(on_record, &candidate, &guarding, &policy, context.now, true) {
         return Ok(context.no(reason));
     }
-    let evidence = evidence::read(context, &candidate, &guarding, &policy).await?;
+    let evidence =
+        evidence::read(context, (stage, &observed.api_names), &candidate, &guarding, &policy).await?;
     if let Err(reason) = is_proven(&evidence, &policy) {
         return Ok(context.no(reason));
     }
@@ -180,21 +181,20 @@ async fn release_hold<C: Parameters>(
     stage: &StageRef,
 ) -> Result<Report, CloudError> {
     let found = context.cloud.parameters(&[context.config.names.hold(stage)]).await?;
-    let message =
-        match OnRecord::from_parameters(&context.config.names, &context.config.region, stage, &found).hold {
-            Some(hold) if hold.until > context.now => {
-                write_hold(context, stage, &Hold { until: context.now, ..hold }).await?;
-                format!("{stage} is no longer held")
-            }
-            // An unreadable hold holds the stage, so an operator must be able to end it.
-            None if !found.is_empty() => {
-                let ended =
-                    Hold { schema: SCHEMA, until: context.now, by: context.trigger.name.clone(), why: None };
-                write_hold(context, stage, &ended).await?;
-                format!("{stage} is no longer held; its hold could not be read")
-            }
-            Some(_) | None => format!("{stage} was not held"),
-        };
+    let message = match context.config.on_record(stage, &found).hold {
+        Some(hold) if hold.until > context.now => {
+            write_hold(context, stage, &Hold { until: context.now, ..hold }).await?;
+            format!("{stage} is no longer held")
+        }
+        // An unreadable hold holds the stage, so an operator must be able to end it.
+        None if !found.is_empty() => {
+            let ended =
+                Hold { schema: SCHEMA, until: context.now, by: context.trigger.name.clone(), why: None };
+            write_hold(context, stage, &ended).await?;
+            format!("{stage} is no longer held; its hold could not be read")
+        }
+        Some(_) | None => format!("{stage} was not held"),
+    };
     Ok(context.report(Outcome::Done, message))
 }
 
@@ -219,7 +219,7 @@ async fn lift<C: Parameters>(
         return Ok(context.no(Reason::Malformed(why)));
     }
     let found = context.cloud.parameters(&[context.config.names.rollbacks(stage)]).await?;
-    let on_record = OnRecord::from_parameters(&context.config.names, &context.config.region, stage, &found);
+    let on_record = context.config.on_record(stage, &found);
     match incident::lift(context, stage, &on_record, fingerprint, command.who.as_deref()).await? {
         Ok(lifted) => {
             let deployment = lifted

@@ -13,7 +13,7 @@ use crate::decide::testimony::{Subject, Testimony, guarding};
 use crate::decide::{Decision, Trigger, decide};
 use crate::model::alarm::AlarmNow;
 use crate::model::cloud_error::CloudError;
-use crate::model::observed::{KnownGood, Observed, OnRecord, Pin, usable};
+use crate::model::observed::{KnownGood, Observed, Pin, usable};
 use crate::model::policy::StagePolicy;
 use crate::model::reason::Reason;
 use crate::model::records::Parameter;
@@ -222,7 +222,7 @@ pub async fn history<C: Parameters>(
     let (versions, found) =
         tokio::join!(context.cloud.history(&parameter), context.cloud.parameters(&rollbacks));
     let versions = versions?;
-    let rollbacks = OnRecord::from_parameters(&config.names, &config.region, stage, &found?).rollbacks;
+    let rollbacks = config.on_record(stage, &found?).rollbacks;
     let mut entries: Vec<(DateTime<Utc>, HistoryEntry)> = Vec::new();
     for one in &versions {
         let entry = version(one, stage, config);

@@ -116,6 +116,7 @@ mod tests {
         GuardingAlarm {
             alarm: Alarm { changed_at: changed.and_then(time), ..Alarm::new("5xx", state) },
             actions_enabled: true,
+            actions: vec![],
             muted: Muted::No,
             window: TimeDelta::minutes(2),
             targets: vec![],
@@ -142,6 +143,7 @@ mod tests {
             fingerprint: candidate.release.fingerprint(),
             alarm: None,
             alarm_at: None,
+            other_source: false,
             recovered_at: None,
             lifted,
         }

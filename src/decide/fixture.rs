@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
+use crate::model::admission::Admission;
 use crate::model::alarm::{Origin, time};
 use crate::model::component::{AliasTarget, MappingTarget};
 use crate::model::observed::{KnownGood, LiveComponents, Observed, OnRecord};
@@ -28,6 +29,14 @@ pub(super) fn release(number: &str) -> Release {
             .into(),
         mappings: [("api.example.com".parse().unwrap(), mapped(&format!("s{number}")))].into(),
     }
+}
+
+/// The topic that guarding alarms notify.
+pub(super) const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:alarms";
+
+/// Lets every alarm act that notifies the topic.
+pub(super) fn admission() -> Admission {
+    Admission { wired_to: vec![TOPIC.to_owned()], ..Admission::default() }
 }
 
 pub(super) fn mapped(stage: &str) -> MappingTarget {
@@ -68,6 +77,7 @@ pub(super) fn good() -> (Plan, Observed) {
         api_names: vec![],
         namesakes: vec![],
         home: Origin::default(),
+        admission: admission(),
         alarm: None,
         components: LiveComponents::default(),
     };

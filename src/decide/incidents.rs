@@ -93,6 +93,7 @@ pub fn entry_of(incident: &Incident) -> RollbackEntry {
         fingerprint: incident.bad.fingerprint(),
         alarm: Some(incident.by.clone()).filter(|_| incident.by_alarm),
         alarm_at: incident.alarm_at,
+        other_source: incident.other_source,
         recovered_at: incident.recovered_at,
         lifted: incident.lifted_by.is_some(),
     }

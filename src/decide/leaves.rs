@@ -41,6 +41,7 @@ pub fn resolved(now: AlarmNow, known: &BTreeMap<String, AlarmNow>) -> GuardingAl
     GuardingAlarm {
         window: window.unwrap_or(now.window),
         actions_enabled: now.actions_enabled,
+        actions: now.actions,
         muted: Muted::No,
         targets,
         leaves: leaves.found,

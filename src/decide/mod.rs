@@ -1,5 +1,6 @@
 //! The decision: turns the observed stage into a plan, or into the reason for doing nothing. Pure.
 
+pub mod budget;
 mod check;
 pub mod claim;
 pub mod evidence;
@@ -161,7 +162,8 @@ fn plan(
     let plan = steps_between(observed, live, to, version, policy);
     can_be_applied(&plan, observed, live, policy)?;
     if !operator {
-        preconditions::is_not_too_soon(&observed.on_record.rollbacks, policy, now)?;
+        let accuser = budget::Accuser::of(trigger, observed);
+        budget::is_not_too_soon(&observed.on_record.rollbacks, accuser, policy, now)?;
         if policy.mode == Mode::Observe {
             return Err(Reason::ObserveMode { deployment: record.release.deployment.clone() });
         }

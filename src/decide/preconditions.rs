@@ -1,12 +1,12 @@
 //! The preconditions for a rollback by an alarm, so that an alarm undoes nothing but a bad deployment. Pure.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::testimony::{is_after, is_judged};
 use crate::model::observed::{Observed, OnRecord};
 use crate::model::policy::StagePolicy;
 use crate::model::reason::{Reason, stamp};
-use crate::model::records::{Candidate, Rollbacks};
+use crate::model::records::Candidate;
 use crate::model::stage::LiveStage;
 
 /// A parameter that cannot be read may be a hold, so its stage counts as held.
@@ -93,38 +93,14 @@ pub(super) fn is_in_window(
     }
 }
 
-/// Checks that the stage was not rolled back a moment ago or too often.
-pub(super) fn is_not_too_soon(
-    rollbacks: &Rollbacks,
-    policy: &StagePolicy,
-    now: DateTime<Utc>,
-) -> Result<(), Reason> {
-    let automatic = || rollbacks.past.iter().filter(|past| past.alarm.is_some());
-    if let Some(last) = automatic().map(|past| past.at).max()
-        && now - last < policy.cooldown
-    {
-        return Err(Reason::Cooldown(format!(
-            "the stage was rolled back at {}, and the cooldown is {} s",
-            stamp(last),
-            policy.cooldown.num_seconds()
-        )));
-    }
-    let today = automatic().filter(|past| now - past.at < TimeDelta::days(1)).count();
-    if today >= usize::try_from(policy.max_rollbacks).unwrap_or(usize::MAX) {
-        return Err(Reason::Cooldown(format!(
-            "the stage was rolled back {today} times in 24 hours, and the maximum is {}",
-            policy.max_rollbacks
-        )));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
+    use chrono::TimeDelta;
+
     use super::*;
-    use crate::decide::fixture::{good, policy, release};
+    use crate::decide::fixture::{TOPIC, good, policy, release};
     use crate::decide::leaves::resolved;
     use crate::model::alarm::{Alarm, AlarmNow, State, time};
     use crate::model::component::{AliasTarget, MappingTarget};
@@ -132,7 +108,7 @@ mod tests {
     use crate::model::observed::KnownGood;
     use crate::model::policy::PolicyOverrides;
     use crate::model::protocol::Protocol;
-    use crate::model::records::{Hold, RollbackEntry, SCHEMA};
+    use crate::model::records::{Hold, RollbackEntry, Rollbacks, SCHEMA};
     use crate::model::release::Release;
 
     const FIRED: &str = "2026-11-20T10:00:00Z";
@@ -176,7 +152,13 @@ mod tests {
             changed_at: at.and_then(time),
             ..Alarm::new("a", State::Alarm)
         };
-        let now = AlarmNow { alarm, actions_enabled: true, actions: vec![], window, evaluated: vec![] };
+        let now = AlarmNow {
+            alarm,
+            actions_enabled: true,
+            actions: vec![TOPIC.to_owned()],
+            window,
+            evaluated: vec![],
+        };
         let mut alarm = resolved(now, &BTreeMap::new());
         let breach = |begins: &&str| {
             let begins = time(begins).unwrap();
@@ -281,42 +263,6 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_is_not_rolled_back_too_soon_or_too_often() {
-        let rollbacks = |times: &[(&str, bool)]| Rollbacks {
-            schema: SCHEMA,
-            past: times
-                .iter()
-                .map(|(when, automatic)| RollbackEntry {
-                    at: at(when),
-                    fingerprint: "f".into(),
-                    alarm: automatic.then(|| "a".to_owned()),
-                    alarm_at: None,
-                    recovered_at: None,
-                    lifted: false,
-                })
-                .collect(),
-        };
-        let (seven, eight, nine) = ("2026-11-20T07:00:00Z", "2026-11-20T08:00:00Z", "2026-11-20T09:00:00Z");
-        for (times, expected) in [
-            (vec![], "continue"),
-            (vec![("2026-11-20T09:55:01Z", true)], "cooldown"),
-            (vec![("2026-11-20T09:55:00Z", true)], "continue"),
-            (vec![("2026-11-20T09:59:00Z", false)], "continue"),
-            (vec![("2026-11-20T10:00:30Z", true)], "cooldown"),
-            (vec![(seven, true), (eight, true)], "continue"),
-            (vec![(seven, true), (eight, true), (nine, true)], "cooldown"),
-            (vec![("2026-11-19T10:00:00Z", true), (eight, true), (nine, true)], "continue"),
-            (vec![(seven, false), (eight, true), (nine, true)], "continue"),
-        ] {
-            assert_eq!(
-                described(&is_not_too_soon(&rollbacks(&times), &policy(), at(FIRED))),
-                expected,
-                "{times:?}"
-            );
-        }
-    }
-
-    #[test]
     fn the_mark_of_an_irreversible_release_holds_until_another_one_is_recorded() {
         let (recorded, before, after) =
             ("2026-11-20T10:00:00Z", "2026-11-20T09:59:59Z", "2026-11-20T10:00:01Z");
@@ -347,6 +293,7 @@ mod tests {
                 fingerprint: marked.fingerprint(),
                 alarm: None,
                 alarm_at: None,
+                other_source: false,
                 recovered_at: None,
                 lifted: false,
             }));

@@ -1,5 +1,6 @@
 //! Decides whether a live release can be recorded as known-good. Pure.
 
+use super::counts_as_held;
 use crate::model::observed::{KnownGood, Observed};
 use crate::model::reason::Reason;
 use crate::model::release::Release;
@@ -64,6 +65,8 @@ pub fn recordable<'a>(
         }
         Some(_) => {}
     }
+    // A policy says which components belong to the release, and the list of rollbacks which releases are in quarantine.
+    problems.extend(observed.on_record.unreadable.as_deref().map(counts_as_held));
     let missing = observed.components.missing.iter().filter(|missing| !missing.recorded);
     problems.extend(missing.map(ToString::to_string).chain(known.stray_mappings));
     for (alias, target) in live.release.aliases.iter().filter(|(_, target)| !target.weights.is_empty()) {

@@ -2,14 +2,15 @@
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
+use crate::model::admission::Admission;
 use crate::model::alarm::{Alarm, CLOCK_SKEW, Metric, Muted, Origin, State, Watches};
 use crate::model::datapoint::{Reading, first_breach, latest_breach};
 use crate::model::guarding_alarm::{GuardingAlarm, Leaf};
 use crate::model::observed::{Observed, OnRecord};
 use crate::model::reason::Reason;
 use crate::model::stage::{LiveStage, StageRef};
-use crate::model::target::Target;
-use crate::signal::target::named_by;
+use crate::model::target::{Target, naming};
+use crate::signal::target::{named_by, stage_of};
 use crate::signal::triage::foreign_account;
 
 /// API Gateway counts a request up to a minute late, so a datapoint can hold requests from the minute before it.
@@ -28,6 +29,8 @@ pub struct Subject<'a> {
     pub api_names: &'a [String],
     /// The account and Region of the function.
     pub home: &'a Origin,
+    /// The alarms that may act on the stage.
+    pub admission: &'a Admission,
     /// When the live release went live, if that is known for certain.
     pub went_live: Option<DateTime<Utc>>,
 }
@@ -53,6 +56,7 @@ impl<'a> Subject<'a> {
             stage: &observed.stage,
             api_names: &observed.api_names,
             home: &observed.home,
+            admission: &observed.admission,
             went_live: observed.live.as_ref().and_then(|live| went_live(&observed.on_record, live)),
         }
     }
@@ -94,23 +98,26 @@ pub struct Guarding<'a> {
     pub testimony: Testimony,
     /// The alarms whose states speak about the stage: the alarm itself, or leaves of a composite alarm.
     pub about: Vec<&'a Alarm>,
-    /// The metrics of this stage that it watches.
+    /// API Gateway's metrics of this stage that it watches. Only they show that the stage was used.
     pub metrics: Vec<Metric>,
 }
 
 /// Returns the guarding alarms of a stage. A composite alarm that cannot be resolved may be about every stage, unless it
-/// names its stages itself.
+/// names its stages itself. An alarm that may not act is none: it can neither accuse nor prove, nor prevent a promotion.
 #[must_use]
 pub fn guarding<'a>(alarms: &'a [GuardingAlarm], subject: Subject<'_>) -> Vec<Guarding<'a>> {
     let Subject { stage, api_names, .. } = subject;
-    let about = alarms.iter().filter_map(|alarm| {
+    let admitted =
+        alarms.iter().filter(|one| subject.admission.refuses(&one.alarm.name, &one.actions).is_none());
+    let about = admitted.filter_map(|alarm| {
         let target = alarm.target(stage, api_names);
         let testimony = match (target, about_any_stage(alarm)) {
             (None, None) => return None,
             (None, Some(why)) => Testimony::Unreadable(why),
             (Some(_), _) => testimony(alarm, subject),
         };
-        let metrics = alarm.leaves_about(stage, api_names).flat_map(Leaf::metrics).cloned().collect();
+        let metrics = alarm.leaves_about(stage, api_names).flat_map(Leaf::metrics);
+        let metrics = metrics.filter(|metric| is_own(metric, subject)).cloned().collect();
         let about = alarm.alarms_about(stage, api_names);
         Some(Guarding { alarm, target, testimony, about, metrics })
     });
@@ -131,10 +138,13 @@ fn about_any_stage(guarding: &GuardingAlarm) -> Option<String> {
 ///
 /// # Errors
 /// Why it accuses none.
-pub fn accused(guarding: &GuardingAlarm) -> Result<Vec<Target>, Reason> {
+pub fn accused(guarding: &GuardingAlarm, admission: &Admission) -> Result<Vec<Target>, Reason> {
     let name = &guarding.alarm.name;
     if guarding.alarm.state != State::Alarm {
         return Err(Reason::AlarmCleared { alarm: name.clone(), state: guarding.alarm.state });
+    }
+    if let Some(reason) = admission.refuses(name, &guarding.actions) {
+        return Err(reason);
     }
     if !guarding.speaks_by_leaves() {
         return Ok(guarding.targets.clone());
@@ -171,6 +181,9 @@ pub fn testimony(guarding: &GuardingAlarm, subject: Subject<'_>) -> Testimony {
     if guarding.alarm.state != State::Alarm {
         return if guarding.unresolved.is_empty() { Testimony::Quiet } else { unreadable(guarding) };
     }
+    if let Some(reason) = subject.admission.refuses(&guarding.alarm.name, &guarding.actions) {
+        return Testimony::Abstains(reason);
+    }
     if let Some(by) = &guarding.alarm.suppressed_by {
         return Testimony::Abstains(Reason::Suppressed(by.clone()));
     }
@@ -200,6 +213,22 @@ pub fn testimony(guarding: &GuardingAlarm, subject: Subject<'_>) -> Testimony {
         return accuses(guarding);
     }
     abstains.map_or(Testimony::Quiet, Testimony::Abstains)
+}
+
+/// Whether the alarm accuses the stage by API Gateway's own metrics of the stage, which nobody else can write: they show that
+/// users are hurt.
+#[must_use]
+pub fn shows_hurt_users(guarding: &GuardingAlarm, subject: Subject<'_>) -> bool {
+    let strong = guarding
+        .firing_about(subject.stage, subject.api_names)
+        .filter(|leaf| weakness(leaf, subject).is_none());
+    strong.flat_map(Leaf::metrics).any(|metric| is_own(metric, subject))
+}
+
+/// Whether a metric is API Gateway's own about this stage.
+fn is_own(metric: &Metric, Subject { stage, api_names, home, .. }: Subject<'_>) -> bool {
+    let is_ours = metric.account.as_ref().is_none_or(|account| Some(account) == home.account.as_ref());
+    is_ours && stage_of(metric).is_some_and(|target| naming(&[target], stage, api_names).is_some())
 }
 
 /// An alarm accuses only if its owner has not muted it, as far as that is known.

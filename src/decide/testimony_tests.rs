@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::fixture::{TOPIC, admission};
 use super::leaves::resolved;
 use super::testimony::*;
 use crate::model::alarm::{Alarm, AlarmNow, Metric, Muted, Origin, State, Watches, time};
@@ -32,7 +33,7 @@ fn leaf(api: &str, state: State, kind: &str) -> Leaf {
     let now = AlarmNow {
         alarm,
         actions_enabled: true,
-        actions: vec![],
+        actions: vec![TOPIC.to_owned()],
         window: TimeDelta::minutes(2),
         evaluated: vec![],
     };
@@ -47,7 +48,17 @@ fn composite(state: State, leaves: Leaves<'_>, own: Option<&str>) -> GuardingAla
     let targets = own.map_or_else(|| leaves.iter().flat_map(|leaf| leaf.targets.clone()).collect(), names);
     let window = TimeDelta::minutes(2);
     let muted = Muted::No;
-    GuardingAlarm { alarm, actions_enabled: true, muted, window, targets, leaves, unresolved: vec![] }
+    let actions = vec![TOPIC.to_owned()];
+    GuardingAlarm {
+        alarm,
+        actions_enabled: true,
+        actions,
+        muted,
+        window,
+        targets,
+        leaves,
+        unresolved: vec![],
+    }
 }
 
 fn said(guarding: &GuardingAlarm) -> String {
@@ -64,7 +75,7 @@ fn about_orders<T>(went_live: Option<&str>, judge: impl FnOnce(Subject<'_>) -> T
     let stage = StageRef::rest("orders", "prod");
     let home = Origin { account: Some(HOME.into()), region: None };
     let went_live = went_live.and_then(time);
-    judge(Subject { stage: &stage, api_names: &[], home: &home, went_live })
+    judge(Subject { stage: &stage, api_names: &[], home: &home, admission: &admission(), went_live })
 }
 
 #[test]
@@ -166,9 +177,13 @@ fn an_alarm_that_names_no_stage_concerns_every_stage_only_if_it_cannot_be_resolv
 fn only_the_alarms_and_the_metrics_of_the_stage_prove_its_release() {
     let watching = |api: &str| {
         let mut leaf = leaf(api, State::Ok, "data");
-        let name = api.to_owned();
-        let metric = Metric { namespace: "n".into(), name, dimensions: vec![], account: None };
-        leaf.now.alarm.watches = Watches::Metrics(vec![metric]);
+        let metric = |namespace: &str| Metric {
+            namespace: namespace.into(),
+            name: format!("{api} {namespace}"),
+            dimensions: vec![("ApiId".into(), api.into()), ("Stage".into(), "prod".into())],
+            account: None,
+        };
+        leaf.now.alarm.watches = Watches::Metrics(vec![metric("AWS/ApiGateway"), metric("AWS/Lambda")]);
         leaf
     };
     let mut alarms = vec![composite(State::Ok, &[("orders", State::Ok, "data")], None)];
@@ -182,11 +197,11 @@ fn only_the_alarms_and_the_metrics_of_the_stage_prove_its_release() {
             (about, metrics)
         })
     };
-    assert_eq!(found(&alarms), (vec!["orders data".into()], vec!["orders".into()]));
-    // A composite alarm that names the stage itself speaks by its own state, and by all its data.
+    assert_eq!(found(&alarms), (vec!["orders data".into()], vec!["orders AWS/ApiGateway".into()]));
+    // A composite alarm that names the stage itself speaks by its own state, but only the stage's own data proves its use.
     alarms[0].targets = vec![names("orders").remove(0)];
     alarms[0].leaves[0].targets.clear();
-    assert_eq!(found(&alarms), (vec!["composite".into()], vec!["orders".into(), "billing".into()]));
+    assert_eq!(found(&alarms), (vec!["composite".into()], vec!["orders AWS/ApiGateway".into()]));
 }
 
 const WENT_LIVE: &str = "2026-11-20T10:00:00Z";
@@ -228,7 +243,13 @@ impl Case {
         alarm.claimed.account = Some(if self.foreign { "222222222222" } else { HOME }.into());
         let evaluated = BREACHES[self.breach].1.map(|begins| point(begins, Reading::Breaching));
         let evaluated = evaluated.into_iter().collect();
-        AlarmNow { alarm, actions_enabled: true, actions: vec![], window: TimeDelta::minutes(2), evaluated }
+        AlarmNow {
+            alarm,
+            actions_enabled: true,
+            actions: vec![TOPIC.to_owned()],
+            window: TimeDelta::minutes(2),
+            evaluated,
+        }
     }
 
     fn guarding(&self) -> GuardingAlarm {
@@ -409,7 +430,7 @@ fn a_composite_alarm_accuses_the_stages_of_its_leaves_in_alarm() {
         ("its leaves have", Fires, &[("orders", Ok, "data")], "alarm-cleared"),
         ("a leaf without a stage", Fires, &[("", Fires, "data"), ("orders", Ok, "data")], "no-stage"),
     ];
-    let described = |guarding: &GuardingAlarm| match accused(guarding) {
+    let described = |guarding: &GuardingAlarm| match accused(guarding, &admission()) {
         Result::Ok(targets) => targets.iter().map(|one| one.api.text()).collect::<Vec<_>>().join(" "),
         Err(reason) => reason.code().to_owned(),
     };

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use std::collections::BTreeMap;
 
-use super::fixture::{good, policy, record};
+use super::fixture::{TOPIC, good, policy, record};
 use super::leaves::resolved;
 use super::*;
 use crate::model::alarm::Muted;
@@ -30,7 +30,7 @@ pub(super) fn at(text: &str) -> DateTime<Utc> {
 fn alarm() -> AlarmNow {
     AlarmNow {
         actions_enabled: true,
-        actions: vec![],
+        actions: vec![TOPIC.to_owned()],
         window: TimeDelta::minutes(2),
         evaluated: vec![],
         alarm: Alarm {
@@ -127,6 +127,7 @@ fn past(observed: &mut Observed, when: &str, fingerprint: &str) {
         fingerprint: fingerprint.into(),
         alarm: Some("5xx".into()),
         alarm_at: None,
+        other_source: false,
         recovered_at: None,
         lifted: false,
     });

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::evidence::Evidence;
-use super::fixture::{good, record, release};
+use super::fixture::{TOPIC, admission, good, record, release};
 use super::testimony::{Subject, guarding};
 use super::upkeep::{Action, StageFacts, promotion_due, upkeep};
 use crate::config::Config;
@@ -34,13 +34,14 @@ fn alarm(name: &str, state: State) -> GuardingAlarm {
     let now = AlarmNow {
         alarm: alarm.clone(),
         actions_enabled: true,
-        actions: vec![],
+        actions: vec![TOPIC.to_owned()],
         window: TimeDelta::minutes(2),
         evaluated: vec![],
     };
     GuardingAlarm {
         alarm,
         actions_enabled: true,
+        actions: vec![TOPIC.to_owned()],
         muted: Muted::No,
         window: now.window,
         targets: vec![target()],
@@ -62,6 +63,7 @@ fn incident(when: &str) -> Incident {
         by: "5xx".into(),
         by_alarm: true,
         alarm_at: None,
+        other_source: false,
         why: String::new(),
         run: "r".into(),
         recovered_at: None,
@@ -112,16 +114,16 @@ impl Scene {
             _ => None,
         });
         let config = config.unwrap();
+        let (home, admission) = (Origin::default(), admission());
+        let subject =
+            Subject { stage: &stage, api_names: &[], home: &home, admission: &admission, went_live: None };
         let mut facts = StageFacts {
             stage: &stage,
             live: self.live.clone(),
             on_record: &self.on_record,
             incidents: &self.incidents,
             alarms: &self.alarms,
-            guarding: guarding(
-                &self.alarms,
-                Subject { stage: &stage, api_names: &[], home: &Origin::default(), went_live: None },
-            ),
+            guarding: guarding(&self.alarms, subject),
             components: self.components.clone(),
             deployment: self.deployment.clone(),
             pin: self.pin.clone(),
@@ -175,6 +177,7 @@ fn entry(when: &str, alarm: Option<&str>, fingerprint: &str) -> RollbackEntry {
         fingerprint: fingerprint.into(),
         alarm: alarm.map(str::to_owned),
         alarm_at: None,
+        other_source: false,
         recovered_at: None,
         lifted: false,
     }
@@ -483,15 +486,9 @@ fn each_action_passes_the_list_of_rollbacks_to_the_next() {
     let lists: Vec<_> = upkeep
         .actions
         .iter()
-        .filter_map(|action| match action {
-            Action::List { on_record, report, .. } => Some((&on_record.rollbacks.past, *report)),
-            Action::Report(_)
-            | Action::Fail(_)
-            | Action::Close(_)
-            | Action::MovePin { .. }
-            | Action::Note(_)
-            | Action::RollBack(_)
-            | Action::Promote(_) => None,
+        .filter_map(|action| {
+            let Action::List { on_record, report, .. } = action else { return None };
+            Some((&on_record.rollbacks.past, *report))
         })
         .collect();
     let [(first, true), (second, true)] = lists.as_slice() else { panic!("{lists:?}") };

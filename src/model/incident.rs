@@ -43,6 +43,9 @@ pub struct Incident {
     pub by_alarm: bool,
     /// When the alarm fired.
     pub alarm_at: Option<DateTime<Utc>>,
+    /// Whether the alarm accused the release by other data than API Gateway's own metrics of the stage.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub other_source: bool,
     /// The reason given by the alarm or the operator.
     pub why: String,
     /// The run that rolled the stage back, to find its log.
@@ -197,6 +200,7 @@ mod tests {
             by: text.chars().take(255).collect(),
             by_alarm: true,
             alarm_at: None,
+            other_source: false,
             why: text.to_owned(),
             run: "r".into(),
             recovered_at: None,

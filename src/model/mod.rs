@@ -1,5 +1,6 @@
 //! The data types of the engine, without I/O.
 
+pub mod admission;
 pub mod alarm;
 pub mod cloud_error;
 pub mod component;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
+use super::admission::Admission;
 use super::alarm::Origin;
 use super::component::{AliasRef, LiveAlias, LiveMapping, MappingRef};
 use super::guarding_alarm::GuardingAlarm;
@@ -36,6 +37,8 @@ pub struct Observed {
     pub namesakes: Vec<String>,
     /// The account and Region of the function.
     pub home: Origin,
+    /// The alarms that may act on the stage.
+    pub admission: Admission,
     /// The present state of the alarm that triggered the run; `None` if unknown, or if no alarm did.
     pub alarm: Option<GuardingAlarm>,
     /// The components of the release.

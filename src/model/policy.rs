@@ -105,6 +105,8 @@ pub struct PolicyOverrides {
     pub aliases: Option<Vec<AliasRef>>,
     /// The custom domains' mappings that belong to the release, such as `api.example.com/orders`.
     pub mappings: Option<Vec<MappingRef>>,
+    /// The beginnings of the names of the alarms that may act on the stage. It can only narrow the settings.
+    pub alarm_prefixes: Option<Vec<String>>,
 }
 
 impl Stored for PolicyOverrides {
@@ -126,8 +128,14 @@ impl Stored for PolicyOverrides {
             ("aliases", self.aliases.as_ref().map(Vec::len)),
             ("mappings", self.mappings.as_ref().map(Vec::len)),
         ];
-        match lists.into_iter().find(|(_, number)| number.is_some_and(|number| number > MAX_COMPONENTS)) {
-            Some((field, _)) => Err(format!("`{field}` lists more than {MAX_COMPONENTS} entries")),
+        if let Some((field, _)) =
+            lists.into_iter().find(|(_, number)| number.is_some_and(|number| number > MAX_COMPONENTS))
+        {
+            return Err(format!("`{field}` lists more than {MAX_COMPONENTS} entries"));
+        }
+        let is_empty = |prefixes: &Vec<String>| prefixes.iter().any(String::is_empty);
+        match self.alarm_prefixes.as_ref().filter(|prefixes| is_empty(prefixes)) {
+            Some(_) => Err("`alarm_prefixes` has an empty entry, which would allow every name".to_owned()),
             None => Ok(()),
         }
     }

@@ -82,6 +82,10 @@ pub enum Reason {
     AlarmUnreadable { alarm: String, why: String },
     /// The alarm's actions are disabled.
     AlarmActionsDisabled { alarm: String },
+    /// The alarm neither notifies the function's topic nor invokes the function.
+    AlarmNotWired { alarm: String },
+    /// This list does not allow the alarm's name.
+    AlarmNotAllowed { alarm: String, list: &'static str },
     /// The stage is neither configured nor recorded.
     NotProtected(String),
     /// There is no usable record of a known-good release.
@@ -234,6 +238,18 @@ impl Reason {
                 Kind::Hold,
                 "The alarm's actions are disabled.",
                 "when the work is done, enable the alarm's actions",
+            ),
+            Self::AlarmNotWired { .. } => entry(
+                "alarm-not-wired",
+                Kind::Hold,
+                "By CloudWatch's own answer, the alarm neither notifies the function's alarm topic nor invokes the function. So nobody has wired it to roll stages back.",
+                "to let the alarm act, add the alarm topic to its actions for ALARM and OK; if a rule of EventBridge or a queue delivers it, add the beginning of its name to UnwiredAlarmPrefixes",
+            ),
+            Self::AlarmNotAllowed { .. } => entry(
+                "alarm-not-allowed",
+                Kind::Hold,
+                "The settings or the stage's policy list the alarms that may act on the stage, and this alarm is not among them. It also proves no release.",
+                "to let the alarm act, add the beginning of its name to AlarmPrefixes, and to `alarm_prefixes` of the stage's policy if that is set",
             ),
             Self::NotProtected(_) => entry(
                 "not-protected",

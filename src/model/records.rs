@@ -137,6 +137,9 @@ pub struct RollbackEntry {
     pub alarm: Option<String>,
     /// When the alarm fired.
     pub alarm_at: Option<DateTime<Utc>>,
+    /// Whether the alarm accused the release by other data than API Gateway's own metrics of the stage.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub other_source: bool,
     /// When the alarm returned to OK.
     #[serde(default)]
     pub recovered_at: Option<DateTime<Utc>>,

@@ -39,7 +39,8 @@ pub async fn components<C: Gateway + Components>(
         let target = recorded.mappings.get(mapping);
         let live = cloud.mapping(stage.protocol, mapping);
         let routing = cloud.routing(stage.protocol, mapping);
-        let (live, routing, lost) = tokio::try_join!(live, routing, lost_stage(cloud, stage, target))?;
+        let (live, routing, lost) =
+            tokio::try_join!(live, routing, lost_stage(cloud, config, stage, target))?;
         Ok::<_, CloudError>((mapping, live, routing, lost))
     });
     let (aliases, mappings) = tokio::try_join!(try_join_all(aliases), try_join_all(mappings))?;
@@ -78,23 +79,29 @@ pub async fn components<C: Gateway + Components>(
 /// A failed call.
 pub async fn stray_mappings<C: Gateway + Components>(
     cloud: &C,
+    config: &Config,
     stage: &StageRef,
     components: &LiveComponents,
 ) -> Result<Vec<String>, CloudError> {
     let stray_mappings = components.mappings.iter().map(|(mapping, live)| async move {
-        let lost = lost_stage(cloud, stage, Some(&live.target)).await?;
+        let lost = lost_stage(cloud, config, stage, Some(&live.target)).await?;
         Ok(lost.map(|why| format!("the mapping `{mapping}` points to {why}")))
     });
     Ok(try_join_all(stray_mappings).await?.into_iter().flatten().collect())
 }
 
-/// Reads whether the target of a mapping exists, and returns the problem if it does not (`GetStage`).
+/// Reads whether the target of a mapping exists, and returns the problem if it does not (`GetStage`). A record can name any
+/// API, but a domain's requests go only to APIs of the settings.
 async fn lost_stage<C: Gateway + Components>(
     cloud: &C,
+    config: &Config,
     stage: &StageRef,
     target: Option<&MappingTarget>,
 ) -> Result<Option<String>, CloudError> {
     let Some(target) = target else { return Ok(None) };
+    if !config.may_map_to(&target.api, stage) {
+        return Ok(Some(format!("`{target}`, whose API is not in PROTECTED_STAGES")));
+    }
     let to = StageRef::new(stage.protocol, &target.api, &target.stage);
     let is_there = to == *stage || (!target.stage.is_empty() && cloud.stage(&to).await?.is_some());
     Ok((!is_there).then(|| format!("`{target}`, which is not a stage of a {} API", stage.protocol)))

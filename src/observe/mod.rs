@@ -14,9 +14,9 @@ use crate::decide::claim::live_before_undoing;
 use crate::decide::{Decision, Trigger, decide, in_doubt_since};
 use crate::model::cloud_error::CloudError;
 use crate::model::guarding_alarm::GuardingAlarm;
-use crate::model::observed::{KnownGood, LiveComponents, Observed, OnRecord};
+use crate::model::observed::{KnownGood, LiveComponents, Observed};
 use crate::model::reason::Reason;
-use crate::model::records::{self, Incident, NameIndex};
+use crate::model::records::{self, Incident, NameIndex, Parameter};
 use crate::model::stage::StageRef;
 use crate::model::target::{ApiRef, Target};
 use components::{components, moving_aliases, recorded_deployment};
@@ -80,17 +80,13 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
         }
     });
     let found = found?;
-    let mut on_record = OnRecord::from_parameters(names, &config.region, stage, &found);
+    let mut on_record = config.on_record(stage, &found);
     let index = found.iter().find(|found| Some(&found.name) == index.as_ref());
-    let namesakes = match index.map(|found| (records::parse::<NameIndex>(&found.value), &found.name)) {
-        Some((Ok(index), _)) if index.apis.len() > 1 => index.apis,
-        Some((Ok(_), _)) | None => vec![],
+    let namesakes = index.map_or_else(|| Ok(vec![]), namesakes).unwrap_or_else(|unreadable| {
         // It may say that the alarm means two APIs.
-        Some((Err(why), name)) => {
-            on_record.unreadable.get_or_insert(format!("the parameter `{name}` {why}"));
-            vec![]
-        }
-    };
+        on_record.unreadable.get_or_insert(unreadable);
+        vec![]
+    });
     if let KnownGood::None { parameter } = &mut on_record.known_good {
         *parameter = known_good;
     }
@@ -104,6 +100,7 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
         api_names.push(target.api.text().to_owned());
     }
     let alarm = alarm?.map(|alarm| GuardingAlarm::fired_by(alarm, context.trigger.changed_at));
+    let admission = config.admission(context.function, &on_record.policy);
     let mut observed = Observed {
         at: context.clock(),
         stage: stage.clone(),
@@ -114,6 +111,7 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
         api_names,
         namesakes,
         home: config.home(context.account()),
+        admission,
         alarm,
         components: LiveComponents::default(),
     };
@@ -130,6 +128,18 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
     observed.components = LiveComponents { moving, deployment, ..components };
     observed.components.complete(&mut live.release);
     Ok(observed)
+}
+
+/// Returns the APIs that a name can mean, if its index says that there are several.
+///
+/// # Errors
+/// A sentence, if the index cannot be read.
+fn namesakes(index: &Parameter) -> Result<Vec<String>, String> {
+    match records::parse::<NameIndex>(&index.value) {
+        Ok(index) if index.apis.len() > 1 => Ok(index.apis),
+        Ok(_) => Ok(vec![]),
+        Err(why) => Err(format!("the parameter `{}` {why}", index.name)),
+    }
 }
 
 /// Ignores the change that a refused run made when it undid its steps. API Gateway reports it like a deploy, but it is

@@ -71,7 +71,7 @@ pub async fn world<C: Gateway + Parameters + Alarms>(
         .map(|stage| {
             let key = (stage.api.clone(), stage.stage.clone());
             let found = by_stage.remove(&key).unwrap_or_default();
-            let on_record = OnRecord::from_parameters(names, &context.config.region, &stage, &found);
+            let on_record = context.config.on_record(&stage, &found);
             let incidents = names.all_incidents(&stage);
             let incidents = found.iter().filter(|found| found.name.starts_with(&incidents));
             let incidents = incidents.filter_map(|found| records::parse(&found.value).ok()).collect();
@@ -123,6 +123,7 @@ impl SweepReadings {
             stage,
             api_names: &context.config.api_names(stage, on_record.good().map(|(_, record)| record)),
             home: &context.config.home(context.account()),
+            admission: &context.config.admission(context.function, &on_record.policy),
             went_live: self.stages.get(stage).and_then(|live| went_live(on_record, live)),
         };
         guarding(&self.alarms, subject)
@@ -131,7 +132,7 @@ impl SweepReadings {
 
 /// Reads the remaining facts about one stage: its components, its known-good deployment, and the evidence about its
 /// live release if a promotion is due. A failed call becomes one of the facts.
-pub async fn stage<'a, C: Gateway + Components + Alarms>(
+pub async fn stage<'a, C: Gateway + Components + Parameters + Alarms>(
     context: &Context<'_, C>,
     world: &'a SweepReadings,
     stage: &'a StageRef,
@@ -163,7 +164,9 @@ pub async fn stage<'a, C: Gateway + Components + Alarms>(
     }
     if let Some(candidate) = promotion_due(&facts, context.config, context.now) {
         let policy = context.config.policy.under(&on_record.policy);
-        facts.evidence = Some(evidence::read(context, &candidate, &facts.guarding, &policy).await);
+        let names = context.config.api_names(stage, on_record.good().map(|(_, record)| record));
+        let of = (stage, names.as_slice());
+        facts.evidence = Some(evidence::read(context, of, &candidate, &facts.guarding, &policy).await);
     }
     facts
 }

@@ -98,7 +98,7 @@ async fn incident_of<C: Parameters>(
             warnings.push(why);
             Ok(incident)
         }
-        Some(Claim::Lost(_)) | None => Ok(Box::new(incident::new(context, plan, observed.at, None))),
+        Some(Claim::Lost(_)) | None => Ok(Box::new(incident::new(context, plan, observed, None))),
     }
 }
 

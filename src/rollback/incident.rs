@@ -6,8 +6,9 @@ use chrono::{DateTime, Utc};
 use crate::cloud::{Parameters, Write};
 use crate::context::Context;
 use crate::decide::incidents::{Closing, entry_of, quarantines};
+use crate::decide::testimony::{Subject, shows_hurt_users};
 use crate::model::cloud_error::CloudError;
-use crate::model::observed::OnRecord;
+use crate::model::observed::{Observed, OnRecord};
 use crate::model::parameter_names::ParameterNames;
 use crate::model::plan::Plan;
 use crate::model::reason::{Reason, stamp};
@@ -15,27 +16,29 @@ use crate::model::records::{self, Incident, Rollbacks, SCHEMA};
 use crate::model::report::{Outcome, Report};
 use crate::model::stage::StageRef;
 
-/// Creates the incident that a plan ends. The stage was observed `at`; the bad release has been live `since`.
+/// Creates the incident that a plan ends. The bad release has been live `since`.
 #[must_use]
 pub fn new<C>(
     context: &Context<'_, C>,
     plan: &Plan,
-    at: DateTime<Utc>,
+    observed: &Observed,
     since: Option<DateTime<Utc>>,
 ) -> Incident {
     let trigger = context.trigger;
+    let shows_hurt_users = |alarm| shows_hurt_users(alarm, Subject::of(observed));
     Incident {
         schema: SCHEMA,
         stage: plan.stage.clone(),
         bad: plan.from.clone().into(),
         good: plan.to.clone().into(),
         version: plan.version,
-        at,
+        at: observed.at,
         since,
         undone: false,
         by: trigger.name.clone().unwrap_or_else(|| "operator".to_owned()),
         by_alarm: trigger.is_alarm(),
         alarm_at: trigger.changed_at,
+        other_source: observed.alarm.as_ref().is_some_and(|alarm| !shows_hurt_users(alarm)),
         // A reason can be long, but the record must fit into a parameter.
         why: trigger.why.as_deref().unwrap_or_default().chars().take(500).collect(),
         run: context.id.to_owned(),

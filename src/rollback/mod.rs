@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::decide::claim::{is_fresh, is_half_done, plan_of};
 use crate::decide::{Decision, Trigger, check, decide};
 use crate::model::cloud_error::CloudError;
-use crate::model::observed::{Observed, OnRecord, usable};
+use crate::model::observed::{Observed, usable};
 use crate::model::plan::Plan;
 use crate::model::reason::{Reason, stamp};
 use crate::model::records::Incident;
@@ -171,7 +171,7 @@ async fn act<C: Cloud>(
     let made = attempt.claim.take();
     let incident = match &made {
         Some(Claim::Won(ours) | Claim::Unwritten(ours, _) | Claim::Unfinished(ours)) => ours.as_ref().clone(),
-        Some(Claim::Lost(_)) | None => incident::new(context, &whole, observed.at, since),
+        Some(Claim::Lost(_)) | None => incident::new(context, &whole, observed, since),
     };
     let claim = async {
         match made {
@@ -350,7 +350,7 @@ async fn older_version<C: Parameters + Gateway>(
     let config = context.config;
     let history = context.cloud.history(&config.names.known_good(stage)).await?;
     let rollbacks = context.cloud.parameters(&[config.names.rollbacks(stage)]).await?;
-    let rollbacks = OnRecord::from_parameters(&config.names, &config.region, stage, &rollbacks).rollbacks;
+    let rollbacks = config.on_record(stage, &rollbacks).rollbacks;
     let can_serve =
         |deployment: Option<Deployment>| deployment.is_some_and(|found| found.undeployed.is_none());
     for one in history.iter().rev().filter(|one| one.version <= before) {

@@ -3,7 +3,8 @@
 use crate::model::alarm::{Alarm, Metric, Watches};
 use crate::model::protocol::Protocol;
 use crate::model::reason::Reason;
-use crate::model::target::{ApiRef, Target};
+use crate::model::stage::StageRef;
+use crate::model::target::{ApiRef, Target, metric_name};
 
 /// The namespace of API Gateway's own metrics.
 pub const NAMESPACE: &str = "AWS/ApiGateway";
@@ -81,6 +82,36 @@ fn named_by_metrics(metrics: &[Metric]) -> Result<Target, Reason> {
             several.iter().map(|t| format!("{}/{}", t.api.text(), t.stage)).collect::<Vec<_>>().join(", ")
         ))),
     }
+}
+
+/// Returns API Gateway's own metrics of a stage's use. Those of a REST API have one of `api_names`, those of others the id.
+#[must_use]
+pub fn use_of(stage: &StageRef, api_names: &[String]) -> Vec<Metric> {
+    let metric = |name: &str, api: (&str, &str)| Metric {
+        namespace: NAMESPACE.to_owned(),
+        name: name.to_owned(),
+        dimensions: [api, ("Stage", &stage.stage)]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        account: None,
+    };
+    let by_id = ("ApiId", stage.api.as_str());
+    match stage.protocol {
+        Protocol::Rest => {
+            let names = api_names.iter().map(|name| metric_name(name, &stage.api));
+            let mut metrics: Vec<Metric> = names.map(|name| metric("Count", ("ApiName", &name))).collect();
+            metrics.dedup();
+            metrics
+        }
+        Protocol::Http => vec![metric("Count", by_id)],
+        Protocol::WebSocket => vec![metric("ConnectCount", by_id), metric("MessageCount", by_id)],
+    }
+}
+
+/// Returns the stage that one of API Gateway's own metrics is about; `None` for any other metric.
+#[must_use]
+pub fn stage_of(metric: &Metric) -> Option<Target> {
+    if metric.namespace == NAMESPACE { named_by_metric(metric).ok() } else { None }
 }
 
 fn named_by_metric(metric: &Metric) -> Result<Target, Reason> {

@@ -112,7 +112,7 @@ async fn list<C: Parameters>(
 }
 
 /// Rolls the stage back as an alarm's event should have done, under the same decision table. An alarm that does not speak
-/// about the live release leaves the judgement to the next one; the first one's report remains.
+/// about the live release, or whose budget is used up, leaves the judgement to the next one; the first one's report remains.
 async fn roll_back<C: Cloud>(
     context: &Context<'_, C>,
     stage: &StageRef,
@@ -128,6 +128,7 @@ async fn roll_back<C: Cloud>(
             report.reason,
             Some(
                 Reason::ChangedAfterAlarm { .. }
+                    | Reason::Cooldown(_)
                     | Reason::BeganBeforeRelease { .. }
                     | Reason::AlarmCleared { .. }
             )

@@ -69,7 +69,7 @@ async fn try_record<C: Gateway + Components + Parameters + Alarms>(
                 None => Ok(None),
             }
         },
-        stray_mappings(context.cloud, stage, &observed.components),
+        stray_mappings(context.cloud, context.config, stage, &observed.components),
         api_name(context, stage),
     );
     let known = Known { deployment: deployment?, quarantine: quarantine?, stray_mappings: stray_mappings? };

@@ -57,6 +57,13 @@ impl fmt::Display for Reason {
                 f.write_str(&stale(*changed_at, *now, *max_age_seconds))
             }
             Self::AlarmCleared { alarm, state } => write!(f, "the alarm `{alarm}` is now {state}"),
+            Self::AlarmNotWired { alarm } => {
+                write!(
+                    f,
+                    "the alarm `{alarm}` neither notifies the function's topic nor invokes the function"
+                )
+            }
+            Self::AlarmNotAllowed { alarm, list } => write!(f, "{list} does not allow the alarm `{alarm}`"),
             Self::AlarmUnknown { alarm, why } => write!(f, "the alarm `{alarm}` {why}"),
             Self::AlarmUnreadable { alarm, why } => {
                 write!(f, "the alarm `{alarm}` cannot be read in full: {why}")

@@ -31,6 +31,8 @@ fn examples() -> Vec<Reason> {
         Reason::AlarmUnreadable { alarm: text(), why: text() },
         Reason::AlarmCleared { alarm: text(), state: State::Ok },
         Reason::AlarmActionsDisabled { alarm: text() },
+        Reason::AlarmNotWired { alarm: text() },
+        Reason::AlarmNotAllowed { alarm: text(), list: "" },
         Reason::NotProtected(text()),
         Reason::HeldByOperator(text()),
         Reason::NoKnownGood { parameter: text(), why: text() },

@@ -119,6 +119,7 @@ fn redeployed_and_rolled_back(facts: &mut Facts) {
         by: "orders-prod-latency".to_owned(),
         by_alarm: true,
         alarm_at: None,
+        other_source: false,
         why: String::new(),
         run: "run-9".to_owned(),
         recovered_at: None,
@@ -209,7 +210,7 @@ fn a_rollback_of_several_components_is_notified_once_whenever_the_second_alarm_a
             .filter(|notification| notification.subject.starts_with("ROLLED BACK"))
             .count();
         let story = format!("claims take {claims} ms, {begins} ms later: {reports:?}");
-        healed(&facts, &prod(), true).unwrap_or_else(|why| panic!("{why}: {story}"));
+        healed(&facts, &[], &prod(), true).unwrap_or_else(|why| panic!("{why}: {story}"));
         assert_eq!(notified, 1, "{story}");
     }
 }
@@ -235,7 +236,7 @@ fn a_second_run_does_not_partly_undo_a_rollback_of_several_components() {
             )
         });
         let after = world.facts();
-        let is_healed = healed(&after, &prod(), false);
+        let is_healed = healed(&after, &[], &prod(), false);
         let served = |facts: &Facts| format!("{:?} {:?}", facts.stages[&prod()].release, facts.mappings);
         let untouched = served(&after) == served(&facts);
         let reported = format!("{reports:?}").contains("RolledBack");
@@ -262,7 +263,7 @@ fn the_next_attempt_rolls_back_again_after_an_undo() {
     world.change(|facts| facts.now += TimeDelta::minutes(1));
     let second = run(&event("sns-alarm"), &world, &settings);
     assert!(second.contains("report: rolled-back"), "{second}");
-    healed(&world.facts(), &prod(), true).unwrap();
+    healed(&world.facts(), &[], &prod(), true).unwrap();
 }
 
 /// If the time of the previous change is unknown, the function must assume that another deploy made the last one.
@@ -311,7 +312,7 @@ fn a_rollback_of_several_components_does_not_wait_for_a_slow_claim() {
     let began = world.now();
     runtime.block_on(later(0, 15_000, &fired, &world, &config));
     let facts = world.facts();
-    healed(&facts, &prod(), true).unwrap();
+    healed(&facts, &[], &prod(), true).unwrap();
     let back = facts.changes.iter().find(|one| one.stage == prod()).unwrap().at - began;
     assert!(back < TimeDelta::seconds(3), "the rollback took {back}");
 }

@@ -92,7 +92,7 @@ fn check(kind: &Kind, injected: &[(usize, Fault)]) -> Result<(), String> {
     let died = injected.iter().any(|(_, fault)| is_a_death(fault));
     // A run that fails to write its incident and then dies leaves no trace except the changed stage.
     let may_leave_no_trace = died && injected.len() > 1;
-    healed(&world.facts(), &kind.stage, !may_leave_no_trace)?;
+    healed(&world.facts(), &runs, &kind.stage, !may_leave_no_trace)?;
     if reported(&runs) == 0 && !died {
         return Err("no run reported the rollback".to_owned());
     }

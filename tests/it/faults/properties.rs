@@ -118,12 +118,12 @@ fn records() -> impl Strategy<Value = Record> {
 fn incidents() -> impl Strategy<Value = Incident> {
     let texts = (words(), words(), words(), of(words()));
     let times = (times(), of(times()), of(times()), of(times()));
-    (stages(), odd_releases(), odd_releases(), any::<(i64, bool, bool)>(), texts, times).prop_map(
+    (stages(), odd_releases(), odd_releases(), any::<(i64, bool, bool, bool)>(), texts, times).prop_map(
         |(
             stage,
             bad,
             good,
-            (version, undone, by_alarm),
+            (version, undone, by_alarm, other_source),
             (by, why, run, lifted_by),
             (at, since, alarm_at, recovered_at),
         )| {
@@ -139,6 +139,7 @@ fn incidents() -> impl Strategy<Value = Incident> {
                 by,
                 by_alarm,
                 alarm_at,
+                other_source,
                 why,
                 run,
                 recovered_at,
@@ -165,12 +166,13 @@ fn candidates() -> impl Strategy<Value = Candidate> {
 }
 
 fn lists() -> impl Strategy<Value = Rollbacks> {
-    let one = (times(), words(), of(words()), of(times()), of(times()), any::<bool>()).prop_map(
-        |(at, fingerprint, alarm, alarm_at, recovered_at, lifted)| RollbackEntry {
+    let one = (times(), words(), of(words()), of(times()), of(times()), any::<(bool, bool)>()).prop_map(
+        |(at, fingerprint, alarm, alarm_at, recovered_at, (lifted, other_source))| RollbackEntry {
             at,
             fingerprint,
             alarm,
             alarm_at,
+            other_source,
             recovered_at,
             lifted,
         },
@@ -186,13 +188,13 @@ fn policies() -> impl Strategy<Value = PolicyOverrides> {
         of(prop_oneof![Just(AutoDeploy::Hold), Just(AutoDeploy::SwitchOff)]),
         of(prop_oneof![Just(MissingComponents::Hold), Just(MissingComponents::Skip)]),
     );
-    let components = (of(vec(aliases(), 0..4)), of(vec(mappings(), 0..4)));
-    (numbers, modes, any::<(Option<bool>, Option<bool>)>(), components).prop_map(
+    let lists = (of(vec(aliases(), 0..4)), of(vec(mappings(), 0..4)), of(vec("[a-z]{1,9}", 0..3)));
+    (numbers, modes, any::<(Option<bool>, Option<bool>)>(), lists).prop_map(
         |(
             (bake_seconds, rollback_window_seconds, cooldown_seconds, max_rollbacks_a_day),
             (mode, auto_deploy, missing_parts),
             (bake_needs_data, flush_cache),
-            (aliases, mappings),
+            (aliases, mappings, alarm_prefixes),
         )| PolicyOverrides {
             schema: SCHEMA,
             mode,
@@ -206,6 +208,7 @@ fn policies() -> impl Strategy<Value = PolicyOverrides> {
             missing_parts,
             aliases,
             mappings,
+            alarm_prefixes,
         },
     )
 }

@@ -308,10 +308,51 @@ fn a_release_is_recorded_whole_or_refused_with_every_problem() {
     check_record("a mapping to another kind of api is refused", |facts| {
         facts.mappings.values_mut().next().unwrap().target.api = "httpapi123".to_owned();
     });
-    check_record("an alias of another region is refused", |facts| {
-        let alias = "arn:aws:lambda:us-east-1:123456789012:function:orders:live".parse().unwrap();
+    check_with(
+        "an alias of another region is refused",
+        "command-record",
+        |facts| {
+            bad_everywhere(facts);
+            facts.parameters.clear();
+        },
+        &[
+            (
+                "PROTECTED_STAGES",
+                r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod",
+                    "aliases":["arn:aws:lambda:us-east-1:123456789012:function:orders:live"]}]"#,
+            ),
+            ("PIN", "off"),
+        ],
+        |world| world,
+    );
+    check_record("a policy that lists a foreign alias is refused", |facts| {
+        let alias = "theirs:live".parse().unwrap();
         policy(facts, PolicyOverrides { aliases: Some(vec![alias]), ..PolicyOverrides::default() });
     });
+    check_with(
+        "a foreign alias in the policy holds the stage",
+        "sns-alarm",
+        |facts| {
+            bad_everywhere(facts);
+            let alias = "theirs:live".parse().unwrap();
+            policy(facts, PolicyOverrides { aliases: Some(vec![alias]), ..PolicyOverrides::default() });
+        },
+        &[("PROTECTED_STAGES", WHOLE)],
+        |world| world,
+    );
+    check_with(
+        "a recorded mapping to a foreign API holds the stage",
+        "sns-alarm",
+        |facts| {
+            bad_everywhere(facts);
+            let mut forged = release("d1", &[]);
+            let target = MappingTarget { api: "evil123456".into(), stage: "prod".into() };
+            forged.mappings = [("api.example.com/orders".parse().unwrap(), target)].into();
+            facts.known_good(&print(&record(forged)).unwrap());
+        },
+        &[("PROTECTED_STAGES", WHOLE)],
+        |world| world,
+    );
     check_with(
         "a record with an alias of another region",
         "sns-alarm",

@@ -371,6 +371,7 @@ fn after_a_rollback(facts: &mut Facts, lifted: bool) {
         at,
         by: "orders-prod-5xx".to_owned(),
         alarm_at: Some(at),
+        other_source: false,
         why: String::new(),
         run: "run-0".to_owned(),
         since: None,
@@ -385,6 +386,7 @@ fn after_a_rollback(facts: &mut Facts, lifted: bool) {
         fingerprint: bad.fingerprint(),
         alarm: Some("orders-prod-5xx".to_owned()),
         alarm_at: Some(at),
+        other_source: false,
         recovered_at: Some(at),
         lifted,
     };

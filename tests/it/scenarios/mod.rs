@@ -1,5 +1,6 @@
 //! An event, a world and the outcome: data in, a snapshot out, through one `check()`.
 
+mod admission;
 pub(crate) mod components;
 pub(crate) mod doctor;
 mod irreversible;
@@ -346,6 +347,7 @@ fn one_incident_is_rolled_back_once() {
         at: time(at).unwrap(),
         by: "orders-prod-latency".to_owned(),
         alarm_at: None,
+        other_source: false,
         why: String::new(),
         run: "run-0".to_owned(),
         recovered_at: None,

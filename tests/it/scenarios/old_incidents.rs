@@ -27,6 +27,7 @@ fn with_incidents(incidents: &[(&str, i64, &str)]) -> Facts {
             by: "orders-prod-5xx".to_owned(),
             by_alarm: true,
             alarm_at: None,
+            other_source: false,
             why: String::new(),
             run: "run-0".to_owned(),
             recovered_at: None,

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use apigw_rollback::cloud::Notification;
 use apigw_rollback::config::Config;
 use apigw_rollback::model::datapoint::{Datapoint, Reading};
 use apigw_rollback::model::parameter_names::ParameterNames;
@@ -13,6 +14,7 @@ use apigw_rollback::model::records::{Candidate, Hold, Incident, Record, parse};
 use apigw_rollback::model::release::Release;
 use apigw_rollback::model::report::{Outcome, Report};
 use apigw_rollback::model::stage::StageRef;
+use apigw_rollback::notify::notification;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::simulation::alarms::{accusations_since, alarms_about, in_alarm};
@@ -80,7 +82,7 @@ pub(crate) fn hold(before: &Facts, after: &Facts, runs: &[Seen], config: &Config
         return Err("the deployments have changed".to_owned());
     }
     nothing_else(before, after)?;
-    notified_once(after)?;
+    notified_once(after, runs)?;
     runs.iter().try_for_each(is_reported)
 }
 
@@ -391,10 +393,31 @@ fn nothing_else(before: &Facts, after: &Facts) -> Result<(), String> {
     Ok(())
 }
 
+/// Returns the notifications that may be sent only once: those whose mark could be written. A run reports those that it sent
+/// without a mark. One that died cannot, so its notifications are compared with its marks by their number.
+pub(crate) fn marked<'a>(after: &'a Facts, runs: &'a [Seen]) -> impl Iterator<Item = &'a Notification> {
+    after.notifications.iter().filter(move |notification| {
+        let report: serde_json::Value = serde_json::from_str(&notification.report).unwrap();
+        let by = report["run"].as_str().unwrap();
+        let reports = runs.iter().find(|run| run.id == by).and_then(|run| run.reports.as_ref());
+        let Some(reports) = reports else {
+            let by = format!("\"run\":\"{by}\"");
+            let marks = after.writes.iter().filter(|write| write.name.contains("/told/"));
+            let marks = marks.filter(|write| write.value.contains(&by)).count();
+            return after.notifications.iter().filter(|one| one.report.contains(&by)).count() <= marks;
+        };
+        let is_unmarked = |one: &&Report| {
+            one.warnings.iter().any(|warning| warning.contains("people may be notified again"))
+        };
+        let subject = |one: &Report| notification::of(one, "").subject;
+        !reports.iter().filter(is_unmarked).any(|one| subject(one) == notification.subject)
+    })
+}
+
 /// Checks that no notification is sent twice, unless its mark could not be written.
-fn notified_once(after: &Facts) -> Result<(), String> {
+fn notified_once(after: &Facts, runs: &[Seen]) -> Result<(), String> {
     let mut sent = BTreeSet::new();
-    for notification in after.marked() {
+    for notification in marked(after, runs) {
         let chat: serde_json::Value =
             serde_json::from_str(&notification.chat).map_err(|error| error.to_string())?;
         // A thread is one bad release. A second rollback of it has other times, so it is a new notification.
@@ -432,7 +455,7 @@ fn is_reported(run: &Seen) -> Result<(), String> {
 
 /// Checks that after two sweeps without faults the stage serves its known-good release, the rollback is listed, and it
 /// was notified at most once.
-pub(crate) fn healed(facts: &Facts, stage: &StageRef, traced: bool) -> Result<(), String> {
+pub(crate) fn healed(facts: &Facts, runs: &[Seen], stage: &StageRef, traced: bool) -> Result<(), String> {
     let known = facts.recorded(stage);
     let Some(good) = known.last() else { return Err("nothing is recorded".to_owned()) };
     let live = facts.stages.get(stage).map(|live| live.release.clone()).unwrap_or_default();
@@ -455,7 +478,7 @@ pub(crate) fn healed(facts: &Facts, stage: &StageRef, traced: bool) -> Result<()
         return Err(format!("the rollback of {stage} is not on its list"));
     }
     let rolled_back =
-        facts.marked().filter(|notification| notification.subject.starts_with("ROLLED BACK")).count();
+        marked(facts, runs).filter(|notification| notification.subject.starts_with("ROLLED BACK")).count();
     if rolled_back > 1 {
         return Err(format!("there are {rolled_back} notifications of a rollback"));
     }

@@ -16,7 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::cloudwatch::TRAFFIC;
 use super::kind::served;
 use super::life::SimulationRun;
-use crate::simulation::invariants::Signal;
+use crate::simulation::invariants::{Signal, marked};
 use crate::support::world::{Change, Facts};
 
 /// Checks all conditions at the end of a simulation run.
@@ -183,8 +183,9 @@ fn is_notified(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> 
     if simulation.calm && wrong {
         return Err(format!("there were {done} rollbacks and {notified} notifications of them"));
     }
-    let marked =
-        facts.marked().filter(|notification| notification.subject.starts_with("ROLLED BACK")).count();
+    let marked = marked(facts, &simulation.seen)
+        .filter(|notification| notification.subject.starts_with("ROLLED BACK"))
+        .count();
     if marked > facts.changes.iter().filter(|one| !one.stage.is_parked()).count() {
         return Err(format!(
             "there are {marked} notifications of rollbacks, which is more than there are changes"

@@ -17,6 +17,8 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::support::world::FUNCTION;
+
 use super::{KNOWN_GOOD, PROTECTED, back, bad, event, good, run, settings, stage};
 
 /// CloudWatch's answers by operation, in their order; the last one is repeated.
@@ -119,6 +121,7 @@ fn read<T>(answers: Answers, read: impl AsyncFnOnce(&dyn Fn() -> apigw_rollback:
 fn in_alarm(more: &Value) -> Value {
     let mut alarm = json!({
         "AlarmName": "orders-prod-5xx", "StateValue": "ALARM", "ActionsEnabled": true,
+        "AlarmActions": [FUNCTION],
         "StateTransitionedTimestamp": "@2026-11-20T10:05:12Z", "Namespace": "AWS/ApiGateway", "MetricName": "5XXError",
         "Dimensions": [{"Name": "ApiName", "Value": "orders-api"}, {"Name": "Stage", "Value": "prod"}],
         "Period": 60, "EvaluationPeriods": 2, "Threshold": 0.05, "ComparisonOperator": "GreaterThanThreshold",

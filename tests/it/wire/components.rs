@@ -22,7 +22,7 @@ use super::{
     KNOWN_GOOD, SSM, STAGE, back, bad, check_on, cloudwatch, describe_alarm, exchange, get_record, get_stage,
     no_mute_rules, operations, put_one, settings, update_stage,
 };
-use crate::support::world::{record, release};
+use crate::support::world::{FUNCTION, record, release};
 
 const WHOLE: &[(&str, &str)] = &[
     (
@@ -215,6 +215,7 @@ fn web_alarm(encoder: &mut Encoder) {
     encoder.begin_map().str("MetricAlarms").array(1).begin_map();
     encoder.str("AlarmName").str("web-5xx").str("StateValue").str("ALARM");
     encoder.str("StateTransitionedTimestamp").timestamp(&SdkTime::from_secs(1_795_169_112));
+    encoder.str("AlarmActions").array(1).str(FUNCTION);
     encoder.str("Namespace").str("AWS/ApiGateway").str("MetricName").str("5xx").str("Dimensions").array(2);
     encoder.begin_map().str("Name").str("ApiId").str("Value").str("ju6maoy9o2").end();
     encoder.begin_map().str("Name").str("Stage").str("Value").str("$default").end();

@@ -37,7 +37,7 @@ use aws_types::SdkConfig;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::support::world::{NOW, record, release};
+use crate::support::world::{FUNCTION, NOW, record, release};
 use crate::wire::requests::{Request, assert_on_the_list};
 
 const STAGE: &str = "https://apigateway.eu-west-1.amazonaws.com/restapis/a1b2c3d4e5/stages/prod";
@@ -116,7 +116,7 @@ fn metric_alarm(answer: &mut Encoder, state: &str, changed_at: i64) {
     }
     answer.str("StateTransitionedTimestamp").timestamp(&SdkTime::from_secs(changed_at));
     answer.str("AlarmActions").array(1);
-    answer.str("arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback");
+    answer.str(FUNCTION);
     answer.str("Dimensions").array(2);
     answer.begin_map().str("Name").str("ApiName").str("Value").str("orders-api").end();
     answer.begin_map().str("Name").str("Stage").str("Value").str("prod").end();
@@ -184,7 +184,7 @@ fn run(event: &str, client: SharedHttpClient, given: &[(&str, &str)]) -> Vec<Rep
             trigger: &UNKNOWN,
             id: "run-1",
             trace: None,
-            function: Some("arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback"),
+            function: Some(FUNCTION),
             now: time(NOW).unwrap(),
             began,
             deadline,

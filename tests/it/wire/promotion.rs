@@ -49,6 +49,13 @@ fn a_promotion_reads_history_and_data_and_then_pins_and_records() {
             none.clone(),
         ),
         cloudwatch("DescribeAlarmHistory", history),
+        exchange(
+            "POST",
+            SSM,
+            json!({"Names": ["/apigw-rollback/names/orders-api"]}).to_string(),
+            200,
+            none.clone(),
+        ),
         cloudwatch("GetMetricData", samples),
         get_stage(&bad()),
         exchange("POST", SSM, "put", 200, none.clone()),

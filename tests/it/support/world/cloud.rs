@@ -403,20 +403,18 @@ impl Alarms for World {
         until: DateTime<Utc>,
     ) -> Result<f64, CloudError> {
         let names: Vec<_> = metrics.iter().map(|metric| metric.name.clone()).collect();
-        self.call("GetMetricData", names.join(" "), |facts| Ok(facts.samples_between(since, until))).await
+        self.call("GetMetricData", names.join(" "), |facts| {
+            // Anybody can write other metrics at any time.
+            let is_written = metrics.iter().any(|metric| metric.namespace != "AWS/ApiGateway");
+            Ok(if is_written { 1.0 } else { facts.samples_between(since, until) })
+        })
+        .await
     }
 }
 
 impl Outbox for World {
     async fn publish(&self, _topic: &str, notification: &Notification) -> Result<(), CloudError> {
         self.call("Publish", &notification.subject, |facts| {
-            let by = format!("\"run\":\"{}\"", facts.caller);
-            let marks = facts.writes.iter().filter(|write| write.name.contains("/told/"));
-            let marks = marks.filter(|write| write.value.contains(&by)).count();
-            let sent = facts.notifications.iter().filter(|one| one.report.contains(&by)).count();
-            if sent >= marks {
-                facts.unmarked.push(facts.notifications.len());
-            }
             facts.notifications.push(notification.clone());
             Ok(())
         })

@@ -102,8 +102,6 @@ pub(crate) struct Facts {
     pub(crate) caches_decisions: bool,
     /// The notifications that were sent.
     pub(crate) notifications: Vec<Notification>,
-    /// The notifications that were sent although their mark could not be written: they may be sent again.
-    pub(crate) unmarked: Vec<usize>,
     /// The duration of the user's hook.
     pub(crate) hook_takes: Duration,
     /// Whether the current call reaches AWS twice.
@@ -260,7 +258,6 @@ impl Facts {
             routing: BTreeMap::new(),
             caches_decisions: false,
             notifications: vec![],
-            unmarked: vec![],
             hook_takes: Duration::ZERO,
             twice: false,
             caller: String::new(),
@@ -297,12 +294,6 @@ impl Facts {
         let silenced =
             self.muted.contains_key(&guardian.alarm.name) || guardian.alarm.suppressed_by.is_some();
         guardian.actions_enabled && !silenced
-    }
-
-    /// Returns the notifications that are sent only once.
-    pub(crate) fn marked(&self) -> impl Iterator<Item = &Notification> {
-        let all = self.notifications.iter().enumerate();
-        all.filter(|(nth, _)| !self.unmarked.contains(nth)).map(|(_, notification)| notification)
     }
 
     /// Returns every readable version of a stage's known-good record.

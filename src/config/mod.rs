@@ -1,13 +1,19 @@
 //! Reads the settings from environment variables into [`Config`], through a getter. One message names every invalid
 //! variable.
 
+mod reader;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use serde::Deserialize;
 
+use crate::model::admission::Admission;
 use crate::model::alarm::Origin;
 use crate::model::component::{AliasRef, ListedComponents, MAX_COMPONENTS, MappingRef};
+use crate::model::observed::OnRecord;
 use crate::model::parameter_names::ParameterNames;
 use crate::model::policy::PolicyOverrides;
 use crate::model::policy::{
@@ -15,13 +21,14 @@ use crate::model::policy::{
     MissingComponents, Mode, StagePolicy, unless_zero,
 };
 use crate::model::protocol::Protocol;
-use crate::model::records::Record;
+use crate::model::records::{Parameter, Record};
 use crate::model::stage::StageRef;
 use crate::model::target::{ApiRef, means};
 use crate::signal::target::is_stage_name;
+use reader::Reader;
 
 /// The environment variables, for error messages and documents.
-pub const VARIABLES: [&str; 19] = [
+pub const VARIABLES: [&str; 22] = [
     "PROTECTED_STAGES",
     "PARAMETER_PREFIX",
     "MAX_ALARM_AGE_SECONDS",
@@ -29,6 +36,9 @@ pub const VARIABLES: [&str; 19] = [
     "PIN",
     "AWS_REGION",
     "ALARM_TOPIC_ARN",
+    "ALARM_PREFIXES",
+    "UNWIRED_ALARM_PREFIXES",
+    "SHOW_VARIABLES",
     "BAKE_SECONDS",
     "BAKE_NEEDS_DATA",
     "ROLLBACK_WINDOW_SECONDS",
@@ -61,6 +71,12 @@ pub struct Config {
     pub region: String,
     /// The topic that guarding alarms notify.
     pub alarm_topic: Option<String>,
+    /// The beginnings of the names of the alarms that may act; empty allows every name.
+    pub alarm_prefixes: Vec<String>,
+    /// The beginnings of the names of alarms that may act although they are not wired to the function.
+    pub unwired_alarm_prefixes: Vec<String>,
+    /// Whether notifications, events, the log and the hook get the values of stage variables.
+    pub show_variables: bool,
     /// How long the alarm may stay in ALARM after a rollback before the sweep reports it.
     pub not_recovered: TimeDelta,
     /// How long incidents are kept; `None` means for good.
@@ -102,67 +118,6 @@ pub struct Protected {
 #[error("invalid settings: {}", .0.join("; "))]
 pub struct BadSettings(pub Vec<String>);
 
-/// Collects the errors, so that one message reports all of them.
-struct Reader<G> {
-    get: G,
-    errors: Vec<String>,
-    warnings: Vec<String>,
-}
-
-impl<G: Fn(&str) -> Option<String>> Reader<G> {
-    fn text(&self, name: &str) -> Option<String> {
-        (self.get)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
-    }
-
-    fn ok_or_collect<T>(&mut self, read: Result<T, String>) -> Option<T> {
-        read.map_err(|why| self.errors.push(why)).ok()
-    }
-
-    fn number(&mut self, name: &str, default: u32, most: u32) -> u32 {
-        let Some(text) = self.text(name) else { return default };
-        let number = text.parse().ok().filter(|number| *number <= most);
-        let number =
-            number.ok_or_else(|| format!("{name} is `{text}`; it must be a number from 0 to {most}"));
-        self.ok_or_collect(number).unwrap_or(default)
-    }
-
-    fn seconds(&mut self, name: &str, default: u32, most: u32) -> TimeDelta {
-        TimeDelta::seconds(self.number(name, default, most).into())
-    }
-
-    /// Reads the topic that guarding alarms notify. It is only compared with theirs, so the function starts without it.
-    /// `sam local invoke` sets it to the logical id of the template's resource.
-    fn alarm_topic(&mut self, name: &str) -> Option<String> {
-        let topic = self.text(name)?;
-        if topic.starts_with("arn:") {
-            return Some(topic);
-        }
-        self.warnings.push(format!(
-            "{name} is `{topic}`, which is not the ARN of an SNS topic; no alarm counts as a guarding alarm of the topic"
-        ));
-        None
-    }
-
-    fn topic(&mut self, name: &str) -> Option<String> {
-        let topic = self.text(name)?;
-        if !topic.starts_with("arn:") {
-            self.errors.push(format!("{name} is `{topic}`; it must be the ARN of an SNS topic"));
-        }
-        Some(topic)
-    }
-
-    fn one_of<T: Copy>(&mut self, name: &str, [first, second]: [(&str, T); 2]) -> T {
-        let read = match self.text(name) {
-            Some(value) if value == second.0 => Ok(second.1),
-            Some(value) if value != first.0 => {
-                Err(format!("{name} is `{value}`; it must be `{}` or `{}`", first.0, second.0))
-            }
-            _ => Ok(first.1),
-        };
-        self.ok_or_collect(read).unwrap_or(first.1)
-    }
-}
-
 impl Config {
     /// Reads the settings through `get`, which returns a variable's value if it is set.
     ///
@@ -188,6 +143,9 @@ impl Config {
         };
         let pin = reader.one_of("PIN", [("on", true), ("off", false)]);
         let alarm_topic = reader.alarm_topic("ALARM_TOPIC_ARN");
+        let alarm_prefixes = reader.prefixes("ALARM_PREFIXES");
+        let unwired_alarm_prefixes = reader.prefixes("UNWIRED_ALARM_PREFIXES");
+        let show_variables = reader.one_of("SHOW_VARIABLES", [("off", false), ("on", true)]);
         let notification_topic = reader.topic("NOTIFICATION_TOPIC_ARN");
         // On the alarm topic, the function would receive its own notifications.
         if notification_topic.is_some() && notification_topic == alarm_topic {
@@ -195,19 +153,9 @@ impl Config {
                 .errors
                 .push("NOTIFICATION_TOPIC_ARN equals ALARM_TOPIC_ARN; set it to another topic".to_owned());
         }
-        let event_bus = reader.text("EVENT_BUS");
-        if let Some(bus) = event_bus.as_ref().filter(|bus| bus.contains(char::is_whitespace)) {
-            reader
-                .errors
-                .push(format!("EVENT_BUS is `{bus}`; it must be the name or the ARN of an event bus"));
-        }
+        let event_bus = reader.name_or_arn("EVENT_BUS", "an event bus");
         let patience = reader.number("HOOK_SECONDS", 3, 10);
-        let hook = reader.text("HOOK_FUNCTION");
-        if let Some(hook) = hook.as_ref().filter(|hook| hook.contains(char::is_whitespace)) {
-            reader
-                .errors
-                .push(format!("HOOK_FUNCTION is `{hook}`; it must be the name or the ARN of a function"));
-        }
+        let hook = reader.name_or_arn("HOOK_FUNCTION", "a function");
         let hook = hook.map(|function| Hook { function, patience: Duration::from_secs(patience.into()) });
         let not_recovered = reader.seconds("NOT_RECOVERED_SECONDS", 900, DAY);
         let incidents_kept = match reader.number("INCIDENTS_KEPT_DAYS", 90, 3_650) {
@@ -230,6 +178,9 @@ impl Config {
             pin,
             region,
             alarm_topic,
+            alarm_prefixes,
+            unwired_alarm_prefixes,
+            show_variables,
             not_recovered,
             incidents_kept,
             policy,
@@ -254,13 +205,53 @@ impl Config {
         self.stages.iter().find(|one| one.stage == *stage)
     }
 
-    /// Returns the components of a stage's release: the policy's list, otherwise the configured one.
+    /// Returns the components of a stage's release: those of the settings, without those that the policy leaves out.
     #[must_use]
     pub fn listed(&self, stage: &StageRef, policy: &PolicyOverrides) -> ListedComponents {
-        let configured = self.entry(stage).map(|entry| entry.listed.clone()).unwrap_or_default();
-        ListedComponents {
-            aliases: policy.aliases.clone().unwrap_or(configured.aliases),
-            mappings: policy.mappings.clone().unwrap_or(configured.mappings),
+        let ListedComponents { mut aliases, mut mappings } =
+            self.entry(stage).map(|entry| entry.listed.clone()).unwrap_or_default();
+        aliases.retain(|alias| policy.aliases.as_ref().is_none_or(|kept| kept.contains(alias)));
+        mappings.retain(|mapping| policy.mappings.as_ref().is_none_or(|kept| kept.contains(mapping)));
+        ListedComponents { aliases, mappings }
+    }
+
+    /// Parses a stage's parameters. A policy that lists a component which the settings do not list counts as unreadable: who
+    /// may write a policy need not own that function or domain.
+    #[must_use]
+    pub fn on_record(&self, stage: &StageRef, found: &[Parameter]) -> OnRecord {
+        let mut on_record = OnRecord::from_parameters(&self.names, &self.region, stage, found);
+        if let Some(component) = self.foreign_component(stage, &on_record.policy) {
+            let parameter = self.names.policy(stage);
+            let why = format!("lists {component}, which PROTECTED_STAGES does not list for this stage");
+            on_record.unreadable.get_or_insert(format!("the parameter `{parameter}` {why}"));
+        }
+        on_record
+    }
+
+    fn foreign_component(&self, stage: &StageRef, policy: &PolicyOverrides) -> Option<String> {
+        let ours = self.entry(stage).map(|entry| entry.listed.clone()).unwrap_or_default();
+        let mut aliases = policy.aliases.iter().flatten().filter(|alias| !ours.aliases.contains(alias));
+        let mut mappings =
+            policy.mappings.iter().flatten().filter(|mapping| !ours.mappings.contains(mapping));
+        let alias = aliases.next().map(|alias| format!("the alias `{alias}`"));
+        alias.or_else(|| mappings.next().map(|mapping| format!("the mapping `{mapping}`")))
+    }
+
+    /// Whether a mapping may lead to this API: it belongs to a stage of the settings, or to this stage.
+    #[must_use]
+    pub fn may_map_to(&self, api: &str, stage: &StageRef) -> bool {
+        api == stage.api || self.stages.iter().any(|one| one.stage.api == api)
+    }
+
+    /// Returns the alarms that may act on a stage. `function` is the function's ARN, if known.
+    #[must_use]
+    pub fn admission(&self, function: Option<&str>, policy: &PolicyOverrides) -> Admission {
+        let ours = self.alarm_topic.as_deref().into_iter().chain(function);
+        Admission {
+            wired_to: ours.map(str::to_owned).collect(),
+            unwired: self.unwired_alarm_prefixes.clone(),
+            allowed: self.alarm_prefixes.clone(),
+            narrowed: policy.alarm_prefixes.clone(),
         }
     }
 
@@ -343,125 +334,5 @@ fn is_prefix(text: &str) -> bool {
             plain(first) && rest.iter().all(plain) && !reserved && segments.len() <= 8
         }
         _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(settings: &[(&str, &str)]) -> Result<Config, String> {
-        let get =
-            |name: &str| settings.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
-        Config::read(get).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn only_the_region_is_required() {
-        let config = read(&[("AWS_REGION", "eu-west-1"), ("PROTECTED_STAGES", " ")]).unwrap();
-        assert_eq!(config.max_age, Some(TimeDelta::seconds(900)));
-        assert_eq!((config.policy.mode, config.pin), (Mode::Enforce, true));
-        assert_eq!((config.policy.bake, config.policy.needs_data), (TimeDelta::minutes(30), true));
-        assert_eq!(config.names, ParameterNames::under("/apigw-rollback"));
-        assert_eq!(config.stages, []);
-    }
-
-    #[test]
-    fn every_setting_is_read() {
-        let config = read(&[
-            ("AWS_REGION", "eu-west-1"),
-            (
-                "PROTECTED_STAGES",
-                r#"[{"api":"a1","name":"orders","stage":"prod"},
-                    {"api":"b2","name":"web","stage":"$default","protocol":"http","aliases":["orders:live"],
-                     "mappings":["api.example.com/web"]}]"#,
-            ),
-            ("PARAMETER_PREFIX", "/team/rollback"),
-            ("MAX_ALARM_AGE_SECONDS", "0"),
-            ("MODE", "observe"),
-            ("PIN", "off"),
-            ("ROLLBACK_WINDOW_SECONDS", "0"),
-        ])
-        .unwrap();
-        assert_eq!(config.max_age, None);
-        assert_eq!((config.policy.mode, config.pin), (Mode::Observe, false));
-        assert_eq!(config.policy.window, None);
-        assert_eq!(config.names, ParameterNames::under("/team/rollback"));
-        let orders = ApiRef::Name("orders".into());
-        assert_eq!(config.named(&orders, "prod").collect::<Vec<_>>(), [&config.stages[0]]);
-        assert_eq!(config.named(&orders, "test").count(), 0);
-        let web = StageRef::new(Protocol::Http, "b2", "$default");
-        let listed = config.listed(&web, &PolicyOverrides::default());
-        assert_eq!(listed.aliases, ["orders:live".parse().unwrap()]);
-        assert_eq!(listed.mappings, ["api.example.com/web".parse().unwrap()]);
-        let policy = PolicyOverrides { aliases: Some(vec![]), ..PolicyOverrides::default() };
-        let listed = config.listed(&web, &policy);
-        assert_eq!((listed.aliases.len(), listed.mappings.len()), (0, 1));
-    }
-
-    #[test]
-    fn one_message_names_all_invalid_variables() {
-        let error = read(&[
-            ("PROTECTED_STAGES", "prod"),
-            ("PARAMETER_PREFIX", "/aws/x"),
-            ("MAX_ALARM_AGE_SECONDS", "soon"),
-            ("MODE", "on"),
-            ("PIN", "yes"),
-            ("INCIDENTS_KEPT_DAYS", "9999"),
-            ("BAKE_SECONDS", "-1"),
-            ("BAKE_NEEDS_DATA", "maybe"),
-            ("ROLLBACK_WINDOW_SECONDS", "1d"),
-            ("COOLDOWN_SECONDS", "99999999"),
-            ("MAX_ROLLBACKS_A_DAY", "many"),
-            ("NOT_RECOVERED_SECONDS", "1.5"),
-            ("FLUSH_CACHE", "yes"),
-            ("NOTIFICATION_TOPIC_ARN", "people"),
-            ("EVENT_BUS", "my bus"),
-            ("HOOK_FUNCTION", "my hook"),
-            ("HOOK_SECONDS", "60"),
-        ])
-        .unwrap_err();
-        for name in VARIABLES.iter().filter(|name| **name != "ALARM_TOPIC_ARN") {
-            assert!(error.contains(name), "{name} is not named: {error}");
-        }
-    }
-
-    #[test]
-    fn a_topic_that_is_only_compared_is_ignored_with_a_warning_if_it_is_no_arn() {
-        let config = |topic| read(&[("AWS_REGION", "eu-west-1"), ("ALARM_TOPIC_ARN", topic)]).unwrap();
-        let (arn, id) = (config("arn:aws:sns:eu-west-1:1:a"), config("AlarmTopic"));
-        assert_eq!((arn.alarm_topic.as_deref(), arn.warnings.len()), (Some("arn:aws:sns:eu-west-1:1:a"), 0));
-        assert_eq!((id.alarm_topic, id.warnings.len()), (None, 1));
-        assert!(id.warnings[0].starts_with("ALARM_TOPIC_ARN is `AlarmTopic`"), "{:?}", id.warnings);
-    }
-
-    #[test]
-    fn a_policy_overrides_only_the_settings_that_it_names() {
-        let base = read(&[("AWS_REGION", "eu-west-1")]).unwrap().policy;
-        assert_eq!(base.under(&PolicyOverrides::default()), base);
-        let overrides = PolicyOverrides {
-            mode: Some(Mode::Observe),
-            bake_seconds: Some(60),
-            rollback_window_seconds: Some(0),
-            ..PolicyOverrides::default()
-        };
-        let expected =
-            StagePolicy { mode: Mode::Observe, bake: TimeDelta::seconds(60), window: None, ..base.clone() };
-        assert_eq!(base.under(&overrides), expected);
-    }
-
-    #[test]
-    fn a_prefix_is_a_path_that_parameter_store_accepts() {
-        for (prefix, good) in [
-            ("/apigw-rollback", true),
-            ("/a/b_c.d-e", true),
-            ("apigw-rollback", false),
-            ("/", false),
-            ("/a//b", false),
-            ("/ssm-x", false),
-            ("/a b", false),
-        ] {
-            assert_eq!(is_prefix(prefix), good, "{prefix}");
-        }
     }
 }

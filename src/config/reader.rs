@@ -1,0 +1,82 @@
+//! Reads single settings, and collects what is wrong with them.
+
+use chrono::TimeDelta;
+
+/// Collects the errors, so that one message reports all of them.
+pub(super) struct Reader<G> {
+    pub(super) get: G,
+    pub(super) errors: Vec<String>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl<G: Fn(&str) -> Option<String>> Reader<G> {
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        (self.get)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn ok_or_collect<T>(&mut self, read: Result<T, String>) -> Option<T> {
+        read.map_err(|why| self.errors.push(why)).ok()
+    }
+
+    pub(super) fn number(&mut self, name: &str, default: u32, most: u32) -> u32 {
+        let Some(text) = self.text(name) else { return default };
+        let number = text.parse().ok().filter(|number| *number <= most);
+        let number =
+            number.ok_or_else(|| format!("{name} is `{text}`; it must be a number from 0 to {most}"));
+        self.ok_or_collect(number).unwrap_or(default)
+    }
+
+    pub(super) fn seconds(&mut self, name: &str, default: u32, most: u32) -> TimeDelta {
+        TimeDelta::seconds(self.number(name, default, most).into())
+    }
+
+    /// Reads the topic that guarding alarms notify. It is only compared with theirs, so the function starts without it.
+    /// `sam local invoke` sets it to the logical id of the template's resource.
+    pub(super) fn alarm_topic(&mut self, name: &str) -> Option<String> {
+        let topic = self.text(name)?;
+        if topic.starts_with("arn:") {
+            return Some(topic);
+        }
+        self.warnings.push(format!(
+            "{name} is `{topic}`, which is not the ARN of an SNS topic; no alarm counts as a guarding alarm of the topic"
+        ));
+        None
+    }
+
+    /// Reads the beginnings of alarms' names, separated by commas.
+    pub(super) fn prefixes(&mut self, name: &str) -> Vec<String> {
+        let text = self.text(name).unwrap_or_default();
+        let prefixes: Vec<String> = text.split(',').map(|prefix| prefix.trim().to_owned()).collect();
+        if prefixes.len() > 1 && prefixes.iter().any(String::is_empty) {
+            self.errors.push(format!("{name} is `{text}`; an empty entry would allow every name"));
+        }
+        prefixes.into_iter().filter(|prefix| !prefix.is_empty()).collect()
+    }
+
+    pub(super) fn name_or_arn(&mut self, name: &str, what: &str) -> Option<String> {
+        let text = self.text(name)?;
+        if text.contains(char::is_whitespace) {
+            self.errors.push(format!("{name} is `{text}`; it must be the name or the ARN of {what}"));
+        }
+        Some(text)
+    }
+
+    pub(super) fn topic(&mut self, name: &str) -> Option<String> {
+        let topic = self.text(name)?;
+        if !topic.starts_with("arn:") {
+            self.errors.push(format!("{name} is `{topic}`; it must be the ARN of an SNS topic"));
+        }
+        Some(topic)
+    }
+
+    pub(super) fn one_of<T: Copy>(&mut self, name: &str, [first, second]: [(&str, T); 2]) -> T {
+        let read = match self.text(name) {
+            Some(value) if value == second.0 => Ok(second.1),
+            Some(value) if value != first.0 => {
+                Err(format!("{name} is `{value}`; it must be `{}` or `{}`", first.0, second.0))
+            }
+            _ => Ok(first.1),
+        };
+        self.ok_or_collect(read).unwrap_or(first.1)
+    }
+}
