@@ -4,7 +4,7 @@ import unittest
 
 from calls import KEY, arn
 from combinations import Combinations
-from policy import is_allowed, listed, statements
+from policy import is_allowed, listed, of_role, statements
 from stack import ACCOUNT, NAME, REGION, Stack, translated
 
 ALARM_TOPIC, PEOPLE = arn("sns", f"{NAME}-AlarmTopic-X1"), arn("sns", f"{NAME}-NotificationTopic-X1")
@@ -14,8 +14,14 @@ LOG = {"kms:EncryptionContext:aws:logs:arn": arn("logs", f"log-group:/aws/lambda
 OTHER = "999999999999"
 
 
+HTTP = {"aws:SecureTransport": "false"}
+# The keys of a call that a service makes as itself, and of a call of a user or a role.
+SERVICE = {"aws:PrincipalIsAWSService": "true", "aws:SecureTransport": "true"}
+PERSON = {"aws:PrincipalIsAWSService": "false", "aws:SecureTransport": "true"}
+
+
 def by(source, account=ACCOUNT, **more):
-    return {"aws:SourceArn": source, "aws:SourceAccount": account, "aws:SecureTransport": "true"} | more
+    return SERVICE | {"aws:SourceArn": source, "aws:SourceAccount": account} | more
 
 
 def alarm(name, account=ACCOUNT):
@@ -29,16 +35,28 @@ DOORS = [
     (False, CLOUDWATCH, "sns:Publish", ALARM_TOPIC, alarm(f"{NAME}-stage-latency", OTHER)),
     (False, CLOUDWATCH, "sns:Publish", ALARM_TOPIC, by(arn("events", "rule/x"))),
     (False, CLOUDWATCH, "sns:Publish", ALARM_TOPIC, {}),
+    (False, CLOUDWATCH, "sns:Publish", ALARM_TOPIC, alarm("of-my-own") | HTTP),
     (False, CLOUDWATCH, "sns:Subscribe", ALARM_TOPIC, alarm("of-my-own")),
     (False, "events.amazonaws.com", "sns:Publish", ALARM_TOPIC, by(arn("events", "rule/x"))),
     (True, CLOUDWATCH, "sns:Publish", PEOPLE, alarm(f"{NAME}-function-throttles")),
     (False, CLOUDWATCH, "sns:Publish", PEOPLE, alarm("of-my-own")),
     (False, CLOUDWATCH, "sns:Publish", PEOPLE, alarm(f"{NAME}-function-throttles", OTHER)),
+    (False, CLOUDWATCH, "sns:Publish", PEOPLE, alarm(f"{NAME}-function-throttles") | HTTP),
     (True, SNS, "sqs:SendMessage", QUEUE, by(ALARM_TOPIC)),
     (False, SNS, "sqs:SendMessage", QUEUE, by(PEOPLE)),
     (False, SNS, "sqs:SendMessage", QUEUE, by(ALARM_TOPIC.replace(ACCOUNT, OTHER), OTHER)),
-    (False, SNS, "sqs:SendMessage", QUEUE, by(ALARM_TOPIC) | {"aws:SecureTransport": "false"}),
+    (False, SNS, "sqs:SendMessage", QUEUE, by(ALARM_TOPIC) | HTTP),
     (False, SNS, "sqs:ReceiveMessage", QUEUE, by(ALARM_TOPIC)),
+]
+# The same for a user or a role whose own policy allows everything.
+PEOPLES_DOORS = [
+    (False, "sns:Publish", ALARM_TOPIC, PERSON),
+    (False, "sns:Publish", ALARM_TOPIC, PERSON | HTTP),
+    (True, "sns:Subscribe", ALARM_TOPIC, PERSON),
+    (True, "sns:Publish", PEOPLE, PERSON),
+    (False, "sns:Publish", PEOPLE, PERSON | HTTP),
+    (True, "sqs:ReceiveMessage", QUEUE, PERSON),
+    (False, "sqs:ReceiveMessage", QUEUE, PERSON | HTTP),
 ]
 # The same for the key, whose own policy names it `*`.
 LOCKS = [
@@ -78,6 +96,10 @@ def of_service(given, service):
     return [one for one in given if one.principal == "*" or service in listed(one.principal.get("Service", []))]
 
 
+def of_anyone(given):
+    return [one for one in given if one.principal == "*"]
+
+
 # What AWS documents that each service sends when it invokes a function. A permission that asks for more might never
 # allow it. SNS: Lambda Developer Guide, "Using AWS Lambda with Amazon SNS". API Gateway: API Gateway Developer Guide,
 # "Set up Lambda proxy integrations". CloudWatch: CloudWatch User Guide, "Invoke a Lambda function from an alarm".
@@ -105,6 +127,24 @@ class Doors(unittest.TestCase):
         for allowed, service, action, resource, context in DOORS:
             with self.subTest(service=service, action=action, resource=resource, context=context):
                 self.assertEqual(is_allowed(of_service(given, service), action, resource, context), allowed)
+
+    def test_no_user_or_role_publishes_to_the_alarm_topic_and_none_uses_plain_http(self):
+        everything = list(statements("own", {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}))
+        given = everything + of_anyone(admitted(self.stack))
+        for allowed, action, resource, context in PEOPLES_DOORS:
+            with self.subTest(action=action, resource=resource, context=context):
+                self.assertEqual(is_allowed(given, action, resource, context), allowed)
+
+    def test_the_topics_admit_cloudwatch_and_the_function_even_without_the_keys_that_the_denials_read(self):
+        """A lost alarm is worse than a forged one, so a denial needs a key that says so."""
+        by_service = of_service(admitted(self.stack), CLOUDWATCH)
+        for name, topic in (("of-my-own", ALARM_TOPIC), (f"{NAME}-function-throttles", PEOPLE)):
+            for key in SERVICE:
+                context = {one: value for one, value in alarm(name).items() if one != key}
+                self.assertTrue(is_allowed(by_service, "sns:Publish", topic, context), (topic, key))
+        by_function = of_role(self.stack, "FunctionRole") + of_anyone(admitted(self.stack))
+        for context in (PERSON, {}):
+            self.assertTrue(is_allowed(by_function, "sns:Publish", PEOPLE, context), context)
 
     def test_each_service_uses_the_key_for_its_own_source_only(self):
         given = key_statements(self.stack)
