@@ -12,7 +12,7 @@ MUTANTS := $(TOOLS)/cargo-mutants@27.1.0/bin/cargo-mutants
 SBOM := $(TOOLS)/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 PLAY := PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/emulator/bin/python
 
-.PHONY: help setup build demo test template e2e documents contract outages local bench bench-smoke drill soak guards fuzz mutants deny advisories sbom lint fmt clean
+.PHONY: help setup build demo test template e2e documents contract outages local bench bench-smoke drill soak guards fuzz mutants deny advisories sbom lock lint fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -118,6 +118,11 @@ sbom: $(SBOM) ## list the function's components as CycloneDX (target/sbom.cdx.js
 		--target x86_64-unknown-linux-gnu --override-filename sbom.cdx
 	@mkdir -p target && sed 's|file://$(CURDIR)|file://.|g' sbom.cdx.json >target/sbom.cdx.json && rm sbom.cdx.json
 	@echo target/sbom.cdx.json
+
+# LOCK=--upgrade takes the newest versions of the packages that tests/e2e/requirements/ leaves open.
+lock: ## lock all packages of the Python tools with their hashes, after a change to tests/e2e/requirements/
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh uv
+	@tests/e2e/lock.sh $(LOCK)
 
 lint: ## check the formatting, clippy and the template
 	cargo fmt --check

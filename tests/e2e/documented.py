@@ -246,6 +246,7 @@ ROWS = [
     Row("make soak.*|make guards|make fuzz|make mutants", **NOT_RUN, why="takes half an hour or more"),
     Row("make outages STORY=.*", **NOT_RUN, why="`.ci/run` plays every story"),
     Row("make advisories", **NOT_RUN, why="needs github.com"),
+    Row("make lock", **NOT_RUN, why="changes the locked packages"),
     Row("make sbom", **NOT_RUN, why="spends minutes on compiling a tool"),
 ]
 
