@@ -12,7 +12,7 @@ MUTANTS := $(TOOLS)/cargo-mutants@27.1.0/bin/cargo-mutants
 SBOM := $(TOOLS)/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 PLAY := PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/emulator/bin/python
 
-.PHONY: help setup build demo test template e2e documents contract outages local bench bench-smoke drill soak guards fuzz mutants deny advisory-db advisories sbom lock lint fmt clean
+.PHONY: help setup build demo test template e2e documents contract outages attacks local bench bench-smoke drill soak guards fuzz mutants deny advisory-db advisories sbom lock lint fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,11 @@ outages: ## test the function while AWS is slow, refuses, dies or is full, on an
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh cargo-lambda emulator
 	$(WITH_CARGO_LAMBDA) cargo lambda build --locked --release --bin apigw-rollback-function
 	@$(PLAY) tests/outages/outages.py target/lambda/apigw-rollback-function/bootstrap $(if $(STORY),"$(STORY)")
+
+attacks: ## try to turn the function against its owner, on an emulator (STORY=part of a name)
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh cargo-lambda emulator
+	$(WITH_CARGO_LAMBDA) cargo lambda build --locked --release --bin apigw-rollback-function
+	@$(PLAY) tests/outages/attacks.py target/lambda/apigw-rollback-function/bootstrap $(if $(STORY),"$(STORY)")
 
 local: ## run the function with `sam local invoke` if Docker runs, and without Docker in SAM's environment
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam

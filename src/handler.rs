@@ -27,11 +27,14 @@ use crate::observe::resolve::{NamedBy, resolve};
 use crate::rollback::{RollbackRequest, incident, rollback};
 use crate::signal::target::stages_named_by;
 use crate::signal::triage::{Bounds, Triage, is_current, triage};
-use crate::signal::{self, Signal};
+use crate::signal::{self, Delivery, Signal};
 
 /// How many stages of one alarm are rolled back at the same time, and how many messages of one event are handled. An alarm
 /// names at most this many stages, so none waits for another. The port respects API Gateway's rate limit.
 const AT_ONCE: usize = 100;
+
+/// `DescribeAlarms` takes this many names at a time.
+const NAMES: usize = 100;
 
 /// The result of one event.
 #[derive(Debug)]
@@ -59,7 +62,7 @@ pub async fn handle<C: Cloud>(event: &str, context: &Context<'_, C>) -> Answer {
     let event = signal::read(event);
     let mut answer =
         Answer { reports: vec![], metrics: vec![], failed_messages: vec![], from_queue: event.from_queue };
-    let turns = Turns::default();
+    let turns = Turns { unknown: unknown_alarms(context, &event.deliveries).await, ..Turns::default() };
     let runs = event.deliveries.iter().map(|delivery| on_delivery(context, &delivery.signal, &turns));
     let mut runs =
         futures_util::stream::iter(runs).buffered(AT_ONCE).zip(futures_util::stream::iter(&event.deliveries));
@@ -74,16 +77,42 @@ pub async fn handle<C: Cloud>(event: &str, context: &Context<'_, C>) -> Answer {
     let not_sent = notify(context, &mut answer.reports).await;
     let function = context.function_name();
     answer.metrics = answer.reports.iter().map(|report| metrics::report_metrics(report, function)).collect();
+    // Whoever sends a command may see what it asks for. Other answers go where the settings of Lambda send them.
+    for report in answer.reports.iter_mut().filter(|report| !report.signal.is_operator()) {
+        *report = context.config.shown(report).into_owned();
+    }
     let seconds = context.began.elapsed().as_secs_f64();
     let spent = context.cloud.spent();
     answer.metrics.push(metrics::run_metrics(context.clock(), function, seconds, spent, not_sent));
     answer
 }
 
+/// Looks the alarms of several messages up together (`DescribeAlarms`), and returns the names that CloudWatch does not know.
+/// Messages about made-up alarms then cost no further calls, and the true ones do not wait for them. A name that cannot be
+/// looked up here is looked up by its own run.
+async fn unknown_alarms<C: Alarms>(context: &Context<'_, C>, deliveries: &[Delivery]) -> BTreeSet<String> {
+    let in_alarm = deliveries.iter().filter_map(|delivery| match &delivery.signal {
+        Signal::Alarm(alarm) if alarm.state == State::Alarm => Some(alarm.name.clone()),
+        Signal::Alarm(_) | Signal::Command(_) | Signal::Unreadable(_) => None,
+    });
+    let names: Vec<String> = in_alarm.collect::<BTreeSet<_>>().into_iter().collect();
+    if names.len() < 2 {
+        return BTreeSet::new();
+    }
+    let looks = names.chunks(NAMES).map(|names| async move {
+        let Ok(found) = context.cloud.alarms(names).await else { return vec![] };
+        let is_unknown = |name: &&String| found.iter().all(|now| now.alarm.name != **name);
+        names.iter().filter(is_unknown).cloned().collect()
+    });
+    futures_util::future::join_all(looks).await.into_iter().flatten().collect()
+}
+
 /// The turns of the runs of one event. Runs for different stages do not wait for each other. Those of alarms for the same
 /// stage do not overlap, and commands follow each other in the order of the event.
 #[derive(Default)]
 struct Turns {
+    /// The alarms that CloudWatch does not know.
+    unknown: BTreeSet<String>,
     commands: tokio::sync::Mutex<()>,
     stages: Mutex<BTreeMap<StageRef, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -107,14 +136,16 @@ async fn on_delivery<C: Cloud>(context: &Context<'_, C>, signal: &Signal, turns:
     for report in &mut reports {
         report.trace = context.trace.map(str::to_owned);
     }
-    reports.iter().for_each(crate::notify::log);
+    for report in &reports {
+        crate::notify::log(&context.config.shown(report));
+    }
     reports
 }
 
 async fn on_alarm<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm, turns: &Turns) -> Vec<Report> {
     let trigger = TriggeredBy::alarm(alarm);
     let context = &context.triggered_by(&trigger);
-    match targets(context, alarm).await {
+    match targets(context, alarm, &turns.unknown).await {
         Ok(Ok(targets)) => {
             let begun = Mutex::default();
             let runs = targets.iter().map(|target| on_target(context, alarm, target, &begun, turns));
@@ -154,12 +185,18 @@ fn together<C>(context: &Context<'_, C>, reports: Vec<Report>) -> Vec<Report> {
 async fn targets<C: Alarms>(
     context: &Context<'_, C>,
     alarm: &Alarm,
+    unknown: &BTreeSet<String>,
 ) -> Result<Result<Vec<Target>, Reason>, CloudError> {
+    let unknown_alarm = || Reason::AlarmUnknown {
+        alarm: alarm.name.clone(),
+        why: "does not exist in this account and Region".to_owned(),
+    };
     let home = context.config.home(context.account());
     let bounds = Bounds { home, max_age: context.config.max_age, now: context.now };
     Ok(match triage(alarm, &bounds) {
-        Triage::Targets(targets) => Ok(targets),
         Triage::Refused(reason) => Err(reason),
+        Triage::Targets(_) | Triage::Composite if unknown.contains(&alarm.name) => Err(unknown_alarm()),
+        Triage::Targets(targets) => Ok(targets),
         Triage::Composite => match is_current(alarm, &bounds) {
             Err(reason) => Err(reason),
             Ok(()) => match guarding_alarms::named(context.cloud, &alarm.name).await? {
@@ -167,10 +204,7 @@ async fn targets<C: Alarms>(
                     let admission = context.config.admission(context.function, &PolicyOverrides::default());
                     accused(&guarding, &admission)
                 }
-                None => Err(Reason::AlarmUnknown {
-                    alarm: alarm.name.clone(),
-                    why: "does not exist in this account and Region".to_owned(),
-                }),
+                None => Err(unknown_alarm()),
             },
         },
     })

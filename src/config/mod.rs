@@ -5,6 +5,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use crate::model::admission::Admission;
 use crate::model::alarm::Origin;
 use crate::model::component::{AliasRef, ListedComponents, MAX_COMPONENTS, MappingRef};
+use crate::model::hidden;
 use crate::model::observed::OnRecord;
 use crate::model::parameter_names::ParameterNames;
 use crate::model::policy::PolicyOverrides;
@@ -22,6 +24,7 @@ use crate::model::policy::{
 };
 use crate::model::protocol::Protocol;
 use crate::model::records::{Parameter, Record};
+use crate::model::report::Report;
 use crate::model::stage::StageRef;
 use crate::model::target::{ApiRef, means};
 use crate::signal::target::is_stage_name;
@@ -260,6 +263,12 @@ impl Config {
     pub fn api_names(&self, stage: &StageRef, recorded: Option<&Record>) -> Vec<String> {
         let configured = self.entry(stage).map(|entry| entry.api_name.clone());
         configured.into_iter().chain(recorded.and_then(|record| record.api_name.clone())).collect()
+    }
+
+    /// Returns a report as it leaves the function.
+    #[must_use]
+    pub fn shown<'a>(&self, report: &'a Report) -> Cow<'a, Report> {
+        if self.show_variables { Cow::Borrowed(report) } else { Cow::Owned(hidden::report(report)) }
     }
 
     /// Returns the function's account and Region, to compare an alarm's origin with.

@@ -6,6 +6,7 @@ pub mod cloud_error;
 pub mod component;
 pub mod datapoint;
 pub mod guarding_alarm;
+pub mod hidden;
 pub mod incident;
 pub mod observed;
 pub mod parameter_names;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{notification, short};
+use super::{daily, notification, short};
 use crate::cloud::{Notification, Outbox, Parameters, Write, Written};
 use crate::context::Context;
 use crate::model::cloud_error::{CloudError, Failure};
@@ -146,7 +146,7 @@ impl Untold {
     }
 }
 
-/// Sends what earlier runs could not send, and deletes the marks of old notifications (`GetParametersByPath`, `Publish`,
+/// Sends what earlier runs could not send, and deletes the marks of old notifications and the counts of earlier days (`GetParametersByPath`, `Publish`,
 /// `PutParameter`, `DeleteParameter`).
 ///
 /// # Errors
@@ -157,6 +157,7 @@ pub async fn tend<C: Parameters + Outbox>(context: &Context<'_, C>) -> Result<()
     // A parameter that the function did not write is left alone.
     let marks =
         found.iter().filter_map(|found| Some((found, records::parse::<SentMark>(&found.value).ok()?)));
+    let counts = found.iter().filter(|found| daily::is_over(found, context.now));
     let (old, recent): (Vec<_>, Vec<_>) = marks.partition(|(_, mark)| context.now - mark.at > REMEMBERED);
     // One that SNS always refuses must not hold up the others.
     let mut failed = Ok(());
@@ -170,7 +171,7 @@ pub async fn tend<C: Parameters + Outbox>(context: &Context<'_, C>) -> Result<()
             failed = Err(error);
         }
     }
-    for (found, _) in old.into_iter().take(AT_MOST) {
+    for found in old.into_iter().map(|(found, _)| found).chain(counts).take(AT_MOST) {
         context.cloud.delete_parameter(&found.name).await?;
     }
     failed

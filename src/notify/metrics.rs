@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::cloud::Spent;
+use crate::model::reason::Reason;
 use crate::model::report::{Outcome, Report};
 
 /// The namespace.
@@ -17,7 +18,10 @@ type MetricValue = (&'static str, &'static str, f64);
 #[must_use]
 pub fn report_metrics(report: &Report, function: &str) -> Value {
     let outcome = json!(report.outcome);
-    let stage = report.stage.as_ref().map(|stage| format!("{}/{}", stage.api, stage.stage));
+    // An alarm can name any stage, and each value of a dimension is a metric that costs money.
+    let is_protected = !matches!(report.reason, Some(Reason::NotProtected(_)));
+    let stage = report.stage.as_ref().filter(|_| is_protected);
+    let stage = stage.map(|stage| format!("{}/{}", stage.api, stage.stage));
     let mut metrics: Vec<MetricValue> = vec![("Reports", "Count", 1.0)];
     let since = |from: Option<DateTime<Utc>>| {
         from.map(|from| (report.at - from).as_seconds_f64()).filter(|seconds| *seconds >= 0.0)

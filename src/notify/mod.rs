@@ -1,6 +1,7 @@
 //! Notifies people and programs of reports. A pure function decides which reports are sent. The run sends them last, so
 //! that sending neither delays nor undoes a rollback.
 
+mod daily;
 pub mod marks;
 pub mod metrics;
 pub mod notification;
@@ -17,6 +18,7 @@ use crate::model::cloud_error::CloudError;
 use crate::model::reason::Reason;
 use crate::model::reason::stamp;
 use crate::model::report::{Outcome, Report};
+use daily::Turn;
 use marks::{Sender, Untold};
 
 /// The detail type of the EventBridge events for programs.
@@ -30,42 +32,64 @@ const SENT_AT_ONCE: usize = 8;
 pub async fn notify<C: Parameters + Outbox>(context: &Context<'_, C>, reports: &mut [Report]) -> usize {
     // Several reports of one run can be about the same thing: people are notified of the first only.
     let mut seen = BTreeSet::new();
+    let key = |report| key(report).filter(|_| context.config.notification_topic.is_some());
     let keys: Vec<_> =
         reports.iter().map(|report| key(report).filter(|key| seen.insert(key.clone()))).collect();
+    let for_people: Vec<&Report> =
+        reports.iter().zip(&keys).filter(|(_, key)| key.is_some()).map(|(report, _)| report).collect();
+    let mut counts = daily::read(context, &for_people).await;
+    let turns: Vec<Turn> = for_people.into_iter().map(|report| counts.take(context, report)).collect();
+    let mut turns = turns.into_iter();
+    let keys = keys.into_iter().map(|key| key.and_then(|key| Some((key, turns.next()?))));
     let sent = stream::iter(reports.iter_mut().zip(keys)).map(|(report, key)| async move {
         let (people, programs) =
             tokio::join!(notify_people(context, report, key), notify_programs(context, report));
+        let is_sent = matches!(people, Ok(true) | Err(NotSent::NotMarked(_)));
         let failed = [people.err(), programs.err()];
         let failed: Vec<NotSent> = failed.into_iter().flatten().collect();
         for error in &failed {
             tracing::error!(run = report.run, what = %error, "not sent");
             report.warnings.push(error.to_string());
         }
-        failed.iter().filter(|error| matches!(error, NotSent::Refused(_))).count()
+        let refused = failed.iter().filter(|error| matches!(error, NotSent::Refused(_))).count();
+        (&*report, is_sent, refused)
     });
-    sent.buffer_unordered(SENT_AT_ONCE).collect::<Vec<usize>>().await.into_iter().sum()
+    let sent: Vec<(&Report, bool, usize)> = sent.buffer_unordered(SENT_AT_ONCE).collect().await;
+    for (report, ..) in sent.iter().filter(|(_, is_sent, _)| !is_sent) {
+        counts.give_back(context, report);
+    }
+    counts.write(context).await;
+    sent.into_iter().map(|(_, _, refused)| refused).sum()
 }
 
+/// Sends a report to people, unless another run has. Returns whether this run did.
 async fn notify_people<C: Parameters + Outbox>(
     context: &Context<'_, C>,
     report: &Report,
-    key: Option<String>,
-) -> Result<(), NotSent> {
-    let (Some(topic), Some(key)) = (&context.config.notification_topic, key) else { return Ok(()) };
+    key: Option<(String, Turn)>,
+) -> Result<bool, NotSent> {
+    let (Some(topic), Some((key, turn))) = (&context.config.notification_topic, key) else {
+        return Ok(false);
+    };
+    if turn == Turn::Over {
+        return Err(NotSent::TooMany);
+    }
     let mark = context.config.names.sent_mark(&key);
-    let notification = notification::of(report, context.function_name());
+    let mut report = context.config.shown(report).into_owned();
+    report.next.extend((turn == Turn::Last).then(|| daily::LAST.to_owned()));
+    let notification = notification::of(&report, context.function_name());
     let unmarked = match marks::mark(context, &mark).await {
         Sender::Us => None,
-        Sender::Other => return Ok(()),
+        Sender::Other => return Ok(false),
         // News is better told twice than not at all. Only what every sweep finds again can wait.
         Sender::Unknown(error) if report.outcome != Outcome::Attention => Some(error),
         Sender::Unknown(error) => return Err(error.into()),
     };
     if let Err(error) = context.cloud.publish(topic, &notification).await {
-        marks::keep(context, &mark, Untold::of(topic, report, &notification), &error).await;
+        marks::keep(context, &mark, Untold::of(topic, &report, &notification), &error).await;
         return Err(error.into());
     }
-    unmarked.map_or(Ok(()), |error| Err(NotSent::NotMarked(error)))
+    unmarked.map_or(Ok(true), |error| Err(NotSent::NotMarked(error)))
 }
 
 /// What went wrong with a notification.
@@ -74,6 +98,9 @@ enum NotSent {
     /// It was not sent.
     #[error("not sent: {0}")]
     Refused(#[from] CloudError),
+    /// The notifications about its alarm are used up for today, and the last one said so.
+    #[error("not sent: people were notified of this alarm too often today")]
+    TooMany,
     /// It was sent, but could not be marked as sent.
     #[error("people may be notified again: {0}")]
     NotMarked(CloudError),
@@ -88,7 +115,7 @@ async fn notify_programs<C: Parameters + Outbox>(
     {
         return Ok(());
     }
-    Ok(context.cloud.put_event(bus, EVENT, &short::report(report)).await?)
+    Ok(context.cloud.put_event(bus, EVENT, &short::report(&context.config.shown(report))).await?)
 }
 
 /// Returns the key of a report's notification; `None` if the report needs none. People are notified once for each key.
@@ -108,8 +135,10 @@ pub fn key(report: &Report) -> Option<String> {
         }
         Outcome::Held | Outcome::Rejected if passes(report) => None,
         Outcome::Held | Outcome::Rejected | Outcome::Failed | Outcome::NeedsHuman | Outcome::Attention => {
+            // Whoever publishes such messages can make up any name and time.
+            let is_unknown = matches!(report.reason, Some(Reason::AlarmUnknown { .. }));
             match trigger.changed_at {
-                Some(changed_at) if report.outcome != Outcome::Attention => {
+                Some(changed_at) if report.outcome != Outcome::Attention && !is_unknown => {
                     Some(digest(&[outcome, reason, &stage, alarm, &stamp(changed_at)]))
                 }
                 // The operator reads the answer to the command.

@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::cloud::Outbox;
 use crate::config::Hook;
 use crate::context::Context;
+use crate::model::hidden;
 use crate::model::plan::Plan;
 
 /// Calls the hook before the rollback and waits for its answer (`Invoke`). Returns a warning if the call failed.
@@ -33,6 +34,8 @@ pub async fn after<C: Outbox>(context: &Context<'_, C>, plan: &Plan) -> Option<S
 }
 
 fn payload<C>(context: &Context<'_, C>, phase: &str, plan: &Plan) -> String {
+    let hidden = (!context.config.show_variables).then(|| hidden::plan(plan));
+    let plan = hidden.as_ref().unwrap_or(plan);
     json!({"schema": 1, "phase": phase, "run": context.id, "plan": plan, "signal": context.trigger})
         .to_string()
 }

@@ -43,6 +43,8 @@ class Story:
     # Whether a Lambda alias belongs to the release, and whether the event says when the alarm fired.
     alias: bool = False
     knows_time: bool = True
+    # Whether no other story may be played at the same time.
+    alone: bool = False
     # A function of the world that says what else is wrong at the end, if anything.
     also: object = None
 

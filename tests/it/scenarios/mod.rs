@@ -3,6 +3,8 @@
 mod admission;
 pub(crate) mod components;
 pub(crate) mod doctor;
+mod flood;
+mod foreign;
 mod irreversible;
 mod notifications;
 mod old_incidents;

@@ -244,24 +244,32 @@ impl Case<'_> {
         !free && until_now && began.is_some_and(|write| write.at < self.since())
     }
 
-    /// Checks the cooldown and the daily maximum. Each earlier rollback by an alarm counts once, even if runs raced.
+    /// Checks the cooldown and the daily maximum. Each earlier rollback by an alarm counts once, even if runs raced. Those of
+    /// another source do not count for an alarm on the stage's own metrics.
     fn is_not_too_soon(&self) -> Result<(), String> {
         let policy = &self.config.policy;
-        let incidents = self.after.writes.iter().filter(|write| {
-            write.name.contains("/incidents/") && write.first && write.at < self.run.began - BLUR
-        });
-        let automatic: Vec<DateTime<Utc>> = incidents
-            .filter_map(|write| parse::<Incident>(&write.value).ok())
-            .filter(|incident| incident.by_alarm && incident.stage == *self.stage())
-            .map(|incident| incident.at)
-            .filter(|at| self.is_listed(*at))
+        let written = self.after.writes.iter().filter(|write| write.name.contains("/incidents/"));
+        let written = written.filter_map(|write| Some((write, parse::<Incident>(&write.value).ok()?)));
+        let written: Vec<_> = written.filter(|(_, incident)| incident.stage == *self.stage()).collect();
+        let ours = written.iter().map(|(_, incident)| incident).find(|incident| incident.run == self.run.id);
+        let is_other = ours.is_some_and(|ours| ours.other_source);
+        let before = written
+            .iter()
+            .filter(|(write, _)| write.first && write.at < self.run.began - BLUR)
+            .map(|(_, one)| one);
+        let automatic: Vec<&Incident> = before
+            .filter(|incident| incident.by_alarm && (is_other || !incident.other_source))
+            .filter(|incident| self.is_listed(incident.at))
             .collect();
-        if automatic.iter().any(|at| self.change.at - *at < policy.cooldown - BLUR) {
+        if automatic.iter().any(|one| self.change.at - one.at < policy.cooldown - BLUR) {
             return Err("the last rollback is within the cooldown".to_owned());
         }
-        let today = automatic.iter().filter(|at| self.change.at - **at < TimeDelta::hours(23)).count();
-        if today >= usize::try_from(policy.max_rollbacks).unwrap() {
-            return Err(format!("there were {today} rollbacks today"));
+        let today = automatic.iter().filter(|one| self.change.at - one.at < TimeDelta::hours(23));
+        let by_alarm = today.clone().filter(|one| ours.is_some_and(|ours| ours.by == one.by)).count();
+        let most = usize::try_from(policy.max_rollbacks).unwrap();
+        let (today, together) = (today.count(), if is_other { most } else { 2 * most });
+        if by_alarm >= most || today >= together {
+            return Err(format!("there were {today} rollbacks today, {by_alarm} of them by this alarm"));
         }
         Ok(())
     }

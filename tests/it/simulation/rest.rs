@@ -1,12 +1,12 @@
 //! The conditions at the end of a simulation run, after a period without faults and actions of others: the stage is
 //! healed, or the world contains a reason to leave it alone.
 
-use apigw_rollback::model::alarm::State;
+use apigw_rollback::model::alarm::{AlarmNow, State, Watches};
 use apigw_rollback::model::parameter_names::ParameterNames;
 use apigw_rollback::model::policy::PolicyOverrides;
 use apigw_rollback::model::policy::{AutoDeploy, Mode};
 use apigw_rollback::model::reason::Reason;
-use apigw_rollback::model::records::{Candidate, Hold, Incident, Rollbacks, parse};
+use apigw_rollback::model::records::{Candidate, Hold, Incident, RollbackEntry, Rollbacks, parse};
 use apigw_rollback::model::report::Report;
 use apigw_rollback::model::stage::StageRef;
 use apigw_rollback::notify::key;
@@ -96,7 +96,18 @@ fn excuse(simulation: &SimulationRun, facts: &Facts, stage: &StageRef) -> Option
         let sweeps = simulation.seen.iter().filter(|run| run.signal == Signal::Sweep);
         sweeps.filter(|run| run.began > at + TimeDelta::seconds(15)).count()
     };
+    let most = usize::try_from(policy.max_rollbacks).unwrap();
     let automatic = rollbacks.past.iter().filter(|past| past.alarm.is_some()).count();
+    let is_used_up = |now: &AlarmNow| {
+        let by_it = |past: &&RollbackEntry| past.alarm.as_ref() == Some(&now.alarm.name);
+        // A query and the alarms below a composite alarm may be of another source than the stage's own metrics.
+        let is_own = matches!(&now.alarm.watches, Watches::Metrics(metrics) if !metrics.is_empty());
+        rollbacks.past.iter().filter(by_it).count() >= most || (!is_own && automatic >= most)
+    };
+    let mut firing = facts
+        .alarms
+        .iter()
+        .filter(|now| now.alarm.state == State::Alarm && !now.actions.is_empty() && facts.may_act(now));
     let reasons = [
         (policy.mode == Mode::Observe, "the policy is to observe only"),
         (
@@ -126,7 +137,10 @@ fn excuse(simulation: &SimulationRun, facts: &Facts, stage: &StageRef) -> Option
             policy.window.is_some_and(|window| facts.now - live_since > window),
             "the release is live for longer than the rollback window",
         ),
-        (automatic >= usize::try_from(policy.max_rollbacks).unwrap(), "the maximum of rollbacks is reached"),
+        (
+            automatic >= 2 * most || (automatic >= most && firing.all(is_used_up)),
+            "the maximum of rollbacks is reached",
+        ),
     ];
     reasons.into_iter().find(|(holds, _)| *holds).map(|(_, why)| why)
 }

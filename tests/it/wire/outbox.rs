@@ -69,17 +69,23 @@ fn a_refused_event_and_a_failed_hook_are_reported() {
 fn the_run_that_creates_the_sent_mark_sends_the_notification() {
     let first = exchange("POST", SSM, "put", 200, json!({"Version": 1, "Tier": "Standard"}).to_string());
     let settings = &[PROTECTED, NOTIFY[1]];
-    let (report, bodies) = check_on(settings, "sns-alarm-stale", vec![first, published()]);
+    let no_count = || exchange("POST", SSM, "put", 200, json!({"Parameters": []}).to_string());
+    let counted = exchange("POST", SSM, "put", 200, json!({"Version": 1, "Tier": "Standard"}).to_string());
+    let (report, bodies) =
+        check_on(settings, "sns-alarm-stale", vec![no_count(), first, published(), counted]);
     assert_eq!(report.code(), Some("stale"));
-    assert_eq!(bodies[0]["Overwrite"], json!(false));
-    assert!(bodies[0]["Name"].as_str().unwrap().starts_with("/apigw-rollback/told/"));
+    assert_eq!(bodies[1]["Overwrite"], json!(false));
+    assert!(bodies[1]["Name"].as_str().unwrap().starts_with("/apigw-rollback/told/"));
+    let count = (bodies[2]["Name"].as_str().unwrap(), bodies[2]["Value"].as_str().unwrap());
+    assert!(count.0.starts_with("/apigw-rollback/told/count-"), "{count:?}");
+    assert_eq!(count.1, r#"{"schema":1,"day":"2026-11-20","sent":1}"#);
 
     let taken = exchange("POST", SSM, "put", 400, r#"{"message":"The parameter already exists."}"#);
     let taken = with_header(&taken, "x-amzn-errortype", "ParameterAlreadyExists");
     let mark = json!({"schema": 1, "at": "2026-11-20T10:05:59Z", "run": "run-0"}).to_string();
     let mark = json!({"Parameters": [{"Name": "mark", "Value": mark, "Version": 1}]});
     let theirs = exchange("POST", SSM, "put", 200, mark.to_string());
-    let (report, _) = check_on(settings, "sns-alarm-stale", vec![taken, theirs]);
+    let (report, _) = check_on(settings, "sns-alarm-stale", vec![no_count(), taken, theirs]);
     assert_eq!(report.warnings, Vec::<String>::new());
 }
 

@@ -1,0 +1,77 @@
+//! Floods: many messages about one alarm, and many messages at once.
+
+use apigw_rollback::model::alarm::time;
+use apigw_rollback::model::report::Outcome;
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use crate::support::harness::attempt;
+use crate::support::world::{Facts, World};
+
+const NOTIFY: (&str, &str) = ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people");
+const OTHERS: (&str, &str) = ("ALARM_PREFIXES", "others-");
+
+fn message(alarm: &str, changed_at: &str) -> Value {
+    json!({
+        "AlarmName": alarm, "AlarmArn": format!("arn:aws:cloudwatch:eu-west-1:123456789012:alarm:{alarm}"),
+        "NewStateValue": "ALARM", "StateChangeTime": changed_at, "NewStateReason": "Threshold Crossed",
+        "Trigger": {"Namespace": "AWS/ApiGateway", "MetricName": "5XXError", "Dimensions":
+            [{"name": "ApiName", "value": "orders-api"}, {"name": "Stage", "value": "prod"}]},
+    })
+}
+
+#[test]
+fn people_are_notified_ten_times_a_day_of_an_alarm_that_does_not_act_and_the_last_time_says_so() {
+    let world = World::new(Facts::bad_release());
+    let flip = |nth: u8, alarm: &str| {
+        let event = message(alarm, &format!("2026-11-20T10:05:{nth:02}Z")).to_string();
+        attempt(&event, &world, &[NOTIFY, OTHERS], usize::from(nth) + 1).unwrap()
+    };
+    let last = "the last notification about this alarm today";
+    for nth in 0..15 {
+        let reports = flip(nth, "orders-prod-5xx");
+        assert_eq!(reports[0].code(), Some("alarm-not-allowed"));
+        let is_over = reports[0].warnings.iter().any(|warning| warning.contains("too often today"));
+        assert_eq!(is_over, nth >= 10, "{nth}");
+    }
+    let sent = world.facts().notifications;
+    assert_eq!(sent.len(), 10);
+    assert_eq!(sent.iter().filter(|one| one.text.contains(last)).count(), 1);
+    assert!(sent[9].text.contains(last));
+    flip(20, "orders-prod-latency");
+    assert_eq!(world.facts().notifications.len(), 11, "another alarm has its own count");
+    flip(21, "no-such-alarm");
+    flip(22, "another-made-up-name");
+    assert_eq!(
+        world.facts().notifications.len(),
+        12,
+        "people are told once a day that somebody makes up alarms"
+    );
+    world.change(|facts| facts.now = time("2026-11-21T00:01:00Z").unwrap());
+    let event = message("orders-prod-5xx", "2026-11-21T00:00:30Z").to_string();
+    attempt(&event, &world, &[NOTIFY, OTHERS], 40).unwrap();
+    assert_eq!(world.facts().notifications.len(), 13, "a new day");
+    world.change(|facts| facts.now += TimeDelta::days(3));
+    attempt(r#"{"command":"sweep"}"#, &world, &[NOTIFY], 41).unwrap();
+    let left = world.facts().parameters.keys().filter(|name| name.contains("/told/")).count();
+    assert!(left <= 3, "marks and counts of earlier days are deleted: {left} are left");
+}
+
+#[test]
+fn made_up_alarms_of_a_batch_are_looked_up_together_and_told_once() {
+    let world = World::new(Facts::bad_release());
+    let records: Vec<Value> = (0..201)
+        .map(|nth| {
+            let alarm = if nth == 100 { "orders-prod-5xx".to_owned() } else { format!("made-up-{nth}") };
+            let body = message(&alarm, "2026-11-20T10:05:12.345Z").to_string();
+            json!({"messageId": format!("m{nth}"), "body": body, "eventSource": "aws:sqs"})
+        })
+        .collect();
+    let reports = attempt(&json!({ "Records": records }).to_string(), &world, &[NOTIFY], 1).unwrap();
+    let calls = world.take_calls();
+    let count = |operation: &str| calls.iter().filter(|call| call.starts_with(operation)).count();
+    assert_eq!(reports.iter().filter(|one| one.code() == Some("alarm-unknown")).count(), 200);
+    assert_eq!(reports[100].outcome, Outcome::RolledBack);
+    assert_eq!(world.facts().notifications.len(), 2);
+    assert_eq!((count("DescribeAlarms"), count("GetStage")), (4, 1), "{calls:?}");
+}
