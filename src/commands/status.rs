@@ -75,6 +75,7 @@ pub async fn status<C: Gateway + Components + Parameters + Alarms>(
         history: versions?.iter().rev().map(|one| version(one, stage, config)).collect(),
         pin: shown(pin),
         alarms,
+        admission: observed.admission,
         alarm_now,
         configured: observed.configured,
     };

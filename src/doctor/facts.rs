@@ -11,8 +11,8 @@ use crate::model::observed::Observed;
 use crate::model::observed::Pin;
 use crate::model::reason::Reason;
 use crate::model::records::Parameter;
-use crate::model::stage::Deployment;
 use crate::model::stage::StageRef;
+use crate::model::stage::{Api, Deployment};
 use crate::observe::incidents::OnFile;
 
 /// The period in which the metrics of a guarding alarm are searched for samples.
@@ -47,6 +47,8 @@ pub struct Readings {
     pub watchers: Fetched<Vec<Watcher>>,
     /// Every alarm of the account and Region.
     pub alarms: Fetched<Vec<AlarmNow>>,
+    /// Every REST API of the account and Region.
+    pub apis: Fetched<Vec<Api>>,
     /// The protected stages.
     pub stages: Vec<StageReadings>,
     /// The failed call that should have listed the stages, if any. `stages` then has only those of the settings.

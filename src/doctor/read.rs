@@ -51,13 +51,14 @@ pub async fn read<C: Cloud, K: Diagnostics>(
             None => None,
         }
     };
-    let (concurrency, policy, subscriptions, notified, event_bus, sweeps, (alarms, watchers), stages) = tokio::join!(
+    let (concurrency, policy, subscriptions, notified, event_bus, sweeps, apis, (alarms, watchers), stages) = tokio::join!(
         diagnostics.reserved_concurrency(callee),
         diagnostics.function_policy(callee),
         topic(context.config.alarm_topic.clone()),
         topic(context.config.notification_topic.clone()),
         event_bus,
         context.cloud.history(&sweep),
+        context.cloud.rest_apis(),
         watchers(context),
         stages(context, listed),
     );
@@ -81,6 +82,7 @@ pub async fn read<C: Cloud, K: Diagnostics>(
         sweeps,
         watchers,
         alarms,
+        apis,
         stages,
         unlisted,
     }

@@ -4,6 +4,7 @@ use super::Finding;
 use super::facts::{Readings, SAMPLED, StageReadings, Watcher, by_stage};
 use crate::config::Config;
 use crate::decide::health::{KnownGoodRelease, Problem, StageHealth, Unpinned, problems};
+use crate::decide::names::{bearers, fault};
 use crate::decide::testimony::{Subject, Testimony, testimony};
 use crate::decide::{Decision, Trigger, counts_as_held, decide};
 use crate::model::alarm::AlarmNow;
@@ -13,7 +14,7 @@ use crate::model::observed::Observed;
 use crate::model::policy::{AutoDeploy, MissingComponents, Mode, StagePolicy};
 use crate::model::reason::{Reason, stamp};
 use crate::model::records::{Incident, Record};
-use crate::model::stage::LiveStage;
+use crate::model::stage::{LiveStage, StageRef};
 use crate::model::target::naming;
 use crate::signal::target::stages_named_by;
 
@@ -52,6 +53,8 @@ pub(super) fn examine(config: &Config, facts: &Readings, stage: &StageReadings) 
     findings.extend(components(&problems, observed));
     findings.extend(is_free(&problems, config, observed, &policy));
     findings.extend(alarms(facts, stage, observed, config));
+    findings.push(Finding::ok("may act", observed.admission.to_string()));
+    findings.extend(name(facts, &stage.stage, observed, config));
     findings.extend(verdict(facts, observed, &policy));
     findings
 }
@@ -288,6 +291,9 @@ fn alarms(facts: &Readings, stage: &StageReadings, observed: &Observed, config: 
 fn check_alarm(watcher: &Watcher, observed: &Observed) -> Vec<Finding> {
     let alarm = &watcher.guard.alarm;
     let name = &alarm.name;
+    if let Some(reason) = observed.admission.refuses(name, &watcher.guard.actions) {
+        return vec![Finding::warning("alarms", reason.to_string(), reason.advice())];
+    }
     let mut findings = Vec::new();
     if !watcher.guard.actions_enabled {
         let reason = Reason::AlarmActionsDisabled { alarm: name.clone() };
@@ -325,6 +331,21 @@ fn check_alarm(watcher: &Watcher, observed: &Observed) -> Vec<Finding> {
         (Some(Ok(_)) | None, State::Ok | State::Alarm) => {}
     }
     findings
+}
+
+/// Compares the names by which alarms know the API with those of all REST APIs.
+fn name(facts: &Readings, stage: &StageRef, observed: &Observed, config: &Config) -> Option<Finding> {
+    if stage.protocol.is_v2() {
+        return None;
+    }
+    let apis = match &facts.apis {
+        Ok(apis) => apis,
+        Err(error) => return Some(Finding::unknown("name", error)),
+    };
+    let recorded = observed.on_record.good().map(|(_, record)| record);
+    let known = [(stage, config.api_names(stage, recorded))];
+    let why = fault(&known[0], &bearers(&known, apis), apis)?;
+    Some(Finding::fault("name", &why, Reason::AmbiguousTarget(why.clone()).advice()))
 }
 
 /// Reports that no alarm calls the function, and lists the alarms that only lack the action.

@@ -1,9 +1,13 @@
 //! Which alarms may act on a stage: those that are wired to the function and have an allowed name.
 
+use std::fmt;
+
+use serde::Serialize;
+
 use super::reason::Reason;
 
 /// The alarms that may act on one stage, by the settings and the stage's policy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Admission {
     /// The ARNs of the alarm topic and of the function, as far as they are known.
     pub wired_to: Vec<String>,
@@ -39,6 +43,27 @@ impl Admission {
         self.wired_to.iter().any(|ours| {
             action.strip_prefix(ours.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
         })
+    }
+}
+
+impl fmt::Display for Admission {
+    /// Says which alarms may act, in a few words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |prefixes: &[String]| {
+            prefixes.iter().map(|prefix| format!("`{prefix}`")).collect::<Vec<_>>().join(", ")
+        };
+        f.write_str("alarms that notify the topic or invoke the function")?;
+        if !self.unwired.is_empty() {
+            write!(f, ", and those whose names begin with {}", list(&self.unwired))?;
+        }
+        if !self.allowed.is_empty() {
+            write!(f, "; only names that begin with {}", list(&self.allowed))?;
+        }
+        match self.narrowed.as_deref() {
+            Some([]) => f.write_str("; none by the stage's policy"),
+            Some(narrowed) => write!(f, "; by the stage's policy only {}", list(narrowed)),
+            None => Ok(()),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::admission::Admission;
 use super::alarm::State;
 use super::plan::Plan;
 use super::reason::Reason;
@@ -28,6 +29,8 @@ pub struct StageStatus {
     pub pin: Option<PinStatus>,
     /// The alarms that name the stage.
     pub alarms: Vec<AlarmStatus>,
+    /// The alarms that may act on the stage.
+    pub admission: Admission,
     /// The effect of an alarm that fires now.
     pub alarm_now: AlarmNowStatus,
     /// Whether the settings list the stage.

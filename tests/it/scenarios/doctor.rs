@@ -12,7 +12,9 @@ use apigw_rollback::model::cloud_error::CloudError;
 use apigw_rollback::model::observed::MARK;
 use apigw_rollback::model::parameter_names::ParameterNames;
 use apigw_rollback::model::policy::PolicyOverrides;
+use apigw_rollback::model::protocol::Protocol;
 use apigw_rollback::model::records::{Hold, Incident, RollbackEntry, Rollbacks, SCHEMA, print};
+use apigw_rollback::model::stage::Api;
 use apigw_rollback::model::trigger::UNKNOWN;
 use serde_json::json;
 use tokio::time::Instant;
@@ -269,6 +271,12 @@ fn the_alarms_are_checked() {
         facts.alarms.iter_mut().for_each(|alarm| alarm.actions_enabled = false);
     });
     check(&mut shown, "alarms without data", &[], |facts, _| facts.samples = 0.0);
+    let allowed = [("ALARM_PREFIXES", "orders-prod-5"), ("UNWIRED_ALARM_PREFIXES", "queue-")];
+    check(&mut shown, "an alarm whose name is not allowed", &allowed, |_, _| {});
+    check(&mut shown, "another API of the name", &[], |facts, _| {
+        let api = Api { protocol: Protocol::Rest, id: "b2".to_owned(), name: "orders-api".to_owned() };
+        facts.apis.push(api);
+    });
     check(&mut shown, "an alarm with insufficient data", &[], |facts, _| {
         facts.alarms[0].alarm.state = State::InsufficientData;
     });

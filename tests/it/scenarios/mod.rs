@@ -10,6 +10,7 @@ mod notifications;
 mod old_incidents;
 mod refusals;
 mod scale;
+mod secrets;
 mod stories;
 mod testimony;
 mod together;

@@ -24,6 +24,7 @@ pub(crate) fn card(report: &Report, status: &StageStatus) -> String {
         ("alarms", alarms(status), alarms_tone(status)),
         ("hold", hold(status), Some(if status.hold.is_some() { Tone::Careful } else { Tone::Quiet })),
         ("rollbacks", rollbacks(status, now), None),
+        ("may act", status.admission.to_string(), Some(Tone::Quiet)),
         ("an alarm now", alarm_now(status), Some(alarm_now_tone(status))),
     ];
     for (label, value, tone) in lines {
