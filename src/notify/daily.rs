@@ -7,6 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::digest;
+use super::marks::LOOK_UP;
 use crate::cloud::{Parameters, Write};
 use crate::context::Context;
 use crate::model::reason::Reason;
@@ -67,7 +68,8 @@ pub(super) async fn read<C: Parameters>(context: &Context<'_, C>, reports: &[&Re
         reports.iter().filter_map(|report| Some((count_of(context, report)?, 0))).collect();
     let names: Vec<String> = sent.keys().cloned().collect();
     if !names.is_empty() {
-        for found in context.cloud.parameters(&names).await.unwrap_or_default() {
+        let found = tokio::time::timeout(LOOK_UP, context.cloud.parameters(&names)).await;
+        for found in found.ok().and_then(Result::ok).unwrap_or_default() {
             let count = records::parse::<Count>(&found.value).ok().filter(|count| count.day == day);
             if let (Some(sent), Some(count)) = (sent.get_mut(&found.name), count) {
                 *sent = count.sent;
@@ -107,7 +109,8 @@ impl Counts {
             }
             let count = Count { schema: SCHEMA, day: self.day, sent };
             if let Ok(value) = records::print(&count) {
-                context.cloud.put_parameter(&name, &value, Write::Overwrite).await.ok();
+                let put = context.cloud.put_parameter(&name, &value, Write::Overwrite);
+                tokio::time::timeout(LOOK_UP, put).await.ok();
             }
         }
     }

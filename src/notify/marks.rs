@@ -19,9 +19,9 @@ const REMEMBERED: TimeDelta = TimeDelta::days(2);
 /// The most marks that one sweep deletes.
 const AT_MOST: usize = 50;
 
-/// How long a mark that could not be written is looked up. If Parameter Store does not answer, the notification must still
-/// be sent before the run's time is over.
-const LOOK_UP: Duration = Duration::from_secs(1);
+/// How long a count, or a mark that could not be written, is looked up. If Parameter Store does not answer, the notification
+/// must still be sent before the run's time is over.
+pub(super) const LOOK_UP: Duration = Duration::from_secs(1);
 
 /// The mark of a notification. It is created only once, so that people are not notified twice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -44,7 +44,9 @@ def start(processes, entry, endpoint, **settings):
          "--runtime-api-address", f"127.0.0.1:{runtime}",
          ROOT / "target" / "debug" / "apigw-rollback-function"],
         dict(clean_environment(endpoint), AWS_ACCESS_KEY_ID=ACCOUNT, AWS_LAMBDA_FUNCTION_TIMEOUT="60",
-             PROTECTED_STAGES=json.dumps([entry]), **settings),
+             PROTECTED_STAGES=json.dumps([entry]),
+             # A queue delivers the alarms.
+             UNWIRED_ALARM_PREFIXES="orders-,web-", **settings),
     )
     function = Function(entry, f"http://127.0.0.1:{own}")
     processes.wait(name, f"{function.url}/")

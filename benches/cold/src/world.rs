@@ -7,6 +7,7 @@ use ciborium::Value as Cbor;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::runtime_api::FUNCTION;
 use crate::http::Request;
 
 /// The release that a stage serves.
@@ -250,7 +251,7 @@ impl World {
             entry("StateUpdatedTimestamp", changed.clone()),
             entry("StateTransitionedTimestamp", changed),
             entry("ActionsEnabled", Cbor::Bool(true)),
-            entry("AlarmActions", Cbor::Array(vec![])),
+            entry("AlarmActions", Cbor::Array(vec![text(FUNCTION)])),
             entry("Namespace", text("AWS/ApiGateway")),
             entry("MetricName", text("5XXError")),
             entry(
