@@ -22,7 +22,7 @@ const SWEEP_AGE: TimeDelta = TimeDelta::hours(1);
 const SWEEPS: usize = 6;
 
 pub(super) fn examine(config: &Config, facts: &Readings) -> Vec<Finding> {
-    let mut findings = vec![function(facts), concurrency(facts), mode(config)];
+    let mut findings = vec![function(facts), concurrency(facts), mode(config), variables(config)];
     findings.extend(topic(config, facts));
     findings.extend(permission(config, facts));
     findings.extend(watchers(facts));
@@ -77,6 +77,15 @@ fn concurrency(facts: &Readings) -> Finding {
         Ok(Some(reserved)) => Finding::ok("concurrency", format!("the reserved concurrency is {reserved}")),
         Ok(None) => Finding::ok("concurrency", "the function has no reserved concurrency"),
     }
+}
+
+fn variables(config: &Config) -> Finding {
+    let what = if config.show_variables {
+        "notifications, events, the log and the hook get the values of stage variables"
+    } else {
+        "the values of stage variables stay out of notifications, events, the log and the hook"
+    };
+    Finding::ok("variables", what)
 }
 
 fn mode(config: &Config) -> Finding {

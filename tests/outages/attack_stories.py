@@ -219,6 +219,26 @@ D = [
            theirs, live="good", reason="rolled-back", told=(4, 10), stores_nothing=False, also=the_fourth_was_held),
 ]
 
+# E. An old alarm hides the one that accuses the release.
+
+
+def after_an_old_alarm(world):
+    """An alarm that sorts first is in ALARM since before the deploy. The event of the one that accuses the release is lost."""
+    api = world.apis[0]
+    world.put_alarm(f"{world.name}-0-old", wired(world), own(world))
+    time.sleep(1.1)
+    api.deploy(api.fix, "3")
+    time.sleep(1.1)
+    api.set_off(world.function.arn)
+    yield {"command": "sweep"}
+    yield {"command": "sweep"}
+
+
+E = [
+    Attack("E: an alarm that is in ALARM since before the deploy does not hide the one that accuses the release",
+           after_an_old_alarm, live="good", reason="rolled-back", told=(1, 3), stores_nothing=False),
+]
+
 # F. Proof by any metric.
 
 
@@ -342,4 +362,4 @@ L = [
            reason="malformed", told=(0, 0)),
 ]
 
-ALL = A + B + C + D + F + H + I + J + K + L
+ALL = A + B + C + D + E + F + H + I + J + K + L

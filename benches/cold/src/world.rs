@@ -7,8 +7,8 @@ use ciborium::Value as Cbor;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::runtime_api::FUNCTION;
 use crate::http::Request;
+use crate::runtime_api::FUNCTION;
 
 /// The release that a stage serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
