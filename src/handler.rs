@@ -16,7 +16,7 @@ use crate::decide::testimony::accused;
 use crate::model::alarm::{Alarm, State};
 use crate::model::cloud_error::CloudError;
 use crate::model::policy::PolicyOverrides;
-use crate::model::reason::Reason;
+use crate::model::reason::{NO_SUCH_ALARM, Reason};
 use crate::model::report::{Outcome, Report};
 use crate::model::stage::StageRef;
 use crate::model::target::Target;
@@ -148,7 +148,8 @@ async fn on_alarm<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm, turns: &Tur
     match targets(context, alarm, &turns.unknown).await {
         Ok(Ok(targets)) => {
             let begun = Mutex::default();
-            let runs = targets.iter().map(|target| on_target(context, alarm, target, &begun, turns));
+            let by = if targets.len() > 1 { NamedBy::AlarmOfMany } else { NamedBy::Alarm };
+            let runs = targets.iter().map(|target| on_target(context, alarm, (target, by), &begun, turns));
             let reports = futures_util::stream::iter(runs).buffered(AT_ONCE);
             together(context, reports.filter_map(std::future::ready).collect().await)
         }
@@ -187,10 +188,7 @@ async fn targets<C: Alarms>(
     alarm: &Alarm,
     unknown: &BTreeSet<String>,
 ) -> Result<Result<Vec<Target>, Reason>, CloudError> {
-    let unknown_alarm = || Reason::AlarmUnknown {
-        alarm: alarm.name.clone(),
-        why: "does not exist in this account and Region".to_owned(),
-    };
+    let unknown_alarm = || Reason::AlarmUnknown { alarm: alarm.name.clone(), why: NO_SUCH_ALARM.to_owned() };
     let home = context.config.home(context.account());
     let bounds = Bounds { home, max_age: context.config.max_age, now: context.now };
     Ok(match triage(alarm, &bounds) {
@@ -215,13 +213,13 @@ async fn targets<C: Alarms>(
 async fn on_target<C: Cloud>(
     context: &Context<'_, C>,
     alarm: &Alarm,
-    target: &Target,
+    (target, by): (&Target, NamedBy),
     begun: &Mutex<BTreeSet<StageRef>>,
     turns: &Turns,
 ) -> Option<Report> {
     let trigger = Trigger::Alarm { name: &alarm.name, target };
     let request = RollbackRequest { trigger, version: None, dry: false };
-    match resolve(context.cloud, context.config, target, NamedBy::Alarm).await {
+    match resolve(context.cloud, context.config, target, by).await {
         Ok(Ok(stage)) => {
             let is_first = begun.lock().unwrap_or_else(PoisonError::into_inner).insert(stage.clone());
             if !is_first {

@@ -11,6 +11,7 @@ use crate::decide::health::{Problem, StageHealth, Unpinned, problems};
 use crate::decide::leaves::resolved;
 use crate::decide::testimony::{Subject, Testimony, guarding};
 use crate::decide::{Decision, Trigger, decide};
+use crate::model::admission::Admission;
 use crate::model::alarm::AlarmNow;
 use crate::model::cloud_error::CloudError;
 use crate::model::observed::{KnownGood, Observed, Pin, usable};
@@ -184,7 +185,9 @@ async fn alarms_of<C: Alarms>(
         let actions = known.get(name).map(|now| now.actions.as_slice()).unwrap_or_default();
         ours.into_iter().flatten().any(|ours| actions.iter().any(|action| action.starts_with(ours)))
     };
-    let subject = Subject::of(observed);
+    // An alarm that may not act is shown, too, with the reason.
+    let everyone = Admission { unwired: vec![String::new()], ..Admission::default() };
+    let subject = Subject { admission: &everyone, ..Subject::of(observed) };
     let resolved = known.values().map(|now| resolved(now.clone(), &known));
     let about = resolved.filter(|alarm| {
         let guarding = guarding(std::slice::from_ref(alarm), subject);
@@ -194,7 +197,8 @@ async fn alarms_of<C: Alarms>(
     let status = guarding(&about, subject).into_iter().map(|one| {
         let alarm = &one.alarm.alarm;
         let calls_this_function = calls_us(&alarm.name);
-        let testimony = Some(one.testimony).filter(|_| calls_this_function);
+        let refusal = observed.admission.refuses(&alarm.name, &one.alarm.actions);
+        let testimony = Some(refusal.map_or(one.testimony, Testimony::Abstains));
         let reason = testimony.as_ref().and_then(|testimony| testimony.reason(&alarm.name));
         AlarmStatus {
             name: alarm.name.clone(),

@@ -213,7 +213,7 @@ impl Config {
     pub fn listed(&self, stage: &StageRef, policy: &PolicyOverrides) -> ListedComponents {
         let ListedComponents { mut aliases, mut mappings } =
             self.entry(stage).map(|entry| entry.listed.clone()).unwrap_or_default();
-        aliases.retain(|alias| policy.aliases.as_ref().is_none_or(|kept| kept.contains(alias)));
+        aliases.retain(|alias| policy.aliases.as_ref().is_none_or(|kept| has(kept, alias)));
         mappings.retain(|mapping| policy.mappings.as_ref().is_none_or(|kept| kept.contains(mapping)));
         ListedComponents { aliases, mappings }
     }
@@ -231,9 +231,11 @@ impl Config {
         on_record
     }
 
-    fn foreign_component(&self, stage: &StageRef, policy: &PolicyOverrides) -> Option<String> {
+    /// Returns a component that a stage's policy lists and the settings do not, if any.
+    #[must_use]
+    pub fn foreign_component(&self, stage: &StageRef, policy: &PolicyOverrides) -> Option<String> {
         let ours = self.entry(stage).map(|entry| entry.listed.clone()).unwrap_or_default();
-        let mut aliases = policy.aliases.iter().flatten().filter(|alias| !ours.aliases.contains(alias));
+        let mut aliases = policy.aliases.iter().flatten().filter(|alias| !has(&ours.aliases, alias));
         let mut mappings =
             policy.mappings.iter().flatten().filter(|mapping| !ours.mappings.contains(mapping));
         let alias = aliases.next().map(|alias| format!("the alias `{alias}`"));
@@ -276,6 +278,11 @@ impl Config {
     pub fn home(&self, account: Option<&str>) -> Origin {
         Origin { account: account.map(str::to_owned), region: Some(self.region.clone()) }
     }
+}
+
+/// Whether a list has an alias, even if one of them is spelled as an ARN.
+fn has(list: &[AliasRef], alias: &AliasRef) -> bool {
+    list.iter().any(|one| (one.name(), &one.alias) == (alias.name(), &alias.alias))
 }
 
 fn stages(text: Option<String>) -> Result<Vec<Protected>, String> {

@@ -14,7 +14,7 @@ use crate::model::records::Candidate;
 pub struct Evidence {
     /// A guarding alarm that was in ALARM at some time since then.
     pub fired: Option<String>,
-    /// The number of samples of the guarding alarms' metrics since then; `None` if they have no metric to read.
+    /// The number of samples of API Gateway's own metrics of the stage since then; `None` if there is no metric to read.
     pub samples: Option<f64>,
 }
 
@@ -72,7 +72,9 @@ pub fn is_proven(evidence: &Evidence, policy: &StagePolicy) -> Result<(), Reason
     }
     if policy.needs_data && evidence.samples.is_none_or(|samples| samples <= 0.0) {
         return Err(Reason::NotProven(
-            "no metric of a guarding alarm had data, and without traffic there is no evidence".to_owned(),
+            "API Gateway's own metrics of the stage had no data, or their name can mean another API: without traffic there is no \
+             evidence"
+                .to_owned(),
         ));
     }
     Ok(())

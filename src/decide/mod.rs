@@ -30,7 +30,7 @@ use crate::model::observed::{Component, DeploymentNow, KnownGood, Observed};
 use crate::model::plan::StageChange;
 use crate::model::plan::{Plan, Step};
 use crate::model::policy::{AutoDeploy, MissingComponents, Mode, StagePolicy};
-use crate::model::reason::Reason;
+use crate::model::reason::{NO_SUCH_ALARM, Reason};
 use crate::model::records::Record;
 use crate::model::release::Release;
 use crate::model::stage::LiveStage;
@@ -120,11 +120,11 @@ fn plan(
     policy: &StagePolicy,
     now: DateTime<Utc>,
 ) -> Result<Plan, Reason> {
+    is_protected(observed)?;
     if let Trigger::Alarm { name, .. } = trigger {
         alarm_may_act(name, observed)?;
         means_only_this_api(observed)?;
     }
-    is_protected(observed)?;
     let live = observed.live.as_ref().ok_or_else(|| {
         Reason::NoStage(format!(
             "API Gateway has no stage `{}` on API `{}`",
@@ -279,10 +279,7 @@ fn can_be_applied(
 fn alarm_may_act(name: &str, observed: &Observed) -> Result<(), Reason> {
     let alarm = name.to_owned();
     let Some(now) = &observed.alarm else {
-        return Err(Reason::AlarmUnknown {
-            alarm,
-            why: "does not exist in this account and Region".to_owned(),
-        });
+        return Err(Reason::AlarmUnknown { alarm, why: NO_SUCH_ALARM.to_owned() });
     };
     if now.alarm.state != State::Alarm {
         return Err(Reason::AlarmCleared { alarm, state: now.alarm.state });

@@ -1,6 +1,5 @@
 //! Decides whether a live release can be recorded as known-good. Pure.
 
-use super::counts_as_held;
 use crate::model::observed::{KnownGood, Observed};
 use crate::model::reason::Reason;
 use crate::model::release::Release;
@@ -13,8 +12,8 @@ pub struct Known {
     pub deployment: Option<Deployment>,
     /// Why the release is in quarantine.
     pub quarantine: Option<String>,
-    /// Problems with mappings that point to no stage of this kind of API.
-    pub stray_mappings: Vec<String>,
+    /// Problems with components: mappings that point to no stage of this kind of API, and a component of others.
+    pub stray_components: Vec<String>,
 }
 
 /// Checks whether the live release can be known-good. The reason lists every problem.
@@ -65,10 +64,8 @@ pub fn recordable<'a>(
         }
         Some(_) => {}
     }
-    // A policy says which components belong to the release, and the list of rollbacks which releases are in quarantine.
-    problems.extend(observed.on_record.unreadable.as_deref().map(counts_as_held));
     let missing = observed.components.missing.iter().filter(|missing| !missing.recorded);
-    problems.extend(missing.map(ToString::to_string).chain(known.stray_mappings));
+    problems.extend(missing.map(ToString::to_string).chain(known.stray_components));
     for (alias, target) in live.release.aliases.iter().filter(|(_, target)| !target.weights.is_empty()) {
         problems.push(format!("the alias `{alias}` splits its traffic: version {target}"));
     }

@@ -195,7 +195,7 @@ pub fn testimony(guarding: &GuardingAlarm, subject: Subject<'_>) -> Testimony {
     }
     let mut abstains = None;
     for leaf in guarding.firing_about(subject.stage, subject.api_names) {
-        match weakness(leaf, subject) {
+        match weakness(guarding, leaf, subject) {
             // A weak alarm never silences a strong one.
             None => return accuses(guarding),
             Some(reason) => abstains = abstains.or(Some(reason)),
@@ -215,14 +215,20 @@ pub fn testimony(guarding: &GuardingAlarm, subject: Subject<'_>) -> Testimony {
     abstains.map_or(Testimony::Quiet, Testimony::Abstains)
 }
 
-/// Whether the alarm accuses the stage by API Gateway's own metrics of the stage, which nobody else can write: they show that
-/// users are hurt.
+/// Whether the alarm accuses the stage by nothing but API Gateway's own metrics of the stage, which nobody else can write: they
+/// show that users are hurt. One leaf is enough if each speaks for itself.
 #[must_use]
 pub fn shows_hurt_users(guarding: &GuardingAlarm, subject: Subject<'_>) -> bool {
-    let strong = guarding
-        .firing_about(subject.stage, subject.api_names)
-        .filter(|leaf| weakness(leaf, subject).is_none());
-    strong.flat_map(Leaf::metrics).any(|metric| is_own(metric, subject))
+    let is_strong = |leaf: &&Leaf| weakness(guarding, leaf, subject).is_none();
+    let mut strong = guarding.firing_about(subject.stage, subject.api_names).filter(is_strong).peekable();
+    let is_own = |leaf: &Leaf| {
+        !leaf.metrics().is_empty() && leaf.metrics().iter().all(|metric| is_own(metric, subject))
+    };
+    if guarding.speaks_by_leaves() {
+        strong.any(is_own)
+    } else {
+        strong.peek().is_some() && strong.all(is_own)
+    }
 }
 
 /// Whether a metric is API Gateway's own about this stage.
@@ -246,8 +252,15 @@ fn unreadable(guarding: &GuardingAlarm) -> Testimony {
 }
 
 /// Why a leaf in ALARM accuses nobody.
-fn weakness(leaf: &Leaf, Subject { home, went_live, .. }: Subject<'_>) -> Option<Reason> {
+fn weakness(guarding: &GuardingAlarm, leaf: &Leaf, subject: Subject<'_>) -> Option<Reason> {
+    let Subject { home, went_live, admission, .. } = subject;
     let alarm = &leaf.now.alarm;
+    // A composite alarm that names no stage lends its leaves the wiring, but not its name.
+    if guarding.speaks_by_leaves()
+        && let Some(reason) = admission.refuses_name(&alarm.name)
+    {
+        return Some(reason);
+    }
     if let (Some(ours), Some(theirs)) = (&home.account, foreign_account(alarm, home)) {
         return Some(Reason::WrongAccount { theirs, ours: ours.clone() });
     }

@@ -76,6 +76,9 @@ pub enum Action<'a> {
     Promote(Candidate),
 }
 
+/// The most accusing alarms of a stage that one sweep tries.
+const MOST_TRIED: usize = 10;
+
 /// An alarm that accuses a stage, with the target by which it names the stage.
 pub type Accusation<'a> = (&'a GuardingAlarm, &'a Target);
 
@@ -288,8 +291,9 @@ fn judge_standing<'a>(
 }
 
 /// Returns the alarms that accuse the live release, or would if their breach had not begun before it: only their later data,
-/// which the rollback reads, tells whether it began anew. An alarm that fired after the stage's last change comes first, and
-/// then the one that needs the least time to judge a change.
+/// which the rollback reads, tells whether it began anew. First come the alarms on the stage's own metrics, which show that
+/// users are hurt; of these one that fired after the stage's last change, and then the one that needs the least time to judge
+/// a change. Each is read anew, so only the first few are tried.
 fn accusations<'a>(facts: &StageFacts<'a>, live: &LiveStage) -> Vec<Accusation<'a>> {
     let in_doubt =
         |one: &Guarding<'_>| matches!(one.testimony, Testimony::Abstains(Reason::BeganBeforeRelease { .. }));
@@ -299,8 +303,9 @@ fn accusations<'a>(facts: &StageFacts<'a>, live: &LiveStage) -> Vec<Accusation<'
         let firing = one.about.iter().filter(|alarm| alarm.state == State::Alarm);
         firing.filter_map(|alarm| alarm.changed_at).max()
     };
-    accusing.sort_by_key(|one| (in_doubt(one), fired_at(one) < live.updated_at, one.alarm.window));
-    accusing.into_iter().filter_map(|one| Some((one.alarm, one.target?))).collect()
+    let is_late = |one: &Guarding<'_>| fired_at(one) < live.updated_at;
+    accusing.sort_by_key(|one| (one.metrics.is_empty(), in_doubt(one), is_late(one), one.alarm.window));
+    accusing.into_iter().take(MOST_TRIED).filter_map(|one| Some((one.alarm, one.target?))).collect()
 }
 
 /// Judges the live release: known-good, bad, new, or not proven yet. Returns the stage's state.

@@ -335,7 +335,7 @@ const ROWS: [(&str, Edit, &[&str], &str); 38] = [
         "no traffic",
         |s| s.evidence = Ok(Evidence { fired: None, samples: Some(0.0) }),
         &[],
-        "no metric of a guarding alarm had data",
+        "API Gateway's own metrics of the stage",
     ),
     (
         "an alarm fired during the bake time",

@@ -28,6 +28,12 @@ impl Admission {
         if !is_wired && !begins_with_one(name, &self.unwired) {
             return Some(Reason::AlarmNotWired { alarm: name.to_owned() });
         }
+        self.refuses_name(name)
+    }
+
+    /// Returns why an alarm of this name may not speak about the stage, as one below a wired composite alarm; `None` if it may.
+    #[must_use]
+    pub fn refuses_name(&self, name: &str) -> Option<Reason> {
         let by_settings = self.allowed.is_empty() || begins_with_one(name, &self.allowed);
         let by_policy = self.narrowed.as_ref().is_none_or(|allowed| begins_with_one(name, allowed));
         let list = match (by_settings, by_policy) {

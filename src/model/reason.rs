@@ -8,6 +8,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::model::alarm::State;
 
+/// Why an alarm is unknown: CloudWatch does not have it. Its name may be made up.
+pub const NO_SUCH_ALARM: &str = "does not exist in this account and Region";
+
 /// The effect of a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {

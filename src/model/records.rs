@@ -266,10 +266,21 @@ pub fn parse<T: Stored>(text: &str) -> Result<T, String> {
             head.schema
         ));
     }
-    let value: T =
-        serde_json::from_str(text).map_err(|error| format!("contains no valid {what}: {error}"))?;
+    let value: T = serde_json::from_str(text)
+        .map_err(|error| format!("contains no valid {what}: {}", without_value(&error.to_string())))?;
     value.check().map_err(|why| format!("contains no valid {what}: {why}"))?;
     Ok(value)
+}
+
+/// Returns serde's message without the value that it quotes, which can be that of a stage variable.
+fn without_value(message: &str) -> String {
+    ["invalid type", "invalid value"]
+        .into_iter()
+        .find_map(|what| {
+            let (_, expected) = message.strip_prefix(what)?.rsplit_once(", expected ")?;
+            Some(format!("{what}, expected {expected}"))
+        })
+        .unwrap_or_else(|| message.to_owned())
 }
 
 /// Prints a value for Parameter Store.

@@ -6,16 +6,19 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::digest;
 use super::marks::LOOK_UP;
+use super::{digest, is_made_up};
 use crate::cloud::{Parameters, Write};
 use crate::context::Context;
-use crate::model::reason::Reason;
 use crate::model::records::{self, Parameter, SCHEMA, Stored};
 use crate::model::report::{Outcome, Report};
 
-/// The most notifications about one alarm in a day (UTC) that say why the function did not act.
+/// The most notifications about one alarm in a day (UTC) that say why the function did not act. Runs that notify people at
+/// the same moment may send a few more.
 const MOST: u32 = 10;
+
+/// `GetParameters` takes this many names at a time.
+const NAMES: usize = 10;
 
 /// How many notifications about one alarm were sent in a day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,26 +53,42 @@ pub(super) struct Counts {
     sent: BTreeMap<String, u32>,
 }
 
-/// Returns the name of the count of a report's alarm; `None` for a report that is always sent. An alarm that CloudWatch did
-/// not confirm can have any name, so all of these share one count.
+/// Whether CloudWatch has confirmed the alarm of a report. Otherwise its name may be made up.
+fn is_confirmed(report: &Report) -> bool {
+    report.stage.is_some() && !is_made_up(report)
+}
+
+/// Returns the name of the count of a report's alarm; `None` for a report that is always sent. Alarms that CloudWatch did not
+/// confirm can have any name, so those with the same reason share one count.
 fn count_of<C>(context: &Context<'_, C>, report: &Report) -> Option<String> {
     let is_refusal = matches!(report.outcome, Outcome::Held | Outcome::Rejected);
     report.signal.changed_at.filter(|_| is_refusal)?;
-    let is_confirmed = report.stage.is_some() && !matches!(report.reason, Some(Reason::AlarmUnknown { .. }));
-    let alarm = report.signal.name.as_deref().filter(|_| is_confirmed).unwrap_or_default();
-    Some(context.config.names.sent_mark(&format!("count-{}", digest(&[alarm]))))
+    let alarm = report.signal.name.as_deref().unwrap_or_default();
+    let count = if is_confirmed(report) {
+        digest(&["alarm", alarm])
+    } else {
+        digest(&["reason", report.code().unwrap_or_default()])
+    };
+    Some(context.config.names.sent_mark(&format!("count-{count}")))
 }
 
-/// Reads the counts that the reports for people need (`GetParameters`). One that cannot be read counts as zero: people are
-/// rather notified once more.
+/// Reads the counts that the reports for people need (`GetParameters`, ten names at a time). One that cannot be read does not
+/// count: people are rather notified once more.
 pub(super) async fn read<C: Parameters>(context: &Context<'_, C>, reports: &[&Report]) -> Counts {
     let day = context.now.date_naive();
     let mut sent: BTreeMap<String, u32> =
         reports.iter().filter_map(|report| Some((count_of(context, report)?, 0))).collect();
     let names: Vec<String> = sent.keys().cloned().collect();
-    if !names.is_empty() {
-        let found = tokio::time::timeout(LOOK_UP, context.cloud.parameters(&names)).await;
-        for found in found.ok().and_then(Result::ok).unwrap_or_default() {
+    let reads = names.chunks(NAMES).map(|names| async move {
+        let found = tokio::time::timeout(LOOK_UP, context.cloud.parameters(names)).await;
+        (names, found.ok().and_then(Result::ok))
+    });
+    for (names, found) in futures_util::future::join_all(reads).await {
+        let Some(found) = found else {
+            sent.retain(|name, _| !names.contains(name));
+            continue;
+        };
+        for found in found {
             let count = records::parse::<Count>(&found.value).ok().filter(|count| count.day == day);
             if let (Some(sent), Some(count)) = (sent.get_mut(&found.name), count) {
                 *sent = count.sent;
@@ -122,5 +141,12 @@ pub(super) fn is_over(found: &Parameter, now: DateTime<Utc>) -> bool {
 }
 
 /// What the last notification of a day says.
-pub(super) const LAST: &str = "this is the last notification about this alarm today (UTC): later reports are only in the \
-                               function's log; find out who changes the alarm or sends these messages";
+pub(super) fn last(report: &Report) -> &'static str {
+    if is_confirmed(report) {
+        "this is the last notification about this alarm today (UTC): later reports are only in the function's log; find out \
+         who changes the alarm or sends these messages"
+    } else {
+        "this is the last notification for this reason about alarms that CloudWatch does not confirm today (UTC): later \
+         reports are only in the function's log; find out who sends these messages"
+    }
+}

@@ -15,8 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::cloud::{Outbox, Parameters};
 use crate::context::Context;
 use crate::model::cloud_error::CloudError;
-use crate::model::reason::Reason;
-use crate::model::reason::stamp;
+use crate::model::reason::{NO_SUCH_ALARM, Reason, stamp};
 use crate::model::report::{Outcome, Report};
 use daily::Turn;
 use marks::{Sender, Untold};
@@ -76,7 +75,7 @@ async fn notify_people<C: Parameters + Outbox>(
     }
     let mark = context.config.names.sent_mark(&key);
     let mut report = context.config.shown(report).into_owned();
-    report.next.extend((turn == Turn::Last).then(|| daily::LAST.to_owned()));
+    report.next.extend((turn == Turn::Last).then(|| daily::last(&report).to_owned()));
     let notification = notification::of(&report, context.function_name());
     let unmarked = match marks::mark(context, &mark).await {
         Sender::Us => None,
@@ -135,10 +134,11 @@ pub fn key(report: &Report) -> Option<String> {
         }
         Outcome::Held | Outcome::Rejected if passes(report) => None,
         Outcome::Held | Outcome::Rejected | Outcome::Failed | Outcome::NeedsHuman | Outcome::Attention => {
-            // Whoever publishes such messages can make up any name and time.
-            let is_unknown = matches!(report.reason, Some(Reason::AlarmUnknown { .. }));
             match trigger.changed_at {
-                Some(changed_at) if report.outcome != Outcome::Attention && !is_unknown => {
+                Some(_) if is_made_up(report) => {
+                    Some(digest(&[outcome, reason, &report.at.date_naive().to_string()]))
+                }
+                Some(changed_at) if report.outcome != Outcome::Attention => {
                     Some(digest(&[outcome, reason, &stage, alarm, &stamp(changed_at)]))
                 }
                 // The operator reads the answer to the command.
@@ -154,6 +154,11 @@ pub fn key(report: &Report) -> Option<String> {
         | Outcome::Done
         | Outcome::Ignored => None,
     }
+}
+
+/// Whether CloudWatch does not have the alarm. Whoever publishes such messages can make up any name, stage and time.
+fn is_made_up(report: &Report) -> bool {
+    matches!(&report.reason, Some(Reason::AlarmUnknown { why, .. }) if why == NO_SUCH_ALARM)
 }
 
 /// Whether no action is needed: the alarm is over, its actions are disabled, or another run just rolled the stage back.

@@ -18,8 +18,10 @@ pub const MAX_NAME: usize = 255;
 /// Who names a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamedBy {
-    /// An alarm. It may name any stage, so only the settings and the records are asked about an API's id.
+    /// An alarm that names one stage. Only the settings and the records are asked about an API's id.
     Alarm,
+    /// An alarm that names several stages. It may name any number, so API Gateway is asked about none of them.
+    AlarmOfMany,
     /// An operator, who may mean a stage that is not protected yet.
     Operator,
 }
@@ -57,10 +59,15 @@ pub async fn resolve<C: Gateway + Parameters>(
             Err(why) => return Ok(Err(Reason::NoKnownGood { parameter, why })),
         };
         return match apis.as_slice() {
-            // Only an API with a record is in the index.
+            // Usually only an API with a record is in the index, but not every stage of it has one.
+            [id] if by == NamedBy::AlarmOfMany => by_id(cloud, config, target, id, by).await,
             [id] => by_id(cloud, config, target, id, NamedBy::Operator).await,
             _ => Ok(only(target, apis.iter().map(|id| StageRef::rest(id, &target.stage)).collect())),
         };
+    }
+    if by == NamedBy::AlarmOfMany {
+        let why = format!("no API named `{name}` is in PROTECTED_STAGES or recorded");
+        return Ok(Err(Reason::NotProtected(why)));
     }
     let mut apis = vec![];
     if could_be(target, Protocol::Rest) {
@@ -110,7 +117,7 @@ async fn by_id<C: Gateway + Parameters>(
     {
         return stage(recorded.protocol);
     }
-    if by == NamedBy::Alarm {
+    if by != NamedBy::Operator {
         // A record that cannot be read does not tell the protocol.
         if let (Some(_), Some(protocol)) = (recorded, target.protocol) {
             return stage(protocol);

@@ -118,33 +118,47 @@ async fn roll_back<C: Cloud>(
     stage: &StageRef,
     accusations: Vec<Accusation<'_>>,
 ) -> Option<Report> {
-    let mut first = None;
+    let mut first: Option<Report> = None;
     for (alarm, target) in accusations {
         let by = TriggeredBy::swept_alarm(&alarm.alarm);
         let trigger = Trigger::Alarm { name: &alarm.alarm.name, target };
         let request = RollbackRequest { trigger, version: None, dry: false };
         let report = rollback(&context.triggered_by(&by), stage, request).await;
-        let is_about_another = matches!(
-            report.reason,
-            Some(
-                Reason::ChangedAfterAlarm { .. }
-                    | Reason::Cooldown(_)
-                    | Reason::BeganBeforeRelease { .. }
-                    | Reason::AlarmCleared { .. }
-            )
-        );
-        if !is_about_another {
+        if !report.reason.as_ref().is_some_and(is_about_the_alarm) {
             return Some(report);
         }
-        first.get_or_insert(report);
+        if first.as_ref().is_none_or(|first| !lasts(first) && lasts(&report)) {
+            first = Some(report);
+        }
     }
     first
 }
 
-/// Returns a report that is worth a notification, if any: a hold with a lasting reason becomes `attention`. A hold with
-/// a passing reason appears only in the sweep's own report.
-fn worth_reporting(report: Report) -> Option<Report> {
-    let lasts = matches!(
+/// Whether a reason is about one alarm and not about the stage, so that another alarm may still act.
+fn is_about_the_alarm(reason: &Reason) -> bool {
+    matches!(
+        reason,
+        Reason::ChangedAfterAlarm { .. }
+            | Reason::BeganBeforeRelease { .. }
+            | Reason::Cooldown(_)
+            | Reason::AmbiguousTarget(_)
+            | Reason::NoStage(_)
+            | Reason::NoDatapoints
+            | Reason::Suppressed(_)
+            | Reason::Muted(_)
+            | Reason::WrongAccount { .. }
+            | Reason::AlarmCleared { .. }
+            | Reason::AlarmUnknown { .. }
+            | Reason::AlarmUnreadable { .. }
+            | Reason::AlarmActionsDisabled { .. }
+            | Reason::AlarmNotWired { .. }
+            | Reason::AlarmNotAllowed { .. }
+    )
+}
+
+/// Whether a report's reason lasts, so that an operator must be notified.
+fn lasts(report: &Report) -> bool {
+    matches!(
         report.reason,
         Some(
             Reason::NoKnownGood { .. }
@@ -155,8 +169,13 @@ fn worth_reporting(report: Report) -> Option<Report> {
                 | Reason::BeganBeforeRelease { .. }
                 | Reason::NotRecordable(_)
         )
-    );
-    if lasts {
+    )
+}
+
+/// Returns a report that is worth a notification, if any: a hold with a lasting reason becomes `attention`. A hold with
+/// a passing reason appears only in the sweep's own report.
+fn worth_reporting(report: Report) -> Option<Report> {
+    if lasts(&report) {
         return Some(Report { outcome: Outcome::Attention, ..report });
     }
     let passes = matches!(report.outcome, Outcome::Held | Outcome::Rejected | Outcome::Ignored);

@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::decide::Trigger;
 use crate::decide::recording::{Known, recordable};
 use crate::model::cloud_error::CloudError;
-use crate::model::observed::{KnownGood, OnRecord};
+use crate::model::observed::{KnownGood, Observed, OnRecord};
 use crate::model::policy::AutoDeploy;
 use crate::model::reason::Reason;
 use crate::model::records::{self, NameIndex, Record, SCHEMA};
@@ -72,7 +72,8 @@ async fn try_record<C: Gateway + Components + Parameters + Alarms>(
         stray_mappings(context.cloud, context.config, stage, &observed.components),
         api_name(context, stage),
     );
-    let known = Known { deployment: deployment?, quarantine: quarantine?, stray_mappings: stray_mappings? };
+    let stray_components = stray_mappings?.into_iter().chain(foreign_component(context, &observed)).collect();
+    let known = Known { deployment: deployment?, quarantine: quarantine?, stray_components };
     let (live, deployment) = match recordable(&observed, known, recording.expected) {
         Ok(good) => good,
         Err(reason) => return Ok(context.no(reason)),
@@ -121,6 +122,12 @@ async fn try_record<C: Gateway + Components + Parameters + Alarms>(
     let report = context.report(recording.outcome, message);
     let release = Some(record.release);
     Ok(Report { before: release.clone(), after: release, version: Some(version), warnings, ..report })
+}
+
+/// Returns a problem if the policy lists a component that is not the stage's.
+fn foreign_component<C>(context: &Context<'_, C>, observed: &Observed) -> Option<String> {
+    let foreign = context.config.foreign_component(&observed.stage, &observed.on_record.policy)?;
+    Some(format!("the stage's policy lists {foreign}, which PROTECTED_STAGES does not list for this stage"))
 }
 
 /// Pins a release before its record is written. What fails becomes a warning.

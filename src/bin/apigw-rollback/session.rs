@@ -84,7 +84,13 @@ impl Session {
         let Some(region) = settings.region().map(|region| region.as_ref().to_owned()) else {
             return Err(CliError::Usage("no Region is set: give --region or set AWS_REGION".to_owned()));
         };
-        find_credentials(&settings).await.map_err(|error| CliError::of(&error, &region))?;
+        find_credentials(&settings).await.map_err(|error| match &connection.profile {
+            Some(profile) => CliError::Access(format!(
+                "the profile `{profile}` does not exist or has no credentials: check --profile, or sign in ({})",
+                error.message
+            )),
+            None => CliError::of(&error, &region),
+        })?;
         let clients = Clients::new(&settings);
         let name = connection.function.clone().or_else(|| variable("APIGW_ROLLBACK_FUNCTION"));
         let name = name.unwrap_or_else(|| FUNCTION.to_owned());

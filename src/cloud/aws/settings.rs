@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_lambda::config::ProvideCredentials;
 use aws_sdk_lambda::error::BoxError;
@@ -13,8 +15,9 @@ use super::{Clients, http};
 use crate::cloud::FunctionNow;
 use crate::model::cloud_error::{CloudError, Failure};
 
-/// Loads the credentials and the Region of a profile from the places where the AWS CLI looks. With `system_roots` the
-/// clients trust only the system's root certificates, which `SSL_CERT_FILE` can name.
+/// Loads the credentials and the Region of a profile from the places where the AWS CLI looks. As there, a profile that is
+/// given wins over keys in the environment, which can belong to another account. With `system_roots` the clients trust only
+/// the system's root certificates, which `SSL_CERT_FILE` can name.
 ///
 /// # Errors
 /// The SDK refuses the settings of the HTTP client.
@@ -24,14 +27,17 @@ pub async fn personal_settings(
     system_roots: bool,
 ) -> Result<SdkConfig, BoxError> {
     let client = http::client(system_roots)?;
-    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(client);
-    if let Some(profile) = profile {
-        loader = loader.profile_name(profile);
-    }
-    if let Some(region) = region {
-        loader = loader.region(Region::new(region.to_owned()));
-    }
-    Ok(loader.load().await)
+    let load = || {
+        let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(client.clone());
+        let loader = profile.iter().fold(loader, |loader, profile| loader.profile_name(*profile));
+        region.iter().fold(loader, |loader, region| loader.region(Region::new((*region).to_owned())))
+    };
+    let settings = load().load().await;
+    let Some(profile) = profile else { return Ok(settings) };
+    let found = ProviderConfig::without_region().with_http_client(client.clone());
+    let found = found.with_region(settings.region().cloned());
+    let provider = ProfileFileCredentialsProvider::builder().configure(&found).profile_name(profile).build();
+    Ok(load().credentials_provider(provider).load().await)
 }
 
 /// Checks that credentials exist, so that the tool reports missing ones before it makes any call.

@@ -6,6 +6,9 @@ mod style;
 #[path = "../../../src/bin/apigw-rollback/views/mod.rs"]
 mod views;
 
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 
 use crate::support::harness::snapshot;
@@ -77,6 +80,7 @@ fn bad_input_is_reported_in_one_sentence_and_by_the_exit_code() {
         ),
         (vec!["status"], no_region, 2, "error: no Region is set"),
         (vec!["status"], &KEYS, 1, "error: AWS does not answer in the Region `eu-west-1`: check the name"),
+        (vec!["status", "--profile", "misspelt"], &KEYS, 7, "`misspelt`"),
         (vec!["doctor"], &KEYS, 1, "error: AWS does not answer in the Region `eu-west-1`"),
         (vec!["status", "prod"], &KEYS, 2, "write the stage as API/STAGE, such as a1b2c3d4e5/prod"),
         (vec!["status", "a/b c"], &KEYS, 2, "write the stage as API/STAGE"),
@@ -109,6 +113,30 @@ fn bad_input_is_reported_in_one_sentence_and_by_the_exit_code() {
             assert_eq!(shown.trim_end().lines().count(), 2, "{args:?}: {shown}");
         }
     }
+}
+
+#[test]
+fn a_profile_wins_over_the_keys_in_the_environment() {
+    let file = std::env::temp_dir().join(format!("profiles-{}", std::process::id()));
+    fs::write(&file, "[theirs]\naws_access_key_id = AKIDPROFILE\naws_secret_access_key = secret\n").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = vec![0; 8_192];
+        let length = stream.read(&mut request).unwrap();
+        let body = r#"{"message":"denied"}"#;
+        let head =
+            "HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: AccessDeniedException\r\nconnection: close\r\n";
+        write!(stream, "{head}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        String::from_utf8_lossy(&request[..length]).into_owned()
+    });
+    let file_name = file.to_str().unwrap();
+    let env = [("AWS_ENDPOINT_URL", endpoint.as_str()), ("AWS_SHARED_CREDENTIALS_FILE", file_name)];
+    let shown = ran(&["status", "--profile", "theirs"], &[&KEYS[..], &env].concat());
+    let request = server.join().unwrap();
+    fs::remove_file(&file).unwrap();
+    assert!(request.contains("Credential=AKIDPROFILE/"), "{request}\n{shown}");
 }
 
 #[test]

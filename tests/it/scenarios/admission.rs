@@ -107,6 +107,27 @@ fn an_alarm_that_may_not_act_neither_proves_nor_prevents_a_promotion() {
 }
 
 #[test]
+fn a_composite_alarm_lends_its_actions_but_not_its_name() {
+    for (leaf, expected) in [("orders-prod-5xx", "rolled-back"), ("db-cpu", "alarm-not-allowed")] {
+        let mut facts = Facts::bad_release();
+        let mut below = facts.alarms.remove(0);
+        below.alarm.name = leaf.to_owned();
+        below.actions.clear();
+        on_another_metric(&mut below);
+        let mut composite = facts.alarms.remove(0);
+        composite.alarm.name = "orders-prod".to_owned();
+        composite.alarm.state = State::Alarm;
+        composite.alarm.watches = Watches::Alarms(vec![leaf.to_owned()]);
+        facts.alarms = vec![composite, below];
+        let world = World::new(facts);
+        let reports =
+            attempt(&event("direct-composite"), &world, &[("ALARM_PREFIXES", "orders-prod")], 1).unwrap();
+        let shown = reports[0].code().unwrap_or_else(|| reports[0].outcome.word());
+        assert_eq!(shown, expected, "{leaf}: {}", reports[0].message);
+    }
+}
+
+#[test]
 fn alarms_of_another_source_do_not_use_up_what_protects_the_users() {
     let theirs = |facts: &mut Facts| {
         for number in 1..=4 {

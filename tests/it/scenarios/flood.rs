@@ -5,7 +5,7 @@ use apigw_rollback::model::report::Outcome;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use crate::support::harness::attempt;
+use crate::support::harness::{attempt, config};
 use crate::support::world::{Facts, World};
 
 const NOTIFY: (&str, &str) = ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people");
@@ -55,6 +55,50 @@ fn people_are_notified_ten_times_a_day_of_an_alarm_that_does_not_act_and_the_las
     attempt(r#"{"command":"sweep"}"#, &world, &[NOTIFY], 41).unwrap();
     let left = world.facts().parameters.keys().filter(|name| name.contains("/told/")).count();
     assert!(left <= 3, "marks and counts of earlier days are deleted: {left} are left");
+}
+
+#[test]
+fn a_batch_of_many_alarms_that_may_not_act_keeps_their_counts() {
+    let mut facts = Facts::bad_release();
+    for nth in 0..12 {
+        let mut alarm = facts.alarms[0].clone();
+        alarm.alarm.name = format!("orders-{nth}");
+        facts.alarms.push(alarm);
+    }
+    let world = World::new(facts);
+    for flip in 0..12_u8 {
+        let records = (0..12).map(|nth| {
+            let at = format!("2026-11-20T10:05:{flip:02}Z");
+            let body = message(&format!("orders-{nth}"), &at).to_string();
+            json!({"messageId": format!("m{nth}"), "body": body, "eventSource": "aws:sqs"})
+        });
+        let event = json!({ "Records": records.collect::<Vec<_>>() }).to_string();
+        attempt(&event, &world, &[NOTIFY, OTHERS], usize::from(flip) + 1).unwrap();
+    }
+    assert_eq!(world.facts().notifications.len(), 12 * 10);
+}
+
+#[test]
+fn stages_of_one_name_that_are_not_protected_cost_no_call_of_api_gateway() {
+    let names: Vec<String> = (1..=60).map(|nth| format!("orders-api/s{nth}")).collect();
+    for known in [true, false] {
+        let mut facts = Facts::bad_release();
+        let description = format!("rollback-target: {}", names.join(", "));
+        facts.alarms[0].alarm.description = Some(description.clone());
+        if known {
+            let name = config(&[]).names.api_name("orders-api");
+            facts.parameters.insert(name, vec![r#"{"schema":1,"apis":["a1b2c3d4e5"]}"#.to_owned()]);
+        }
+        let world = World::new(facts);
+        let mut event = message("orders-prod-5xx", "2026-11-20T10:05:12Z");
+        event["AlarmDescription"] = json!(description);
+        let reports = attempt(&event.to_string(), &world, &[NOTIFY], 1).unwrap();
+        let calls = world.take_calls();
+        let gateway =
+            calls.iter().filter(|call| call.starts_with("GetStage") || call.contains("Api")).count();
+        assert_eq!((reports.len(), gateway, world.facts().notifications.len()), (1, 0, 1), "{calls:?}");
+        assert_eq!(reports[0].code(), Some("not-protected"));
+    }
 }
 
 #[test]

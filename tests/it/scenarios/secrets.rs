@@ -38,6 +38,21 @@ fn notifications_and_answers_name_the_variables_that_changed_and_have_no_values(
 }
 
 #[test]
+fn a_record_that_cannot_be_read_is_not_quoted() {
+    for odd in [json!({"token": 53_234_917}), json!("token=s3cret"), json!(["s3cret"])] {
+        let mut record = json!(record(release("d1", &[("release", "1")])));
+        record["release"]["variables"] = odd;
+        let mut facts = Facts::bad_release();
+        facts.known_good(&record.to_string());
+        let world = World::new(facts);
+        let reports = attempt(&event("sns-alarm"), &world, &[NOTIFY], 1).unwrap();
+        let text = format!("{}{:?}", json!(reports), world.facts().notifications);
+        assert!(text.contains("no-known-good") && text.contains("invalid type, expected"), "{text}");
+        assert!(!text.contains(SECRET) && !text.contains("53234917"), "{text}");
+    }
+}
+
+#[test]
 fn the_answer_to_a_command_has_the_values() {
     let reports =
         attempt(&event("command-status"), &world(), &[NOTIFY, ("SHOW_VARIABLES", "off")], 1).unwrap();

@@ -273,6 +273,7 @@ impl Components for World {
 
 impl Parameters for World {
     async fn parameters(&self, names: &[String]) -> Result<Vec<Parameter>, CloudError> {
+        assert!((1..=10).contains(&names.len()), "GetParameters takes one to ten names: {names:?}");
         self.call("GetParameters", names.join(" "), |facts| {
             let found = names.iter().filter_map(|wanted| {
                 let (name, version) = wanted.split_once(':').unwrap_or((wanted, ""));
