@@ -108,7 +108,7 @@ GUARDS = [
     ("an older alarm does not hide the one that accuses the release", "src/decide/upkeep.rs",
      "(one.metrics.is_empty(), in_doubt(one), is_late(one), one.alarm.window)",
      "(in_doubt(one), fired_at(one) >= live.updated_at, one.alarm.window)",
-     "src/sweep/reconcile.rs", "if !report.reason.as_ref().is_some_and(is_about_the_alarm) {", "if !is_about_another || stage.stage.len() < 1000 {"),
+     "src/sweep/reconcile.rs", "if !report.reason.as_ref().is_some_and(is_about_the_alarm) {", "if !report.reason.as_ref().is_some_and(is_about_the_alarm) || stage.stage.len() < 1000 {"),
     ("a suppressed alarm accuses nobody", "src/decide/testimony.rs",
      "if let Some(by) = &guarding.alarm.suppressed_by {",
      "if let Some(by) = guarding.alarm.suppressed_by.as_ref().filter(|by| by.is_empty()) {"),
