@@ -53,7 +53,7 @@ class Template(unittest.TestCase):
             self.assertEqual(seen, {True, False}, condition)
 
     def test_the_function_gets_exactly_the_settings_that_it_reads(self):
-        source = (ROOT / "src/config.rs").read_text()
+        source = (ROOT / "src/config/mod.rs").read_text()
         read = set(re.findall(r'"([A-Z_]+)"', source.split("pub const VARIABLES", 1)[1].split("];", 1)[0]))
         function = Stack({}, self.template).resources("AWS::Lambda::Function")["RollbackFunction"]
         # Lambda sets the Region.
