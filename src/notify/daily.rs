@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::marks::LOOK_UP;
-use super::{digest, is_made_up};
+use super::{LOOK_UP, digest, is_made_up};
 use crate::cloud::{Parameters, Write};
 use crate::context::Context;
 use crate::model::records::{self, Parameter, SCHEMA, Stored};

@@ -1,12 +1,10 @@
 //! The marks of notifications, so that people are notified once. A notification that SNS refused stays in its mark until a
 //! later run or sweep has sent it.
 
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{daily, notification, short};
+use super::{LOOK_UP, daily, notification, short};
 use crate::cloud::{Notification, Outbox, Parameters, Write, Written};
 use crate::context::Context;
 use crate::model::cloud_error::{CloudError, Failure};
@@ -18,10 +16,6 @@ const REMEMBERED: TimeDelta = TimeDelta::days(2);
 
 /// The most marks that one sweep deletes.
 const AT_MOST: usize = 50;
-
-/// How long a count, or a mark that could not be written, is looked up. If Parameter Store does not answer, the notification
-/// must still be sent before the run's time is over.
-pub(super) const LOOK_UP: Duration = Duration::from_secs(1);
 
 /// The mark of a notification. It is created only once, so that people are not notified twice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ pub mod notification;
 pub mod short;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use sha2::{Digest, Sha256};
@@ -22,6 +23,10 @@ use marks::{Sender, Untold};
 
 /// The detail type of the EventBridge events for programs.
 const EVENT: &str = "API Gateway Rollback Report";
+
+/// How long a count, or a mark that could not be written, is looked up. If Parameter Store does not answer, the notification
+/// must still be sent before the run's time is over.
+const LOOK_UP: Duration = Duration::from_secs(1);
 
 /// The number of reports that are sent at the same time.
 const SENT_AT_ONCE: usize = 8;

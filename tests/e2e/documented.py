@@ -244,7 +244,7 @@ ROWS = [
     Row("make drill.*", **NOT_RUN, why="`make e2e` runs the drill on its own stack"),
     Row("make bench|cargo bench.*", **NOT_RUN, why="takes many minutes; `make bench-smoke` is its short form"),
     Row("make soak.*|make guards|make fuzz|make mutants", **NOT_RUN, why="takes half an hour or more"),
-    Row("make outages STORY=.*", **NOT_RUN, why="`.ci/run` plays every story"),
+    Row("make (outages|attacks) STORY=.*", **NOT_RUN, why="`.ci/run` plays every story"),
     Row("make advisories", **NOT_RUN, why="needs github.com; `.ci/run` runs it where that can be reached"),
     Row("make lock", **NOT_RUN, why="changes the locked packages"),
     Row("make sbom", **NOT_RUN, why="spends minutes on compiling a tool"),
