@@ -77,6 +77,7 @@ pub async fn status<C: Gateway + Components + Parameters + Alarms>(
         pin: shown(pin),
         alarms,
         admission: observed.admission,
+        shows_variables: config.show_variables,
         alarm_now,
         configured: observed.configured,
     };

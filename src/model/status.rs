@@ -31,6 +31,8 @@ pub struct StageStatus {
     pub alarms: Vec<AlarmStatus>,
     /// The alarms that may act on the stage.
     pub admission: Admission,
+    /// Whether the values of stage variables leave the function in notifications, events, the log and the hook's input.
+    pub shows_variables: bool,
     /// The effect of an alarm that fires now.
     pub alarm_now: AlarmNowStatus,
     /// Whether the settings list the stage.

@@ -271,6 +271,22 @@ F = [
            alone=True),
 ]
 
+# G. Clients of the API provoke errors.
+
+
+def provoked_twice(world):
+    """The alarm fires, and fires again on the known-good release, which has the same clients."""
+    api = world.apis[0]
+    yield api.set_off(world.function.arn)
+    time.sleep(1.1)
+    yield api.set_off(world.function.arn)
+
+
+G = [
+    Attack("G: clients that provoke errors take a new release off once, and never the known-good one", provoked_twice,
+           live="good", reason="already-known-good", told=(1, 2), stores_nothing=False),
+]
+
 # H. A stage's policy reaches other tenants.
 
 
@@ -362,4 +378,4 @@ L = [
            reason="malformed", told=(0, 0)),
 ]
 
-ALL = A + B + C + D + E + F + H + I + J + K + L
+ALL = A + B + C + D + E + F + G + H + I + J + K + L

@@ -25,6 +25,7 @@ pub(crate) fn card(report: &Report, status: &StageStatus) -> String {
         ("hold", hold(status), Some(if status.hold.is_some() { Tone::Careful } else { Tone::Quiet })),
         ("rollbacks", rollbacks(status, now), None),
         ("may act", status.admission.to_string(), Some(Tone::Quiet)),
+        ("variables", values(status).to_owned(), Some(Tone::Quiet)),
         ("an alarm now", alarm_now(status), Some(alarm_now_tone(status))),
     ];
     for (label, value, tone) in lines {
@@ -190,6 +191,10 @@ fn rollbacks(status: &StageStatus, now: DateTime<Utc>) -> String {
     let Some(last) = status.rollbacks.last() else { return "none".to_owned() };
     let by = last.alarm.as_deref().unwrap_or("an operator");
     format!("{}, the last one {} by {by}", status.rollbacks.len(), ago(last.at, now))
+}
+
+fn values(status: &StageStatus) -> &'static str {
+    if status.shows_variables { "their values are sent" } else { "only their names are sent" }
 }
 
 fn alarm_now(status: &StageStatus) -> String {
