@@ -21,17 +21,6 @@ pub struct FunctionNow {
     pub hidden: Option<String>,
 }
 
-/// One subscription to a topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subscription {
-    /// The protocol: `lambda`, `email`, `https` and so on.
-    pub protocol: String,
-    /// The endpoint: a function's ARN, an email address, a URL.
-    pub endpoint: String,
-    /// Whether the subscriber has confirmed the subscription.
-    pub confirmed: bool,
-}
-
 /// A call that the function's role must be allowed to make.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequiredPermission {
@@ -54,19 +43,6 @@ pub trait Diagnostics: Sync {
         &self,
         function: &str,
     ) -> impl Future<Output = Result<Option<i32>, CloudError>> + Send;
-
-    /// Reads a function's resource policy as JSON (`GetPolicy`). Returns `None` if it has none.
-    fn function_policy(
-        &self,
-        function: &str,
-    ) -> impl Future<Output = Result<Option<String>, CloudError>> + Send;
-
-    /// Reads the subscriptions to a topic (`ListSubscriptionsByTopic`, every page). Returns `None` if the topic does
-    /// not exist.
-    fn subscriptions(
-        &self,
-        topic: &str,
-    ) -> impl Future<Output = Result<Option<Vec<Subscription>>, CloudError>> + Send;
 
     /// Returns whether an event bus exists (`DescribeEventBus`). `PutEvents` to a bus that does not exist succeeds.
     fn has_event_bus(&self, bus: &str) -> impl Future<Output = Result<bool, CloudError>> + Send;

@@ -14,14 +14,16 @@ pub mod pace;
 mod parameters;
 mod seen;
 pub mod tries;
+mod wiring;
 
 pub use alarms::Alarms;
 pub use components::Components;
-pub use diagnostics::{Diagnostics, FunctionNow, RequiredPermission, Subscription};
+pub use diagnostics::{Diagnostics, FunctionNow, RequiredPermission};
 pub use gateway::{Cache, Gateway};
 pub use outbox::{Notification, Outbox};
 pub use parameters::{Parameters, Write, Written};
 pub use seen::{FRESH, Look, Queue, Seen, send_while_fresh};
+pub use wiring::Wiring;
 
 /// How much a run has asked of AWS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +35,7 @@ pub struct Spent {
 }
 
 /// The whole port, for a rollback, a sweep or a command. Code that needs less takes only the traits it needs.
-pub trait Cloud: Gateway + Components + Parameters + Alarms + Outbox {
+pub trait Cloud: Gateway + Components + Parameters + Alarms + Wiring + Outbox {
     /// Returns what this run has asked of AWS so far. Makes no call.
     fn spent(&self) -> Spent;
 

@@ -96,8 +96,8 @@ fn known_good(known_good: &KnownGood) -> KnownGoodStatus {
             parameter: parameter.clone(),
             missing: "nothing is recorded yet".to_owned(),
         },
-        KnownGood::Unusable { parameter, why } => {
-            KnownGoodStatus::Unusable { parameter: parameter.clone(), unusable: why.clone() }
+        KnownGood::Unusable { parameter, fault } => {
+            KnownGoodStatus::Unusable { parameter: parameter.clone(), unusable: fault.to_string() }
         }
     }
 }
@@ -123,7 +123,7 @@ fn version(parameter: &Parameter, stage: &StageRef, config: &Config) -> Version 
             note: record.note,
             who: record.who,
         },
-        Err(why) => Version::Unusable { version: parameter.version, unusable: why },
+        Err(fault) => Version::Unusable { version: parameter.version, unusable: fault.to_string() },
     }
 }
 

@@ -119,6 +119,7 @@ mod tests {
             alarm: Alarm { changed_at: changed.and_then(time), ..Alarm::new("5xx", state) },
             actions_enabled: true,
             actions: vec![],
+            ok_actions: vec![],
             muted: Muted::No,
             window: TimeDelta::minutes(2),
             targets: vec![],

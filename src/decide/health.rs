@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::model::component::AliasRef;
 use crate::model::observed::{DeploymentNow, KnownGood, LiveComponents, OnRecord, Pin};
 use crate::model::policy::{AutoDeploy, MissingComponents, StagePolicy};
+use crate::model::record_fault::RecordFault;
 use crate::model::records::Hold;
 use crate::model::release::Release;
 use crate::model::stage::LiveStage;
@@ -45,8 +46,8 @@ pub enum Problem {
     UnusableKnownGood {
         /// Its parameter.
         parameter: String,
-        /// The error, as the end of a sentence.
-        why: String,
+        /// Why.
+        fault: RecordFault,
     },
     /// The known-good release was itself rolled back and is in quarantine.
     Quarantined(KnownGoodRelease),
@@ -130,8 +131,8 @@ fn unchangeable(stage: &StageHealth<'_>) -> Option<Problem> {
 fn known_good_problems(stage: &StageHealth<'_>) -> Vec<Problem> {
     let (version, record) = match &stage.on_record.known_good {
         KnownGood::None { .. } => return vec![Problem::NoKnownGood],
-        KnownGood::Unusable { parameter, why } => {
-            return vec![Problem::UnusableKnownGood { parameter: parameter.clone(), why: why.clone() }];
+        KnownGood::Unusable { parameter, fault } => {
+            return vec![Problem::UnusableKnownGood { parameter: parameter.clone(), fault: fault.clone() }];
         }
         KnownGood::Found { version, record, .. } => (*version, record),
     };

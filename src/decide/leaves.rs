@@ -42,6 +42,7 @@ pub fn resolved(now: AlarmNow, known: &BTreeMap<String, AlarmNow>) -> GuardingAl
         window: window.unwrap_or(now.window),
         actions_enabled: now.actions_enabled,
         actions: now.actions,
+        ok_actions: now.setup.ok_actions,
         muted: Muted::No,
         targets,
         leaves: leaves.found,

@@ -22,6 +22,8 @@ mod tests;
 pub mod upkeep;
 #[cfg(test)]
 mod upkeep_tests;
+pub mod watch;
+pub mod wiring;
 
 use chrono::{DateTime, Utc};
 
@@ -339,8 +341,8 @@ fn known_good(observed: &Observed) -> Result<(i64, &Record), Reason> {
             parameter: parameter.clone(),
             why: "does not exist: no such release was recorded".to_owned(),
         }),
-        KnownGood::Unusable { parameter, why } => {
-            Err(Reason::NoKnownGood { parameter: parameter.clone(), why: why.clone() })
+        KnownGood::Unusable { parameter, fault } => {
+            Err(Reason::KnownGoodUnusable { parameter: parameter.clone(), fault: fault.clone() })
         }
     }
 }

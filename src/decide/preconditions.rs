@@ -103,6 +103,7 @@ mod tests {
     use crate::decide::fixture::{TOPIC, good, policy, release};
     use crate::decide::leaves::resolved;
     use crate::model::alarm::{Alarm, AlarmNow, State, time};
+    use crate::model::alarm_setup::AlarmSetup;
     use crate::model::component::{AliasTarget, MappingTarget};
     use crate::model::datapoint::{Datapoint, Reading};
     use crate::model::observed::KnownGood;
@@ -158,6 +159,7 @@ mod tests {
             actions: vec![TOPIC.to_owned()],
             window,
             evaluated: vec![],
+            setup: AlarmSetup::default(),
         };
         let mut alarm = resolved(now, &BTreeMap::new());
         let breach = |begins: &&str| {

@@ -74,8 +74,8 @@ pub fn recordable<'a>(
     let Some(deployment) = known.deployment.filter(|_| problems.is_empty()) else {
         return Err(Reason::NotRecordable(problems.join("; ")));
     };
-    if let KnownGood::Unusable { parameter, why } = &observed.on_record.known_good {
-        return Err(Reason::NoKnownGood { parameter: parameter.clone(), why: why.clone() });
+    if let KnownGood::Unusable { parameter, fault } = &observed.on_record.known_good {
+        return Err(Reason::KnownGoodUnusable { parameter: parameter.clone(), fault: fault.clone() });
     }
     Ok((live, deployment))
 }

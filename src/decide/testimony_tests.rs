@@ -8,6 +8,7 @@ use super::fixture::{TOPIC, admission};
 use super::leaves::resolved;
 use super::testimony::*;
 use crate::model::alarm::{Alarm, AlarmNow, Metric, Muted, Origin, State, Watches, time};
+use crate::model::alarm_setup::AlarmSetup;
 use crate::model::datapoint::{Datapoint, Reading};
 use crate::model::guarding_alarm::{GuardingAlarm, Leaf};
 use crate::model::stage::StageRef;
@@ -22,6 +23,17 @@ fn alarm(name: &str, state: State) -> Alarm {
     Alarm::new(name, state)
 }
 
+fn now_of(alarm: Alarm) -> AlarmNow {
+    AlarmNow {
+        alarm,
+        actions_enabled: true,
+        actions: vec![TOPIC.to_owned()],
+        window: TimeDelta::minutes(2),
+        evaluated: vec![],
+        setup: AlarmSetup::default(),
+    }
+}
+
 fn names(api: &str) -> Vec<Target> {
     vec![Target { api: ApiRef::Id(api.into()), stage: "prod".into(), canary: false, protocol: None }]
 }
@@ -30,13 +42,7 @@ fn leaf(api: &str, state: State, kind: &str) -> Leaf {
     let mut alarm = alarm(&format!("{api} {kind}"), state);
     alarm.only_missing_data = kind == "missing";
     alarm.claimed.account = Some(if kind == "foreign" { "222222222222" } else { HOME }.into());
-    let now = AlarmNow {
-        alarm,
-        actions_enabled: true,
-        actions: vec![TOPIC.to_owned()],
-        window: TimeDelta::minutes(2),
-        evaluated: vec![],
-    };
+    let now = now_of(alarm);
     Leaf { now, targets: if api.is_empty() { vec![] } else { names(api) }, later: None }
 }
 
@@ -48,11 +54,11 @@ fn composite(state: State, leaves: Leaves<'_>, own: Option<&str>) -> GuardingAla
     let targets = own.map_or_else(|| leaves.iter().flat_map(|leaf| leaf.targets.clone()).collect(), names);
     let window = TimeDelta::minutes(2);
     let muted = Muted::No;
-    let actions = vec![TOPIC.to_owned()];
     GuardingAlarm {
         alarm,
         actions_enabled: true,
-        actions,
+        actions: vec![TOPIC.to_owned()],
+        ok_actions: vec![],
         muted,
         window,
         targets,
@@ -241,15 +247,9 @@ impl Case {
         let mut alarm = Alarm { changed_at: time(FIRED), ..Alarm::new(name, state) };
         alarm.only_missing_data = self.missing;
         alarm.claimed.account = Some(if self.foreign { "222222222222" } else { HOME }.into());
-        let evaluated = BREACHES[self.breach].1.map(|begins| point(begins, Reading::Breaching));
-        let evaluated = evaluated.into_iter().collect();
-        AlarmNow {
-            alarm,
-            actions_enabled: true,
-            actions: vec![TOPIC.to_owned()],
-            window: TimeDelta::minutes(2),
-            evaluated,
-        }
+        let breach = BREACHES[self.breach].1.map(|begins| point(begins, Reading::Breaching));
+        let evaluated = breach.into_iter().collect();
+        AlarmNow { evaluated, ..now_of(alarm) }
     }
 
     fn guarding(&self) -> GuardingAlarm {

@@ -10,11 +10,13 @@ use super::*;
 use crate::model::alarm::Muted;
 use crate::model::alarm::{Alarm, Metric, time};
 use crate::model::alarm::{AlarmNow, State, Watches};
+use crate::model::alarm_setup::AlarmSetup;
 use crate::model::component::AliasRef;
 use crate::model::component::{LiveAlias, LiveMapping};
 use crate::model::datapoint::{Datapoint, Reading};
 use crate::model::observed::MissingComponent;
 use crate::model::observed::{Component, DeploymentNow, KnownGood, Observed};
+use crate::model::record_fault::RecordFault;
 
 use crate::model::policy::{Mode, StagePolicy};
 use crate::model::records::{Candidate, Hold, RollbackEntry, SCHEMA};
@@ -33,6 +35,7 @@ fn alarm() -> AlarmNow {
         actions: vec![TOPIC.to_owned()],
         window: TimeDelta::minutes(2),
         evaluated: vec![],
+        setup: AlarmSetup::default(),
         alarm: Alarm {
             description: Some("rollback-target: a/prod".into()),
             changed_at: time("2026-11-20T10:05:00Z"),
@@ -301,7 +304,8 @@ const ROWS: [(&str, Edit, [&str; 4]); 50] = {
             "an unusable record",
             |o, _| {
                 o.configured = false;
-                o.on_record.known_good = KnownGood::Unusable { parameter: "p".into(), why: "x".into() };
+                o.on_record.known_good =
+                    KnownGood::Unusable { parameter: "p".into(), fault: RecordFault::Damaged("x".into()) };
             },
             all("no-known-good"),
         ),
@@ -467,7 +471,7 @@ fn the_first_row_of_the_table_decides() {
             edit(second)(&mut observed, &mut policy);
             if *first == "no-known-good" {
                 observed.on_record.known_good =
-                    KnownGood::Unusable { parameter: "p".into(), why: "x".into() };
+                    KnownGood::Unusable { parameter: "p".into(), fault: RecordFault::Damaged("x".into()) };
             } else {
                 edit(first)(&mut observed, &mut policy);
             }

@@ -95,8 +95,7 @@ pub struct Upkeep<'a> {
 #[must_use]
 pub fn upkeep<'a>(facts: &StageFacts<'a>, config: &Config, now: DateTime<Utc>) -> Upkeep<'a> {
     let Some(live) = &facts.live else {
-        let reason =
-            Reason::NoStage(format!("{} is protected, but API Gateway has no such stage", facts.stage));
+        let reason = Reason::StageMissing(facts.stage.to_string());
         let state = reason.to_string();
         // A stage that only has records may have been deleted on purpose. Only a configured stage is reported.
         let missed = config.entry(facts.stage).map(|_| Action::Report(reason));
@@ -205,9 +204,11 @@ fn finding(problem: &Problem, stage: &StageRef, config: &Config) -> Option<Reaso
         Problem::AutoDeploy(AutoDeploy::Hold) => Reason::AutoDeploy(stage.to_string()),
         Problem::ComponentsMissing(missing, _) => Reason::PartMissing(missing.clone()),
         Problem::ComponentsOverridden(overridden) => Reason::PartShadowed(overridden.clone()),
+        Problem::UnusableKnownGood { parameter, fault } => {
+            Reason::KnownGoodUnusable { parameter: parameter.clone(), fault: fault.clone() }
+        }
         Problem::AutoDeploy(AutoDeploy::SwitchOff)
         | Problem::NoKnownGood
-        | Problem::UnusableKnownGood { .. }
         | Problem::NotPinned { .. }
         | Problem::ComponentsMoving(_)
         | Problem::Held(_) => return None,

@@ -1,13 +1,17 @@
 //! The table of the sweep: each edit of a stage, and the ordered actions that follow from it.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::evidence::Evidence;
 use super::fixture::{TOPIC, admission, good, record, release};
+use super::leaves::resolved;
 use super::testimony::{Subject, guarding};
 use super::upkeep::{Action, StageFacts, promotion_due, upkeep};
 use crate::config::Config;
-use crate::model::alarm::{Alarm, AlarmNow, Muted, Origin, State, Watches, time};
+use crate::model::alarm::{Alarm, AlarmNow, Origin, State, Watches, time};
+use crate::model::alarm_setup::AlarmSetup;
 use crate::model::cloud_error::{CloudError, Failure};
 use crate::model::component::AliasRef;
 use crate::model::guarding_alarm::{GuardingAlarm, Leaf};
@@ -15,6 +19,7 @@ use crate::model::observed::{
     Component, DeploymentNow, KnownGood, LiveComponents, MissingComponent, OnRecord, Pin,
 };
 use crate::model::policy::PolicyOverrides;
+use crate::model::record_fault::RecordFault;
 use crate::model::records::{Candidate, Hold, Incident, RollbackEntry, SCHEMA};
 use crate::model::stage::{LiveStage, StageRef};
 use crate::model::target::{ApiRef, Target};
@@ -30,24 +35,16 @@ fn target() -> Target {
 }
 
 fn alarm(name: &str, state: State) -> GuardingAlarm {
-    let alarm = Alarm { changed_at: time("2026-11-20T11:00:00Z"), ..Alarm::new(name, state) };
     let now = AlarmNow {
-        alarm: alarm.clone(),
+        alarm: Alarm { changed_at: time("2026-11-20T11:00:00Z"), ..Alarm::new(name, state) },
         actions_enabled: true,
         actions: vec![TOPIC.to_owned()],
         window: TimeDelta::minutes(2),
         evaluated: vec![],
+        setup: AlarmSetup::default(),
     };
-    GuardingAlarm {
-        alarm,
-        actions_enabled: true,
-        actions: vec![TOPIC.to_owned()],
-        muted: Muted::No,
-        window: now.window,
-        targets: vec![target()],
-        leaves: vec![Leaf { now, targets: vec![target()], later: None }],
-        unresolved: vec![],
-    }
+    let leaf = Leaf { now: now.clone(), targets: vec![target()], later: None };
+    GuardingAlarm { targets: vec![target()], leaves: vec![leaf], ..resolved(now, &BTreeMap::new()) }
 }
 
 fn incident(when: &str) -> Incident {
@@ -375,8 +372,11 @@ const ROWS: [(&str, Edit, &[&str], &str); 38] = [
     ("nothing is recorded", no_record, &["promote d2"], ""),
     (
         "the record is unusable",
-        |s| s.on_record.known_good = KnownGood::Unusable { parameter: "p".into(), why: "x".into() },
-        &["promote d2"],
+        |s| {
+            s.on_record.known_good =
+                KnownGood::Unusable { parameter: "p".into(), fault: RecordFault::Damaged("x".into()) }
+        },
+        &["report no-known-good", "promote d2"],
         "",
     ),
     (

@@ -1,9 +1,8 @@
 //! The facts that the doctor judges.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-use crate::cloud::{FunctionNow, RequiredPermission, Subscription};
-use crate::model::alarm::AlarmNow;
+use crate::cloud::{FunctionNow, RequiredPermission};
 use crate::model::cloud_error::CloudError;
 use crate::model::cloud_error::Fetched;
 use crate::model::guarding_alarm::GuardingAlarm;
@@ -13,10 +12,8 @@ use crate::model::reason::Reason;
 use crate::model::records::Parameter;
 use crate::model::stage::StageRef;
 use crate::model::stage::{Api, Deployment};
+use crate::model::wiring::{Subscription, WiringNow};
 use crate::observe::incidents::OnFile;
-
-/// The period in which the metrics of a guarding alarm are searched for samples.
-pub(super) const SAMPLED: TimeDelta = TimeDelta::hours(24);
 
 /// All facts that the doctor judges.
 #[derive(Clone, Debug)]
@@ -29,14 +26,14 @@ pub struct Readings {
     pub function: Fetched<Option<FunctionNow>>,
     /// The function's reserved concurrency.
     pub concurrency: Fetched<Option<i32>>,
-    /// The function's resource-based policy.
-    pub policy: Fetched<Option<String>>,
     /// The required calls that the function's role does not allow.
     pub refused: Fetched<Vec<RequiredPermission>>,
     /// The number of required calls.
     pub wanted: usize,
-    /// The alarm topic's subscriptions; `None` if there is no such topic.
-    pub subscriptions: Fetched<Option<Vec<Subscription>>>,
+    /// What leads from the alarms to the function.
+    pub wiring: WiringNow,
+    /// The function's ARN; `None` if the function is unknown.
+    pub arn: Option<String>,
     /// The notification topic's subscriptions; `None` if there is no such topic.
     pub notified: Fetched<Option<Vec<Subscription>>>,
     /// Whether the event bus exists; `None` if none is configured.
@@ -45,8 +42,6 @@ pub struct Readings {
     pub sweeps: Fetched<Vec<Parameter>>,
     /// The guarding alarms.
     pub watchers: Fetched<Vec<Watcher>>,
-    /// Every alarm of the account and Region.
-    pub alarms: Fetched<Vec<AlarmNow>>,
     /// Every REST API of the account and Region.
     pub apis: Fetched<Vec<Api>>,
     /// The protected stages.
@@ -55,17 +50,21 @@ pub struct Readings {
     pub unlisted: Option<CloudError>,
 }
 
+impl Readings {
+    /// Returns the guarding alarms; none if they could not be read.
+    #[must_use]
+    pub fn guards(&self) -> Vec<GuardingAlarm> {
+        self.watchers.iter().flatten().map(|watcher| watcher.guard.clone()).collect()
+    }
+}
+
 /// A guarding alarm.
 #[derive(Clone, Debug)]
 pub struct Watcher {
     /// The alarm.
     pub guard: GuardingAlarm,
-    /// Whether it invokes the function without the topic.
-    pub direct: bool,
     /// The stages that the alarm names, or why it names none.
     pub means: Vec<Fetched<Result<StageRef, Reason>>>,
-    /// The number of recent samples of its metrics; `None` if it has no metric that can be read.
-    pub samples: Option<Fetched<f64>>,
 }
 
 /// The facts about one stage.

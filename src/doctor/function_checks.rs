@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::Finding;
 use super::facts::{Readings, Watcher};
-use crate::cloud::{FunctionNow, Subscription};
+use crate::cloud::FunctionNow;
 use crate::config::Config;
+use crate::decide::wiring::{self, Ends, WiringFault};
 use crate::model::alarm;
 use crate::model::policy::Mode;
 use crate::model::reason::{Reason, stamp};
@@ -23,8 +24,7 @@ const SWEEPS: usize = 6;
 
 pub(super) fn examine(config: &Config, facts: &Readings) -> Vec<Finding> {
     let mut findings = vec![function(facts), concurrency(facts), mode(config), variables(config)];
-    findings.extend(topic(config, facts));
-    findings.extend(permission(config, facts));
+    findings.extend(way(config, facts));
     findings.extend(watchers(facts));
     findings.extend(role(facts));
     findings.push(sweep(config, facts));
@@ -99,141 +99,39 @@ fn mode(config: &Config) -> Finding {
     }
 }
 
-/// Whether any alarm calls the function through the topic, and whether any invokes it directly.
-fn by_topic(facts: &Readings) -> (bool, bool) {
-    let watchers = facts.watchers.as_deref().unwrap_or_default();
-    (watchers.iter().any(|watcher| !watcher.direct), watchers.iter().any(|watcher| watcher.direct))
-}
-
-fn topic(config: &Config, facts: &Readings) -> Option<Finding> {
-    let Some(topic) = &config.alarm_topic else {
-        let (_, direct) = by_topic(facts);
-        // Alarms that invoke the function directly need no topic.
-        return (!direct).then(|| {
-            Finding::fault(
-                "topic",
-                "the function has no alarm topic, and no alarm invokes it directly",
-                "set ALARM_TOPIC_ARN to the topic that alarms notify, and subscribe the function to it",
-            )
-        });
-    };
-    let subscriptions = match &facts.subscriptions {
-        Err(error) => return Some(Finding::unknown("topic", error)),
-        Ok(None) => {
-            let what = format!("the alarm topic {topic} does not exist");
-            return Some(Finding::fault("topic", what, "deploy the stack again, or correct ALARM_TOPIC_ARN"));
-        }
-        Ok(Some(subscriptions)) => subscriptions,
-    };
-    let function = facts.function.as_ref().ok()?.as_ref()?;
-    let is_ours = |one: &&Subscription| one.protocol == "lambda" && one.endpoint.starts_with(&function.arn);
-    Some(match subscriptions.iter().find(is_ours) {
-        Some(Subscription { confirmed: true, .. }) => {
-            Finding::ok("topic", format!("the function is subscribed to {topic}"))
-        }
-        Some(_) => Finding::fault(
-            "topic",
-            format!("the function's subscription to {topic} is not confirmed"),
-            "delete the subscription and deploy the stack again",
-        ),
-        None => Finding::fault(
-            "topic",
-            format!("the function is not subscribed to {topic}, so no alarm reaches it"),
-            "deploy the stack again, or subscribe the function to the topic",
-        ),
-    })
-}
-
-fn permission(config: &Config, facts: &Readings) -> Vec<Finding> {
-    let policy = match &facts.policy {
-        Err(error) => return vec![Finding::unknown("permission", error)],
-        Ok(policy) => policy.as_deref().unwrap_or_default(),
-    };
-    let policy: Value = serde_json::from_str(policy).unwrap_or_default();
-    let function = facts.function.as_ref().ok().and_then(Option::as_ref);
-    let account = function.and_then(|function| function.arn.split(':').nth(4)).unwrap_or_default();
-    let mut findings = Vec::new();
-    if let Some(topic) = &config.alarm_topic {
-        findings.push(if allows(&policy, "sns.amazonaws.com", topic, account) {
-            Finding::ok("permission", "SNS may invoke the function for the alarm topic")
-        } else {
-            Finding::fault(
-                "permission",
-                "the function's policy does not let SNS invoke it for the alarm topic",
-                format!(
-                    "deploy the stack again, or: aws lambda add-permission --function-name {} --statement-id alarms \
-                     --action lambda:InvokeFunction --principal sns.amazonaws.com --source-arn {topic}",
-                    facts.name
-                ),
-            )
-        });
+/// Reports the way from the alarms to the function.
+fn way(config: &Config, facts: &Readings) -> Vec<Finding> {
+    let unread = [
+        ("topic", facts.wiring.subscriptions.as_ref().err().filter(|_| config.alarm_topic.is_some())),
+        ("permission", facts.wiring.policy.as_ref().err()),
+    ];
+    let Some(arn) = &facts.arn else { return vec![] };
+    let ends = Ends { topic: config.alarm_topic.as_deref(), function: arn };
+    let faults = wiring::faults(ends, &facts.wiring, &facts.guards());
+    let mut findings: Vec<Finding> = faults.iter().map(fault).collect();
+    for (check, error) in unread {
+        findings.extend(error.map(|error| Finding::unknown(check, error)));
     }
-    let watchers = facts.watchers.as_deref().unwrap_or_default();
-    let refused = watchers.iter().filter(|watcher| watcher.direct).filter(|watcher| {
-        let arn = watcher.guard.alarm.arn.as_deref().unwrap_or_default();
-        !allows(&policy, "lambda.alarms.cloudwatch.amazonaws.com", arn, account)
-    });
-    let refused: Vec<String> = refused.map(|watcher| format!("`{}`", watcher.guard.alarm.name)).collect();
-    if !refused.is_empty() {
-        findings.push(Finding::fault(
-            "permission",
-            format!("the function's policy does not let CloudWatch invoke it for {}", refused.join(", ")),
-            "begin these alarms' names with the stack's DirectAlarmPrefix, or let them notify the alarm topic",
-        ));
+    let is_told = |check: &str| findings.iter().any(|finding| finding.check == check);
+    let (topic_told, permission_told) = (is_told("topic"), is_told("permission"));
+    if let Some(topic) = &config.alarm_topic {
+        let subscribed = format!("the function is subscribed to {topic}");
+        findings.extend((!topic_told).then(|| Finding::ok("topic", subscribed)));
+        let permitted = "SNS may invoke the function for the alarm topic";
+        findings.extend((!permission_told).then(|| Finding::ok("permission", permitted)));
     }
     findings
 }
 
-/// Whether a function's policy lets a service invoke it on behalf of a source.
-fn allows(policy: &Value, service: &str, source: &str, account: &str) -> bool {
-    let statements = match policy.get("Statement") {
-        Some(Value::Array(all)) => all.as_slice(),
-        Some(one) => std::slice::from_ref(one),
-        None => &[],
+fn fault(fault: &WiringFault) -> Finding {
+    let check = match fault {
+        WiringFault::NoTopic
+        | WiringFault::TopicGone(_)
+        | WiringFault::NotSubscribed(_)
+        | WiringFault::NotConfirmed(_) => "topic",
+        WiringFault::TopicNotPermitted { .. } | WiringFault::AlarmsNotPermitted(_) => "permission",
     };
-    let speaks_of = |found: Option<&Value>, wanted: &[&str]| match found {
-        Some(Value::String(one)) => wanted.contains(&one.as_str()),
-        Some(Value::Array(all)) => {
-            all.iter().any(|one| one.as_str().is_some_and(|one| wanted.contains(&one)))
-        }
-        _ => false,
-    };
-    let is_met = |key: &str, pattern: &str| match key.to_ascii_lowercase().as_str() {
-        "aws:sourcearn" => is_like(pattern, source),
-        "aws:sourceaccount" => is_like(pattern, account),
-        // The doctor cannot evaluate other conditions, so it counts them as met.
-        _ => true,
-    };
-    statements.iter().any(|statement| {
-        let conditions = statement.get("Condition").and_then(Value::as_object).into_iter().flatten();
-        let mut conditions = conditions.filter_map(|(_, keys)| keys.as_object()).flatten();
-        statement.get("Effect").and_then(Value::as_str) == Some("Allow")
-            && speaks_of(statement.pointer("/Principal/Service"), &[service])
-            && speaks_of(statement.get("Action"), &["lambda:InvokeFunction", "lambda:*", "*"])
-            && conditions.all(|(key, patterns)| {
-                let one = std::slice::from_ref(patterns);
-                let all = patterns.as_array().map_or(one, Vec::as_slice);
-                all.iter().filter_map(Value::as_str).any(|pattern| is_met(key, pattern))
-            })
-    })
-}
-
-/// Matches a text against IAM's wildcards: `*` for any text, `?` for any one character.
-fn is_like(pattern: &str, text: &str) -> bool {
-    let mut chars = pattern.chars();
-    match chars.next() {
-        None => text.is_empty(),
-        Some('*') => {
-            let rest = chars.as_str();
-            let mut ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
-            ends.any(|at| text.get(at..).is_some_and(|tail| is_like(rest, tail)))
-        }
-        Some(wanted) => {
-            let mut letters = text.chars();
-            letters.next().is_some_and(|letter| wanted == '?' || wanted == letter)
-                && is_like(chars.as_str(), letters.as_str())
-        }
-    }
+    Finding::fault(check, fault.to_string(), fault.advice())
 }
 
 /// Finds alarms that call the function but cannot lead to a rollback.
@@ -390,51 +288,4 @@ fn stages(facts: &Readings) -> Option<Finding> {
             "deploy the stack with ApiId, ApiName and StageName, or record a stage: apigw-rollback record API/STAGE",
         )
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_policy_allows_what_its_statements_say() {
-        let topic = "arn:aws:sns:eu-west-1:123456789012:alarms";
-        let statement = |condition: Value| {
-            json!({"Statement": [{"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"},
-                "Action": "lambda:InvokeFunction", "Resource": "x", "Condition": condition}]})
-        };
-        for (condition, expected) in [
-            (json!({}), true),
-            (json!({"ArnLike": {"AWS:SourceArn": topic}}), true),
-            (json!({"ArnLike": {"aws:SourceArn": "arn:aws:sns:*:alarm?"}}), true),
-            (json!({"ArnLike": {"AWS:SourceArn": ["x", topic]}}), true),
-            (json!({"ArnLike": {"AWS:SourceArn": "arn:aws:sns:eu-west-1:123456789012:other"}}), false),
-            (json!({"StringEquals": {"aws:SourceAccount": "999999999999"}}), false),
-            (json!({"StringEquals": {"aws:SourceAccount": "123456789012"}}), true),
-            (json!({"StringEquals": {"aws:PrincipalOrgID": "o-1"}}), true),
-        ] {
-            let allowed = allows(&statement(condition.clone()), "sns.amazonaws.com", topic, "123456789012");
-            assert_eq!(allowed, expected, "{condition}");
-        }
-        assert!(!allows(&statement(json!({})), "lambda.alarms.cloudwatch.amazonaws.com", topic, ""));
-        assert!(!allows(&Value::Null, "sns.amazonaws.com", topic, ""));
-    }
-
-    #[test]
-    fn a_pattern_has_wildcards() {
-        for (pattern, text, expected) in [
-            ("", "", true),
-            ("*", "", true),
-            ("a*", "abc", true),
-            ("a*c", "abc", true),
-            ("a?c", "abc", true),
-            ("a?c", "ac", false),
-            ("a", "ab", false),
-            ("*b", "abc", false),
-            ("ü*", "üb", true),
-        ] {
-            assert_eq!(is_like(pattern, text), expected, "{pattern} {text}");
-        }
-    }
 }

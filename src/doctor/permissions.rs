@@ -70,6 +70,10 @@ pub fn required_permissions(
         "cloudwatch:ListAlarmMuteRules",
     ];
     require(&mut all, &cloudwatch, "*");
+    require(&mut all, &["lambda:GetPolicy"], function);
+    if let Some(topic) = &config.alarm_topic {
+        require(&mut all, &["sns:ListSubscriptionsByTopic"], topic);
+    }
     if let Some(topic) = &config.notification_topic {
         require(&mut all, &["sns:Publish"], topic);
         // One mark stands for all: they differ only in their last segment.

@@ -1,21 +1,20 @@
 //! Reads the facts that the doctor judges. A failed call leaves only its own fact unknown.
 
-use super::facts::{Readings, SAMPLED, StageReadings, Watcher};
+use super::facts::{Readings, StageReadings, Watcher};
 use super::permissions::required_permissions;
 use crate::cloud::Diagnostics;
-use crate::cloud::{Alarms, Cloud, Components, Gateway, Parameters};
+use crate::cloud::{Alarms, Cloud, Components, Gateway, Parameters, Wiring};
 use crate::context::Context;
 use crate::decide::Trigger;
-use crate::model::alarm::AlarmNow;
 use crate::model::cloud_error::Fetched;
-use crate::model::guarding_alarm::GuardingAlarm;
 use crate::model::observed::Pin;
 use crate::model::reason::Reason;
 use crate::model::stage::StageRef;
+use crate::model::wiring::WiringNow;
 use crate::observe::guarding_alarms;
 use crate::observe::observe;
 use crate::observe::resolve::{NamedBy, resolve};
-use crate::observe::{incidents, protected_stages};
+use crate::observe::{incidents, protected_stages, wiring};
 use crate::signal::target::named_by;
 use futures_util::StreamExt;
 
@@ -38,9 +37,9 @@ pub async fn read<C: Cloud, K: Diagnostics>(
         Ok(listed) => (listed.into_iter().collect(), None),
         Err(error) => (context.config.stages.iter().map(|one| one.stage.clone()).collect(), Some(error)),
     };
-    let topic = |topic: Option<String>| async move {
-        match topic {
-            Some(topic) => diagnostics.subscriptions(&topic).await,
+    let notified = async {
+        match &context.config.notification_topic {
+            Some(topic) => context.cloud.subscriptions(topic).await,
             None => Ok(None),
         }
     };
@@ -51,15 +50,13 @@ pub async fn read<C: Cloud, K: Diagnostics>(
             None => None,
         }
     };
-    let (concurrency, policy, subscriptions, notified, event_bus, sweeps, apis, (alarms, watchers), stages) = tokio::join!(
+    let (concurrency, notified, event_bus, sweeps, apis, (wiring, watchers), stages) = tokio::join!(
         diagnostics.reserved_concurrency(callee),
-        diagnostics.function_policy(callee),
-        topic(context.config.alarm_topic.clone()),
-        topic(context.config.notification_topic.clone()),
+        notified,
         event_bus,
         context.cloud.history(&sweep),
         context.cloud.rest_apis(),
-        watchers(context),
+        watchers(context, callee),
         stages(context, listed),
     );
     let wanted =
@@ -75,13 +72,12 @@ pub async fn read<C: Cloud, K: Diagnostics>(
         name: name.to_owned(),
         function,
         concurrency,
-        policy,
-        subscriptions,
+        wiring,
+        arn: arn.clone(),
         notified,
         event_bus,
         sweeps,
         watchers,
-        alarms,
         apis,
         stages,
         unlisted,
@@ -120,23 +116,18 @@ async fn read_stage<C: Gateway + Components + Parameters + Alarms>(
     }
 }
 
-/// Reads every alarm, and the guarding alarms among them.
-async fn watchers<C: Gateway + Parameters + Alarms>(
+/// Reads the guarding alarms and what leads from them to the function.
+async fn watchers<C: Gateway + Parameters + Alarms + Wiring>(
     context: &Context<'_, C>,
-) -> (Fetched<Vec<AlarmNow>>, Fetched<Vec<Watcher>>) {
-    let (all, guards) = tokio::join!(context.cloud.all_alarms(), guarding_alarms::read(context));
-    let guards = match guards {
+    function: &str,
+) -> (WiringNow, Fetched<Vec<Watcher>>) {
+    let guards = match guarding_alarms::read(context).await {
         Ok(guards) => guards,
-        Err(error) => return (all, Err(error)),
+        Err(error) => return (wiring::read(context, function, &[]).await, Err(error)),
     };
-    let calls_function = |guard: &GuardingAlarm| {
-        let now = all.iter().flatten().find(|now| now.alarm.name == guard.alarm.name);
-        now.is_some_and(|now| {
-            context.function.is_some_and(|arn| now.actions.iter().any(|action| action.starts_with(arn)))
-        })
-    };
+    let wiring = wiring::read(context, function, &guards).await;
     let mut watchers = Vec::new();
-    // One after the other: an account has few guarding alarms, and shares CloudWatch's quota.
+    // One after the other: an account has few guarding alarms, and shares API Gateway's quota.
     for guard in guards {
         let mut means = Vec::new();
         for target in &guard.targets {
@@ -146,12 +137,7 @@ async fn watchers<C: Gateway + Parameters + Alarms>(
             let none = || Reason::NoStage("none of its child alarms names a stage".to_owned());
             means.push(Ok(Err(named_by(&guard.alarm).err().unwrap_or_else(none))));
         }
-        let metrics = guard.metrics();
-        let samples = match metrics.as_slice() {
-            [] => None,
-            metrics => Some(context.cloud.samples(metrics, context.now - SAMPLED, context.now).await),
-        };
-        watchers.push(Watcher { direct: calls_function(&guard), guard, means, samples });
+        watchers.push(Watcher { guard, means });
     }
-    (all, Ok(watchers))
+    (wiring, Ok(watchers))
 }

@@ -1,22 +1,20 @@
 //! Checks one stage: its records, its known-good release, its alarms. Pure.
 
 use super::Finding;
-use super::facts::{Readings, SAMPLED, StageReadings, Watcher, by_stage};
+use super::facts::{Readings, StageReadings, Watcher, by_stage};
 use crate::config::Config;
 use crate::decide::health::{KnownGoodRelease, Problem, StageHealth, Unpinned, problems};
 use crate::decide::names::{bearers, fault};
 use crate::decide::testimony::{Subject, Testimony, testimony};
+use crate::decide::watch::{AlarmFault, Fault, Watched, Way, watch};
+use crate::decide::wiring::{self, Ends};
 use crate::decide::{Decision, Trigger, counts_as_held, decide};
-use crate::model::alarm::AlarmNow;
-use crate::model::alarm::State;
 use crate::model::observed::DeploymentNow;
 use crate::model::observed::Observed;
 use crate::model::policy::{AutoDeploy, MissingComponents, Mode, StagePolicy};
 use crate::model::reason::{Reason, stamp};
 use crate::model::records::{Incident, Record};
 use crate::model::stage::{LiveStage, StageRef};
-use crate::model::target::naming;
-use crate::signal::target::stages_named_by;
 
 pub(super) fn examine(config: &Config, facts: &Readings, stage: &StageReadings) -> Vec<Finding> {
     let observed = match &stage.observed {
@@ -25,9 +23,7 @@ pub(super) fn examine(config: &Config, facts: &Readings, stage: &StageReadings) 
     };
     let policy = config.policy.under(&observed.on_record.policy);
     let Some(live) = &observed.live else {
-        let what = format!("API Gateway has no stage {}", stage.stage);
-        let next = "correct PROTECTED_STAGES, or delete the records if the stage was removed for good";
-        return vec![Finding::fault("stage", what, next)];
+        return vec![missing(config, &stage.stage)];
     };
     let deployment = stage.deployment.as_ref().ok();
     let deployment = deployment.map(|found| DeploymentNow::from_answer(found.as_ref()));
@@ -57,6 +53,20 @@ pub(super) fn examine(config: &Config, facts: &Readings, stage: &StageReadings) 
     findings.extend(name(facts, &stage.stage, observed, config));
     findings.extend(verdict(facts, observed, &policy));
     findings
+}
+
+/// Reports that API Gateway does not have the stage, and where its name comes from.
+fn missing(config: &Config, stage: &StageRef) -> Finding {
+    if config.entry(stage).is_some() {
+        return from_reason("stage", &Reason::StageMissing(stage.to_string()));
+    }
+    let what = format!("the stage {stage} has records, but API Gateway does not have it");
+    let next = format!(
+        "if it was renamed, record it under its new name: apigw-rollback record {}/NEW-NAME; if it was deleted for good, \
+         delete its records",
+        stage.api
+    );
+    Finding::fault("stage", what, next)
 }
 
 /// Creates a fault from a reason, with the reason's message and advice.
@@ -100,12 +110,9 @@ fn known_good(problems: &[Problem], stage: &StageReadings, observed: &Observed) 
         );
     }
     for problem in problems {
-        if let Problem::UnusableKnownGood { parameter, why } = problem {
-            return Finding::fault(
-                "known-good",
-                format!("the parameter `{parameter}` {why}"),
-                format!("delete the parameter, then record a good release: {record}"),
-            );
+        if let Problem::UnusableKnownGood { parameter, fault } = problem {
+            let (parameter, fault) = (parameter.clone(), fault.clone());
+            return from_reason("known-good", &Reason::KnownGoodUnusable { parameter, fault });
         }
         if let Problem::Quarantined(KnownGoodRelease { release, version }) = problem {
             let fingerprint = release.fingerprint();
@@ -270,15 +277,33 @@ fn is_free(problems: &[Problem], config: &Config, observed: &Observed, policy: &
 fn alarms(facts: &Readings, stage: &StageReadings, observed: &Observed, config: &Config) -> Vec<Finding> {
     // If the alarms cannot be read, the function's checks report it once.
     let Ok(watchers) = &facts.watchers else { return vec![] };
+    let subject = Subject::of(observed);
+    let guards = facts.guards();
+    let topic = config.alarm_topic.as_deref();
+    let ends = facts.arn.as_deref().map(|function| Ends { topic, function });
+    let of_way = ends.map(|ends| wiring::faults(ends, &facts.wiring, &guards)).unwrap_or_default();
+    let way = ends.map(|ends| Way { ends, now: &facts.wiring, faults: &of_way });
+    let good = observed.on_record.good().map(|(_, record)| &record.release.deployment);
+    let live = observed.live.as_ref().map(|live| &live.release.deployment);
+    let serves_known_good = good.is_some() && good == live;
+    let found = watch(&Watched { subject, guards: &guards, way, serves_known_good });
+    let mut findings = Vec::new();
+    if let Some(causes) = found.unwatched {
+        let next = format!(
+            "let at least one alarm on the stage's errors name the stage and notify {}, and have its actions enabled",
+            topic.unwrap_or("the function")
+        );
+        findings.push(Finding::fault("alarms", Reason::Unwatched(causes).to_string(), next));
+    }
+    for one in &found.faults {
+        findings.push(Finding::warning("alarms", one.to_string(), one.advice(topic)));
+    }
     let ours = by_stage(watchers, &stage.stage);
-    if ours.is_empty() {
-        return vec![unwatched(facts, stage, observed, config)];
-    }
-    let mut findings: Vec<Finding> = ours.iter().flat_map(|watcher| check_alarm(watcher, observed)).collect();
-    if ours.iter().all(|watcher| !watcher.guard.actions_enabled) {
-        let next = "aws cloudwatch enable-alarm-actions --alarm-names ...";
-        findings.push(Finding::fault("alarms", "the actions of all of its alarms are disabled", next));
-    }
+    findings.extend(ours.iter().filter_map(|watcher| speaks(watcher, subject, &found.faults)));
+    let unread =
+        ours.iter().filter_map(|watcher| facts.wiring.samples.get(&watcher.guard.alarm.name)?.as_ref().err());
+    findings.extend(unread.map(|error| Finding::unknown("alarms", error)));
+    findings.extend(facts.wiring.alarms.as_ref().err().map(|error| Finding::unknown("alarms", error)));
     if findings.is_empty() {
         let names: Vec<String> =
             ours.iter().map(|watcher| format!("`{}`", watcher.guard.alarm.name)).collect();
@@ -288,49 +313,30 @@ fn alarms(facts: &Readings, stage: &StageReadings, observed: &Observed, config: 
     findings
 }
 
-fn check_alarm(watcher: &Watcher, observed: &Observed) -> Vec<Finding> {
-    let alarm = &watcher.guard.alarm;
-    let name = &alarm.name;
-    if let Some(reason) = observed.admission.refuses(name, &watcher.guard.actions) {
-        return vec![Finding::warning("alarms", reason.to_string(), reason.advice())];
+/// Reports what an alarm says about the live release, unless another finding already says it.
+fn speaks(watcher: &Watcher, subject: Subject<'_>, faults: &[AlarmFault]) -> Option<Finding> {
+    let name = &watcher.guard.alarm.name;
+    let is_told = |one: &AlarmFault| {
+        let covers = matches!(one.fault, Fault::NotAllowed(_) | Fault::ActionsDisabled | Fault::InAlarm(_));
+        one.alarm == *name && covers
+    };
+    if faults.iter().any(is_told) {
+        return None;
     }
-    let mut findings = Vec::new();
-    if !watcher.guard.actions_enabled {
-        let reason = Reason::AlarmActionsDisabled { alarm: name.clone() };
-        findings.push(Finding::warning("alarms", reason.to_string(), reason.advice()));
-    }
-    let testimony = testimony(&watcher.guard, Subject::of(observed));
+    let testimony = testimony(&watcher.guard, subject);
     match testimony.reason(name) {
-        None if testimony == Testimony::Accuses => findings.push(Finding::warning(
+        None if testimony == Testimony::Accuses => Some(Finding::warning(
             "alarms",
             format!("the alarm `{name}` accuses the live release"),
             "`status` shows what an alarm does now",
         )),
         // The checks of the function report an alarm that cannot be resolved, once for all stages.
-        Some(reason) if watcher.guard.actions_enabled && watcher.guard.unresolved.is_empty() => {
+        Some(reason) if watcher.guard.unresolved.is_empty() => {
             let what = format!("the alarm `{name}` accuses nobody ({}): {reason}", reason.code());
-            findings.push(Finding::warning("alarms", what, reason.advice()));
+            Some(Finding::warning("alarms", what, reason.advice()))
         }
-        None | Some(_) => {}
+        None | Some(_) => None,
     }
-    let no_data = "check that its dimensions match those of the metric, and that the stage has traffic";
-    match (&watcher.samples, alarm.state) {
-        (Some(Err(error)), _) => findings.push(Finding::unknown("alarms", error)),
-        (Some(Ok(samples)), _) if *samples <= 0.0 => {
-            let hours = SAMPLED.num_hours();
-            let what = format!("the metrics of the alarm `{name}` had no data in the last {hours} hours");
-            findings.push(Finding::warning("alarms", what, no_data));
-        }
-        (_, State::InsufficientData) => {
-            findings.push(Finding::warning(
-                "alarms",
-                format!("the alarm `{name}` has insufficient data"),
-                no_data,
-            ));
-        }
-        (Some(Ok(_)) | None, State::Ok | State::Alarm) => {}
-    }
-    findings
 }
 
 /// Compares the names by which alarms know the API with those of all REST APIs.
@@ -346,33 +352,6 @@ fn name(facts: &Readings, stage: &StageRef, observed: &Observed, config: &Config
     let known = [(stage, config.api_names(stage, recorded))];
     let why = fault(&known[0], &bearers(&known, apis), apis)?;
     Some(Finding::fault("name", &why, Reason::AmbiguousTarget(why.clone()).advice()))
-}
-
-/// Reports that no alarm calls the function, and lists the alarms that only lack the action.
-fn unwatched(facts: &Readings, stage: &StageReadings, observed: &Observed, config: &Config) -> Finding {
-    let recorded = observed.on_record.good().map(|(_, record)| record);
-    let names = config.api_names(&stage.stage, recorded);
-    let names_it = |alarm: &&AlarmNow| naming(&stages_named_by(&alarm.alarm), &stage.stage, &names).is_some();
-    let idle: Vec<String> = facts
-        .alarms
-        .iter()
-        .flatten()
-        .filter(names_it)
-        .map(|alarm| format!("`{}`", alarm.alarm.name))
-        .collect();
-    let topic = config.alarm_topic.as_deref().unwrap_or("the function");
-    if idle.is_empty() {
-        return Finding::fault(
-            "alarms",
-            "no alarm names the stage, so nothing would trigger a rollback",
-            format!("create an alarm on the stage's errors with {topic} as its alarm action"),
-        );
-    }
-    Finding::fault(
-        "alarms",
-        format!("{} name the stage, but none of them calls the function", idle.join(", ")),
-        format!("add {topic} to their alarm actions"),
-    )
 }
 
 /// Returns the effect of an alarm that fires now, unless another finding already covers it.

@@ -24,7 +24,7 @@ impl Admission {
     /// it goes to ALARM.
     #[must_use]
     pub fn refuses(&self, name: &str, actions: &[String]) -> Option<Reason> {
-        let is_wired = actions.iter().any(|action| self.leads_here(action));
+        let is_wired = actions.iter().any(|action| self.is_wired(action));
         if !is_wired && !begins_with_one(name, &self.unwired) {
             return Some(Reason::AlarmNotWired { alarm: name.to_owned() });
         }
@@ -45,7 +45,8 @@ impl Admission {
     }
 
     /// Whether an alarm's action notifies the topic or invokes the function, perhaps one of its versions or aliases.
-    fn leads_here(&self, action: &str) -> bool {
+    #[must_use]
+    pub fn is_wired(&self, action: &str) -> bool {
         self.wired_to.iter().any(|ours| {
             action.strip_prefix(ours.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
         })

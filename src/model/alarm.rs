@@ -8,6 +8,7 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
+use super::alarm_setup::AlarmSetup;
 use super::datapoint::Datapoint;
 
 /// How far the function's clock and AWS's clock may differ.
@@ -110,7 +111,7 @@ pub struct Alarm {
 }
 
 /// The present state of an alarm in CloudWatch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AlarmNow {
     /// The alarm.
     pub alarm: Alarm,
@@ -123,6 +124,8 @@ pub struct AlarmNow {
     pub window: TimeDelta,
     /// The datapoints that made the alarm change to its state, if CloudWatch says so.
     pub evaluated: Vec<Datapoint>,
+    /// Its other settings.
+    pub setup: AlarmSetup,
 }
 
 /// Whether a mute rule mutes an alarm's actions now.

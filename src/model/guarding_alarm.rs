@@ -16,6 +16,8 @@ pub struct GuardingAlarm {
     pub actions_enabled: bool,
     /// The ARNs that it notifies or invokes when it goes to ALARM.
     pub actions: Vec<String>,
+    /// The ARNs that it notifies or invokes when it goes back to OK.
+    pub ok_actions: Vec<String>,
     /// Whether a mute rule mutes its actions. Read only for an alarm in ALARM.
     pub muted: Muted,
     /// How far back one evaluation looks; for a composite alarm, the longest of its leaves.

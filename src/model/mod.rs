@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod alarm;
+pub mod alarm_setup;
 pub mod cloud_error;
 pub mod component;
 pub mod datapoint;
@@ -15,6 +16,7 @@ pub mod plan;
 pub mod policy;
 pub mod protocol;
 pub mod reason;
+pub mod record_fault;
 pub mod records;
 pub mod release;
 pub mod report;
@@ -23,3 +25,4 @@ pub mod stage;
 pub mod status;
 pub mod target;
 pub mod trigger;
+pub mod wiring;

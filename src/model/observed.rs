@@ -12,6 +12,7 @@ use super::guarding_alarm::GuardingAlarm;
 use super::parameter_names::ParameterNames;
 use super::policy::PolicyOverrides;
 use super::protocol::Protocol;
+use super::record_fault::RecordFault;
 use super::records::{self, Candidate, Hold, Parameter, Record, Rollbacks, Stored};
 use super::release::Release;
 use super::stage::{Deployment, LiveStage, StageRef};
@@ -74,8 +75,8 @@ pub enum KnownGood {
     Unusable {
         /// The parameter's name.
         parameter: String,
-        /// Why it is unusable: the end of a sentence that begins with the parameter.
-        why: String,
+        /// Why it is unusable.
+        fault: RecordFault,
     },
     /// A usable record.
     Found {
@@ -104,7 +105,7 @@ impl OnRecord {
                 Ok(record) => {
                     KnownGood::Found { parameter, version: found.version, record: Box::new(record) }
                 }
-                Err(why) => KnownGood::Unusable { parameter, why },
+                Err(fault) => KnownGood::Unusable { parameter, fault },
             },
             None => KnownGood::None { parameter },
         };
@@ -179,27 +180,29 @@ fn read<T: Stored>(found: Option<&Parameter>, unreadable: &mut Option<String>) -
 /// Parses a record. Refuses one of another stage, and one that no rollback could restore.
 ///
 /// # Errors
-/// The end of a sentence that begins with "the parameter X".
-pub fn usable(value: &str, stage: &StageRef, region: &str) -> Result<Record, String> {
+/// [`RecordFault`] if it is neither.
+pub fn usable(value: &str, stage: &StageRef, region: &str) -> Result<Record, RecordFault> {
     let record: Record = records::parse(value)?;
     if record.stage != *stage {
-        return Err(format!("belongs to {}, not to {stage}", record.stage));
+        return Err(RecordFault::Foreign(format!("belongs to {}, not to {stage}", record.stage)));
     }
     if record.region != region {
-        return Err(format!("belongs to Region `{}`, not to `{region}`", record.region));
+        let why = format!("belongs to Region `{}`, not to `{region}`", record.region);
+        return Err(RecordFault::Foreign(why));
     }
     let release = &record.release;
     if release.deployment.is_empty() || release.canary.is_some() {
-        return Err("has no deployment, or has a canary, so it is not a complete release".to_owned());
+        let why = "has no deployment, or has a canary, so it is not a complete release";
+        return Err(RecordFault::Damaged(why.to_owned()));
     }
     if let Some(alias) = release.aliases.iter().find(|(_, target)| !target.weights.is_empty()) {
-        return Err(format!(
-            "has the alias `{}` with weighted traffic, so it is not a complete release",
-            alias.0
-        ));
+        let why =
+            format!("has the alias `{}` with weighted traffic, so it is not a complete release", alias.0);
+        return Err(RecordFault::Damaged(why));
     }
     if let Some(alias) = release.aliases.keys().find(|alias| alias.region().is_some_and(|of| of != region)) {
-        return Err(format!("names the alias `{alias}`, which is not in Region `{region}`"));
+        let why = format!("names the alias `{alias}`, which is not in Region `{region}`");
+        return Err(RecordFault::Foreign(why));
     }
     Ok(record)
 }

@@ -7,9 +7,13 @@ mod text;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::model::alarm::State;
+use crate::model::record_fault::RecordFault;
 
 /// Why an alarm is unknown: CloudWatch does not have it. Its name may be made up.
 pub const NO_SUCH_ALARM: &str = "does not exist in this account and Region";
+
+const NO_STAGE: &str = "The alarm names no stage, or the stage does not exist.";
+const NO_KNOWN_GOOD: &str = "There is no known-good record, or it is unusable: then the report says why, and what to do. It names the parameter.";
 
 /// The effect of a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,6 +131,14 @@ pub enum Reason {
     NotRecovered { alarm: String, rolled_back_at: DateTime<Utc> },
     /// `record`: the live release cannot become the known-good release.
     NotRecordable(String),
+    /// The known-good record is unusable, for this reason.
+    KnownGoodUnusable { parameter: String, fault: RecordFault },
+    /// `PROTECTED_STAGES` names this stage, but API Gateway does not have it.
+    StageMissing(String),
+    /// The sweep: no alarm would call the function for the stage. A clause for each cause.
+    Unwatched(Vec<String>),
+    /// The sweep: alarms are of less use than their owner may think. A clause for each.
+    AlarmsWithFaults(Vec<String>),
     /// The sweep: the account can soon hold no more parameters.
     ParametersNearlyFull { used: usize, most: usize },
     /// The function or the stage is in observe mode.
@@ -188,7 +200,7 @@ impl Reason {
             Self::NoStage(_) => entry(
                 "no-stage",
                 Kind::Reject,
-                "The alarm names no stage, or the stage does not exist.",
+                NO_STAGE,
                 "check that the stage exists; the alarm must name it by the dimensions Stage and ApiName or ApiId, or by `rollback-target: <api>/<stage>` in its description",
             ),
             Self::AmbiguousTarget(_) => entry(
@@ -263,8 +275,8 @@ impl Reason {
             Self::NoKnownGood { .. } => entry(
                 "no-known-good",
                 Kind::Hold,
-                "There is no known-good record, or it is unusable. The report names the parameter.",
-                "if the record is unusable, delete its parameter or update the function; then bring the stage to a good release and send a `record` command",
+                NO_KNOWN_GOOD,
+                "wait until a release has baked, or bring the stage to a good release and send a `record` command",
             ),
             Self::AlreadyKnownGood { .. } => entry(
                 "already-known-good",
@@ -300,7 +312,7 @@ impl Reason {
                 "held-by-operator",
                 Kind::Hold,
                 "An operator holds the stage, or one of its parameters (`hold`, `policy`, `candidate`, `rollbacks`) cannot be read.",
-                "if a parameter cannot be read, correct or delete it; otherwise send a `release-hold` command when the work is done",
+                "if a parameter cannot be read: update the function if its schema is newer, else correct or delete it; otherwise send a `release-hold` command when the work is done",
             ),
             Self::Cooldown(_) => entry(
                 "cooldown",
@@ -367,6 +379,31 @@ impl Reason {
                 Kind::Reject,
                 "`record` and the sweep: the live release has a canary or an alias with weights, its deployment does not exist, or the record does not fit into a parameter.",
                 "resolve the problem: finish or remove a canary, give an alias one version; then the next sweep or a `record` command records the release",
+            ),
+            // These two have the code of a more general reason, and advice of their own.
+            Self::KnownGoodUnusable { fault, .. } => Entry {
+                code: "no-known-good",
+                kind: Kind::Hold,
+                meaning: NO_KNOWN_GOOD,
+                advice: fault.advice(),
+            },
+            Self::StageMissing(_) => Entry {
+                code: "no-stage",
+                kind: Kind::Reject,
+                meaning: NO_STAGE,
+                advice: "correct PROTECTED_STAGES: the stack's parameters ApiId and StageName; if the stage was deleted for good, remove it there",
+            },
+            Self::Unwatched(_) => entry(
+                "unwatched",
+                Kind::Hold,
+                "The sweep: no alarm would call the function for the stage, so only the sweep itself could find a bad release, and only with an alarm.",
+                "let at least one alarm name the stage, notify the alarm topic and have its actions enabled; `apigw-rollback doctor` follows the whole way",
+            ),
+            Self::AlarmsWithFaults(_) => entry(
+                "alarms-with-faults",
+                Kind::Hold,
+                "The sweep: some alarms would not call the function, or say less than their owner may think. The report names each.",
+                "correct them: `apigw-rollback doctor` names the setting to change for each; an alarm that must not act says `rollback-target: none` in its description",
             ),
             Self::ParametersNearlyFull { .. } => entry(
                 "parameters-nearly-full",

@@ -4,6 +4,7 @@ use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::model::protocol::Protocol;
+use crate::model::record_fault::RecordFault;
 use crate::model::release::Release;
 use crate::model::stage::StageRef;
 
@@ -248,27 +249,32 @@ impl Stored for Rollbacks {
 /// Parses a stored value.
 ///
 /// # Errors
-/// The end of a sentence that begins with "the parameter X", if the value is too long, is not JSON, has a newer
-/// schema, or is incomplete or invalid.
-pub fn parse<T: Stored>(text: &str) -> Result<T, String> {
+/// [`RecordFault`] if the value is too long, is not JSON, has a newer schema, or is incomplete or invalid.
+pub fn parse<T: Stored>(text: &str) -> Result<T, RecordFault> {
     #[derive(Deserialize)]
     struct Head {
         schema: u32,
     }
     let what = T::WHAT;
     if text.len() > MAX_BYTES {
-        return Err(format!("has {} bytes, but a {what} has at most {MAX_BYTES}", text.len()));
+        let why = format!("has {} bytes, but a {what} has at most {MAX_BYTES}", text.len());
+        return Err(RecordFault::Damaged(why));
     }
-    let head: Head = serde_json::from_str(text).map_err(|error| format!("contains no {what}: {error}"))?;
-    if head.schema == 0 || head.schema > SCHEMA {
-        return Err(format!(
+    let head: Head = serde_json::from_str(text)
+        .map_err(|error| RecordFault::Damaged(format!("contains no {what}: {error}")))?;
+    if head.schema > SCHEMA {
+        let why = format!(
             "contains {what} schema {}, but this version reads schema {SCHEMA}: update the function",
             head.schema
-        ));
+        );
+        return Err(RecordFault::Newer(why));
     }
-    let value: T = serde_json::from_str(text)
-        .map_err(|error| format!("contains no valid {what}: {}", without_value(&error.to_string())))?;
-    value.check().map_err(|why| format!("contains no valid {what}: {why}"))?;
+    let invalid = |why: &str| RecordFault::Damaged(format!("contains no valid {what}: {why}"));
+    if head.schema == 0 {
+        return Err(invalid("its schema is 0"));
+    }
+    let value: T = serde_json::from_str(text).map_err(|error| invalid(&without_value(&error.to_string())))?;
+    value.check().map_err(|why| invalid(&why))?;
     Ok(value)
 }
 
@@ -315,16 +321,16 @@ mod tests {
             ("release 7", "contains no name index: expected value"),
             ("{}", "contains no name index: missing field `schema`"),
             (r#"{"schema":2,"apis":[]}"#, "contains name index schema 2, but this version reads schema 1"),
-            (r#"{"schema":0,"apis":[]}"#, "contains name index schema 0"),
+            (r#"{"schema":0,"apis":[]}"#, "contains no valid name index: its schema is 0"),
             (r#"{"schema":1}"#, "contains no valid name index: missing field `apis`"),
         ] {
-            let error = parse::<NameIndex>(text).unwrap_err();
+            let error = parse::<NameIndex>(text).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{text}: {error}");
         }
         assert_eq!(parse::<NameIndex>(r#"{"schema":1,"apis":["a"],"more":1}"#).unwrap().apis, ["a"]);
         let long = format!(r#"{{"schema":1,"apis":["{}"]}}"#, "a".repeat(9000));
         assert_eq!(
-            parse::<NameIndex>(&long).unwrap_err(),
+            parse::<NameIndex>(&long).unwrap_err().to_string(),
             "has 9024 bytes, but a name index has at most 8192"
         );
     }
@@ -360,7 +366,7 @@ mod tests {
             (mappings(101), "`mappings` lists more than 100 entries"),
         ] {
             let read = parse::<PolicyOverrides>(&format!(r#"{{"schema":1,{settings}}}"#));
-            let described = read.map_or_else(|why| why, |_| "valid".to_owned());
+            let described = read.map_or_else(|why| why.to_string(), |_| "valid".to_owned());
             let described = described.strip_prefix("contains no valid policy: ").unwrap_or(&described);
             assert_eq!(described, expected);
         }
@@ -378,7 +384,7 @@ mod tests {
             let text = format!(r#"{{"schema":1,"release":{{"deployment":"d"}},"first_seen":"{seen}"}}"#);
             let read = parse::<Candidate>(&text);
             assert_eq!(read.is_ok(), expected, "{read:?}");
-            assert!(read.map_or_else(|why| why.contains("`first_seen` is"), |_| true));
+            assert!(read.map_or_else(|why| why.to_string().contains("`first_seen` is"), |_| true));
         }
     }
 

@@ -26,7 +26,7 @@ pub async fn read<C: Parameters>(
     let names = &context.config.names;
     let path = names.all_incidents(stage);
     let found = context.cloud.parameters_under(path.trim_end_matches('/')).await?;
-    let incident = |value: &str| records::parse::<Incident>(value);
+    let incident = |value: &str| records::parse::<Incident>(value).map_err(|fault| fault.to_string());
     let mut all: Vec<OnFile> =
         found.into_iter().map(|one| OnFile { incident: incident(&one.value), parameter: one.name }).collect();
     all.sort_by_key(|one| std::cmp::Reverse(one.incident.as_ref().map(|incident| incident.at).ok()));

@@ -7,6 +7,7 @@ pub mod incidents;
 pub mod protected_stages;
 pub mod resolve;
 pub mod sweep;
+pub mod wiring;
 
 use crate::cloud::{Alarms, Components, FRESH, Gateway, Parameters};
 use crate::context::Context;

@@ -56,7 +56,7 @@ pub async fn resolve<C: Gateway + Parameters>(
     if let Some(found) = found.into_iter().find(|found| found.name == parameter) {
         let apis = match records::parse::<NameIndex>(&found.value) {
             Ok(index) => index.apis,
-            Err(why) => return Ok(Err(Reason::NoKnownGood { parameter, why })),
+            Err(fault) => return Ok(Err(Reason::KnownGoodUnusable { parameter, fault })),
         };
         return match apis.as_slice() {
             // Usually only an API with a record is in the index, but not every stage of it has one.

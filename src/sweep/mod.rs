@@ -5,6 +5,7 @@ pub mod names;
 pub mod promote;
 pub mod reconcile;
 pub mod record;
+pub mod watch;
 
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ pub async fn sweep<C: Cloud>(context: &Context<'_, C>) -> Vec<Report> {
         details.push(SweptStage { stage: name.to_string(), state });
     }
     reports.extend(forget::nearly_full(context, &world));
+    let watched = watch::check(context, &world).await;
+    reports.extend(watched.reports);
     let message = format!(
         "checked {} stages of {} APIs with {} guarding alarms; {} reports",
         details.len(),
@@ -76,6 +79,7 @@ pub async fn sweep<C: Cloud>(context: &Context<'_, C>) -> Vec<Report> {
     let warnings = [noted.err(), tended.err(), forgot.err()]
         .into_iter()
         .flatten()
+        .chain(watched.unread)
         .map(|error| error.to_string())
         .collect();
     reports.push(Report { details: Some(Details::Sweep(details)), since: world.last, warnings, ..swept });

@@ -162,6 +162,7 @@ fn lasts(report: &Report) -> bool {
         report.reason,
         Some(
             Reason::NoKnownGood { .. }
+                | Reason::KnownGoodUnusable { .. }
                 | Reason::KnownGoodMissing { .. }
                 | Reason::Cooldown(_)
                 | Reason::IrreversibleRelease { .. }

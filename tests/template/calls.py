@@ -14,6 +14,7 @@ LAMBDA = [
     ("GET", r".*/functions/([^/]+)/aliases/[^/]+", "lambda:GetAlias"),
     ("PUT", r".*/functions/([^/]+)/aliases/[^/]+", "lambda:UpdateAlias"),
     ("GET", r".*/functions/([^/]+)/configuration", "lambda:GetFunctionConfiguration"),
+    ("GET", r".*/functions/([^/]+)/policy", "lambda:GetPolicy"),
     ("POST", r".*/functions/([^/]+)/invocations", "lambda:InvokeFunction"),
 ]
 CONTEXT = {"aws:RequestedRegion": REGION, "events:source": NAME}
@@ -89,6 +90,7 @@ OPERATIONS = {
     "alias": "GetAlias",
     "move_alias": "UpdateAlias",
     "has_version": "GetFunctionConfiguration",
+    "function_policy": "GetPolicy",
     "caches_decisions": "GetAuthorizers",
     "invoke": "Invoke",
 }

@@ -70,6 +70,8 @@ def in_words(arn, key):
         (r"/names/.*", "/names/*"),
         (r"^function:(orders|carts_2)", "function:<function>"),
         ("^function:capture$", "<hook>"),
+        (f"^function:{NAME}$", "<function>"),
+        (f"^{NAME}-AlarmTopic-X1$", "<alarm topic>"),
         ("^people$", "<notification topic>"),
         (f"^{NAME}-DeadLetterQueue-X1$", "<dead-letter queue>"),
         (f"^log-group:/aws/lambda/{NAME}", "<log group>"),

@@ -19,6 +19,7 @@ use super::stages::time;
 use crate::cloud::Alarms;
 use crate::model::alarm::AlarmNow;
 use crate::model::alarm::{Alarm, Metric, State, Watches, name_of, names_in_rule};
+use crate::model::alarm_setup::{AlarmSetup, Comparison, Operator};
 use crate::model::cloud_error::{CloudError, Failure};
 use crate::model::datapoint::Datapoint;
 use crate::signal::{self, reason_data};
@@ -249,7 +250,7 @@ fn changed_at(
 
 fn from_metric_alarm(mut alarm: MetricAlarm) -> Result<AlarmNow, CloudError> {
     let why = alarm.state_reason.take().unwrap_or_default();
-    let (window, evaluated) = (window(&alarm), datapoints::evaluated(&alarm));
+    let (window, evaluated, setup) = (window(&alarm), datapoints::evaluated(&alarm), setup(&alarm));
     let changed_at = changed_at(
         alarm.state_transitioned_timestamp,
         alarm.state_updated_timestamp,
@@ -278,6 +279,7 @@ fn from_metric_alarm(mut alarm: MetricAlarm) -> Result<AlarmNow, CloudError> {
         actions: alarm.alarm_actions.unwrap_or_default(),
         window,
         evaluated,
+        setup,
         alarm: Alarm {
             arn: alarm.alarm_arn,
             description: alarm.alarm_description,
@@ -303,6 +305,27 @@ fn window(alarm: &MetricAlarm) -> TimeDelta {
     by_periods.or(by_query).map_or(LONGEST_WINDOW, TimeDelta::seconds)
 }
 
+/// Returns the settings of a metric alarm that decide whether it fires when users get errors.
+fn setup(alarm: &MetricAlarm) -> AlarmSetup {
+    let operator = alarm.comparison_operator.as_ref().and_then(|operator| Operator::parse(operator.as_str()));
+    let simple = alarm.statistic.as_ref().map(|statistic| statistic.as_str().to_owned());
+    let statistic = simple.or_else(|| alarm.extended_statistic.clone());
+    let compares = match (statistic, operator, alarm.threshold) {
+        (Some(statistic), Some(operator), Some(threshold)) => {
+            Some(Comparison { statistic, operator, threshold })
+        }
+        _ => None,
+    };
+    let to_alarm = alarm.datapoints_to_alarm.or(alarm.evaluation_periods).map(i64::from);
+    let takes = datapoints::period(alarm).zip(to_alarm).map(|(period, number)| i64::from(period) * number);
+    AlarmSetup {
+        ok_actions: alarm.ok_actions.clone().unwrap_or_default(),
+        missing_breaches: alarm.treat_missing_data.as_deref() == Some("breaching"),
+        takes: takes.map(TimeDelta::seconds),
+        compares,
+    }
+}
+
 /// A log alarm has no dimensions, so only a directive in its description names its stages. Nor has it datapoints that
 /// `GetMetricData` returns.
 fn from_log_alarm(alarm: LogAlarm) -> Result<AlarmNow, CloudError> {
@@ -312,6 +335,7 @@ fn from_log_alarm(alarm: LogAlarm) -> Result<AlarmNow, CloudError> {
         // How far back each query looks is part of its text.
         window: LONGEST_WINDOW,
         evaluated: vec![],
+        setup: AlarmSetup { ok_actions: alarm.ok_actions.unwrap_or_default(), ..AlarmSetup::default() },
         alarm: Alarm {
             arn: alarm.alarm_arn,
             description: alarm.alarm_description,
@@ -328,6 +352,7 @@ fn from_composite_alarm(alarm: CompositeAlarm) -> Result<AlarmNow, CloudError> {
         actions: alarm.alarm_actions.unwrap_or_default(),
         window: TimeDelta::zero(),
         evaluated: vec![],
+        setup: AlarmSetup { ok_actions: alarm.ok_actions.unwrap_or_default(), ..AlarmSetup::default() },
         alarm: Alarm {
             arn: alarm.alarm_arn,
             description: alarm.alarm_description,

@@ -6,9 +6,8 @@ use aws_config::SdkConfig;
 use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, EvaluationResult, PolicyEvaluationDecisionType};
 
 use super::Aws;
-use super::call::found;
 use super::outbox::SOURCE;
-use crate::cloud::{Diagnostics, FunctionNow, RequiredPermission, Subscription};
+use crate::cloud::{Diagnostics, FunctionNow, RequiredPermission};
 use crate::model::cloud_error::CloudError;
 
 /// The doctor's clients, in addition to those of the port.
@@ -16,14 +15,13 @@ use crate::model::cloud_error::CloudError;
 pub struct AwsDiagnostics {
     aws: Aws,
     iam: aws_sdk_iam::Client,
-    sns: aws_sdk_sns::Client,
 }
 
 impl AwsDiagnostics {
     /// Builds the clients for these settings. Their calls have the same deadline as the port's.
     #[must_use]
     pub fn new(settings: &SdkConfig, aws: Aws) -> Self {
-        Self { aws, iam: aws_sdk_iam::Client::new(settings), sns: aws_sdk_sns::Client::new(settings) }
+        Self { aws, iam: aws_sdk_iam::Client::new(settings) }
     }
 }
 
@@ -36,25 +34,6 @@ impl Diagnostics for AwsDiagnostics {
         let call = self.aws.clients.lambda.get_function_concurrency().function_name(function);
         let answer = self.aws.call("GetFunctionConcurrency", function, || call.clone().send()).await?;
         Ok(answer.reserved_concurrent_executions)
-    }
-
-    async fn function_policy(&self, function: &str) -> Result<Option<String>, CloudError> {
-        let call = self.aws.clients.lambda.get_policy().function_name(function);
-        Ok(found(self.aws.call("GetPolicy", function, || call.clone().send()).await)?
-            .and_then(|answer| answer.policy))
-    }
-
-    async fn subscriptions(&self, topic: &str) -> Result<Option<Vec<Subscription>>, CloudError> {
-        let pages = self.sns.list_subscriptions_by_topic().topic_arn(topic).into_paginator().items().send();
-        let answer = self.aws.once("ListSubscriptionsByTopic", topic, pages.collect::<Result<Vec<_>, _>>());
-        let Some(all) = found(answer.await)? else { return Ok(None) };
-        let all = all.into_iter().map(|one| Subscription {
-            protocol: one.protocol.unwrap_or_default(),
-            endpoint: one.endpoint.unwrap_or_default(),
-            // An unconfirmed subscription has the text `PendingConfirmation` instead of an ARN.
-            confirmed: one.subscription_arn.is_some_and(|arn| arn.starts_with("arn:")),
-        });
-        Ok(Some(all.collect()))
     }
 
     async fn has_event_bus(&self, bus: &str) -> Result<bool, CloudError> {

@@ -18,6 +18,7 @@ mod stages;
 mod throttling;
 mod v2;
 mod warm;
+mod wiring;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

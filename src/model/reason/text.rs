@@ -108,6 +108,14 @@ impl fmt::Display for Reason {
                 f,
                 "the known-good deployment `{deployment}` (parameter `{parameter}`, version {version}) {why}"
             ),
+            Self::KnownGoodUnusable { parameter, fault } => write!(f, "the parameter `{parameter}` {fault}"),
+            Self::StageMissing(stage) => {
+                write!(f, "{stage} is protected, but API Gateway has no such stage")
+            }
+            Self::Unwatched(causes) => {
+                write!(f, "no alarm would call the function for this stage: {}", causes.join("; "))
+            }
+            Self::AlarmsWithFaults(faults) => f.write_str(&faults.join("; ")),
             Self::ParametersNearlyFull { used, most } => write!(
                 f,
                 "the records use {used} parameters, and an account can have {most} in a Region; when they are used up, a \

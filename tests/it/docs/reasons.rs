@@ -52,6 +52,8 @@ fn examples() -> Vec<Reason> {
         Reason::ObserveMode { deployment: text() },
         Reason::NotProven(text()),
         Reason::NotPinned(text()),
+        Reason::Unwatched(vec![]),
+        Reason::AlarmsWithFaults(vec![]),
         Reason::NotRecovered { alarm: text(), rolled_back_at: epoch },
         Reason::NotRecordable(text()),
     ]

@@ -217,7 +217,7 @@ fn policies() -> impl Strategy<Value = PolicyOverrides> {
 fn round_trip<T: Stored + PartialEq + std::fmt::Debug>(value: &T) -> Result<(), TestCaseError> {
     let text = print(value).map_err(TestCaseError::fail)?;
     prop_assert!(!text.contains("{{") && text.len() <= 8192, "{}", text);
-    let read = parse::<T>(&text).map_err(TestCaseError::fail)?;
+    let read = parse::<T>(&text).map_err(|fault| TestCaseError::fail(fault.to_string()))?;
     prop_assert_eq!(&read, value);
     Ok(())
 }

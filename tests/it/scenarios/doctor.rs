@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use apigw_rollback::cloud::{Diagnostics, FunctionNow, RequiredPermission, Subscription};
+use apigw_rollback::cloud::{Diagnostics, FunctionNow, RequiredPermission};
 use apigw_rollback::config::Config;
 use apigw_rollback::context::Context;
 use apigw_rollback::doctor::{Finding, examine, read, worst};
-use apigw_rollback::model::alarm::{State, time};
+use apigw_rollback::model::alarm::{State, Watches, time};
+use apigw_rollback::model::alarm_setup::{AlarmSetup, Comparison, Operator};
 use apigw_rollback::model::cloud_error::CloudError;
 use apigw_rollback::model::observed::MARK;
 use apigw_rollback::model::parameter_names::ParameterNames;
@@ -16,11 +17,14 @@ use apigw_rollback::model::protocol::Protocol;
 use apigw_rollback::model::records::{Hold, Incident, RollbackEntry, Rollbacks, SCHEMA, print};
 use apigw_rollback::model::stage::Api;
 use apigw_rollback::model::trigger::UNKNOWN;
+use chrono::TimeDelta;
 use serde_json::json;
 use tokio::time::Instant;
 
 use crate::support::harness::snapshot;
-use crate::support::world::{FUNCTION, Facts, Fault, TOPIC, World, denied, prod, record, release};
+use crate::support::world::{
+    FUNCTION, Facts, Fault, TOPIC, World, denied, may_invoke, prod, record, release, subscription,
+};
 
 pub(crate) const PEOPLE: &str = "arn:aws:sns:eu-west-1:123456789012:people";
 
@@ -29,8 +33,6 @@ pub(crate) const PEOPLE: &str = "arn:aws:sns:eu-west-1:123456789012:people";
 pub(crate) struct Surroundings {
     pub(crate) function: Option<FunctionNow>,
     pub(crate) concurrency: Option<i32>,
-    pub(crate) policy: Option<String>,
-    pub(crate) subscriptions: Vec<(&'static str, Subscription)>,
     /// The prefixes of the calls that the role may not make.
     pub(crate) refuses: Vec<&'static str>,
     /// Whether the operator may read none of this.
@@ -52,15 +54,6 @@ impl Diagnostics for Surroundings {
         self.look(self.concurrency)
     }
 
-    async fn function_policy(&self, _function: &str) -> Result<Option<String>, CloudError> {
-        self.look(self.policy.clone())
-    }
-
-    async fn subscriptions(&self, topic: &str) -> Result<Option<Vec<Subscription>>, CloudError> {
-        let ours = self.subscriptions.iter().filter(|(of, _)| *of == topic);
-        self.look(Some(ours.map(|(_, one)| one.clone()).collect()))
-    }
-
     async fn has_event_bus(&self, bus: &str) -> Result<bool, CloudError> {
         self.look(bus != "deleted")
     }
@@ -76,15 +69,6 @@ impl Diagnostics for Surroundings {
         };
         self.look(required_permissions.iter().filter(is_refused).cloned().collect())
     }
-}
-
-fn subscription(protocol: &str, endpoint: &str, confirmed: bool) -> Subscription {
-    Subscription { protocol: protocol.to_owned(), endpoint: endpoint.to_owned(), confirmed }
-}
-
-fn statement(service: &str, source: &str) -> serde_json::Value {
-    json!({"Effect": "Allow", "Principal": {"Service": service}, "Action": "lambda:InvokeFunction",
-        "Resource": FUNCTION, "Condition": {"ArnLike": {"AWS:SourceArn": source}}})
 }
 
 /// A healthy setup: the known-good release is live and pinned, and every link from alarm to function works.
@@ -104,6 +88,7 @@ pub(crate) fn healthy() -> (Facts, Surroundings) {
     facts.parameters.insert("/apigw-rollback/sweep".to_owned(), sweeps.into());
     let past = Rollbacks { schema: SCHEMA, past: vec![] };
     facts.parameters.insert(names.rollbacks(&prod()), vec![print(&past).unwrap()]);
+    facts.topics.insert(PEOPLE.to_owned(), vec![subscription("email", "oncall@example.com", true)]);
     let surroundings = Surroundings {
         function: Some(FunctionNow {
             arn: FUNCTION.to_owned(),
@@ -112,11 +97,6 @@ pub(crate) fn healthy() -> (Facts, Surroundings) {
             ..FunctionNow::default()
         }),
         concurrency: None,
-        policy: Some(json!({"Statement": [statement("sns.amazonaws.com", TOPIC)]}).to_string()),
-        subscriptions: vec![
-            (TOPIC, subscription("lambda", FUNCTION, true)),
-            (PEOPLE, subscription("email", "oncall@example.com", true)),
-        ],
         refuses: vec![],
         closed: false,
     };
@@ -210,13 +190,18 @@ fn the_path_of_an_alarm_is_followed() {
     check(&mut shown, "no function", &[], |_, surroundings| surroundings.function = None);
     check(&mut shown, "the function is stopped", &[], |_, surroundings| surroundings.concurrency = Some(0));
     check(&mut shown, "one run at a time", &[], |_, surroundings| surroundings.concurrency = Some(1));
-    check(&mut shown, "nobody is subscribed", &[], |_, surroundings| surroundings.subscriptions.clear());
-    check(&mut shown, "subscriptions are not confirmed", &[], |_, surroundings| {
-        surroundings.subscriptions.iter_mut().for_each(|(_, one)| one.confirmed = false);
+    check(&mut shown, "nobody is subscribed", &[], |facts, _| {
+        facts.topics.values_mut().for_each(Vec::clear);
     });
-    check(&mut shown, "SNS may not invoke the function", &[], |_, surroundings| {
-        surroundings.policy =
-            Some(json!({"Statement": [statement("sns.amazonaws.com", "arn:aws:sns:x")]}).to_string());
+    check(&mut shown, "subscriptions are not confirmed", &[], |facts, _| {
+        facts.topics.values_mut().flatten().for_each(|one| one.confirmed = false);
+    });
+    check(&mut shown, "the alarm topic is gone", &[], |facts, _| {
+        facts.topics.remove(TOPIC);
+    });
+    check(&mut shown, "SNS may not invoke the function", &[], |facts, _| {
+        facts.policy =
+            Some(json!({"Statement": [may_invoke("sns.amazonaws.com", "arn:aws:sns:x")]}).to_string());
     });
     check(&mut shown, "an alarm invokes the function directly without permission", &[], |facts, _| {
         facts.alarms[0].actions = vec![FUNCTION.to_owned()];
@@ -225,16 +210,19 @@ fn the_path_of_an_alarm_is_followed() {
         &mut shown,
         "an alarm invokes the function directly with permission",
         &[("ALARM_TOPIC_ARN", "")],
-        |facts, surroundings| {
+        |facts, _| {
             facts.alarms[0].actions = vec![FUNCTION.to_owned()];
             let cloudwatch =
-                statement("lambda.alarms.cloudwatch.amazonaws.com", "arn:aws:cloudwatch:*:alarm:orders-*");
-            surroundings.policy = Some(json!({"Statement": cloudwatch}).to_string());
+                may_invoke("lambda.alarms.cloudwatch.amazonaws.com", "arn:aws:cloudwatch:*:alarm:orders-*");
+            facts.policy = Some(json!({"Statement": cloudwatch}).to_string());
         },
     );
     check(&mut shown, "nobody is notified", &[("NOTIFICATION_TOPIC_ARN", "")], |_, _| {});
     check(&mut shown, "the event bus is gone", &[("EVENT_BUS", "deleted")], |_, _| {});
-    check(&mut shown, "an operator who may read nothing", &[], |_, surroundings| surroundings.closed = true);
+    check(&mut shown, "an operator who may read nothing", &[], |facts, surroundings| {
+        surroundings.closed = true;
+        facts.wiring_refused = Some(denied());
+    });
     snapshot("doctor follows the path of an alarm", &shown);
 }
 
@@ -286,6 +274,75 @@ fn the_alarms_are_checked() {
         facts.alarms.push(crate::support::world::alarm("orders-5xx", State::Ok, &dimensions[..1]));
     });
     snapshot("doctor checks the alarms", &shown);
+}
+
+type Change = fn(&mut AlarmSetup);
+
+#[test]
+fn every_alarm_that_says_less_than_its_owner_may_think_is_named() {
+    let mut shown = String::new();
+    let other = "arn:aws:sns:eu-west-1:123456789012:tickets".to_owned();
+    check(&mut shown, "one of two alarms notifies another topic", &[], |facts, _| {
+        facts.alarms[1].actions = vec![other.clone()];
+    });
+    check(&mut shown, "it says that it must not act", &[], |facts, _| {
+        facts.alarms[1].actions = vec![other.clone()];
+        facts.alarms[1].alarm.description = Some("Pages the team. rollback-target: none".to_owned());
+    });
+    check(&mut shown, "one of two alarms has its actions disabled", &[], |facts, _| {
+        facts.alarms[0].actions_enabled = false;
+    });
+    check(&mut shown, "one of two alarms has a typing error in its API's name", &[], |facts, _| {
+        let dimensions = [("ApiName", "ordrs-api"), ("Stage", "prod")];
+        facts.alarms[0] = crate::support::world::alarm("orders-prod-5xx", State::Ok, &dimensions);
+    });
+    check(&mut shown, "all alarms have a typing error in the API's name", &[], |facts, _| {
+        let dimensions = [("ApiName", "ordrs-api"), ("Stage", "prod")];
+        let mistaken = |name| crate::support::world::alarm(name, State::Ok, &dimensions);
+        facts.alarms = ["orders-prod-5xx", "orders-prod-latency"].map(mistaken).into();
+    });
+    check(&mut shown, "an alarm is in ALARM on a known-good stage", &[], |facts, _| {
+        facts.alarms[0].alarm.state = State::Alarm;
+    });
+    let set: [(&str, Change); 9] = [
+        ("missing data counts as breaching", |setup| setup.missing_breaches = true),
+        ("no OK action", |setup| setup.ok_actions.clear()),
+        ("it takes seven days", |setup| setup.takes = Some(TimeDelta::days(7))),
+        ("it takes ninety minutes", |setup| setup.takes = Some(TimeDelta::minutes(90))),
+        ("it takes an hour", |setup| setup.takes = Some(TimeDelta::hours(1))),
+        ("a share cannot be above 1", |setup| setup.compares = compares("Average", Operator::Above, 1.0)),
+        ("a share is above 0.05", |setup| setup.compares = compares("Average", Operator::Above, 0.05)),
+        ("it fires when few requests fail", |setup| setup.compares = compares("Sum", Operator::Below, 5.0)),
+        ("it counts requests", |setup| setup.compares = compares("SampleCount", Operator::AtLeast, 5.0)),
+    ];
+    for (story, change) in set {
+        check(&mut shown, story, &[], |facts, _| change(&mut facts.alarms[0].setup));
+    }
+    check(&mut shown, "no alarm can fire", &[], |facts, _| {
+        for now in &mut facts.alarms {
+            now.setup.compares = compares("p99", Operator::AtLeast, 5.0);
+        }
+    });
+    check(&mut shown, "an alarm below a composite alarm cannot fire", &[], |facts, _| {
+        let mut above = crate::support::world::alarm("orders-prod", State::Ok, &[]);
+        let below = facts.alarms.iter().map(|now| now.alarm.name.clone()).collect();
+        above.alarm.watches = Watches::Alarms(below);
+        facts.alarms.iter_mut().for_each(|now| now.actions.clear());
+        facts.alarms[0].setup.compares = compares("Average", Operator::AtLeast, 1.0);
+        facts.alarms.push(above);
+    });
+    check(
+        &mut shown,
+        "a rule of EventBridge delivers the alarms",
+        &[("UNWIRED_ALARM_PREFIXES", "orders-")],
+        |facts, _| facts.alarms.iter_mut().for_each(|now| now.actions.clear()),
+    );
+    snapshot("doctor names every alarm with a fault", &shown);
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the field is optional")]
+fn compares(statistic: &str, operator: Operator, threshold: f64) -> Option<Comparison> {
+    Some(Comparison { statistic: statistic.to_owned(), operator, threshold })
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod testimony;
 mod together;
 mod twins;
 mod unreadable;
+mod watch;
 
 use std::fmt::Write as _;
 use std::fs;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use apigw_rollback::cloud::aws::{AwsDiagnostics, Clients};
-use apigw_rollback::cloud::{Diagnostics, RequiredPermission};
+use apigw_rollback::cloud::aws::{Aws, AwsDiagnostics, Clients};
+use apigw_rollback::cloud::{Diagnostics, RequiredPermission, Wiring};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ssm::config::{
     AsyncSleep, Credentials, SharedAsyncSleep, SharedCredentialsProvider, SharedHttpClient, Sleep,
@@ -27,8 +27,13 @@ impl AsyncSleep for TokioSleep {
     }
 }
 
-/// Returns the results of the reads for these answers, and the requests that were sent.
+/// Returns the results of the reads of the doctor for these answers, and the requests that were sent.
 fn read_with<T>(answers: &[(u16, &str)], reads: impl AsyncFnOnce(AwsDiagnostics) -> T) -> (T, Vec<String>) {
+    ask(answers, async |settings, aws| reads(AwsDiagnostics::new(&settings, aws)).await)
+}
+
+/// Returns the results of the reads for these answers, and the requests that were sent.
+fn ask<T>(answers: &[(u16, &str)], reads: impl AsyncFnOnce(SdkConfig, Aws) -> T) -> (T, Vec<String>) {
     let events = answers.iter().map(|(status, body)| {
         let request = http::Request::builder().uri("https://x.example.com").body(SdkBody::empty()).unwrap();
         let answer = http::Response::builder().status(*status).body(SdkBody::from(*body)).unwrap();
@@ -48,7 +53,7 @@ fn read_with<T>(answers: &[(u16, &str)], reads: impl AsyncFnOnce(AwsDiagnostics)
     let result = runtime.block_on(async {
         let aws = Clients::new(&settings)
             .until(Instant::now() + Duration::from_secs(20), Instant::now() + Duration::from_secs(20));
-        reads(AwsDiagnostics::new(&settings, aws)).await
+        reads(settings.clone(), aws).await
     });
     let sent = client.actual_requests().map(|request| {
         let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
@@ -81,15 +86,14 @@ fn the_function_is_read_with_its_settings() {
 
 #[test]
 fn the_policy_and_the_concurrency_of_the_function_are_read() {
-    let (policy, sent) =
-        read_with(&[(200, r#"{"Policy":"{}"}"#)], async |diagnostics| diagnostics.function_policy("f").await);
+    let (policy, sent) = ask(&[(200, r#"{"Policy":"{}"}"#)], async |_, aws| aws.function_policy("f").await);
     assert_eq!(
         (policy, sent),
         (Ok(Some("{}".to_owned())), vec![format!("GET {LAMBDA}/2015-03-31/functions/f/policy")])
     );
     let none =
         r#"{"__type":"ResourceNotFoundException","Message":"The resource you requested does not exist."}"#;
-    let (policy, _) = read_with(&[(404, none)], async |diagnostics| diagnostics.function_policy("f").await);
+    let (policy, _) = ask(&[(404, none)], async |_, aws| aws.function_policy("f").await);
     assert_eq!(policy, Ok(None));
     let zero = r#"{"ReservedConcurrentExecutions":0}"#;
     let (reserved, sent) =
@@ -114,15 +118,13 @@ fn every_page_of_subscriptions_is_read() {
     };
     let first = page("PendingConfirmation", "<NextToken>2</NextToken>");
     let second = page("arn:aws:sns:eu-west-1:123456789012:t:1", "");
-    let (all, sent) = read_with(&[(200, &first), (200, &second)], async |diagnostics| {
-        diagnostics.subscriptions("arn:t").await
-    });
+    let (all, sent) = ask(&[(200, &first), (200, &second)], async |_, aws| aws.subscriptions("arn:t").await);
     let confirmed: Vec<bool> = all.unwrap().unwrap().iter().map(|one| one.confirmed).collect();
     assert_eq!(confirmed, [false, true]);
     let call = "Action=ListSubscriptionsByTopic&Version=2010-03-31&TopicArn=arn%3At";
     assert_eq!(sent, [format!("POST {SNS} {call}"), format!("POST {SNS} {call}&NextToken=2")]);
     let missing = "<ErrorResponse><Error><Code>NotFound</Code><Message>Topic does not exist</Message></Error></ErrorResponse>";
-    let (all, _) = read_with(&[(404, missing)], async |diagnostics| diagnostics.subscriptions("arn:t").await);
+    let (all, _) = ask(&[(404, missing)], async |_, aws| aws.subscriptions("arn:t").await);
     assert_eq!(all, Ok(None));
 }
 

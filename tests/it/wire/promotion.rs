@@ -14,6 +14,8 @@ fn a_promotion_reads_history_and_data_and_then_pins_and_records() {
     let apis = "https://apigateway.eu-west-1.amazonaws.com/restapis?limit=500";
     let parked = format!("{STAGE}-known-good");
     let none = json!({"Parameters": []}).to_string();
+    let index = json!({"Names": ["/apigw-rollback/names/orders-api"]}).to_string();
+    let no_index = || exchange("POST", SSM, index.clone(), 200, none.clone());
     let put = || exchange("POST", SSM, "put", 200, json!({"Version": 1, "Tier": "Standard"}).to_string());
     let deployment = "https://apigateway.eu-west-1.amazonaws.com/restapis/a1b2c3d4e5/deployments/d2";
     let no_stage = exchange("GET", &parked, "", 404, r#"{"message":"Invalid stage identifier specified"}"#);
@@ -27,6 +29,10 @@ fn a_promotion_reads_history_and_data_and_then_pins_and_records() {
         {"op": "replace", "path": "/*/*/throttling/rateLimit", "value": "0"},
         {"op": "replace", "path": "/*/*/throttling/burstLimit", "value": "0"},
     ]});
+    let policy = format!(
+        "https://lambda.eu-west-1.amazonaws.com/2015-03-31/functions/{}/policy",
+        FUNCTION.replace(':', "%3A")
+    );
     let mut since_seven = stage(&bad());
     since_seven["lastUpdatedDate"] = json!(1_795_158_000);
     let conversation = vec![
@@ -41,21 +47,9 @@ fn a_promotion_reads_history_and_data_and_then_pins_and_records() {
             200,
             json!({"item": [{"id": "a1b2c3d4e5", "name": "orders-api"}]}).to_string(),
         ),
-        exchange(
-            "POST",
-            SSM,
-            json!({"Names": ["/apigw-rollback/names/orders-api"]}).to_string(),
-            200,
-            none.clone(),
-        ),
+        no_index(),
         cloudwatch("DescribeAlarmHistory", history),
-        exchange(
-            "POST",
-            SSM,
-            json!({"Names": ["/apigw-rollback/names/orders-api"]}).to_string(),
-            200,
-            none.clone(),
-        ),
+        no_index(),
         cloudwatch("GetMetricData", samples),
         get_stage(&bad()),
         exchange("POST", SSM, "put", 200, none.clone()),
@@ -67,8 +61,12 @@ fn a_promotion_reads_history_and_data_and_then_pins_and_records() {
         exchange("POST", stages, create.to_string(), 201, "{}"),
         exchange("PATCH", &parked, close.to_string(), 200, "{}"),
         put(),
-        exchange("POST", SSM, "put", 200, none),
+        exchange("POST", SSM, "put", 200, none.clone()),
         put(),
+        // Last come the checks of the way from the alarms to the function.
+        exchange("GET", &policy, "", 200, json!({"Policy": "{}"}).to_string()),
+        cloudwatch("DescribeAlarms", quiet),
+        cloudwatch("GetMetricData", samples),
         put(),
     ];
     let (report, bodies) = check("command-sweep", conversation);

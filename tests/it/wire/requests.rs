@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use apigw_rollback::cloud::aws::{Aws, Clients};
 use apigw_rollback::cloud::{
-    Alarms, Cache, Components, Gateway, Notification, Outbox, Parameters, Seen, Write,
+    Alarms, Cache, Components, Gateway, Notification, Outbox, Parameters, Seen, Wiring, Write,
 };
 use apigw_rollback::config::Config;
 use apigw_rollback::doctor::{StageReadings, required_permissions};
@@ -135,6 +135,9 @@ fn answer(asked: &Request) -> http::Response<SdkBody> {
     // CloudWatch's answer is an empty map in CBOR.
     let (header, body) = match (asked.service.as_str(), asked.call.as_str()) {
         ("monitoring", _) => ("rpc-v2-cbor", SdkBody::from(vec![0xbf, 0xff])),
+        ("sns", "ListSubscriptionsByTopic") => {
+            ("", "<ListSubscriptionsByTopicResponse><ListSubscriptionsByTopicResult/></ListSubscriptionsByTopicResponse>".into())
+        }
         ("sns", _) => ("", "<PublishResponse><PublishResult/></PublishResponse>".into()),
         ("apigateway", "GET")
             if asked.on.iter().any(|path| path.ends_with("/domainnames/api.example.com")) =>
@@ -194,7 +197,8 @@ async fn always(recorder: &mut Recorder, stage: &StageRef, name: &str) {
         parameters_under(&names.stages()); alarms(&["orders-prod-5xx".to_owned()]);
         alarms_acting("arn:aws:sns:eu-west-1:123456789012:alarms"); all_alarms();
         states_since("orders-prod-5xx", now); samples(&[], now, now); muted_by("orders-prod-5xx");
-        datapoints("orders-prod-5xx", now, now);
+        datapoints("orders-prod-5xx", now, now); function_policy(FUNCTION);
+        subscriptions("arn:aws:sns:eu-west-1:123456789012:apigw-rollback-AlarmTopic-X1");
     );
 }
 
@@ -356,7 +360,7 @@ fn every_request_of_the_port_is_on_the_list_that_the_policies_are_checked_agains
 /// Reads the verbs from the port's source, so that a new one cannot be forgotten here.
 #[test]
 fn every_verb_of_the_port_is_on_the_list() {
-    let traits = ["gateway", "components", "parameters", "alarms", "outbox"];
+    let traits = ["gateway", "components", "parameters", "alarms", "wiring", "outbox"];
     let port = traits.map(|file| fs::read_to_string(root().join(format!("src/cloud/{file}.rs"))).unwrap());
     let verbs = port.iter().flat_map(|port| port.lines()).filter_map(|line| line.strip_prefix("    fn "));
     let verbs = verbs.map(|line| line.split_once('(').unwrap().0);

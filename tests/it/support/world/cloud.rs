@@ -1,6 +1,6 @@
 //! The twin's answers to each call.
 
-use apigw_rollback::cloud::{Alarms, Components, Gateway, Outbox, Parameters};
+use apigw_rollback::cloud::{Alarms, Components, Gateway, Outbox, Parameters, Wiring};
 use apigw_rollback::cloud::{Cache, Cloud, Look, Notification, Seen, Spent, Write, Written};
 use apigw_rollback::model::alarm::AlarmNow;
 use apigw_rollback::model::alarm::{Metric, State, time};
@@ -15,6 +15,7 @@ use apigw_rollback::model::release::Release;
 use apigw_rollback::model::routing::Routing;
 use apigw_rollback::model::stage::StageRef;
 use apigw_rollback::model::stage::{Api, Deployment, LiveStage};
+use apigw_rollback::model::wiring::Subscription;
 use chrono::{DateTime, SubsecRound, Utc};
 use tokio::time::Instant;
 
@@ -408,6 +409,22 @@ impl Alarms for World {
             // Anybody can write other metrics at any time.
             let is_written = metrics.iter().any(|metric| metric.namespace != "AWS/ApiGateway");
             Ok(if is_written { 1.0 } else { facts.samples_between(since, until) })
+        })
+        .await
+    }
+}
+
+impl Wiring for World {
+    async fn function_policy(&self, function: &str) -> Result<Option<String>, CloudError> {
+        self.call("GetPolicy", function, |facts| {
+            facts.wiring_refused.clone().map_or_else(|| Ok(facts.policy.clone()), Err)
+        })
+        .await
+    }
+
+    async fn subscriptions(&self, topic: &str) -> Result<Option<Vec<Subscription>>, CloudError> {
+        self.call("ListSubscriptionsByTopic", topic, |facts| {
+            facts.wiring_refused.clone().map_or_else(|| Ok(facts.topics.get(topic).cloned()), Err)
         })
         .await
     }

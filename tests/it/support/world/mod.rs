@@ -15,6 +15,7 @@ use std::time::Duration;
 use apigw_rollback::cloud::Notification;
 use apigw_rollback::model::alarm::AlarmNow;
 use apigw_rollback::model::alarm::{Alarm, Metric, State, Watches, time};
+use apigw_rollback::model::alarm_setup::AlarmSetup;
 use apigw_rollback::model::cloud_error::{CloudError, Failure};
 use apigw_rollback::model::component::{AliasRef, MappingRef};
 use apigw_rollback::model::component::{LiveAlias, LiveMapping};
@@ -27,7 +28,9 @@ use apigw_rollback::model::release::Release;
 use apigw_rollback::model::routing::Routing;
 use apigw_rollback::model::stage::StageRef;
 use apigw_rollback::model::stage::{Api, LiveStage};
+use apigw_rollback::model::wiring::Subscription;
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
 
 pub(crate) use ledger::{Change, LedgerWrite, Move};
 pub(crate) use network::{Clock, FaultModel, Gate, Network, Transit, hash};
@@ -100,6 +103,12 @@ pub(crate) struct Facts {
     pub(crate) routing: BTreeMap<String, Routing>,
     /// Whether an authorizer caches its decisions.
     pub(crate) caches_decisions: bool,
+    /// The subscriptions to each topic.
+    pub(crate) topics: BTreeMap<String, Vec<Subscription>>,
+    /// The function's resource-based policy.
+    pub(crate) policy: Option<String>,
+    /// The answer to reads of the topics and of the policy, if they are refused.
+    pub(crate) wiring_refused: Option<CloudError>,
     /// The notifications that were sent.
     pub(crate) notifications: Vec<Notification>,
     /// The duration of the user's hook.
@@ -188,6 +197,7 @@ pub(crate) fn alarm(name: &str, state: State, dimensions: &[(&str, &str)]) -> Al
         actions: vec![TOPIC.to_owned()],
         window: TimeDelta::minutes(2),
         evaluated: vec![],
+        setup: AlarmSetup { ok_actions: vec![TOPIC.to_owned()], ..AlarmSetup::default() },
         alarm: Alarm {
             arn: Some(format!("arn:aws:cloudwatch:eu-west-1:123456789012:alarm:{name}")),
             changed_at: time("2026-11-20T10:05:12.345Z"),
@@ -224,6 +234,16 @@ pub(crate) fn denied() -> CloudError {
     error(Failure::Other, "AccessDeniedException", "User is not authorized to perform this")
 }
 
+pub(crate) fn subscription(protocol: &str, endpoint: &str, confirmed: bool) -> Subscription {
+    Subscription { protocol: protocol.to_owned(), endpoint: endpoint.to_owned(), confirmed }
+}
+
+/// A statement of the function's policy that lets a service invoke it on behalf of a source.
+pub(crate) fn may_invoke(service: &str, source: &str) -> Value {
+    json!({"Effect": "Allow", "Principal": {"Service": service}, "Action": "lambda:InvokeFunction",
+        "Resource": FUNCTION, "Condition": {"ArnLike": {"AWS:SourceArn": source}}})
+}
+
 impl Facts {
     /// Release 2 is live and bad, release 1 is known-good, and the alarm has fired.
     pub(crate) fn bad_release() -> Self {
@@ -257,6 +277,9 @@ impl Facts {
             mappings: BTreeMap::new(),
             routing: BTreeMap::new(),
             caches_decisions: false,
+            topics: [(TOPIC.to_owned(), vec![subscription("lambda", FUNCTION, true)])].into(),
+            policy: Some(json!({"Statement": [may_invoke("sns.amazonaws.com", TOPIC)]}).to_string()),
+            wiring_refused: None,
             notifications: vec![],
             hook_takes: Duration::ZERO,
             twice: false,

@@ -1,0 +1,31 @@
+//! What leads from the alarms to the function, as AWS describes it.
+
+use std::collections::BTreeMap;
+
+use super::alarm::AlarmNow;
+use super::cloud_error::Fetched;
+
+/// One subscription to a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// The protocol: `lambda`, `email`, `https` and so on.
+    pub protocol: String,
+    /// The endpoint: a function's ARN, an email address, a URL.
+    pub endpoint: String,
+    /// Whether the subscriber has confirmed the subscription.
+    pub confirmed: bool,
+}
+
+/// The alarm topic, the function's policy and the alarms at one moment. Each fact may have failed to be read.
+#[derive(Clone, Debug)]
+pub struct WiringNow {
+    /// The alarm topic's subscriptions; `None` if there is no such topic.
+    pub subscriptions: Fetched<Option<Vec<Subscription>>>,
+    /// The function's resource-based policy as JSON; `None` if it has none.
+    pub policy: Fetched<Option<String>>,
+    /// Every alarm of the account and Region.
+    pub alarms: Fetched<Vec<AlarmNow>>,
+    /// The number of samples of each guarding alarm's metrics in the last 24 hours, by the alarm's name. Alarms that have no
+    /// metric to read are left out.
+    pub samples: BTreeMap<String, Fetched<f64>>,
+}
