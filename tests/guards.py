@@ -165,6 +165,13 @@ GUARDS = [
      "incident.undone && (changed_at - incident.at).abs() < UNDOING", "(changed_at - incident.at).abs() < UNDOING * 6"),
     ("after the hook the stage is observed again", "src/rollback/mod.rs",
      "return Pass::AfterHook;", ""),
+    ("a stage that no alarm would call for is reported", "src/sweep/watch.rs",
+     "Some(causes) => Some(Reason::Unwatched(causes)),", "Some(_) => None,"),
+    ("an alarm watches only if its event arrives", "src/decide/watch.rs",
+     "way.is_none_or(|way| arrives(way.ends, way.faults, guard))", "way.is_none_or(|_| true)"),
+    ("an alarm that cannot fire does not watch", "src/decide/watch.rs", "(faults, all_are_deaf)", "(faults, false)"),
+    ("an alarm that calls for no protected stage is reported", "src/sweep/watch.rs",
+     "others.extend(without_effect(&world.alarms, &protected));", ""),
     ("the sweep reports the rollback of a dead run", "src/decide/upkeep.rs",
      "unreported(facts, live, now, &mut on_record, &mut actions);", ""),
 ]

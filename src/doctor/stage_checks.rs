@@ -9,8 +9,7 @@ use crate::decide::testimony::{Subject, Testimony, testimony};
 use crate::decide::watch::{AlarmFault, Fault, Watched, Way, watch};
 use crate::decide::wiring::{self, Ends};
 use crate::decide::{Decision, Trigger, counts_as_held, decide};
-use crate::model::observed::DeploymentNow;
-use crate::model::observed::Observed;
+use crate::model::observed::{DeploymentNow, FOREIGN_PIN, Observed};
 use crate::model::policy::{AutoDeploy, MissingComponents, Mode, StagePolicy};
 use crate::model::reason::{Reason, stamp};
 use crate::model::records::{Incident, Record};
@@ -43,7 +42,7 @@ pub(super) fn examine(config: &Config, facts: &Readings, stage: &StageReadings) 
     findings.push(known_good(&problems, stage, observed));
     if let Some((_, record)) = observed.on_record.good() {
         findings.push(deployment_exists(&problems, stage, live, record));
-        findings.push(is_pinned(&problems, stage, record));
+        findings.push(is_pinned(&problems, stage, live, record));
         findings.extend(drift(stage, record));
     }
     findings.extend(components(&problems, observed));
@@ -157,13 +156,18 @@ fn deployment_exists(
     Finding::ok("deployment", format!("`{name}` exists{}", if is_live { " and is live" } else { "" }))
 }
 
-fn is_pinned(problems: &[Problem], stage: &StageReadings, record: &Record) -> Finding {
+fn is_pinned(problems: &[Problem], stage: &StageReadings, live: &LiveStage, record: &Record) -> Finding {
     let wanted = &record.release.deployment;
     if let Err(error) = &stage.pin {
         return Finding::unknown("pin", error);
     }
     let parked = stage.stage.parked().stage;
-    let next = "wait for the next sweep, or record the live release again";
+    // To record another release would make it known-good without a proof.
+    let next = if live.release.deployment == *wanted {
+        "wait for the next sweep, or record the live release again"
+    } else {
+        "wait for the next sweep: it moves the pin; do not record the live release, which is not the known-good one"
+    };
     let how = problems
         .iter()
         .find_map(|problem| if let Problem::NotPinned { how, .. } = problem { Some(*how) } else { None });
@@ -180,7 +184,7 @@ fn is_pinned(problems: &[Problem], stage: &StageReadings, record: &Record) -> Fi
         Some(Unpinned::Foreign) => Finding::warning(
             "pin",
             format!("`{parked}` was not created by the function, so the known-good deployment is not pinned"),
-            Reason::NotPinned(String::new()).advice(),
+            FOREIGN_PIN,
         ),
         Some(Unpinned::Other) => Finding::warning(
             "pin",

@@ -313,6 +313,11 @@ impl LiveComponents {
 /// The first words of a parked stage's description. The function never changes a stage without them.
 pub const MARK: &str = "Parked by apigw-rollback";
 
+/// What to do about a stage that has the parked stage's name and that the function did not create. API Gateway cannot rename
+/// a stage.
+pub const FOREIGN_PIN: &str =
+    "if nobody uses that stage, delete it, so that the function can create its own; otherwise set PIN to off";
+
 /// The state of a stage's pin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pin {

@@ -6,10 +6,13 @@ use tokio::time::Instant;
 use crate::cloud::{Gateway, Look, Parameters, Seen};
 use crate::context::Context;
 use crate::model::cloud_error::{CloudError, Failure};
-use crate::model::observed::{self, MARK, Pin, protected_by_other};
+use crate::model::observed::{self, FOREIGN_PIN, MARK, Pin, protected_by_other};
 use crate::model::plan::StageChange;
 use crate::model::release::Release;
 use crate::model::stage::{LiveStage, StageRef};
+
+/// The code with which API Gateway refuses one more stage than an API may have (`CreateStage`).
+const QUOTA: &str = "LimitExceededException";
 
 /// Why a deployment is not pinned.
 #[derive(Debug, thiserror::Error)]
@@ -19,10 +22,16 @@ pub enum NotPinned {
     Failed(#[from] CloudError),
     /// A stage with the parked stage's name exists, but the function did not create it.
     #[error(
-        "the known-good deployment is not pinned: the description of {0} does not begin with `{MARK}`; rename that stage, \
-         or set PIN to off"
+        "the known-good deployment is not pinned: the description of {0} does not begin with `{MARK}`, so the function did \
+         not create that stage; {FOREIGN_PIN}"
     )]
     Foreign(StageRef),
+    /// API Gateway refuses one more stage.
+    #[error(
+        "the known-good deployment is not pinned: the API has no room for one more stage ({0}); delete a stage that nobody \
+         uses, or have the quota of stages for each API raised"
+    )]
+    Full(CloudError),
     /// Another function protects the stage.
     #[error("{0}")]
     Other(String),
@@ -62,6 +71,7 @@ pub async fn move_to<C: Gateway + Parameters>(
                         return Err(error.into());
                     }
                 }
+                Err(error) if error.code == QUOTA => return Err(NotPinned::Full(error)),
                 created => {
                     created?;
                     let release = Release { deployment: deployment.to_owned(), ..Release::default() };

@@ -28,7 +28,9 @@ pub struct Reconciled {
 pub async fn reconcile<C: Cloud>(context: &Context<'_, C>, facts: &StageFacts<'_>) -> Reconciled {
     let Upkeep { actions, state } = upkeep(facts, context.config, context.now);
     let mut reconciled = Reconciled { reports: vec![], state };
+    let mut not_pinned = None;
     for action in actions {
+        let moves_pin = matches!(action, Action::MovePin { .. });
         let judges = matches!(action, Action::RollBack(_) | Action::Promote(_));
         let is_note = matches!(action, Action::Note(_));
         match carry_out(context, facts.stage, action).await {
@@ -36,7 +38,11 @@ pub async fn reconcile<C: Cloud>(context: &Context<'_, C>, facts: &StageFacts<'_
                 reconciled.state.clone_from(&report.message);
                 reconciled.reports.extend(worth_reporting(report));
             }
-            Ok(report) => reconciled.reports.extend(report),
+            Ok(report) => {
+                not_pinned =
+                    not_pinned.or(report.as_ref().filter(|_| moves_pin).map(|one| one.message.clone()));
+                reconciled.reports.extend(report);
+            }
             Err(error) => {
                 reconciled.reports.push(context.failed(&error).on(facts.stage));
                 if is_note {
@@ -47,6 +53,8 @@ pub async fn reconcile<C: Cloud>(context: &Context<'_, C>, facts: &StageFacts<'_
             }
         }
     }
+    // The state says it, too, because `doctor` shows what the last sweep met.
+    reconciled.state.extend(not_pinned.map(|why| format!("; {why}")));
     reconciled
 }
 

@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 
 use apigw_rollback::model::alarm::State;
+use apigw_rollback::model::cloud_error::Failure;
 use apigw_rollback::model::parameter_names::ParameterNames;
 use chrono::TimeDelta;
 use serde_json::json;
 
 use super::doctor::{PEOPLE, healthy};
 use crate::support::harness::{run, snapshot};
-use crate::support::world::{FUNCTION, Facts, TOPIC, World, alarm, denied, may_invoke, prod};
+use crate::support::world::{FUNCTION, Facts, Fault, TOPIC, World, alarm, denied, error, may_invoke, prod};
 
 const NOTIFY: (&str, &str) = ("NOTIFICATION_TOPIC_ARN", PEOPLE);
 const SWEEP: &str = r#"{"command":"sweep"}"#;
@@ -141,4 +142,14 @@ fn a_rollback_by_the_sweep_does_not_wait_for_the_check_of_the_chain() {
     let position =
         |call: &str| described.find(&format!("call: {call}")).unwrap_or_else(|| panic!("{described}"));
     assert!(position("UpdateStage") < position("GetPolicy"), "{described}");
+}
+
+#[test]
+fn an_api_without_room_for_the_parked_stage_is_reported_with_what_to_do() {
+    let (mut facts, _) = healthy();
+    facts.stages.remove(&prod().parked());
+    let full = "Maximum number of Stages for this API has been reached.  Please contact AWS if you need additional Stages.";
+    let full = error(Failure::Other, "LimitExceededException", full);
+    let world = World::new(facts).fault("CreateStage", 1, Fault::Before(full));
+    snapshot("an API without room for the parked stage", &run(SWEEP, &world, &[NOTIFY]));
 }
