@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::permissions::Requirement;
 use crate::cloud::{FunctionNow, RequiredPermission, Subscription};
 use crate::model::alarm::AlarmNow;
 use crate::model::cloud_error::CloudError;
@@ -31,10 +32,10 @@ pub struct Readings {
     pub concurrency: Fetched<Option<i32>>,
     /// The function's resource-based policy.
     pub policy: Fetched<Option<String>>,
-    /// The required calls that the function's role does not allow.
+    /// The calls that the function makes.
+    pub required: Vec<Requirement>,
+    /// Those of them that the function's role does not allow.
     pub refused: Fetched<Vec<RequiredPermission>>,
-    /// The number of required calls.
-    pub wanted: usize,
     /// The alarm topic's subscriptions; `None` if there is no such topic.
     pub subscriptions: Fetched<Option<Vec<Subscription>>>,
     /// The notification topic's subscriptions; `None` if there is no such topic.

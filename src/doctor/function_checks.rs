@@ -1,7 +1,5 @@
-//! Checks what all stages share: the path from the alarms to the function, the function itself, its role, its sweep,
-//! and its notifications. Pure.
-
-use std::collections::BTreeMap;
+//! Checks what all stages share: the path from the alarms to the function, the function itself, its sweep, and its
+//! notifications. Pure.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
@@ -26,7 +24,6 @@ pub(super) fn examine(config: &Config, facts: &Readings) -> Vec<Finding> {
     findings.extend(topic(config, facts));
     findings.extend(permission(config, facts));
     findings.extend(watchers(facts));
-    findings.extend(role(facts));
     findings.push(sweep(config, facts));
     findings.push(notifications(config, facts));
     findings.extend(event_bus(config, facts));
@@ -272,32 +269,6 @@ fn watchers(facts: &Readings) -> Vec<Finding> {
         }
     }
     findings
-}
-
-fn role(facts: &Readings) -> Vec<Finding> {
-    let refused = match &facts.refused {
-        Err(error) => return vec![Finding::unknown("role", error)],
-        Ok(refused) => refused,
-    };
-    if !matches!(facts.function, Ok(Some(_))) {
-        return vec![Finding::warning("role", "not checked: without the function, its role is unknown", "")];
-    }
-    if refused.is_empty() {
-        let what = format!("the role allows all {} required calls (simulated)", facts.wanted);
-        return vec![Finding::ok("role", what)];
-    }
-    let mut by_action: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for require in refused {
-        by_action.entry(require.action).or_default().push(&require.resource);
-    }
-    let described = by_action.into_iter().map(|(action, resources)| {
-        Finding::fault(
-            "role",
-            format!("the function's role does not allow {action} on {}", resources.join(", ")),
-            "deploy the stack again, or add it to the role; a permissions boundary or a service control policy may deny it",
-        )
-    });
-    described.collect()
 }
 
 fn sweep(config: &Config, facts: &Readings) -> Finding {

@@ -62,15 +62,20 @@ pub async fn read<C: Cloud, K: Diagnostics>(
         watchers(context),
         stages(context, listed),
     );
-    let wanted =
+    let required =
         found.map(|found| required_permissions(context.config, &found.arn, &stages)).unwrap_or_default();
     let refused = match found {
-        Some(found) => diagnostics.refused(&found.role, &wanted).await,
+        Some(found) => {
+            let mut permissions: Vec<_> = required.iter().map(|one| one.permission.clone()).collect();
+            permissions.sort();
+            permissions.dedup();
+            diagnostics.refused(&found.role, &permissions).await
+        }
         None => Ok(vec![]),
     };
     Readings {
         now: context.now,
-        wanted: wanted.len(),
+        required,
         refused,
         name: name.to_owned(),
         function,

@@ -13,7 +13,8 @@ use super::views;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The doctor changes nothing. It asks IAM to simulate the permissions of the function's role.
-The exit code is 0 if all is well, 5 with warnings, and 6 with faults.
+The exit code is 0 if all is well and 5 with warnings. It is 9 if a check could not be made,
+and 6 with faults.
 
 Examples:
   apigw-rollback doctor
@@ -23,7 +24,7 @@ pub(crate) struct Doctor {
     /// Check only this stage and the function; API is an id or a name
     #[arg(value_name = "API/STAGE", value_parser = stage)]
     stage: Option<StageName>,
-    /// Print only warnings and faults
+    /// Print only problems: warnings, faults, and checks that could not be made
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]

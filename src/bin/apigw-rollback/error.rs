@@ -15,7 +15,8 @@ Exit codes:
   5  doctor: warnings
   6  doctor: faults, so an alarm might not lead to a rollback
   7  no access: there are no credentials, or they do not allow the call
-  8  the function does not exist in this Region, or is not an apigw-rollback function";
+  8  the function does not exist in this Region, or is not an apigw-rollback function
+  9  doctor: some checks could not be made, and the others found no fault";
 
 /// An exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +61,7 @@ impl Exit {
         match level {
             Level::Ok => Self::DONE,
             Level::Warning => Self(5),
+            Level::NotChecked => Self(9),
             Level::Fault => Self(6),
         }
     }

@@ -163,6 +163,7 @@ fn the_document_lists_every_command_exit_code_and_check() {
     }
     for source in [
         include_str!("../../../src/doctor/function_checks.rs"),
+        include_str!("../../../src/doctor/role_checks.rs"),
         include_str!("../../../src/doctor/stage_checks.rs"),
     ] {
         let spaced = source.split_whitespace().collect::<Vec<_>>().join(" ").replace("( ", "(");

@@ -257,6 +257,26 @@ fn the_role_must_be_allowed_to_make_every_call() {
     check(&mut shown, "the role may do nothing at all", &settings, |_, surroundings| {
         surroundings.refuses = vec![""];
     });
+    check(&mut shown, "the role may not pin, notify, promote or sweep", &[], |_, surroundings| {
+        surroundings.refuses = vec![
+            "apigateway:POST",
+            "sns:Publish",
+            "ssm:DeleteParameter",
+            "ssm:PutParameter arn:aws:ssm:eu-west-1:123456789012:parameter/apigw-rollback/sweep",
+            "ssm:PutParameter arn:aws:ssm:eu-west-1:123456789012:parameter/apigw-rollback/stages/a1b2c3d4e5/prod/c",
+        ];
+    });
+    let both = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod"},
+        {"api":"b2c3d4e5f6","name":"carts-api","stage":"prod"}]"#;
+    check(
+        &mut shown,
+        "the role may not change the other stage",
+        &[("PROTECTED_STAGES", both)],
+        |_, surroundings| {
+            surroundings.refuses =
+                vec!["apigateway:PATCH arn:aws:apigateway:eu-west-1::/restapis/b2c3d4e5f6/"];
+        },
+    );
     snapshot("doctor checks the permissions of the role", &shown);
 }
 
