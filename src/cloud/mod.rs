@@ -17,7 +17,7 @@ pub mod tries;
 
 pub use alarms::Alarms;
 pub use components::Components;
-pub use diagnostics::{Diagnostics, FunctionNow, RequiredPermission, Subscription};
+pub use diagnostics::{Diagnostics, FunctionNow, RequiredPermission, Schedule, Subscription};
 pub use gateway::{Cache, Gateway};
 pub use outbox::{Notification, Outbox};
 pub use parameters::{Parameters, Write, Written};

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::permissions::Requirement;
-use crate::cloud::{FunctionNow, RequiredPermission, Subscription};
+use crate::cloud::{FunctionNow, RequiredPermission, Schedule, Subscription};
 use crate::model::alarm::AlarmNow;
 use crate::model::cloud_error::CloudError;
 use crate::model::cloud_error::Fetched;
@@ -18,6 +18,9 @@ use crate::observe::incidents::OnFile;
 
 /// The period in which the metrics of a guarding alarm are searched for samples.
 pub(super) const SAMPLED: TimeDelta = TimeDelta::hours(24);
+
+/// The period in which the function's own errors are counted: an hour, and as long as the data of an hourly sweep may take.
+pub(super) const ERRORS_SINCE: TimeDelta = TimeDelta::minutes(75);
 
 /// All facts that the doctor judges.
 #[derive(Clone, Debug)]
@@ -50,10 +53,39 @@ pub struct Readings {
     pub alarms: Fetched<Vec<AlarmNow>>,
     /// Every REST API of the account and Region.
     pub apis: Fetched<Vec<Api>>,
+    /// What the function needs besides a rollback; `None` if the function cannot be read.
+    pub upkeep: Option<Upkeep>,
     /// The protected stages.
     pub stages: Vec<StageReadings>,
     /// The failed call that should have listed the stages, if any. `stages` then has only those of the settings.
     pub unlisted: Option<CloudError>,
+}
+
+/// What the function needs besides a rollback: its schedule, its queue, its log, and its own errors.
+#[derive(Clone, Debug)]
+pub struct Upkeep {
+    /// The schedules that invoke the function.
+    pub schedules: Fetched<Vec<Schedule>>,
+    /// The ARN of the function's destination on failure, if any.
+    pub on_failure: Fetched<Option<String>>,
+    /// The ARNs to which Lambda sends failed events: the destination on failure and the dead-letter target. With the number
+    /// of messages if it is a queue; `None` if the queue does not exist.
+    pub failed_events: Vec<(String, Option<Fetched<Option<u64>>>)>,
+    /// The function's log group.
+    pub log_group: String,
+    /// Whether the log group exists.
+    pub has_log_group: Fetched<bool>,
+    /// The function's failed invocations; `None` without data.
+    pub errors: Fetched<Option<f64>>,
+    /// The function's throttled invocations; `None` without data.
+    pub throttles: Fetched<Option<f64>>,
+}
+
+impl Upkeep {
+    /// The ARNs of the queues that receive failed events.
+    pub(super) fn queues(&self) -> impl Iterator<Item = &str> {
+        self.failed_events.iter().filter(|(_, messages)| messages.is_some()).map(|(arn, _)| arn.as_str())
+    }
 }
 
 /// A guarding alarm.

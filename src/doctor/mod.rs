@@ -6,6 +6,7 @@ mod permissions;
 mod read;
 mod role_checks;
 mod stage_checks;
+mod upkeep_checks;
 
 use std::fmt;
 
@@ -15,7 +16,7 @@ use crate::config::Config;
 use crate::model::cloud_error::CloudError;
 use crate::model::stage::StageRef;
 
-pub use facts::{Readings, StageReadings, Watcher};
+pub use facts::{Readings, StageReadings, Upkeep, Watcher};
 pub use permissions::{Need, Requirement, required_permissions};
 pub use read::read;
 
@@ -86,6 +87,10 @@ impl Finding {
         Self::not_checked(check, error.to_string(), next)
     }
 
+    fn is_ok(&self) -> bool {
+        self.level == Level::Ok
+    }
+
     fn on(self, stage: &StageRef) -> Self {
         Self { stage: Some(stage.clone()), ..self }
     }
@@ -96,6 +101,7 @@ impl Finding {
 pub fn examine(config: &Config, facts: &Readings) -> Vec<Finding> {
     let mut findings = function_checks::examine(config, facts);
     findings.extend(role_checks::of_all_stages(facts));
+    findings.extend(upkeep_checks::examine(config, facts));
     for stage in &facts.stages {
         let mut found = stage_checks::examine(config, facts, stage);
         found.extend(role_checks::of_stage(facts, &stage.stage));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::facts::StageReadings;
+use super::facts::{StageReadings, Upkeep};
 use crate::cloud::RequiredPermission;
 use crate::config::Config;
 use crate::model::component::ListedComponents;
@@ -29,6 +29,10 @@ pub enum Need {
     Notification,
     /// Programs are notified.
     Event,
+    /// Lambda writes the function's log.
+    Log,
+    /// Lambda keeps the events that failed on every retry.
+    Queue,
 }
 
 impl fmt::Display for Need {
@@ -42,6 +46,8 @@ impl fmt::Display for Need {
             Self::Hook => "hooks",
             Self::Notification => "notifications",
             Self::Event => "events",
+            Self::Log => "logs",
+            Self::Queue => "dead-letter queues",
         })
     }
 }
@@ -127,6 +133,21 @@ pub fn required_permissions(config: &Config, function: &str, stages: &[StageRead
     for_all_stages(&mut Requirements { all: &mut all, stage: None }, &location, config);
     all.sort();
     all.dedup();
+    all
+}
+
+/// Returns the calls that Lambda makes with the function's role: to write its log, and to keep failed events.
+pub(super) fn required_by_lambda(function: &str, upkeep: &Upkeep) -> Vec<Requirement> {
+    let Location { partition, region, account } = Location::of(function);
+    let mut all = Vec::new();
+    let mut of = Requirements { all: &mut all, stage: None };
+    // One stream stands for all: Lambda names them.
+    let stream =
+        format!("arn:{partition}:logs:{region}:{account}:log-group:{}:log-stream:0", upkeep.log_group);
+    of.add(Need::Log, &["logs:CreateLogStream", "logs:PutLogEvents"], &stream);
+    for queue in upkeep.queues() {
+        of.add(Need::Queue, &["sqs:SendMessage"], queue);
+    }
     all
 }
 

@@ -165,6 +165,7 @@ fn the_document_lists_every_command_exit_code_and_check() {
         include_str!("../../../src/doctor/function_checks.rs"),
         include_str!("../../../src/doctor/role_checks.rs"),
         include_str!("../../../src/doctor/stage_checks.rs"),
+        include_str!("../../../src/doctor/upkeep_checks.rs"),
     ] {
         let spaced = source.split_whitespace().collect::<Vec<_>>().join(" ").replace("( ", "(");
         for start in ["Finding::ok(\"", "Finding::warning(\"", "Finding::fault(\"", "of_reason(\""] {
