@@ -1,13 +1,14 @@
 //! `doctor`: reads the whole chain, prints the findings, and exits with the worst level.
 
-use apigw_rollback::doctor::{self, Finding, worst};
+use apigw_rollback::doctor::{self, Finding, Level, worst};
 use apigw_rollback::model::stage::StageRef;
+use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::json;
 
 use super::actions::{StageName, print, stage};
 use super::error::{CliError, Exit};
-use super::session::{Connection, Format, Session};
+use super::session::{Connection, Format, Session, now};
 use super::views;
 
 #[derive(Debug, Args)]
@@ -31,8 +32,22 @@ pub(crate) struct Doctor {
     connection: Connection,
 }
 
+/// Runs the doctor. A program that asked for JSON gets findings even if the settings are invalid.
 pub(crate) async fn run(args: &Doctor) -> Result<Exit, CliError> {
-    let session = Session::open(&args.connection).await?;
+    let examined = examine(args).await;
+    if let (Err(error), Format::Json) = (&examined, args.connection.format) {
+        let finding = error.as_finding();
+        print_json(now(), finding.level, &[finding]);
+    }
+    examined
+}
+
+fn print_json(at: DateTime<Utc>, worst: Level, findings: &[Finding]) {
+    print(&format!("{}\n", json!({"schema": 1, "at": at, "worst": worst, "findings": findings})));
+}
+
+async fn examine(args: &Doctor) -> Result<Exit, CliError> {
+    let session = Session::connect(&args.connection).await?;
     let cloud = session.cloud();
     let run = session.run(&cloud);
     let facts = Box::pin(doctor::read(&run, &session.clinic(), session.name())).await;
@@ -47,10 +62,10 @@ pub(crate) async fn run(args: &Doctor) -> Result<Exit, CliError> {
     let mut findings = doctor::examine(session.config(), &facts);
     findings.retain(|finding| finding.stage.as_ref().is_none_or(is_asked));
     let shown: Vec<Finding> =
-        findings.iter().filter(|one| !args.quiet || one.level != doctor::Level::Ok).cloned().collect();
+        findings.iter().filter(|one| !args.quiet || one.level != Level::Ok).cloned().collect();
     let worst = worst(&findings);
     if args.connection.format == Format::Json {
-        print(&format!("{}\n", json!({"schema": 1, "at": run.now, "worst": worst, "findings": shown})));
+        print_json(run.now, worst, &shown);
     } else {
         print(&views::lists::findings(&shown));
     }

@@ -1,8 +1,9 @@
 //! The exit codes, and the errors that stop the tool before there is a report.
 
-use apigw_rollback::doctor::Level;
+use apigw_rollback::doctor::{Finding, Level};
 use apigw_rollback::model::cloud_error::{CloudError, Failure};
 use apigw_rollback::model::report::{Outcome, Report};
+use serde_json::{Value, json};
 
 /// The exit codes, as `--help` lists them.
 pub(crate) const EXIT_CODES: &str = "\
@@ -99,6 +100,22 @@ impl CliError {
             Self::Function(_) => Exit::NO_FUNCTION,
             Self::Failed(_) => Exit::FAILED,
         }
+    }
+
+    /// Returns the error as the document that `--format json` prints.
+    pub(crate) fn as_json(&self) -> Value {
+        json!({"schema": 1, "error": self.to_string(), "exit": self.exit().0})
+    }
+
+    /// Returns the error as a finding of the doctor, whose checks it prevents.
+    pub(crate) fn as_finding(&self) -> Finding {
+        let (check, level) = match self {
+            Self::Usage(_) => ("settings", Level::Fault),
+            Self::Stage(_) => ("stages", Level::Fault),
+            Self::Declined(_) | Self::Function(_) => ("function", Level::Fault),
+            Self::Access(_) | Self::Failed(_) => ("function", Level::NotChecked),
+        };
+        Finding { check, level, stage: None, message: self.to_string(), next: String::new() }
     }
 
     /// Describes a failed call to AWS, and what to do about it.

@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use apigw_rollback::cloud::aws::{AwsDiagnostics, Clients};
 use apigw_rollback::cloud::{Diagnostics, RequiredPermission, Schedule};
+use apigw_rollback::model::alarm::{Metric, time};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ssm::config::{
     AsyncSleep, Credentials, SharedAsyncSleep, SharedCredentialsProvider, SharedHttpClient, Sleep,
 };
 use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
 use aws_smithy_types::body::SdkBody;
+use serde_json::json;
 use tokio::time::Instant;
+
+use super::alarms::encoded;
 
 const LAMBDA: &str = "https://lambda.eu-west-1.amazonaws.com";
 const IAM: &str = "https://iam.amazonaws.com/";
@@ -30,10 +34,19 @@ impl AsyncSleep for TokioSleep {
 
 /// Returns the results of the reads for these answers, and the requests that were sent.
 fn read_with<T>(answers: &[(u16, &str)], reads: impl AsyncFnOnce(AwsDiagnostics) -> T) -> (T, Vec<String>) {
-    let events = answers.iter().map(|(status, body)| {
+    let bodies = answers.iter().map(|(status, body)| (*status, SdkBody::from(*body)));
+    read_bodies(bodies.collect(), reads)
+}
+
+fn read_bodies<T>(
+    answers: Vec<(u16, SdkBody)>,
+    reads: impl AsyncFnOnce(AwsDiagnostics) -> T,
+) -> (T, Vec<String>) {
+    let events = answers.into_iter().map(|(status, body)| {
         let request = http::Request::builder().uri("https://x.example.com").body(SdkBody::empty()).unwrap();
-        let answer = http::Response::builder().status(*status).body(SdkBody::from(*body)).unwrap();
-        ReplayEvent::new(request, answer)
+        // Only CloudWatch's protocol has this header; the others ignore it.
+        let answer = http::Response::builder().status(status).header("smithy-protocol", "rpc-v2-cbor");
+        ReplayEvent::new(request, answer.body(body).unwrap())
     });
     let client = StaticReplayClient::new(events.collect());
     let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
@@ -208,6 +221,27 @@ fn schedules_are_found_by_their_target() {
     assert_eq!(sent[0], format!("{scheduler}?MaxResults=100"));
     assert!(sent[1].contains("NextToken=2"), "{sent:?}");
     assert_eq!(sent[2], format!("{scheduler}/c?groupName=default"));
+}
+
+#[test]
+fn a_metric_without_data_is_not_zero() {
+    let metric = Metric {
+        namespace: "AWS/Lambda".to_owned(),
+        name: "Errors".to_owned(),
+        dimensions: vec![("FunctionName".to_owned(), "f".to_owned())],
+        account: None,
+    };
+    let (since, until) = (time("2026-11-20T09:00:00Z").unwrap(), time("2026-11-20T10:00:00Z").unwrap());
+    for (values, expected) in [(json!([]), None), (json!([0.0]), Some(0.0)), (json!([1.0, 2.0]), Some(3.0))] {
+        let body = encoded(&json!({"MetricDataResults": [{"Id": "q0", "Values": values}]}));
+        let (sum, sent) = read_bodies(vec![(200, SdkBody::from(body))], async |diagnostics| {
+            diagnostics.sum(&metric, since, until).await
+        });
+        assert_eq!(sum, Ok(expected));
+        for word in ["Sum", "AWS/Lambda", "FunctionName"] {
+            assert!(sent[0].contains(word), "{sent:?}");
+        }
+    }
 }
 
 #[test]
