@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
+
+use crate::model::alarm::Metric;
 use crate::model::cloud_error::CloudError;
 
 /// The function as Lambda describes it.
@@ -19,6 +22,29 @@ pub struct FunctionNow {
     pub variables: BTreeMap<String, String>,
     /// Why Lambda hides the variables, if it does.
     pub hidden: Option<String>,
+    /// The log group that its settings name; Lambda's default if they name none.
+    pub log_group: Option<String>,
+    /// The ARN of its dead-letter target, if any.
+    pub dead_letter: Option<String>,
+}
+
+impl FunctionNow {
+    /// Returns its name, the last part of its ARN.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.arn.rsplit(':').next().unwrap_or_default()
+    }
+}
+
+/// One schedule of EventBridge Scheduler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// Its name.
+    pub name: String,
+    /// Whether it is enabled.
+    pub enabled: bool,
+    /// When it runs, such as `rate(5 minutes)`.
+    pub expression: String,
 }
 
 /// A call that the function's role must be allowed to make.
@@ -43,6 +69,30 @@ pub trait Diagnostics: Sync {
         &self,
         function: &str,
     ) -> impl Future<Output = Result<Option<i32>, CloudError>> + Send;
+
+    /// Reads the ARN to which Lambda sends an event that failed on every retry (`GetFunctionEventInvokeConfig`). Returns
+    /// `None` if none is configured.
+    fn on_failure(&self, function: &str) -> impl Future<Output = Result<Option<String>, CloudError>> + Send;
+
+    /// Counts the messages in a queue, also those that a reader holds (`GetQueueUrl`, `GetQueueAttributes`). SQS counts
+    /// approximately. Returns `None` if the queue does not exist.
+    fn messages(&self, queue: &str) -> impl Future<Output = Result<Option<u64>, CloudError>> + Send;
+
+    /// Returns whether a log group exists (`DescribeLogGroups`, every page).
+    fn has_log_group(&self, name: &str) -> impl Future<Output = Result<bool, CloudError>> + Send;
+
+    /// Reads the schedules whose target is this function, or a version or an alias of it (`ListSchedules`, every page;
+    /// `GetSchedule`). EventBridge Scheduler finds no schedule by its target, so this lists all of them.
+    fn schedules(&self, function: &str) -> impl Future<Output = Result<Vec<Schedule>, CloudError>> + Send;
+
+    /// Adds up a metric from `since` until `until` (`GetMetricData`, statistic `Sum`, every page). Returns `None` if it has
+    /// no data.
+    fn sum(
+        &self,
+        metric: &Metric,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> impl Future<Output = Result<Option<f64>, CloudError>> + Send;
 
     /// Returns whether an event bus exists (`DescribeEventBus`). `PutEvents` to a bus that does not exist succeeds.
     fn has_event_bus(&self, bus: &str) -> impl Future<Output = Result<bool, CloudError>> + Send;

@@ -1,8 +1,9 @@
 //! The facts that the doctor judges.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::cloud::{FunctionNow, RequiredPermission};
+use super::permissions::Requirement;
+use crate::cloud::{FunctionNow, RequiredPermission, Schedule};
 use crate::model::cloud_error::CloudError;
 use crate::model::cloud_error::Fetched;
 use crate::model::guarding_alarm::GuardingAlarm;
@@ -15,6 +16,9 @@ use crate::model::stage::{Api, Deployment};
 use crate::model::wiring::{Subscription, WiringNow};
 use crate::observe::incidents::OnFile;
 
+/// The period in which the function's own errors are counted: an hour, and as long as the data of an hourly sweep may take.
+pub(super) const ERRORS_SINCE: TimeDelta = TimeDelta::minutes(75);
+
 /// All facts that the doctor judges.
 #[derive(Clone, Debug)]
 pub struct Readings {
@@ -26,10 +30,10 @@ pub struct Readings {
     pub function: Fetched<Option<FunctionNow>>,
     /// The function's reserved concurrency.
     pub concurrency: Fetched<Option<i32>>,
-    /// The required calls that the function's role does not allow.
+    /// The calls that the function makes.
+    pub required: Vec<Requirement>,
+    /// Those of them that the function's role does not allow.
     pub refused: Fetched<Vec<RequiredPermission>>,
-    /// The number of required calls.
-    pub wanted: usize,
     /// What leads from the alarms to the function.
     pub wiring: WiringNow,
     /// The function's ARN; `None` if the function is unknown.
@@ -44,6 +48,8 @@ pub struct Readings {
     pub watchers: Fetched<Vec<Watcher>>,
     /// Every REST API of the account and Region.
     pub apis: Fetched<Vec<Api>>,
+    /// What the function needs besides a rollback; `None` if the function cannot be read.
+    pub upkeep: Option<Upkeep>,
     /// The protected stages.
     pub stages: Vec<StageReadings>,
     /// The failed call that should have listed the stages, if any. `stages` then has only those of the settings.
@@ -55,6 +61,33 @@ impl Readings {
     #[must_use]
     pub fn guards(&self) -> Vec<GuardingAlarm> {
         self.watchers.iter().flatten().map(|watcher| watcher.guard.clone()).collect()
+    }
+}
+
+/// What the function needs besides a rollback: its schedule, its queue, its log, and its own errors.
+#[derive(Clone, Debug)]
+pub struct Upkeep {
+    /// The schedules that invoke the function.
+    pub schedules: Fetched<Vec<Schedule>>,
+    /// The ARN of the function's destination on failure, if any.
+    pub on_failure: Fetched<Option<String>>,
+    /// The ARNs to which Lambda sends failed events: the destination on failure and the dead-letter target. With the number
+    /// of messages if it is a queue; `None` if the queue does not exist.
+    pub failed_events: Vec<(String, Option<Fetched<Option<u64>>>)>,
+    /// The function's log group.
+    pub log_group: String,
+    /// Whether the log group exists.
+    pub has_log_group: Fetched<bool>,
+    /// The function's failed invocations; `None` without data.
+    pub errors: Fetched<Option<f64>>,
+    /// The function's throttled invocations; `None` without data.
+    pub throttles: Fetched<Option<f64>>,
+}
+
+impl Upkeep {
+    /// The ARNs of the queues that receive failed events.
+    pub(super) fn queues(&self) -> impl Iterator<Item = &str> {
+        self.failed_events.iter().filter(|(_, messages)| messages.is_some()).map(|(arn, _)| arn.as_str())
     }
 }
 

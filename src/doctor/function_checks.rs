@@ -1,33 +1,18 @@
-//! Checks what all stages share: the path from the alarms to the function, the function itself, its role, its sweep,
-//! and its notifications. Pure.
-
-use std::collections::BTreeMap;
-
-use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::Value;
+//! Checks what all stages share: the path from the alarms to the function, the function itself, and its notifications.
+//! Pure.
 
 use super::Finding;
 use super::facts::{Readings, Watcher};
 use crate::cloud::FunctionNow;
 use crate::config::Config;
 use crate::decide::wiring::{self, Ends, WiringFault};
-use crate::model::alarm;
 use crate::model::policy::Mode;
-use crate::model::reason::{Reason, stamp};
-use crate::model::records::Parameter;
-
-/// The age of the last sweep that is always accepted. The template's longest schedule is one hour.
-const SWEEP_AGE: TimeDelta = TimeDelta::hours(1);
-
-/// The number of recent sweeps from which the rate is derived.
-const SWEEPS: usize = 6;
+use crate::model::reason::Reason;
 
 pub(super) fn examine(config: &Config, facts: &Readings) -> Vec<Finding> {
     let mut findings = vec![function(facts), concurrency(facts), mode(config), variables(config)];
     findings.extend(way(config, facts));
     findings.extend(watchers(facts));
-    findings.extend(role(facts));
-    findings.push(sweep(config, facts));
     findings.push(notifications(config, facts));
     findings.extend(event_bus(config, facts));
     findings.extend(stages(facts));
@@ -172,70 +157,6 @@ fn watchers(facts: &Readings) -> Vec<Finding> {
     findings
 }
 
-fn role(facts: &Readings) -> Vec<Finding> {
-    let refused = match &facts.refused {
-        Err(error) => return vec![Finding::unknown("role", error)],
-        Ok(refused) => refused,
-    };
-    if !matches!(facts.function, Ok(Some(_))) {
-        return vec![Finding::warning("role", "not checked: without the function, its role is unknown", "")];
-    }
-    if refused.is_empty() {
-        let what = format!("the role allows all {} required calls (simulated)", facts.wanted);
-        return vec![Finding::ok("role", what)];
-    }
-    let mut by_action: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for require in refused {
-        by_action.entry(require.action).or_default().push(&require.resource);
-    }
-    let described = by_action.into_iter().map(|(action, resources)| {
-        Finding::fault(
-            "role",
-            format!("the function's role does not allow {action} on {}", resources.join(", ")),
-            "deploy the stack again, or add it to the role; a permissions boundary or a service control policy may deny it",
-        )
-    });
-    described.collect()
-}
-
-fn sweep(config: &Config, facts: &Readings) -> Finding {
-    let sweeps = match &facts.sweeps {
-        Err(error) => return Finding::unknown("sweep", error),
-        Ok(sweeps) => sweeps,
-    };
-    let times: Vec<DateTime<Utc>> = sweeps.iter().rev().take(SWEEPS).filter_map(time_of).collect();
-    let next =
-        "check that the stack's schedule is enabled, then check the function's log and dead-letter queue";
-    let Some(last) = times.first() else {
-        let parameter = config.names.sweep();
-        let what = format!("no sweep has recorded its time in `{parameter}` yet");
-        return Finding::warning("sweep", what, next);
-    };
-    let gaps = times.windows(2).filter_map(|pair| match pair {
-        [later, earlier] => Some(*later - *earlier),
-        _ => None,
-    });
-    let mut gaps: Vec<TimeDelta> = gaps.collect();
-    gaps.sort();
-    // The median: a manual sweep makes a short gap, and an outage a long one.
-    let rate = gaps.get(gaps.len() / 2);
-    let allowed = rate.map_or(SWEEP_AGE, |rate| (*rate * 3).max(SWEEP_AGE));
-    let age = facts.now - *last;
-    let what = format!("the last sweep was at {}, {} min ago", stamp(*last), age.num_minutes());
-    if age < allowed {
-        return Finding::ok("sweep", what);
-    }
-    let what = format!(
-        "{what}: without sweeps, no release is promoted, and a lost alarm event leads to no rollback"
-    );
-    Finding::warning("sweep", what, next)
-}
-
-fn time_of(parameter: &Parameter) -> Option<DateTime<Utc>> {
-    let value: Value = serde_json::from_str(&parameter.value).ok()?;
-    alarm::time(value.get("at")?.as_str()?)
-}
-
 fn notifications(config: &Config, facts: &Readings) -> Finding {
     let Some(topic) = &config.notification_topic else {
         return Finding::warning(
@@ -266,7 +187,7 @@ fn event_bus(config: &Config, facts: &Readings) -> Option<Finding> {
     let bus = config.event_bus.as_deref()?;
     match facts.event_bus.as_ref()? {
         Err(error) => Some(Finding::unknown("notifications", error)),
-        Ok(true) => None,
+        Ok(true) => Some(Finding::ok("notifications", format!("the event bus `{bus}` exists"))),
         Ok(false) => Some(Finding::warning(
             "notifications",
             format!(

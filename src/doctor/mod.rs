@@ -4,7 +4,9 @@ mod facts;
 mod function_checks;
 mod permissions;
 mod read;
+mod role_checks;
 mod stage_checks;
+mod upkeep_checks;
 
 use std::fmt;
 
@@ -14,18 +16,20 @@ use crate::config::Config;
 use crate::model::cloud_error::CloudError;
 use crate::model::stage::StageRef;
 
-pub use facts::{Readings, StageReadings, Watcher};
-pub use permissions::required_permissions;
+pub use facts::{Readings, StageReadings, Upkeep, Watcher};
+pub use permissions::{Need, Requirement, required_permissions};
 pub use read::read;
 
 /// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Level {
     /// As it should be.
     Ok,
     /// A rollback would work, or is paused on purpose. An operator should know about it.
     Warning,
+    /// The check could not be made, so it proves neither health nor a fault.
+    NotChecked,
     /// An alarm would not lead to a rollback.
     Fault,
 }
@@ -35,6 +39,7 @@ impl fmt::Display for Level {
         f.write_str(match self {
             Self::Ok => "ok",
             Self::Warning => "warning",
+            Self::NotChecked => "not-checked",
             Self::Fault => "fault",
         })
     }
@@ -68,14 +73,22 @@ impl Finding {
         Self { level: Level::Fault, next: next.into(), ..Self::ok(check, message) }
     }
 
-    /// A failed read proves neither health nor a fault, so it is a warning.
+    fn not_checked(check: &'static str, message: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { level: Level::NotChecked, next: next.into(), ..Self::ok(check, message) }
+    }
+
+    /// A failed read proves neither health nor a fault.
     fn unknown(check: &'static str, error: &CloudError) -> Self {
         let next = if error.is_denial() {
             "allow this call for your own user or role, or ask your administrator".to_owned()
         } else {
             error.advice().to_owned()
         };
-        Self::warning(check, format!("not checked: {error}"), next)
+        Self::not_checked(check, error.to_string(), next)
+    }
+
+    fn is_ok(&self) -> bool {
+        self.level == Level::Ok
     }
 
     fn on(self, stage: &StageRef) -> Self {
@@ -87,8 +100,11 @@ impl Finding {
 #[must_use]
 pub fn examine(config: &Config, facts: &Readings) -> Vec<Finding> {
     let mut findings = function_checks::examine(config, facts);
+    findings.extend(role_checks::of_all_stages(facts));
+    findings.extend(upkeep_checks::examine(config, facts));
     for stage in &facts.stages {
-        let found = stage_checks::examine(config, facts, stage);
+        let mut found = stage_checks::examine(config, facts, stage);
+        found.extend(role_checks::of_stage(facts, &stage.stage));
         findings.extend(found.into_iter().map(|finding| finding.on(&stage.stage)));
     }
     findings

@@ -1,12 +1,67 @@
-//! Lists the calls that the function's role must allow, under their IAM names. Pure.
+//! Lists the calls that the function's role must allow, under their IAM names, and what needs them. Pure.
 
-use super::facts::StageReadings;
+use std::fmt;
+
+use super::facts::{StageReadings, Upkeep};
 use crate::cloud::RequiredPermission;
 use crate::config::Config;
 use crate::model::component::ListedComponents;
 use crate::model::observed::OnRecord;
 use crate::model::policy::StagePolicy;
 use crate::model::stage::StageRef;
+
+/// What a call serves. Only a call that a rollback needs can keep an alarm from leading to one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// A rollback fails, or does nothing, without the call.
+    Rollback,
+    /// A release becomes known-good.
+    Promotion,
+    /// The known-good deployment cannot be deleted.
+    Pin,
+    /// The sweep looks after the stages.
+    Sweep,
+    /// The caches are flushed after a rollback.
+    Cache,
+    /// The hook runs before and after a rollback. A failed hook never stops a rollback.
+    Hook,
+    /// People are notified.
+    Notification,
+    /// Programs are notified.
+    Event,
+    /// Lambda writes the function's log.
+    Log,
+    /// Lambda keeps the events that failed on every retry.
+    Queue,
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rollback => "rollbacks",
+            Self::Promotion => "promotions",
+            Self::Pin => "pins",
+            Self::Sweep => "sweeps",
+            Self::Cache => "cache flushes",
+            Self::Hook => "hooks",
+            Self::Notification => "notifications",
+            Self::Event => "events",
+            Self::Log => "logs",
+            Self::Queue => "dead-letter queues",
+        })
+    }
+}
+
+/// A call that the function makes, and what needs it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Requirement {
+    /// The stage for which it makes the call; `None` if the call serves all stages.
+    pub stage: Option<StageRef>,
+    /// The call and its resource.
+    pub permission: RequiredPermission,
+    /// What needs the call.
+    pub need: Need,
+}
 
 /// The function's location, from which the ARNs of the other resources are built.
 struct Location {
@@ -44,64 +99,91 @@ impl Location {
     }
 }
 
-/// Returns every call that the function makes for these stages, each with its resource.
+/// The requirements of one stage, or of all stages.
+struct Requirements<'a> {
+    all: &'a mut Vec<Requirement>,
+    stage: Option<&'a StageRef>,
+}
+
+impl Requirements<'_> {
+    fn add(&mut self, need: Need, actions: &[&'static str], resource: &str) {
+        let stage = self.stage.cloned();
+        self.all.extend(actions.iter().map(|action| Requirement {
+            stage: stage.clone(),
+            permission: RequiredPermission { action, resource: resource.to_owned() },
+            need,
+        }));
+    }
+}
+
+/// Returns every call that the function makes for these stages, each with its resource and with what needs it.
 #[must_use]
-pub fn required_permissions(
-    config: &Config,
-    function: &str,
-    stages: &[StageReadings],
-) -> Vec<RequiredPermission> {
+pub fn required_permissions(config: &Config, function: &str, stages: &[StageReadings]) -> Vec<Requirement> {
     let location = Location::of(function);
     let mut all = Vec::new();
     for facts in stages {
         let on_record = facts.observed.as_ref().ok().map(|observed| &observed.on_record);
         let overrides = on_record.map(|on_record| on_record.policy.clone()).unwrap_or_default();
         let policy = config.policy.under(&overrides);
-        for_the_stage(&mut all, &location, config, &facts.stage, &policy, on_record);
-        for_its_components(&mut all, &location, &facts.stage, &config.listed(&facts.stage, &overrides));
-        for_its_records(&mut all, &location, config, &facts.stage);
+        let mut of = Requirements { all: &mut all, stage: Some(&facts.stage) };
+        for_the_stage(&mut of, &location, config, &facts.stage, &policy, on_record);
+        for_its_components(&mut of, &location, &facts.stage, &config.listed(&facts.stage, &overrides));
+        for_its_records(&mut of, &location, config, &facts.stage);
     }
-    require(&mut all, &["ssm:GetParametersByPath"], &location.parameter(&config.names.stages()));
-    require(&mut all, &["ssm:GetParameters", "ssm:PutParameter"], &location.parameter(&config.names.sweep()));
-    let cloudwatch = [
-        "cloudwatch:DescribeAlarms",
-        "cloudwatch:DescribeAlarmHistory",
-        "cloudwatch:GetMetricData",
-        "cloudwatch:ListAlarmMuteRules",
-    ];
-    require(&mut all, &cloudwatch, "*");
-    require(&mut all, &["lambda:GetPolicy"], function);
+    let mut of = Requirements { all: &mut all, stage: None };
+    for_all_stages(&mut of, &location, config);
+    of.add(Need::Sweep, &["lambda:GetPolicy"], function);
     if let Some(topic) = &config.alarm_topic {
-        require(&mut all, &["sns:ListSubscriptionsByTopic"], topic);
-    }
-    if let Some(topic) = &config.notification_topic {
-        require(&mut all, &["sns:Publish"], topic);
-        // One mark stands for all: they differ only in their last segment.
-        let mark = location.parameter(&config.names.sent_mark("0"));
-        require(&mut all, &["ssm:PutParameter", "ssm:DeleteParameter"], &mark);
-        require(&mut all, &["ssm:GetParametersByPath"], &location.parameter(&config.names.sent_marks()));
-    }
-    if let Some(bus) = &config.event_bus {
-        let named = format!(
-            "arn:{}:events:{}:{}:event-bus/{bus}",
-            location.partition, location.region, location.account
-        );
-        require(&mut all, &["events:PutEvents"], if bus.starts_with("arn:") { bus } else { &named });
-    }
-    if let Some(hook) = &config.hook {
-        require(&mut all, &["lambda:InvokeFunction"], &location.function(&hook.function));
+        of.add(Need::Sweep, &["sns:ListSubscriptionsByTopic"], topic);
     }
     all.sort();
     all.dedup();
     all
 }
 
-fn require(all: &mut Vec<RequiredPermission>, actions: &[&'static str], resource: &str) {
-    all.extend(actions.iter().map(|action| RequiredPermission { action, resource: resource.to_owned() }));
+/// Returns the calls that Lambda makes with the function's role: to write its log, and to keep failed events.
+pub(super) fn required_by_lambda(function: &str, upkeep: &Upkeep) -> Vec<Requirement> {
+    let Location { partition, region, account } = Location::of(function);
+    let mut all = Vec::new();
+    let mut of = Requirements { all: &mut all, stage: None };
+    // One stream stands for all: Lambda names them.
+    let stream =
+        format!("arn:{partition}:logs:{region}:{account}:log-group:{}:log-stream:0", upkeep.log_group);
+    of.add(Need::Log, &["logs:CreateLogStream", "logs:PutLogEvents"], &stream);
+    for queue in upkeep.queues() {
+        of.add(Need::Queue, &["sqs:SendMessage"], queue);
+    }
+    all
+}
+
+fn for_all_stages(all: &mut Requirements<'_>, location: &Location, config: &Config) {
+    all.add(Need::Sweep, &["ssm:GetParametersByPath"], &location.parameter(&config.names.stages()));
+    let sweep = location.parameter(&config.names.sweep());
+    all.add(Need::Sweep, &["ssm:GetParameters", "ssm:PutParameter"], &sweep);
+    // An alarm accuses nobody as long as it is unknown whether a mute rule mutes it.
+    all.add(Need::Rollback, &["cloudwatch:DescribeAlarms", "cloudwatch:ListAlarmMuteRules"], "*");
+    all.add(Need::Promotion, &["cloudwatch:DescribeAlarmHistory", "cloudwatch:GetMetricData"], "*");
+    if let Some(topic) = &config.notification_topic {
+        all.add(Need::Notification, &["sns:Publish"], topic);
+        // One mark stands for all: they differ only in their last segment.
+        let mark = location.parameter(&config.names.sent_mark("0"));
+        all.add(Need::Notification, &["ssm:PutParameter", "ssm:DeleteParameter"], &mark);
+        let marks = location.parameter(&config.names.sent_marks());
+        all.add(Need::Notification, &["ssm:GetParametersByPath"], &marks);
+    }
+    if let Some(bus) = &config.event_bus {
+        let Location { partition, region, account } = location;
+        let named = format!("arn:{partition}:events:{region}:{account}:event-bus/{bus}");
+        let bus = if bus.starts_with("arn:") { bus } else { &named };
+        all.add(Need::Event, &["events:PutEvents"], bus);
+    }
+    if let Some(hook) = &config.hook {
+        all.add(Need::Hook, &["lambda:InvokeFunction"], &location.function(&hook.function));
+    }
 }
 
 fn for_the_stage(
-    all: &mut Vec<RequiredPermission>,
+    all: &mut Requirements<'_>,
     location: &Location,
     config: &Config,
     stage: &StageRef,
@@ -112,69 +194,70 @@ fn for_the_stage(
     let api = format!("{apis}/{}", stage.api);
     let at = |path: &str| location.api_gateway(&format!("{api}{path}"));
     let (itself, parked) = (&stage.stage, stage.parked().stage);
-    require(all, &["apigateway:GET", "apigateway:PATCH"], &at(&format!("/stages/{itself}")));
-    require(all, &["apigateway:GET"], &at(&format!("/stages/{parked}")));
-    require(all, &["apigateway:GET"], &at("/stages"));
+    all.add(Need::Rollback, &["apigateway:GET", "apigateway:PATCH"], &at(&format!("/stages/{itself}")));
+    all.add(Need::Pin, &["apigateway:GET"], &at(&format!("/stages/{parked}")));
+    all.add(Need::Sweep, &["apigateway:GET"], &at("/stages"));
     let known_good = on_record.and_then(OnRecord::good);
     if let Some((_, record)) = known_good {
-        require(all, &["apigateway:GET"], &at(&format!("/deployments/{}", record.release.deployment)));
+        let deployment = at(&format!("/deployments/{}", record.release.deployment));
+        all.add(Need::Rollback, &["apigateway:GET"], &deployment);
     }
     if config.pin {
-        require(all, &["apigateway:POST"], &at("/stages"));
-        require(all, &["apigateway:PATCH"], &at(&format!("/stages/{parked}")));
+        all.add(Need::Pin, &["apigateway:POST"], &at("/stages"));
+        all.add(Need::Pin, &["apigateway:PATCH"], &at(&format!("/stages/{parked}")));
     }
     if policy.flush_cache && !stage.protocol.is_v2() {
-        require(all, &["apigateway:GET"], &at("/authorizers"));
-        require(all, &["apigateway:DELETE"], &at(&format!("/stages/{itself}/cache/data")));
-        require(all, &["apigateway:DELETE"], &at(&format!("/stages/{itself}/cache/authorizers")));
+        all.add(Need::Cache, &["apigateway:GET"], &at("/authorizers"));
+        all.add(Need::Cache, &["apigateway:DELETE"], &at(&format!("/stages/{itself}/cache/data")));
+        all.add(Need::Cache, &["apigateway:DELETE"], &at(&format!("/stages/{itself}/cache/authorizers")));
     }
 }
 
 fn for_its_components(
-    all: &mut Vec<RequiredPermission>,
+    all: &mut Requirements<'_>,
     location: &Location,
     stage: &StageRef,
     listed: &ListedComponents,
 ) {
     for alias in &listed.aliases {
         let function = location.function(&alias.function);
-        require(all, &["lambda:GetAlias", "lambda:UpdateAlias"], &function);
+        all.add(Need::Rollback, &["lambda:GetAlias", "lambda:UpdateAlias"], &function);
     }
     if !listed.aliases.is_empty() {
-        require(all, &["codedeploy:ListDeployments"], "*");
+        all.add(Need::Rollback, &["codedeploy:ListDeployments"], "*");
     }
     for mapping in &listed.mappings {
         let domain = format!("/domainnames/{}", mapping.domain);
-        require(all, &["apigateway:GET"], &location.api_gateway(&domain));
-        require(all, &["apigateway:ListRoutingRules"], &location.routing_rules(&mapping.domain));
+        all.add(Need::Rollback, &["apigateway:GET"], &location.api_gateway(&domain));
+        let rules = location.routing_rules(&mapping.domain);
+        all.add(Need::Rollback, &["apigateway:ListRoutingRules"], &rules);
         if mapping.is_base_path(stage.protocol) {
             let path = if mapping.path.is_empty() { "(none)" } else { &mapping.path };
             let arn = location.api_gateway(&format!("{domain}/basepathmappings/{path}"));
-            require(all, &["apigateway:GET", "apigateway:PATCH"], &arn);
+            all.add(Need::Rollback, &["apigateway:GET", "apigateway:PATCH"], &arn);
         } else {
-            require(all, &["apigateway:GET"], &location.api_gateway(&format!("{domain}/apimappings")));
+            let mappings = location.api_gateway(&format!("{domain}/apimappings"));
+            all.add(Need::Rollback, &["apigateway:GET"], &mappings);
         }
     }
 }
 
-fn for_its_records(
-    all: &mut Vec<RequiredPermission>,
-    location: &Location,
-    config: &Config,
-    stage: &StageRef,
-) {
+fn for_its_records(all: &mut Requirements<'_>, location: &Location, config: &Config, stage: &StageRef) {
     let names = &config.names;
     let (known_good, candidate, rollbacks) =
         (names.known_good(stage), names.candidate(stage), names.rollbacks(stage));
     for name in [&known_good, &candidate, &rollbacks, &names.hold(stage), &names.policy(stage)] {
-        require(all, &["ssm:GetParameters"], &location.parameter(name));
+        all.add(Need::Rollback, &["ssm:GetParameters"], &location.parameter(name));
     }
-    require(all, &["ssm:GetParameterHistory"], &location.parameter(&known_good));
+    all.add(Need::Rollback, &["ssm:GetParameterHistory"], &location.parameter(&known_good));
     // One incident stands for all: they differ only in their last segment.
-    for name in [&known_good, &candidate, &rollbacks, &names.incident(stage, "000000000000")] {
-        require(all, &["ssm:PutParameter"], &location.parameter(name));
+    let incident = location.parameter(&names.incident(stage, "000000000000"));
+    all.add(Need::Rollback, &["ssm:PutParameter"], &incident);
+    all.add(Need::Rollback, &["ssm:PutParameter"], &location.parameter(&rollbacks));
+    for name in [&known_good, &candidate] {
+        all.add(Need::Promotion, &["ssm:PutParameter"], &location.parameter(name));
     }
     if config.incidents_kept.is_some() {
-        require(all, &["ssm:DeleteParameter"], &location.parameter(&names.incident(stage, "000000000000")));
+        all.add(Need::Sweep, &["ssm:DeleteParameter"], &incident);
     }
 }

@@ -1,11 +1,12 @@
 //! Reads the facts that the doctor judges. A failed call leaves only its own fact unknown.
 
-use super::facts::{Readings, StageReadings, Watcher};
-use super::permissions::required_permissions;
-use crate::cloud::Diagnostics;
+use super::facts::{ERRORS_SINCE, Readings, StageReadings, Upkeep, Watcher};
+use super::permissions::{Requirement, required_by_lambda, required_permissions};
 use crate::cloud::{Alarms, Cloud, Components, Gateway, Parameters, Wiring};
+use crate::cloud::{Diagnostics, FunctionNow, RequiredPermission};
 use crate::context::Context;
 use crate::decide::Trigger;
+use crate::model::alarm::Metric;
 use crate::model::cloud_error::Fetched;
 use crate::model::observed::Pin;
 use crate::model::reason::Reason;
@@ -16,6 +17,7 @@ use crate::observe::observe;
 use crate::observe::resolve::{NamedBy, resolve};
 use crate::observe::{incidents, protected_stages, wiring};
 use crate::signal::target::named_by;
+use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 
 /// The number of stages read at the same time. The whole account shares API Gateway's quota, and a rollback needs it
@@ -44,30 +46,25 @@ pub async fn read<C: Cloud, K: Diagnostics>(
         }
     };
     let sweep = context.config.names.sweep();
-    let event_bus = async {
-        match &context.config.event_bus {
-            Some(bus) => Some(diagnostics.has_event_bus(bus).await),
-            None => None,
-        }
-    };
-    let (concurrency, notified, event_bus, sweeps, apis, (wiring, watchers), stages) = tokio::join!(
+    let (concurrency, notified, event_bus, sweeps, apis, (wiring, watchers), stages, upkeep) = tokio::join!(
         diagnostics.reserved_concurrency(callee),
         notified,
-        event_bus,
+        event_bus(diagnostics, context.config.event_bus.as_deref()),
         context.cloud.history(&sweep),
         context.cloud.rest_apis(),
         watchers(context, callee),
         stages(context, listed),
+        upkeep(diagnostics, found, context.now),
     );
-    let wanted =
+    let mut required =
         found.map(|found| required_permissions(context.config, &found.arn, &stages)).unwrap_or_default();
-    let refused = match found {
-        Some(found) => diagnostics.refused(&found.role, &wanted).await,
-        None => Ok(vec![]),
-    };
+    if let (Some(found), Some(upkeep)) = (found, &upkeep) {
+        required.extend(required_by_lambda(&found.arn, upkeep));
+    }
+    let refused = refused(diagnostics, found, &required).await;
     Readings {
         now: context.now,
-        wanted: wanted.len(),
+        required,
         refused,
         name: name.to_owned(),
         function,
@@ -79,9 +76,73 @@ pub async fn read<C: Cloud, K: Diagnostics>(
         sweeps,
         watchers,
         apis,
+        upkeep,
         stages,
         unlisted,
     }
+}
+
+async fn event_bus<K: Diagnostics>(diagnostics: &K, bus: Option<&str>) -> Option<Fetched<bool>> {
+    Some(diagnostics.has_event_bus(bus?).await)
+}
+
+/// Returns the required calls that the function's role does not allow.
+async fn refused<K: Diagnostics>(
+    diagnostics: &K,
+    function: Option<&FunctionNow>,
+    required: &[Requirement],
+) -> Fetched<Vec<RequiredPermission>> {
+    let Some(function) = function else { return Ok(vec![]) };
+    let mut permissions: Vec<_> = required.iter().map(|one| one.permission.clone()).collect();
+    permissions.sort();
+    permissions.dedup();
+    diagnostics.refused(&function.role, &permissions).await
+}
+
+/// Reads what the function needs besides a rollback.
+async fn upkeep<K: Diagnostics>(
+    diagnostics: &K,
+    function: Option<&FunctionNow>,
+    now: DateTime<Utc>,
+) -> Option<Upkeep> {
+    let function = function?;
+    let arn = function.arn.as_str();
+    let log_group = function.log_group.clone().filter(|name| !name.is_empty());
+    let log_group = log_group.unwrap_or_else(|| format!("/aws/lambda/{}", function.name()));
+    let [errors, throttles] = ["Errors", "Throttles"].map(|name| Metric {
+        namespace: "AWS/Lambda".to_owned(),
+        name: name.to_owned(),
+        dimensions: vec![("FunctionName".to_owned(), function.name().to_owned())],
+        account: None,
+    });
+    let since = now - ERRORS_SINCE;
+    let (schedules, (on_failure, failed_events), has_log_group, errors, throttles) = tokio::join!(
+        diagnostics.schedules(arn),
+        failed_events(diagnostics, function),
+        diagnostics.has_log_group(&log_group),
+        diagnostics.sum(&errors, since, now),
+        diagnostics.sum(&throttles, since, now),
+    );
+    Some(Upkeep { schedules, on_failure, failed_events, log_group, has_log_group, errors, throttles })
+}
+
+/// Reads where Lambda sends failed events, and how many wait there.
+async fn failed_events<K: Diagnostics>(
+    diagnostics: &K,
+    function: &FunctionNow,
+) -> (Fetched<Option<String>>, Vec<(String, Option<Fetched<Option<u64>>>)>) {
+    let on_failure = diagnostics.on_failure(&function.arn).await;
+    let mut targets: Vec<String> =
+        on_failure.iter().flatten().chain(&function.dead_letter).cloned().collect();
+    targets.retain(|arn| !arn.is_empty());
+    targets.dedup();
+    let mut failed_events = Vec::new();
+    for arn in targets {
+        let messages =
+            if arn.split(':').nth(2) == Some("sqs") { Some(diagnostics.messages(&arn).await) } else { None };
+        failed_events.push((arn, messages));
+    }
+    (on_failure, failed_events)
 }
 
 async fn stages<C: Gateway + Components + Parameters + Alarms>(

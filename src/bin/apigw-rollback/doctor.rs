@@ -1,19 +1,21 @@
 //! `doctor`: reads the whole chain, prints the findings, and exits with the worst level.
 
-use apigw_rollback::doctor::{self, Finding, worst};
+use apigw_rollback::doctor::{self, Finding, Level, worst};
 use apigw_rollback::model::stage::StageRef;
+use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::json;
 
 use super::actions::{StageName, print, stage};
 use super::error::{CliError, Exit};
-use super::session::{Connection, Format, Session};
+use super::session::{Connection, Format, Session, now};
 use super::views;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The doctor changes nothing. It asks IAM to simulate the permissions of the function's role.
-The exit code is 0 if all is well, 5 with warnings, and 6 with faults.
+The exit code is 0 if all is well and 5 with warnings. It is 9 if a check could not be made,
+and 6 with faults.
 
 Examples:
   apigw-rollback doctor
@@ -23,15 +25,29 @@ pub(crate) struct Doctor {
     /// Check only this stage and the function; API is an id or a name
     #[arg(value_name = "API/STAGE", value_parser = stage)]
     stage: Option<StageName>,
-    /// Print only warnings and faults
+    /// Print only problems: warnings, faults, and checks that could not be made
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
     connection: Connection,
 }
 
+/// Runs the doctor. A program that asked for JSON gets findings even if the settings are invalid.
 pub(crate) async fn run(args: &Doctor) -> Result<Exit, CliError> {
-    let session = Session::open(&args.connection).await?;
+    let examined = examine(args).await;
+    if let (Err(error), Format::Json) = (&examined, args.connection.format) {
+        let finding = error.as_finding();
+        print_json(now(), finding.level, &[finding]);
+    }
+    examined
+}
+
+fn print_json(at: DateTime<Utc>, worst: Level, findings: &[Finding]) {
+    print(&format!("{}\n", json!({"schema": 1, "at": at, "worst": worst, "findings": findings})));
+}
+
+async fn examine(args: &Doctor) -> Result<Exit, CliError> {
+    let session = Session::connect(&args.connection).await?;
     let cloud = session.cloud();
     let run = session.run(&cloud);
     let facts = Box::pin(doctor::read(&run, &session.clinic(), session.name())).await;
@@ -46,10 +62,10 @@ pub(crate) async fn run(args: &Doctor) -> Result<Exit, CliError> {
     let mut findings = doctor::examine(session.config(), &facts);
     findings.retain(|finding| finding.stage.as_ref().is_none_or(is_asked));
     let shown: Vec<Finding> =
-        findings.iter().filter(|one| !args.quiet || one.level != doctor::Level::Ok).cloned().collect();
+        findings.iter().filter(|one| !args.quiet || one.level != Level::Ok).cloned().collect();
     let worst = worst(&findings);
     if args.connection.format == Format::Json {
-        print(&format!("{}\n", json!({"schema": 1, "at": run.now, "worst": worst, "findings": shown})));
+        print_json(run.now, worst, &shown);
     } else {
         print(&views::lists::findings(&shown));
     }

@@ -1,8 +1,9 @@
 //! The exit codes, and the errors that stop the tool before there is a report.
 
-use apigw_rollback::doctor::Level;
+use apigw_rollback::doctor::{Finding, Level};
 use apigw_rollback::model::cloud_error::{CloudError, Failure};
 use apigw_rollback::model::report::{Outcome, Report};
+use serde_json::{Value, json};
 
 /// The exit codes, as `--help` lists them.
 pub(crate) const EXIT_CODES: &str = "\
@@ -15,7 +16,8 @@ Exit codes:
   5  doctor: warnings
   6  doctor: faults, so an alarm might not lead to a rollback
   7  no access: there are no credentials, or they do not allow the call
-  8  the function does not exist in this Region, or is not an apigw-rollback function";
+  8  the function does not exist in this Region, or is not an apigw-rollback function
+  9  doctor: some checks could not be made, and the others found no fault";
 
 /// An exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +62,7 @@ impl Exit {
         match level {
             Level::Ok => Self::DONE,
             Level::Warning => Self(5),
+            Level::NotChecked => Self(9),
             Level::Fault => Self(6),
         }
     }
@@ -97,6 +100,22 @@ impl CliError {
             Self::Function(_) => Exit::NO_FUNCTION,
             Self::Failed(_) => Exit::FAILED,
         }
+    }
+
+    /// Returns the error as the document that `--format json` prints.
+    pub(crate) fn as_json(&self) -> Value {
+        json!({"schema": 1, "error": self.to_string(), "exit": self.exit().0})
+    }
+
+    /// Returns the error as a finding of the doctor, whose checks it prevents.
+    pub(crate) fn as_finding(&self) -> Finding {
+        let (check, level) = match self {
+            Self::Usage(_) => ("settings", Level::Fault),
+            Self::Stage(_) => ("stages", Level::Fault),
+            Self::Declined(_) | Self::Function(_) => ("function", Level::Fault),
+            Self::Access(_) | Self::Failed(_) => ("function", Level::NotChecked),
+        };
+        Finding { check, level, stage: None, message: self.to_string(), next: String::new() }
     }
 
     /// Describes a failed call to AWS, and what to do about it.

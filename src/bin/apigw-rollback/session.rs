@@ -11,6 +11,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use clap::{Args, ValueEnum};
 use tokio::time::Instant;
 
+use super::actions::print;
 use super::error::CliError;
 
 /// The default name of the deployed function.
@@ -73,8 +74,17 @@ pub(crate) fn now() -> DateTime<Utc> {
 }
 
 impl Session {
-    /// Finds the credentials, the Region and the settings.
+    /// Finds the credentials, the Region and the settings. A program that asked for JSON gets an error as JSON, too.
     pub(crate) async fn open(connection: &Connection) -> Result<Self, CliError> {
+        let opened = Self::connect(connection).await;
+        if let (Err(error), Format::Json) = (&opened, connection.format) {
+            print(&format!("{}\n", error.as_json()));
+        }
+        opened
+    }
+
+    /// Like [`Session::open`], but prints nothing.
+    pub(crate) async fn connect(connection: &Connection) -> Result<Self, CliError> {
         let system_roots = variable("SSL_CERT_FILE").is_some();
         let settings =
             personal_settings(connection.profile.as_deref(), connection.region.as_deref(), system_roots)

@@ -133,7 +133,7 @@ impl Alarms for Aws {
 
 impl Aws {
     /// Reads metrics (`GetMetricData`, every page).
-    async fn metric_data(
+    pub(super) async fn metric_data(
         &self,
         subject: &str,
         queries: Vec<MetricDataQuery>,
@@ -377,6 +377,11 @@ fn states_in_history(data: &str) -> Option<Vec<State>> {
 
 /// Builds the query that counts the samples of a metric. `nth` becomes its id.
 pub(super) fn sample_count((nth, metric): (usize, &Metric)) -> MetricDataQuery {
+    statistic(nth, metric, "SampleCount")
+}
+
+/// Builds the query for a statistic of a metric. `nth` becomes its id.
+pub(super) fn statistic(nth: usize, metric: &Metric, statistic: &str) -> MetricDataQuery {
     let dimension = |(name, value): &(String, String)| Dimension::builder().name(name).value(value).build();
     let named = sdk::Metric::builder()
         .namespace(&metric.namespace)
@@ -384,7 +389,7 @@ pub(super) fn sample_count((nth, metric): (usize, &Metric)) -> MetricDataQuery {
         .set_dimensions(Some(metric.dimensions.iter().map(dimension).collect()))
         .build();
     // 300 s is the finest period that CloudWatch retains for the longest bake time.
-    let stat = MetricStat::builder().metric(named).period(300).stat("SampleCount").build();
+    let stat = MetricStat::builder().metric(named).period(300).stat(statistic).build();
     MetricDataQuery::builder()
         .id(format!("q{nth}"))
         .metric_stat(stat)

@@ -98,5 +98,7 @@ fn from_configuration(answer: GetFunctionConfigurationOutput) -> FunctionNow {
         why: answer.state_reason,
         variables: environment.variables.unwrap_or_default().into_iter().collect(),
         hidden,
+        log_group: answer.logging_config.and_then(|logging| logging.log_group),
+        dead_letter: answer.dead_letter_config.and_then(|target| target.target_arn),
     }
 }

@@ -11,6 +11,8 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 
+use serde_json::json;
+
 use crate::support::harness::snapshot;
 
 const VERBS: [&str; 17] = [
@@ -150,6 +152,32 @@ fn a_local_command_reads_the_settings_from_the_environment() {
 }
 
 #[test]
+fn a_program_gets_bad_settings_as_json() {
+    let bad = [&KEYS[..], &[("MODE", "on"), ("PIN", "yes")]].concat();
+    let none: [(&str, &str); 1] = [("AWS_REGION", "eu-west-1")];
+    for (verb, env, exit, level, check, expected) in [
+        ("doctor", &bad[..], 2, "fault", "settings", "MODE is `on`"),
+        ("doctor", &none, 7, "not-checked", "function", "no credentials were found"),
+        ("status", &bad, 2, "", "", "MODE is `on`"),
+        ("watch", &none, 7, "", "", "no credentials were found"),
+    ] {
+        let Output { status, stdout, stderr } = tool(&[verb, "--local", "--format", "json"], env);
+        let shown: serde_json::Value = serde_json::from_slice(&stdout).unwrap();
+        let message = if verb == "doctor" {
+            assert_eq!((&shown["worst"], &shown["findings"][0]["level"]), (&json!(level), &json!(level)));
+            assert_eq!(shown["findings"][0]["check"], check);
+            &shown["findings"][0]["message"]
+        } else {
+            assert_eq!(shown["exit"], exit);
+            &shown["error"]
+        };
+        assert!(message.as_str().unwrap().contains(expected), "{verb}: {shown}");
+        assert_eq!(status.code(), Some(exit), "{verb}");
+        assert!(String::from_utf8_lossy(&stderr).starts_with("error: "), "{verb}");
+    }
+}
+
+#[test]
 fn the_document_lists_every_command_exit_code_and_check() {
     let document = include_str!("../../../docs/command-line.md");
     for verb in VERBS.iter().filter(|verb| !verb.is_empty()) {
@@ -163,7 +191,9 @@ fn the_document_lists_every_command_exit_code_and_check() {
     }
     for source in [
         include_str!("../../../src/doctor/function_checks.rs"),
+        include_str!("../../../src/doctor/role_checks.rs"),
         include_str!("../../../src/doctor/stage_checks.rs"),
+        include_str!("../../../src/doctor/upkeep_checks.rs"),
     ] {
         let spaced = source.split_whitespace().collect::<Vec<_>>().join(" ").replace("( ", "(");
         for start in ["Finding::ok(\"", "Finding::warning(\"", "Finding::fault(\"", "of_reason(\""] {

@@ -3,6 +3,8 @@
 mod admission;
 pub(crate) mod components;
 pub(crate) mod doctor;
+mod doctor_alarms;
+mod doctor_upkeep;
 mod flood;
 mod foreign;
 mod irreversible;

@@ -3,18 +3,23 @@
 use std::time::Duration;
 
 use apigw_rollback::cloud::aws::{Aws, AwsDiagnostics, Clients};
-use apigw_rollback::cloud::{Diagnostics, RequiredPermission, Wiring};
+use apigw_rollback::cloud::{Diagnostics, RequiredPermission, Schedule, Wiring};
+use apigw_rollback::model::alarm::{Metric, time};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ssm::config::{
     AsyncSleep, Credentials, SharedAsyncSleep, SharedCredentialsProvider, SharedHttpClient, Sleep,
 };
 use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
 use aws_smithy_types::body::SdkBody;
+use serde_json::json;
 use tokio::time::Instant;
+
+use super::alarms::encoded;
 
 const LAMBDA: &str = "https://lambda.eu-west-1.amazonaws.com";
 const IAM: &str = "https://iam.amazonaws.com/";
 const SNS: &str = "https://sns.eu-west-1.amazonaws.com/";
+const SQS: &str = "https://sqs.eu-west-1.amazonaws.com/";
 const STAGE: &str = "arn:aws:apigateway:eu-west-1::/restapis/a1/stages/prod";
 const PARKED: &str = "arn:aws:apigateway:eu-west-1::/restapis/a1/stages/prod-known-good";
 
@@ -32,12 +37,28 @@ fn read_with<T>(answers: &[(u16, &str)], reads: impl AsyncFnOnce(AwsDiagnostics)
     ask(answers, async |settings, aws| reads(AwsDiagnostics::new(&settings, aws)).await)
 }
 
+fn read_bodies<T>(
+    answers: Vec<(u16, SdkBody)>,
+    reads: impl AsyncFnOnce(AwsDiagnostics) -> T,
+) -> (T, Vec<String>) {
+    ask_bodies(answers, async |settings, aws| reads(AwsDiagnostics::new(&settings, aws)).await)
+}
+
 /// Returns the results of the reads for these answers, and the requests that were sent.
 fn ask<T>(answers: &[(u16, &str)], reads: impl AsyncFnOnce(SdkConfig, Aws) -> T) -> (T, Vec<String>) {
-    let events = answers.iter().map(|(status, body)| {
+    let bodies = answers.iter().map(|(status, body)| (*status, SdkBody::from(*body)));
+    ask_bodies(bodies.collect(), reads)
+}
+
+fn ask_bodies<T>(
+    answers: Vec<(u16, SdkBody)>,
+    reads: impl AsyncFnOnce(SdkConfig, Aws) -> T,
+) -> (T, Vec<String>) {
+    let events = answers.into_iter().map(|(status, body)| {
         let request = http::Request::builder().uri("https://x.example.com").body(SdkBody::empty()).unwrap();
-        let answer = http::Response::builder().status(*status).body(SdkBody::from(*body)).unwrap();
-        ReplayEvent::new(request, answer)
+        // Only CloudWatch's protocol has this header; the others ignore it.
+        let answer = http::Response::builder().status(status).header("smithy-protocol", "rpc-v2-cbor");
+        ReplayEvent::new(request, answer.body(body).unwrap())
     });
     let client = StaticReplayClient::new(events.collect());
     let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
@@ -67,7 +88,8 @@ fn the_function_is_read_with_its_settings() {
     let arn = "arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback";
     let answer = format!(
         r#"{{"FunctionArn":"{arn}:live","Role":"arn:aws:iam::123456789012:role/r","State":"Failed",
-            "StateReason":"no image","Environment":{{"Variables":{{"MODE":"observe"}}}}}}"#
+            "StateReason":"no image","LoggingConfig":{{"LogGroup":"/rollback"}},
+            "DeadLetterConfig":{{"TargetArn":"arn:q"}},"Environment":{{"Variables":{{"MODE":"observe"}}}}}}"#
     );
     let (found, sent) =
         read_with(&[(200, &answer)], async |diagnostics| diagnostics.function("apigw-rollback").await);
@@ -75,6 +97,11 @@ fn the_function_is_read_with_its_settings() {
     let found = found.unwrap().unwrap();
     assert_eq!((found.arn.as_str(), found.role.as_str()), (arn, "arn:aws:iam::123456789012:role/r"));
     assert_eq!((found.state.as_deref(), found.why.as_deref()), (Some("Failed"), Some("no image")));
+    assert_eq!(
+        (found.log_group.as_deref(), found.dead_letter.as_deref()),
+        (Some("/rollback"), Some("arn:q"))
+    );
+    assert_eq!(found.name(), "apigw-rollback");
     assert_eq!(found.variables.get("MODE").map(String::as_str), Some("observe"));
     let hidden = r#"{"Environment":{"Error":{"ErrorCode":"AccessDeniedException","Message":"kms"}}}"#;
     let (found, _) = read_with(&[(200, hidden)], async |diagnostics| diagnostics.function("f").await);
@@ -126,6 +153,120 @@ fn every_page_of_subscriptions_is_read() {
     let missing = "<ErrorResponse><Error><Code>NotFound</Code><Message>Topic does not exist</Message></Error></ErrorResponse>";
     let (all, _) = ask(&[(404, missing)], async |_, aws| aws.subscriptions("arn:t").await);
     assert_eq!(all, Ok(None));
+}
+
+#[test]
+fn the_queue_of_failed_events_is_read() {
+    let none = r#"{"__type":"ResourceNotFoundException","Message":"The function has no EventInvokeConfig"}"#;
+    let config = r#"{"DestinationConfig":{"OnSuccess":{},"OnFailure":{"Destination":"arn:aws:sqs:r:1:q"}}}"#;
+    for (status, answer, expected) in
+        [(404, none, None), (200, "{}", None), (200, config, Some("arn:aws:sqs:r:1:q".to_owned()))]
+    {
+        let (found, sent) =
+            read_with(&[(status, answer)], async |diagnostics| diagnostics.on_failure("f").await);
+        assert_eq!(found, Ok(expected));
+        assert_eq!(sent, [format!("GET {LAMBDA}/2019-09-25/functions/f/event-invoke-config")]);
+    }
+    let url = r#"{"QueueUrl":"https://sqs.eu-west-1.amazonaws.com/1/q"}"#;
+    let counts = |waiting: &str| {
+        format!(r#"{{"Attributes":{{{waiting}"ApproximateNumberOfMessagesNotVisible":"1"}}}}"#)
+    };
+    let counted = counts(r#""ApproximateNumberOfMessages":"2","#);
+    let read = |answers: &[(u16, &str)]| {
+        read_with(answers, async |diagnostics| diagnostics.messages("arn:aws:sqs:eu-west-1:1:q").await)
+    };
+    let (messages, sent) = read(&[(200, url), (200, &counted)]);
+    assert_eq!(messages, Ok(Some(3)));
+    assert_eq!(sent[0], format!(r#"POST {SQS} {{"QueueName":"q","QueueOwnerAWSAccountId":"1"}}"#));
+    let asked = r#""AttributeNames":["ApproximateNumberOfMessages","ApproximateNumberOfMessagesNotVisible"]"#;
+    assert!(sent[1].contains(asked), "{sent:?}");
+    for code in ["AWS.SimpleQueueService.NonExistentQueue", "com.amazonaws.sqs#QueueDoesNotExist"] {
+        let missing = format!(r#"{{"__type":"{code}","message":"The specified queue does not exist."}}"#);
+        assert_eq!(read(&[(400, &missing)]).0, Ok(None), "{code}");
+        assert_eq!(read(&[(200, url), (400, &missing)]).0, Ok(None), "{code}");
+    }
+    // A number that is missing is not zero.
+    assert_eq!(read(&[(200, url), (200, &counts(""))]).0.unwrap_err().code, "NotUnderstood");
+    let denied = r#"{"__type":"AccessDeniedException","message":"no"}"#;
+    assert!(read(&[(400, denied)]).0.unwrap_err().is_denial());
+}
+
+#[test]
+fn a_log_group_has_exactly_this_name() {
+    let read = |answers: &[(u16, &str)]| {
+        read_with(answers, async |diagnostics| diagnostics.has_log_group("/aws/lambda/f").await)
+    };
+    let other = r#"{"logGroups":[{"logGroupName":"/aws/lambda/f2"}],"nextToken":"2"}"#;
+    let ours = r#"{"logGroups":[{"logGroupName":"/aws/lambda/f"}]}"#;
+    let (found, sent) = read(&[(200, other), (200, ours)]);
+    assert_eq!(found, Ok(true));
+    assert!(sent[0].ends_with(r#"{"logGroupNamePrefix":"/aws/lambda/f"}"#), "{sent:?}");
+    assert!(sent[1].contains(r#""nextToken":"2""#), "{sent:?}");
+    assert_eq!(read(&[(200, &other.replace(r#","nextToken":"2""#, ""))]).0, Ok(false));
+}
+
+#[test]
+fn schedules_are_found_by_their_target() {
+    let function = "arn:aws:lambda:eu-west-1:1:function:f";
+    let listed = |name: &str, target: &str| {
+        format!(
+            r#"{{"Name":"{name}","GroupName":"default","State":"DISABLED","Target":{{"Arn":"{target}"}}}}"#
+        )
+    };
+    let first = format!(
+        r#"{{"Schedules":[{},{}],"NextToken":"2"}}"#,
+        listed("a", "arn:x"),
+        listed("b", &format!("{function}2"))
+    );
+    let second = format!(r#"{{"Schedules":[{}]}}"#, listed("c", &format!("{function}:live")));
+    let schedule = r#"{"Name":"c","ScheduleExpression":"rate(5 minutes)"}"#;
+    let (found, sent) = read_with(&[(200, &first), (200, &second), (200, schedule)], async |diagnostics| {
+        diagnostics.schedules(function).await
+    });
+    let expected =
+        Schedule { name: "c".to_owned(), enabled: false, expression: "rate(5 minutes)".to_owned() };
+    assert_eq!(found, Ok(vec![expected]));
+    let scheduler = "GET https://scheduler.eu-west-1.amazonaws.com/schedules";
+    assert_eq!(sent[0], format!("{scheduler}?MaxResults=100"));
+    assert!(sent[1].contains("NextToken=2"), "{sent:?}");
+    assert_eq!(sent[2], format!("{scheduler}/c?groupName=default"));
+}
+
+#[test]
+fn a_metric_without_data_is_not_zero() {
+    let metric = Metric {
+        namespace: "AWS/Lambda".to_owned(),
+        name: "Errors".to_owned(),
+        dimensions: vec![("FunctionName".to_owned(), "f".to_owned())],
+        account: None,
+    };
+    let (since, until) = (time("2026-11-20T09:00:00Z").unwrap(), time("2026-11-20T10:00:00Z").unwrap());
+    for (values, expected) in [(json!([]), None), (json!([0.0]), Some(0.0)), (json!([1.0, 2.0]), Some(3.0))] {
+        let body = encoded(&json!({"MetricDataResults": [{"Id": "q0", "Values": values}]}));
+        let (sum, sent) = read_bodies(vec![(200, SdkBody::from(body))], async |diagnostics| {
+            diagnostics.sum(&metric, since, until).await
+        });
+        assert_eq!(sum, Ok(expected));
+        for word in ["Sum", "AWS/Lambda", "FunctionName"] {
+            assert!(sent[0].contains(word), "{sent:?}");
+        }
+    }
+}
+
+#[test]
+fn an_event_bus_is_read_by_its_name_or_its_arn() {
+    let missing = r#"{"__type":"ResourceNotFoundException","message":"Event bus x does not exist."}"#;
+    for bus in ["default", "aws.partner/x", "arn:aws:events:eu-west-1:123456789012:event-bus/x"] {
+        for (status, answer, expected) in [(200, "{}", true), (400, missing, false)] {
+            let (found, sent) =
+                read_with(&[(status, answer)], async |diagnostics| diagnostics.has_event_bus(bus).await);
+            assert_eq!(found, Ok(expected), "{bus}");
+            assert!(sent[0].ends_with(&format!(r#"{{"Name":"{bus}"}}"#)), "{sent:?}");
+        }
+    }
+    let denied = r#"{"__type":"AccessDeniedException","message":"no"}"#;
+    let (found, _) = read_with(&[(400, denied)], async |diagnostics| diagnostics.has_event_bus("x").await);
+    assert!(found.unwrap_err().is_denial());
 }
 
 fn permission(action: &'static str, resource: &str) -> RequiredPermission {

@@ -333,6 +333,7 @@ fn doctor_permissions(stage: &StageRef, name: &str) -> Vec<Value> {
         incidents: Ok(vec![]),
     };
     let all = required_permissions(&Config::read(setting).unwrap(), FUNCTION, &[facts]);
+    let all: BTreeSet<_> = all.into_iter().map(|want| want.permission).collect();
     all.into_iter().map(|want| json!({ "action": want.action, "on": want.resource })).collect()
 }
 

@@ -105,7 +105,7 @@ pub(crate) fn findings(all: &[Finding]) -> String {
         }
         let tone = match finding.level {
             Level::Ok => Tone::Good,
-            Level::Warning => Tone::Careful,
+            Level::Warning | Level::NotChecked => Tone::Careful,
             Level::Fault => Tone::Bad,
         };
         // Consecutive findings with the same advice show it once, after the last of them.
@@ -118,12 +118,15 @@ pub(crate) fn findings(all: &[Finding]) -> String {
         ]);
     }
     let count = |level: Level| all.iter().filter(|finding| finding.level == level).count();
-    let (faults, warnings) = (count(Level::Fault), count(Level::Warning));
-    let sum = match (faults, warnings) {
-        (0, 0) => painted("a rollback would work", Tone::Good),
-        (0, _) => painted(&format!("no faults, {warnings} warnings"), Tone::Careful),
-        (_, _) => painted(
-            &format!("an alarm might not lead to a rollback: {faults} faults, {warnings} warnings"),
+    let (faults, unknown, warnings) = (count(Level::Fault), count(Level::NotChecked), count(Level::Warning));
+    let not_checked = if unknown > 0 { format!(", {unknown} not checked") } else { String::new() };
+    let sum = match (faults, unknown, warnings) {
+        (0, 0, 0) => painted("a rollback would work", Tone::Good),
+        (0, _, _) => painted(&format!("no faults{not_checked}, {warnings} warnings"), Tone::Careful),
+        (_, _, _) => painted(
+            &format!(
+                "an alarm might not lead to a rollback: {faults} faults{not_checked}, {warnings} warnings"
+            ),
             Tone::Bad,
         ),
     };

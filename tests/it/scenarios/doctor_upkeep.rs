@@ -1,0 +1,145 @@
+//! The doctor looks at what the function needs besides a rollback: its schedule and sweeps, its queue, log and
+//! alarms.
+
+use std::fmt::Write as _;
+
+use apigw_rollback::model::alarm::State;
+use serde_json::json;
+
+use super::doctor::{check, described, found, healthy, own_alarm, schedule};
+use crate::support::harness::snapshot;
+use crate::support::world::{Facts, Fault, World, denied};
+
+#[test]
+fn the_sweep_must_run_regularly() {
+    let mut shown = String::new();
+    let sweep = |facts: &mut Facts, at: &[&str]| {
+        let values = at.iter().map(|at| json!({"schema": 1, "at": at}).to_string()).collect();
+        facts.parameters.insert("/apigw-rollback/sweep".to_owned(), values);
+    };
+    let cron = |expression| vec![schedule(expression, true)];
+    check(&mut shown, "no sweep yet", &[], |facts, _| {
+        facts.parameters.remove("/apigw-rollback/sweep");
+    });
+    check(&mut shown, "a sweep that is late by the rate of its schedule", &[], |facts, _| {
+        sweep(facts, &["2026-11-20T09:00:00Z", "2026-11-20T09:50:00Z"]);
+    });
+    check(&mut shown, "a sweep that is on time by the rate of its schedule", &[], |facts, around| {
+        sweep(facts, &["2026-11-20T08:19:00Z", "2026-11-20T08:20:00Z"]);
+        around.schedules = cron("rate(60 minutes)");
+    });
+    check(&mut shown, "a sweep every minute may be five minutes old", &[], |facts, around| {
+        sweep(facts, &["2026-11-20T10:00:59Z", "2026-11-20T10:01:59Z"]);
+        around.schedules = cron("rate(1 minute)");
+    });
+    check(&mut shown, "a late sweep after an outage, on a schedule without a rate", &[], |facts, around| {
+        let at =
+            ["2026-11-20T02:00:00Z", "2026-11-20T09:40:00Z", "2026-11-20T09:45:00Z", "2026-11-20T09:50:00Z"];
+        sweep(facts, &at);
+        around.schedules = cron("cron(0/5 * * * ? *)");
+    });
+    check(
+        &mut shown,
+        "a sweep that runs once an hour, on a schedule without a rate",
+        &[],
+        |facts, around| {
+            sweep(facts, &["2026-11-20T07:20:00Z", "2026-11-20T08:20:00Z", "2026-11-20T08:21:00Z"]);
+            around.schedules = cron("cron(20 * * * ? *)");
+        },
+    );
+    check(
+        &mut shown,
+        "the only sweep was an hour ago, on a schedule without a rate",
+        &[],
+        |facts, around| {
+            sweep(facts, &["2026-11-20T09:00:00Z"]);
+            around.schedules = cron("cron(0 * * * ? *)");
+        },
+    );
+    check(&mut shown, "the schedule is disabled", &[], |_, around| {
+        around.schedules = vec![schedule("rate(5 minutes)", false)];
+    });
+    check(&mut shown, "one of two schedules is disabled", &[], |_, around| {
+        around.schedules = vec![schedule("rate(1 minute)", false), schedule("rate(5 minutes)", true)];
+    });
+    check(&mut shown, "the schedule is deleted", &[], |facts, around| {
+        sweep(facts, &["2026-11-20T08:55:00Z", "2026-11-20T09:00:00Z"]);
+        around.schedules.clear();
+    });
+    check(&mut shown, "something else starts the sweeps", &[], |_, around| around.schedules.clear());
+    snapshot("doctor checks the sweep", &shown);
+}
+
+#[test]
+fn what_the_function_needs_besides_a_rollback_is_checked() {
+    let mut shown = String::new();
+    check(&mut shown, "the dead-letter queue is deleted", &[], |_, around| around.messages = None);
+    check(&mut shown, "the dead-letter queue holds events", &[], |_, around| around.messages = Some(3));
+    check(&mut shown, "there is no dead-letter queue", &[], |_, around| around.on_failure = None);
+    check(&mut shown, "failed events go to a topic", &[], |_, around| {
+        around.on_failure = Some("arn:aws:sns:eu-west-1:123456789012:failed");
+    });
+    check(&mut shown, "a dead-letter target beside the destination", &[], |_, around| {
+        let function = around.function.as_mut().unwrap();
+        function.dead_letter = Some("arn:aws:sqs:eu-west-1:123456789012:older".to_owned());
+        around.messages = Some(1);
+    });
+    check(&mut shown, "the log group is deleted", &[], |_, around| around.log_groups.clear());
+    check(&mut shown, "a log group of another name exists", &[], |_, around| {
+        let function = around.function.as_mut().unwrap();
+        function.log_group = Some("/rollback".to_owned());
+        around.log_groups = vec!["/rollback"];
+    });
+    check(&mut shown, "the role may write neither log nor queue", &[], |_, around| {
+        around.refuses = vec!["logs:", "sqs:"];
+    });
+    check(&mut shown, "the function failed", &[], |_, around| {
+        around.sums = vec![("Errors", 2.0), ("Throttles", 1.0)];
+    });
+    check(&mut shown, "no data on the function's errors", &[], |_, around| around.sums.clear());
+    check(&mut shown, "an alarm about the function is in ALARM", &[], |facts, _| {
+        facts.alarms.last_mut().unwrap().alarm.state = State::Alarm;
+    });
+    check(&mut shown, "no alarm watches the function", &[], |facts, _| {
+        facts.alarms.pop();
+    });
+    for (namespace, dimension) in
+        [("AWS/Lambda", "FunctionName"), ("apigw-rollback", "Function"), ("AWS/SQS", "QueueName")]
+    {
+        check(&mut shown, &format!("the alarm on {namespace} watches another function"), &[], |facts, _| {
+            facts.alarms.pop();
+            facts.alarms.push(own_alarm(namespace, dimension, "others"));
+        });
+    }
+    for (namespace, dimension) in [("AWS/Lambda", "FunctionName"), ("apigw-rollback", "Function")] {
+        check(&mut shown, &format!("an alarm on {namespace} watches the function"), &[], |facts, _| {
+            facts.alarms.pop();
+            facts.alarms.push(own_alarm(namespace, dimension, "apigw-rollback"));
+        });
+    }
+    for operation in [
+        "GetFunctionEventInvokeConfig",
+        "GetQueueAttributes",
+        "DescribeLogGroups",
+        "ListSchedules",
+        "GetMetricData",
+    ] {
+        check(&mut shown, &format!("{operation} is denied to the operator"), &[], |_, around| {
+            around.denied = vec![operation];
+        });
+    }
+    snapshot("doctor checks what the function needs besides a rollback", &shown);
+}
+
+#[test]
+fn a_call_that_fails_leaves_one_fact_unknown() {
+    let mut shown = String::new();
+    for operation in
+        ["GetStage", "GetParametersByPath", "DescribeAlarms", "GetMetricData", "GetParameterHistory"]
+    {
+        let (facts, surroundings) = healthy();
+        let world = World::new(facts).fault(operation, 0, Fault::Before(denied()));
+        writeln!(shown, "== {operation}\n{}", described(&found(&world, &surroundings, &[]), false)).unwrap();
+    }
+    snapshot("doctor a call that fails leaves one fact unknown", &shown);
+}
