@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 mod flood;
 mod foreign;
 mod irreversible;
+mod messages;
 mod notifications;
 mod old_incidents;
 mod refusals;

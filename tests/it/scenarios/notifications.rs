@@ -44,8 +44,8 @@ fn an_incident_is_notified_once_from_its_rollback_to_its_recovery() {
 fn the_same_alarm_delivered_three_times_at_once_is_notified_once() {
     for (twist, expected) in [
         ((|_: &mut Facts| {}) as fn(&mut Facts), "ROLLED BACK"),
-        (|facts: &mut Facts| facts.parameters.clear(), "NOT ROLLED BACK"),
-        (|facts: &mut Facts| facts.stages.clear(), "CANNOT ACT"),
+        (|facts: &mut Facts| facts.parameters.clear(), "STILL BAD, NOT ROLLED BACK"),
+        (|facts: &mut Facts| facts.stages.clear(), "MAY BE BAD, NOT ROLLED BACK"),
     ] {
         let mut facts = Facts::bad_release();
         twist(&mut facts);
@@ -115,7 +115,7 @@ fn what_sns_refused_is_sent_by_the_next_sweep_once() {
         run_together(&[&sweep, &sweep], &world, &[NOTIFY]);
     }
     let [sent] = world.facts().notifications.try_into().unwrap();
-    assert_eq!(sent.subject, "ROLLED BACK: rest/a1b2c3d4e5/prod");
+    assert_eq!(sent.subject, "ROLLED BACK: orders-api/prod (eu-west-1)");
     assert!(sent.text.ends_with("This comes late, because SNS refused it before.\n"), "{}", sent.text);
     assert!(sent.chat.contains(&sent.subject) && sent.report.contains("\"outcome\":\"rolled-back\""));
 }
@@ -135,7 +135,7 @@ fn a_problem_that_every_sweep_finds_is_sent_late_once() {
         run(&sweep, &world, &[NOTIFY]);
     }
     let subjects: Vec<String> = world.facts().notifications.into_iter().map(|one| one.subject).collect();
-    assert_eq!(subjects, ["ATTENTION: rest/a1b2c3d4e5/prod (known-good-missing)"]);
+    assert_eq!(subjects, ["NO URGENCY: orders-api/prod (known-good-missing, eu-west-1)"]);
 }
 
 /// Parameter Store may be full. News of an event is then sent without a mark, perhaps twice. What every sweep finds again is
@@ -255,5 +255,5 @@ fn nobody_is_told_of_a_failure_when_a_run_died_after_its_rollback() {
     let story = story.later(1).event_arrives().later(6).sweep().later(5).sweep();
     let subjects: Vec<String> =
         story.world.facts().notifications.iter().map(|sent| sent.subject.clone()).collect();
-    assert_eq!(subjects, ["ROLLED BACK: rest/a1b2c3d4e5/prod"], "{}", story.described);
+    assert_eq!(subjects, ["ROLLED BACK: orders-api/prod (eu-west-1)"], "{}", story.described);
 }
