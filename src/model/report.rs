@@ -144,10 +144,12 @@ pub struct Report {
 /// What only the message for people needs, and programs find elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ForPeople {
-    /// The known-good release on record, by its name; `None` if there is none, or if the run did not read it.
+    /// The known-good release on record, by its name; `None` if there is none, if it is live, or if the run did not read it.
     pub known_good: Option<String>,
     /// When the stage was rolled back, for a rollback and for a recovery.
     pub rolled_back_at: Option<DateTime<Utc>>,
+    /// Whether the sweep makes the report, because the run that rolled the stage back died before it could.
+    pub is_late: bool,
     /// The alarm that a recovery is about.
     pub alarm: Option<String>,
     /// The live release by its name, if an alarm accused it and the run could not roll it back.
@@ -288,7 +290,9 @@ impl Report {
         self.after_label = self.after_label.take().or_else(|| label(&self.after));
         if let Some((_, record)) = on_record.good() {
             self.api_name = self.api_name.take().or_else(|| record.api_name.clone());
-            self.people.known_good = Some(release_name(&record.release, record.label.as_deref()));
+            let is_live = self.before.as_ref().is_some_and(|live| record.release.over(live) == *live);
+            let name = release_name(&record.release, record.label.as_deref());
+            self.people.known_good = Some(name).filter(|_| !is_live);
         }
         self
     }

@@ -10,6 +10,7 @@ use crate::model::release::Release;
 use crate::model::report::{Outcome, Report, release_name};
 use crate::model::stage::StageRef;
 use crate::model::target::ApiRef;
+use crate::model::trigger::TriggerKind;
 
 /// The name of a function that commands need not name.
 const FUNCTION: &str = "apigw-rollback";
@@ -106,8 +107,9 @@ fn headline(state: Service, report: &Report) -> &'static str {
 }
 
 /// Whether an alarm that fired is the trigger, and not the schedule or a person.
-fn has_fired(report: &Report) -> bool {
-    report.signal.changed_at.is_some() || report.signal.arn.is_some()
+pub(super) fn has_fired(report: &Report) -> bool {
+    let signal = &report.signal;
+    signal.kind == TriggerKind::Alarm || signal.changed_at.is_some() || signal.arn.is_some()
 }
 
 /// Writes the parts of one message.
@@ -137,7 +139,7 @@ impl Writer<'_> {
     fn about(&self) -> String {
         let Report { stage, api_name, signal, people, .. } = self.report;
         if let Some(StageRef { api, stage, .. }) = stage {
-            return format!("{}/{stage}", plain::line(api_name.as_deref().unwrap_or(api)));
+            return format!("{}/{stage}", self.text(api_name.as_deref().unwrap_or(api)));
         }
         match (&signal.name, &people.scope) {
             (Some(_), _) if has_fired(self.report) => self.alarm(),
@@ -197,6 +199,8 @@ impl Writer<'_> {
         let done = people.rolled_back_at.unwrap_or(*at);
         let by = if let Some(fired) = signal.changed_at {
             format!(", {} after {} fired", duration(done - fired), self.alarm())
+        } else if has_fired(self.report) {
+            format!(", after {} fired", self.alarm())
         } else {
             let who = signal.name.as_deref().unwrap_or("an operator");
             let why = signal.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
@@ -248,7 +252,7 @@ impl Writer<'_> {
         let next = match (stage, next.first()) {
             (Some(_), _) if people.live.is_some() => self.step(Step::GoBack),
             (_, Some(advice)) => Next { what: self.text(advice), command: None },
-            (Some(_), None) => self.step(Step::GoBackIf("if users get errors", "to see the stage")),
+            (Some(_), None) => self.step(Step::Status("to see the stage and its alarms")),
             (None, None) => self.step(Step::Doctor("to check everything that a rollback needs")),
         };
         (state, what, next)

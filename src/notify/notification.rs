@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::message::{self, Message};
+use super::message::{self, Message, has_fired};
 use super::short;
 use super::words::{clock, times};
 use crate::cloud::Notification;
@@ -45,11 +45,12 @@ fn facts(report: &Report, message: &Message, note: Option<&str>) -> Vec<Fact> {
     {
         facts.push(("Details", details));
     }
-    if let Some(fired) = signal.changed_at {
+    if has_fired(report) {
+        let fired = signal.changed_at.map_or("an unknown time".to_owned(), stamp);
         let name = signal.name.as_deref().unwrap_or("unnamed");
         let why = signal.why.as_deref().unwrap_or("no reason given");
         let state = if report.outcome == Outcome::Recovered { "Cleared" } else { "Fired" };
-        facts.push((state, format!("alarm `{name}` at {}: {why}", stamp(fired))));
+        facts.push((state, format!("alarm `{name}` at {fired}: {why}")));
     } else if signal.is_sweep() && signal.name.is_none() {
         facts.push(("Trigger", "the sweep".to_owned()));
     } else {
@@ -58,7 +59,12 @@ fn facts(report: &Report, message: &Message, note: Option<&str>) -> Vec<Fact> {
         facts.push(("Requested", format!("`{}` by {who}{why}", signal.kind.word())));
     }
     facts.extend(releases(report));
-    if signal.is_sweep() && signal.changed_at.is_some() {
+    if report.people.is_late {
+        facts.push((
+            "Found by",
+            "the sweep: the run that rolled the stage back could not report it".to_owned(),
+        ));
+    } else if signal.is_sweep() && has_fired(report) {
         facts.push(("Found by", "the sweep: the alarm's event did not lead to a rollback".to_owned()));
     }
     facts.extend(short::lines(&report.warnings).map(|warning| ("Warning", warning)));

@@ -202,6 +202,9 @@ mod tests {
         report.before = Some(release_of(2, variables, length));
         report.after = Some(release_of(1, variables, length));
         report.warnings = vec!["\"\\".repeat(2_000); warnings];
+        report.api_name = Some("\"".repeat(500));
+        report.before_label = Some("\"".repeat(500));
+        report.after_label = Some("\u{1}".repeat(500));
         report
     }
 

@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use apigw_rollback::model::alarm::State;
 use apigw_rollback::model::cloud_error::Failure;
+use apigw_rollback::model::parameter_names::ParameterNames;
+use apigw_rollback::model::protocol::Protocol;
+use apigw_rollback::model::records::{Candidate, print};
 use apigw_rollback::model::report::Report;
 use apigw_rollback::notify::metrics;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use crate::support::harness::{event, run, run_together, snapshot};
+use crate::support::harness::{PROTECTED, event, run, run_together, snapshot};
 use crate::support::story::Story;
-use crate::support::world::{Facts, Fault, World, denied, error, prod};
+use crate::support::world::{Facts, Fault, World, denied, error, prod, release};
 
 const PEOPLE: &str = "arn:aws:sns:eu-west-1:123456789012:people";
 const NOTIFY: (&str, &str) = ("NOTIFICATION_TOPIC_ARN", PEOPLE);
@@ -257,3 +260,75 @@ fn nobody_is_told_of_a_failure_when_a_run_died_after_its_rollback() {
         story.world.facts().notifications.iter().map(|sent| sent.subject.clone()).collect();
     assert_eq!(subjects, ["ROLLED BACK: orders-api/prod (eu-west-1)"], "{}", story.described);
 }
+
+/// The name of an API comes from the settings, or else from the record, and the labels from what is on record.
+#[test]
+fn a_message_names_what_people_know_by_name() {
+    let announced = |facts: &mut Facts| {
+        let bad = release("d2", &[("release", "2")]);
+        let label = Some("v1.4.2".to_owned());
+        let candidate = Candidate { label, ..Candidate::new(Protocol::Rest, &bad, facts.now) };
+        let name = ParameterNames::under("/apigw-rollback").candidate(&prod());
+        facts.parameters.insert(name, vec![print(&candidate).unwrap()]);
+    };
+    let gone = |facts: &mut Facts| facts.deployments.retain(|(_, id)| id != "d1");
+    let none = |_: &mut Facts| {};
+    for (settings, name, twist, denied_call, title, what) in [
+        (
+            PROTECTED,
+            "sns-alarm",
+            announced as fn(&mut Facts),
+            "",
+            "ROLLED BACK: orders-api/prod (eu-west-1)",
+            "Users get v1.4.1 (d1) again since 10:06:00 UTC, 47 s after alarm orders-prod-5xx fired. v1.4.2 (d2) is off.",
+        ),
+        (
+            "[]",
+            "sns-alarm",
+            announced,
+            "",
+            "ROLLED BACK: orders-api/prod (eu-west-1)",
+            "Users get v1.4.1 (d1) again since 10:06:00 UTC, 47 s after alarm orders-prod-5xx fired. v1.4.2 (d2) is off.",
+        ),
+        (
+            "[]",
+            "command-sweep",
+            gone,
+            "",
+            "NO URGENCY: orders-api/prod (known-good-missing, eu-west-1)",
+            "Users are not affected by this. The known-good deployment `d1`",
+        ),
+        (
+            PROTECTED,
+            "sns-alarm",
+            announced,
+            "UpdateStage",
+            "STILL BAD, NOT ROLLED BACK: orders-api/prod (eu-west-1)",
+            "Users are affected now: alarm orders-prod-5xx is in ALARM, and v1.4.2 (d2) stays live. UpdateStage on",
+        ),
+        (
+            TWO,
+            "command-sweep",
+            none,
+            "GetParametersByPath",
+            "MAY BE BAD, NOT CHECKED: orders-api/prod and 1 more stage (eu-west-1)",
+            "Whether users are affected is unknown. GetParametersByPath on",
+        ),
+    ] {
+        let mut facts = Facts::bad_release();
+        twist(&mut facts);
+        let world = World::new(facts);
+        let world = match denied_call {
+            "" => world,
+            call => world.fault(call, 0, Fault::Before(denied())),
+        };
+        run(&event(name), &world, &[NOTIFY, ("PROTECTED_STAGES", settings)]);
+        let sent = world.facts().notifications;
+        let sent = sent.iter().find(|one| one.subject == title);
+        let subjects = || world.facts().notifications.into_iter().map(|one| one.subject).collect::<Vec<_>>();
+        let text = &sent.unwrap_or_else(|| panic!("{title}: {:?}", subjects())).text;
+        assert!(text.lines().nth(1).is_some_and(|line| line.starts_with(what)), "{title}: {text}");
+    }
+}
+
+const TWO: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod"},{"api":"a1b2c3d4e5","name":"orders-api","stage":"test"}]"#;

@@ -253,4 +253,6 @@ fn a_release_has_the_label_of_its_record() {
     let report = no(&by_sweep(), gone()).named(&on_record);
     assert_eq!(report.api_name.as_deref(), Some("orders-api"));
     assert_eq!(report.people.known_good.as_deref(), Some("v1.4.1 (d1)"));
+    let report = Report { before: Some(good), ..no(&by_sweep(), gone()) }.named(&on_record);
+    assert_eq!(report.people.known_good, None, "there is no way back to what is live");
 }

@@ -150,7 +150,12 @@ pub(super) fn outcomes() -> Vec<(&'static str, Report)> {
     let denied = |by: &TriggeredBy| {
         on_stage(failed(by, "UpdateStage", "rest/a1b2c3d4e5/prod", "AccessDeniedException"))
     };
-    let later = Report { at: at("2026-11-20T10:15:00Z"), ..rolled_back(&by_found_alarm()) };
+    let later = rolled_back(&by_found_alarm());
+    let later = Report {
+        at: at("2026-11-20T10:15:00Z"),
+        people: ForPeople { is_late: true, ..later.people.clone() },
+        ..later
+    };
     let only_variables =
         Report { after: Some(release("d2", &[("release", "1")])), ..rolled_back(&by_alarm()) };
     vec![
@@ -201,6 +206,10 @@ pub(super) fn refused_alarms() -> Vec<(&'static str, Report)> {
         now: at("2026-11-20T10:05:13.1Z"),
         max_age_seconds: 900,
     };
+    let timeless = TriggeredBy { arn: None, changed_at: None, ..by_alarm() };
+    let without_time =
+        Reason::Stale { changed_at: None, now: at("2026-11-20T10:05:13Z"), max_age_seconds: 900 };
+    let without_time = somewhere(no(&timeless, without_time));
     let two = "the name `orders-api` belongs to several APIs: a1b2c3d4e5, b2c3d4e5f6";
     vec![
         (
@@ -228,6 +237,7 @@ pub(super) fn refused_alarms() -> Vec<(&'static str, Report)> {
         ("the alarm has no data", elsewhere(Reason::NoDatapoints)),
         ("the alarm below has no data", held(Reason::NoDatapoints)),
         ("the alarm is old", elsewhere(stale)),
+        ("the alarm has no time", without_time),
         (
             "the alarm does not exist",
             held(Reason::AlarmUnknown { alarm: alarm(), why: NO_SUCH_ALARM.into() }),
