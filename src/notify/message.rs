@@ -18,6 +18,8 @@ const FUNCTION: &str = "apigw-rollback";
 /// SNS accepts a subject of at most this many characters.
 const SUBJECT: usize = 100;
 
+const SEE: &str = "to see the stage and its alarms";
+
 /// The state of the service for its users, as far as the run knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
@@ -232,12 +234,11 @@ impl Writer<'_> {
         // A rollback that did not complete leaves no release that could be named.
         if self.report.after.is_some() {
             let what = format!("{lead} {}", sentence(&self.text(&self.report.message)));
-            return (Service::NeedsPerson, what, self.step(Step::Status("to see the stage")));
+            return (Service::NeedsPerson, what, self.step(Step::Status(SEE)));
         }
         let (before, after) = self.names();
         let what = format!("{lead} The rollback from {before} to {after} did not complete.");
-        let finish = Step::GoBackIf("to finish the rollback", "to see the stage");
-        (Service::NeedsPerson, what, self.step(finish))
+        (Service::NeedsPerson, what, self.step(Step::Finish))
     }
 
     fn failed(&self) -> Parts {
@@ -252,7 +253,7 @@ impl Writer<'_> {
         let next = match (stage, next.first()) {
             (Some(_), _) if people.live.is_some() => self.step(Step::GoBack),
             (_, Some(advice)) => Next { what: self.text(advice), command: None },
-            (Some(_), None) => self.step(Step::Status("to see the stage and its alarms")),
+            (Some(_), None) => self.step(Step::Status(SEE)),
             (None, None) => self.step(Step::Doctor("to check everything that a rollback needs")),
         };
         (state, what, next)
@@ -261,6 +262,9 @@ impl Writer<'_> {
     fn not_done(&self) -> Parts {
         let Report { reason: Some(reason), message, .. } = self.report else { return self.quiet() };
         let Row { state, follows, step } = row(reason, has_fired(self.report));
+        // Without a stage, nothing was read that confirms the alarm.
+        let is_confirmed = state != Service::StillBad || self.report.stage.is_some();
+        let state = if is_confirmed { state } else { Service::Unknown };
         let what = format!("{} {} {follows}", self.lead(state), sentence(&self.text(message)));
         (state, what.trim_end().to_owned(), self.step(step))
     }
@@ -277,19 +281,11 @@ impl Writer<'_> {
             Some(stage) => Next { command: Some(self.command(verb, Some(stage))), what },
             None => Next { what, command: None },
         };
-        let back = self.known_good().map(|good| format!("go back to {good}"));
-        match (step, back) {
-            (Step::GoBack, Some(back)) => with(format!("{back} now"), "rollback"),
-            (Step::GoBack, None) => with("to see the stage and its alarms".to_owned(), "status"),
-            (Step::GoBackIf(when, _), Some(back)) => {
-                let joint = if when.ends_with("then") { " " } else { ", " };
-                let what =
-                    if when.starts_with("to ") { when.to_owned() } else { format!("{when}{joint}{back}") };
-                with(what, "rollback")
-            }
-            (Step::GoBackIf(_, other), None) if other.starts_with("to see") => {
-                with(other.to_owned(), "status")
-            }
+        match (step, self.known_good()) {
+            (Step::GoBack, Some(good)) => with(format!("go back to {good} now"), "rollback"),
+            (Step::Finish, Some(_)) => with("to finish the rollback".to_owned(), "rollback"),
+            (Step::GoBack | Step::Finish, None) => with(SEE.to_owned(), "status"),
+            (Step::GoBackIf(when, _), Some(good)) => with(format!("{when} go back to {good}"), "rollback"),
             (Step::GoBackIf(_, other), None) => plain(other),
             (Step::Status(what), _) => with(what.to_owned(), "status"),
             (Step::Record(what), _) => with(what.to_owned(), "record"),

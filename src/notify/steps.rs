@@ -19,7 +19,10 @@ pub(super) struct Row {
 pub(super) enum Step {
     /// Roll the stage back now.
     GoBack,
-    /// Roll the stage back under this condition. If the run did not see a known-good release, do the second thing.
+    /// Finish a rollback that stopped half-way.
+    Finish,
+    /// Roll the stage back under this condition, which ends before "go back". If the run did not see a known-good release
+    /// that is not live, do the second thing.
     GoBackIf(&'static str, &'static str),
     /// Do this; the status shows more.
     Status(&'static str),
@@ -31,7 +34,7 @@ pub(super) enum Step {
     Do(&'static str),
 }
 
-const ERRORS: &str = "if users get errors";
+const ERRORS: &str = "if users get errors,";
 const BACKEND: &str = "check the API's backend; to see the stage and its alarms";
 const CHECK: &str = "check whether users get errors";
 const DEPLOY: &str = "deploy the last good version with your pipeline";
@@ -116,7 +119,7 @@ pub(super) fn row(reason: &Reason, fired: bool) -> Row {
         Reason::ChangedAfterAlarm { .. } => row(
             Unknown,
             "The change may be the fix.",
-            GoBackIf("if users still get errors", "check whether the change is the fix"),
+            GoBackIf("if users still get errors,", "check whether the change is the fix"),
         ),
         Reason::AlreadyKnownGood { .. } | Reason::BeganBeforeRelease { .. } => {
             row(hurt, NOT_THE_CAUSE, Status(BACKEND))
@@ -124,7 +127,10 @@ pub(super) fn row(reason: &Reason, fired: bool) -> Row {
         Reason::OutsideWindow { .. } => row(
             hurt,
             NOT_THE_CAUSE,
-            GoBackIf("check the API's backend first; if the release is the cause", "check the API's backend"),
+            GoBackIf(
+                "check the API's backend first; if the release is the cause,",
+                "check the API's backend",
+            ),
         ),
         Reason::IrreversibleRelease { .. } => row(hurt, "", Do("deploy a fix with your pipeline")),
         Reason::HeldByOperator(_) => {

@@ -206,6 +206,10 @@ pub(super) fn refused_alarms() -> Vec<(&'static str, Report)> {
         now: at("2026-11-20T10:05:13.1Z"),
         max_age_seconds: 900,
     };
+    let unreadable_index = Reason::NoKnownGood {
+        parameter: "/apigw-rollback/names/orders-api".into(),
+        why: "contains no name index".into(),
+    };
     let timeless = TriggeredBy { arn: None, changed_at: None, ..by_alarm() };
     let without_time =
         Reason::Stale { changed_at: None, now: at("2026-11-20T10:05:13Z"), max_age_seconds: 900 };
@@ -258,6 +262,7 @@ pub(super) fn refused_alarms() -> Vec<(&'static str, Report)> {
                 "rest/a1b2c3d4e5/prod is neither listed in PROTECTED_STAGES nor recorded".into(),
             ))),
         ),
+        ("the index of the API's name cannot be read", elsewhere(unreadable_index)),
         (
             "an API is not protected",
             elsewhere(Reason::NotProtected("no API named `web` is in PROTECTED_STAGES or recorded".into())),
