@@ -46,7 +46,7 @@ pub struct Message {
     pub about: String,
     /// The same with the API's id, for a subject that has no room for the name.
     pub about_id: Option<String>,
-    /// The reason's code, and the Region.
+    /// The reason's code, whether the sweep found it, and the Region.
     pub why: Vec<String>,
     /// What happened, in sentences.
     pub what: String,
@@ -85,10 +85,18 @@ pub fn of(report: &Report, function: &str) -> Message {
         headline: headline(state, report),
         about: writer.about(),
         about_id: report.stage.as_ref().map(|stage| format!("{}/{}", stage.api, stage.stage)),
-        why: report.code().map(str::to_owned).into_iter().chain(report.region.clone()).collect(),
+        why: why(report),
         what,
         next,
     }
+}
+
+/// Returns what stands in brackets. Where the sweep finds a stage that an alarm's event did not roll back, people may already
+/// have the message about the event, so this one says who found it.
+fn why(report: &Report) -> Vec<String> {
+    let is_found = report.outcome == Outcome::Attention && has_fired(report);
+    let found = is_found.then_some("found by the sweep");
+    report.code().into_iter().chain(found).chain(report.region.as_deref()).map(str::to_owned).collect()
 }
 
 /// Returns the first words of a message.
@@ -145,7 +153,8 @@ impl Writer<'_> {
         }
         match (&signal.name, &people.scope) {
             (Some(_), _) if has_fired(self.report) => self.alarm(),
-            (_, Some(scope)) => self.text(scope),
+            // One of its stages may have a message of its own.
+            (_, Some(scope)) => format!("sweep of {}", self.text(scope)),
             (_, None) => "an event that names no stage".to_owned(),
         }
     }
@@ -362,11 +371,12 @@ impl Message {
             Some(id) if !is_readable => ascii(&format!("{headline}: {id}")),
             Some(_) | None => named,
         };
-        let with = |why: &[String]| format!("{named} ({})", ascii(&why.join(", ")));
-        let whole = if why.is_empty() { named.clone() } else { with(why) };
-        let without_region = why.get(..1).map_or_else(|| named.clone(), with);
-        let fits = |subject: &String| subject.len() <= SUBJECT;
-        [whole, without_region, named.clone()].into_iter().find(fits).unwrap_or_else(|| {
+        let with = |kept: usize| match why.get(..kept) {
+            Some(kept @ [_, ..]) => format!("{named} ({})", ascii(&kept.join(", "))),
+            Some([]) | None => named.clone(),
+        };
+        let fitting = (0..=why.len()).rev().map(with).find(|subject| subject.len() <= SUBJECT);
+        fitting.unwrap_or_else(|| {
             let kept: String = named.chars().take(SUBJECT - 3).collect();
             format!("{kept}...")
         })

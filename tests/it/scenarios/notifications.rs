@@ -311,7 +311,7 @@ fn a_message_names_what_people_know_by_name() {
             "command-sweep",
             none,
             "GetParametersByPath",
-            "MAY BE BAD, NOT CHECKED: orders-api/prod and 1 more stage (eu-west-1)",
+            "MAY BE BAD, NOT CHECKED: sweep of orders-api/prod and 1 more stage (eu-west-1)",
             "Whether users are affected is unknown. GetParametersByPath on",
         ),
     ] {
