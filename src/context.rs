@@ -69,6 +69,19 @@ impl<'a, C> Context<'a, C> {
         self.began + (time - self.now).to_std().unwrap_or_default()
     }
 
+    /// Adds to a report what only the settings say: the API's name, the Region, and what a sweep looks after.
+    pub fn complete(&self, report: &mut Report) {
+        report.region = Some(self.config.region.clone()).filter(|region| !region.is_empty());
+        match &report.stage {
+            Some(stage) => {
+                let configured = self.config.entry(stage).map(|entry| entry.api_name.clone());
+                report.api_name = configured.or_else(|| report.api_name.take());
+            }
+            None if report.signal.is_sweep() => report.people.scope = Some(self.config.scope()),
+            None => {}
+        }
+    }
+
     /// Reports that the run did nothing, with the reason.
     pub fn no(&self, reason: Reason) -> Report {
         Report::no(self.id, self.clock(), self.trigger, reason)

@@ -135,6 +135,7 @@ async fn on_delivery<C: Cloud>(context: &Context<'_, C>, signal: &Signal, turns:
     };
     for report in &mut reports {
         report.trace = context.trace.map(str::to_owned);
+        context.complete(report);
     }
     for report in &reports {
         crate::notify::log(&context.config.shown(report));

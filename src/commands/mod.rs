@@ -34,6 +34,14 @@ use crate::sweep::sweep;
 pub async fn execute<C: Cloud>(context: &Context<'_, C>, command: &Command) -> Vec<Report> {
     let trigger = TriggeredBy::command(command.verb, command.who.clone(), command.reason.clone());
     let context = &context.triggered_by(&trigger);
+    let mut reports = carry_out(context, command).await;
+    for report in &mut reports {
+        context.complete(report);
+    }
+    reports
+}
+
+async fn carry_out<C: Cloud>(context: &Context<'_, C>, command: &Command) -> Vec<Report> {
     let Some(stage) = &command.stage else { return sweep(context).await };
     let target =
         Target { api: ApiRef::parse(&stage.api), stage: stage.name.clone(), canary: false, protocol: None };

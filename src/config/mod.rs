@@ -17,6 +17,7 @@ use crate::model::component::{AliasRef, ListedComponents, MAX_COMPONENTS, Mappin
 use crate::model::hidden;
 use crate::model::observed::OnRecord;
 use crate::model::parameter_names::ParameterNames;
+use crate::model::plain;
 use crate::model::policy::PolicyOverrides;
 use crate::model::policy::{
     AutoDeploy, DAY, MAX_BAKE_SECONDS, MAX_COOLDOWN_SECONDS, MAX_ROLLBACKS_A_DAY, MAX_WINDOW_SECONDS,
@@ -206,6 +207,19 @@ impl Config {
     #[must_use]
     pub fn entry(&self, stage: &StageRef) -> Option<&Protected> {
         self.stages.iter().find(|one| one.stage == *stage)
+    }
+
+    /// Returns what a sweep looks after, for people: the first stage of the settings, and the number of the others.
+    #[must_use]
+    pub fn scope(&self) -> String {
+        match self.stages.as_slice() {
+            [] => "all recorded stages".to_owned(),
+            [first] => format!("{}/{}", first.api_name, first.stage.stage),
+            [first, others @ ..] => {
+                let others = plain::counted(others.len(), "more stage");
+                format!("{}/{} and {others}", first.api_name, first.stage.stage)
+            }
+        }
     }
 
     /// Returns the components of a stage's release: those of the settings, without those that the policy leaves out.

@@ -129,6 +129,16 @@ impl OnRecord {
         }
     }
 
+    /// Returns the label of a release: that of the record if it is the known-good release, otherwise that of the candidate.
+    #[must_use]
+    pub fn label(&self, release: &Release) -> Option<&str> {
+        let good = self.good().map(|(_, record)| record);
+        match good.filter(|record| record.release.over(release) == *release) {
+            Some(record) => record.label.as_deref(),
+            None => self.candidate_for(release)?.label.as_deref(),
+        }
+    }
+
     /// Returns the candidate if it is this release.
     #[must_use]
     pub fn candidate_for(&self, release: &Release) -> Option<&Candidate> {

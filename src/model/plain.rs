@@ -1,5 +1,5 @@
 //! Texts of others, such as an alarm's reason or a label, made safe to show: they must not add lines to a report, act on a
-//! terminal, or mention people in a chat. No I/O.
+//! terminal, or mention people in a chat. And numbers with their nouns. No I/O.
 
 /// Whether a character acts instead of being shown: a control character, a line break of Unicode, or one that changes the
 /// direction of the text after it.
@@ -25,6 +25,12 @@ pub fn into_line(text: String) -> String {
 pub fn chat(text: &str) -> String {
     let text = line(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     text.replace("](", "] (")
+}
+
+/// Returns a number with its noun: "1 stage", "2 stages".
+#[must_use]
+pub fn counted(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Returns a text for a terminal, with its lines and colours, and without every other character that acts.

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 
 use crate::model::cloud_error::CloudError;
+use crate::model::observed::OnRecord;
 use crate::model::plain;
 use crate::model::plan::Plan;
 use crate::model::reason::{Kind, Reason};
@@ -103,10 +104,18 @@ pub struct Report {
     pub signal: TriggeredBy,
     /// The stage, once it is known.
     pub stage: Option<StageRef>,
+    /// The name of the stage's API, if known.
+    pub api_name: Option<String>,
+    /// The Region of the function and of the stages that it protects.
+    pub region: Option<String>,
     /// The release before the run.
     pub before: Option<Release>,
+    /// The label of the release before the run, if it has one.
+    pub before_label: Option<String>,
     /// The release after the run; for a plan, the release after its rollback.
     pub after: Option<Release>,
+    /// The label of the release after the run, if it has one.
+    pub after_label: Option<String>,
     /// The version of the known-good record that the run used or wrote.
     pub version: Option<i64>,
     /// The parameter with the incident's record.
@@ -122,11 +131,31 @@ pub struct Report {
     /// The key that reports of the same news share. The function notifies operators once for each key.
     #[serde(skip)]
     pub notification_key: Option<String>,
+    /// What only the message for people needs.
+    #[serde(skip)]
+    pub people: ForPeople,
     /// Problems besides the result.
     pub warnings: Vec<String>,
     /// `status`, `history` and the sweep: the facts.
     #[cfg_attr(feature = "cli", schemars(with = "Option<serde_json::Value>"))]
     pub details: Option<Details>,
+}
+
+/// What only the message for people needs, and programs find elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ForPeople {
+    /// The known-good release on record, by its name; `None` if there is none, if it is live, or if the run did not read it.
+    pub known_good: Option<String>,
+    /// When the stage was rolled back, for a rollback and for a recovery.
+    pub rolled_back_at: Option<DateTime<Utc>>,
+    /// Whether the sweep makes the report, because the run that rolled the stage back died before it could.
+    pub is_late: bool,
+    /// The alarm that a recovery is about.
+    pub alarm: Option<String>,
+    /// The live release by its name, if an alarm accused it and the run could not roll it back.
+    pub live: Option<String>,
+    /// What a sweep looks after, for a report that is about no single stage.
+    pub scope: Option<String>,
 }
 
 /// The facts that a report carries.
@@ -188,8 +217,12 @@ impl Report {
             next: vec![],
             signal: signal.clone(),
             stage: None,
+            api_name: None,
+            region: None,
             before: None,
+            before_label: None,
             after: None,
+            after_label: None,
             version: None,
             incident: None,
             since: None,
@@ -197,6 +230,7 @@ impl Report {
             seconds_since_alarm: since.map(|since| since.num_milliseconds() as f64 / 1000.0),
             handled: false,
             notification_key: None,
+            people: ForPeople::default(),
             warnings: vec![],
             details: None,
         }
@@ -249,10 +283,31 @@ impl Report {
         }
     }
 
+    /// Names the API and the releases by what is on record.
+    pub fn named(mut self, on_record: &OnRecord) -> Self {
+        let label = |release: &Option<Release>| on_record.label(release.as_ref()?).map(str::to_owned);
+        self.before_label = self.before_label.take().or_else(|| label(&self.before));
+        self.after_label = self.after_label.take().or_else(|| label(&self.after));
+        if let Some((_, record)) = on_record.good() {
+            self.api_name = self.api_name.take().or_else(|| record.api_name.clone());
+            let is_live = self.before.as_ref().is_some_and(|live| record.release.over(live) == *live);
+            let name = release_name(&record.release, record.label.as_deref());
+            self.people.known_good = Some(name).filter(|_| !is_live);
+        }
+        self
+    }
+
     /// Returns the JSON schema of reports, as the function sends them to queues, functions and event buses.
     #[cfg(feature = "cli")]
     #[must_use]
     pub fn schema() -> serde_json::Value {
         schemars::schema_for!(Self).to_value()
     }
+}
+
+/// Returns the name of a release for people: its label where it has one, and its deployment.
+#[must_use]
+pub fn release_name(release: &Release, label: Option<&str>) -> String {
+    let Release { deployment, .. } = release;
+    label.map_or_else(|| format!("deployment {deployment}"), |label| format!("{label} ({deployment})"))
 }

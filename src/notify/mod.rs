@@ -3,9 +3,12 @@
 
 mod daily;
 pub mod marks;
+pub mod message;
 pub mod metrics;
 pub mod notification;
 pub mod short;
+mod steps;
+mod words;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -80,8 +83,9 @@ async fn notify_people<C: Parameters + Outbox>(
     }
     let mark = context.config.names.sent_mark(&key);
     let mut report = context.config.shown(report).into_owned();
-    report.next.extend((turn == Turn::Last).then(|| daily::last(&report).to_owned()));
-    let notification = notification::of(&report, context.function_name());
+    let note = (turn == Turn::Last).then(|| daily::last(&report));
+    report.next.extend(note.map(str::to_owned));
+    let notification = notification::with_note(&report, context.function_name(), note);
     let unmarked = match marks::mark(context, &mark).await {
         Sender::Us => None,
         Sender::Other => return Ok(false),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use crate::model::plain::{self, counted};
 use crate::model::release::Release;
 use crate::model::report::Report;
 
@@ -49,9 +50,16 @@ pub fn release(release: &Release, other: Option<&Release>) -> String {
     let mut shown: Vec<String> =
         all.take(VARIABLES).map(|(name, value)| format!("{name}={}", cut(value, VALUE))).collect();
     if release.variables.len() > VARIABLES {
-        shown.push(format!("and {} more variables", release.variables.len() - VARIABLES));
+        let more = counted(release.variables.len().saturating_sub(VARIABLES), "more variable");
+        shown.push(format!("and {more}"));
     }
     if shown.is_empty() { release.to_string() } else { format!("{release}, {}", shown.join(", ")) }
+}
+
+/// Returns a name that others gave as one line, cut if it is too long.
+#[must_use]
+pub fn name(text: &str) -> String {
+    cut(&plain::line(text), VALUE)
 }
 
 /// Returns one line of a list, cut if it is too long.
@@ -63,7 +71,11 @@ pub fn line(text: &str) -> String {
 /// Returns the first lines of a list, and the number of the others.
 pub fn lines(all: &[String]) -> impl Iterator<Item = String> {
     let more = all.len().saturating_sub(WARNINGS);
-    let more = (more > 0).then(|| format!("and {more} more, which are in the function's log"));
+    let more = match more {
+        0 => None,
+        1 => Some("and 1 more, which is in the function's log".to_owned()),
+        more => Some(format!("and {more} more, which are in the function's log")),
+    };
     all.iter().take(WARNINGS).map(|one| line(one)).chain(more)
 }
 
@@ -130,9 +142,18 @@ fn bare(report: Report) -> Report {
     let bare = |release: Option<Release>| {
         release.map(|release| Release { deployment: cut(&release.deployment, VALUE), ..Release::default() })
     };
+    let short = |text: &Option<String>| text.as_deref().map(name);
     let mut signal = report.signal.clone();
     signal.why = signal.why.map(|why| line(&why));
-    Report { before: bare(report.before.clone()), after: bare(report.after.clone()), signal, ..report }
+    Report {
+        api_name: short(&report.api_name),
+        before: bare(report.before.clone()),
+        before_label: short(&report.before_label),
+        after: bare(report.after.clone()),
+        after_label: short(&report.after_label),
+        signal,
+        ..report
+    }
 }
 
 /// Returns the smallest report as JSON: what happened, and where the rest stands.
@@ -181,6 +202,9 @@ mod tests {
         report.before = Some(release_of(2, variables, length));
         report.after = Some(release_of(1, variables, length));
         report.warnings = vec!["\"\\".repeat(2_000); warnings];
+        report.api_name = Some("\"".repeat(500));
+        report.before_label = Some("\"".repeat(500));
+        report.after_label = Some("\u{1}".repeat(500));
         report
     }
 

@@ -9,6 +9,7 @@ use super::undo::undo;
 use crate::cloud::{Components, Gateway, Seen};
 use crate::model::cloud_error::{CloudError, Failure};
 use crate::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
+use crate::model::plain::counted;
 use crate::model::plan::StageChange;
 use crate::model::plan::{Plan, Step};
 use crate::model::release::Release;
@@ -276,10 +277,10 @@ impl StageSwitch<'_> {
 
     fn unlike(self, live: &LiveStage, error: Option<&CloudError>) -> StepResult {
         StepResult::Broken(format!(
-            "{} serves deployment `{}` with {} stage variables{}{}",
+            "{} serves deployment `{}` with {}{}{}",
             self.stage,
             live.release.deployment,
-            live.release.variables.len(),
+            counted(live.release.variables.len(), "stage variable"),
             if self.change.stop_auto_deploy && live.auto_deploy { " and AutoDeploy on" } else { "" },
             error.map(|error| format!("; {error}")).unwrap_or_default()
         ))

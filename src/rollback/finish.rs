@@ -11,7 +11,7 @@ use crate::model::cloud_error::CloudError;
 use crate::model::observed::Observed;
 use crate::model::plan::Plan;
 use crate::model::records::{self, Incident, Record};
-use crate::model::report::{Outcome, Report};
+use crate::model::report::{ForPeople, Outcome, Report};
 use crate::model::trigger::TriggeredBy;
 
 /// Records the rollback and reports it. A run that lost the claim reports `already-known-good`.
@@ -23,6 +23,7 @@ pub(super) async fn finish<C: Cloud>(
     attempt: &mut Attempt,
 ) -> Report {
     let on_record = &observed.on_record;
+    let people = ForPeople { rolled_back_at: Some(context.clock()), ..ForPeople::default() };
     let mut warnings = std::mem::take(&mut attempt.warnings);
     let incident = match incident_of(context, plan, observed, attempt.claim.take(), &mut warnings).await {
         Ok(incident) => incident,
@@ -54,6 +55,7 @@ pub(super) async fn finish<C: Cloud>(
         warnings,
         since,
         notification_key: Some(incident::notification_key(&incident.bad.fingerprint(), incident.at)),
+        people,
         ..context.report(Outcome::RolledBack, message).with_plan(plan)
     }
 }

@@ -13,7 +13,7 @@ use crate::model::parameter_names::ParameterNames;
 use crate::model::plan::Plan;
 use crate::model::reason::{Reason, stamp};
 use crate::model::records::{self, Incident, Rollbacks, SCHEMA};
-use crate::model::report::{Outcome, Report};
+use crate::model::report::{ForPeople, Outcome, Report};
 use crate::model::stage::StageRef;
 
 /// Creates the incident that a plan ends. The bad release has been live `since`.
@@ -112,6 +112,11 @@ pub async fn close<C: Parameters>(context: &Context<'_, C>, stage: &StageRef, cl
         warnings,
         since: Some(entry.at),
         notification_key: Some(notification_key(&entry.fingerprint, entry.at)),
+        people: ForPeople {
+            alarm: Some(alarm.clone()),
+            rolled_back_at: Some(entry.at),
+            ..ForPeople::default()
+        },
         ..context.report(Outcome::Recovered, message).on(stage)
     }
 }

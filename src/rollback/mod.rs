@@ -22,7 +22,7 @@ use crate::model::observed::{Observed, usable};
 use crate::model::plan::Plan;
 use crate::model::reason::{Reason, stamp};
 use crate::model::records::Incident;
-use crate::model::report::{Outcome, Report};
+use crate::model::report::{ForPeople, Outcome, Report, release_name};
 use crate::model::stage::{Deployment, StageRef};
 use crate::observe::observe;
 use apply::{Applied, Refusal, last_look};
@@ -122,26 +122,42 @@ async fn pass<C: Cloud>(
         Ok(observed) => without_own_change(observed, attempt.first.as_deref()),
         Err(error) => return Pass::Over(Box::new(context.failed(&error))),
     };
+    match judge(context, request, &observed, attempt).await {
+        Pass::Over(report) => Pass::Over(Box::new(report.named(&observed.on_record))),
+        Pass::CannotServe(version, report) => {
+            Pass::CannotServe(version, Box::new(report.named(&observed.on_record)))
+        }
+        pass @ (Pass::Again(_) | Pass::AfterHook) => pass,
+    }
+}
+
+/// Decides on what was observed, and acts on the decision.
+async fn judge<C: Cloud>(
+    context: &Context<'_, C>,
+    request: RollbackRequest<'_>,
+    observed: &Observed,
+    attempt: &mut Attempt,
+) -> Pass {
     let other_run = attempt.other_run.take();
-    if let Some(other_run) = other_run.as_ref().filter(|other_run| is_half_done(other_run, &observed)) {
+    if let Some(other_run) = other_run.as_ref().filter(|other_run| is_half_done(other_run, observed)) {
         attempt.other_run = Some(other_run.clone());
         return Pass::Again(Wait::OtherRun(other_run.clone()));
     }
     let policy = context.config.policy.under(&observed.on_record.policy);
     // The run finishes a rollback that it started, even if the first step has already cleared the alarm.
-    let is_begun = is_begun(attempt, &observed);
+    let is_begun = is_begun(attempt, observed);
     let trigger = if is_begun { Trigger::Operator { force: true } } else { request.trigger };
-    let plan = match decide(trigger, &observed, &policy, context.now) {
+    let plan = match decide(trigger, observed, &policy, context.now) {
         Decision::Act(plan) => plan,
         Decision::Hold(reason) => {
-            return on_hold(context, request, &observed, attempt, other_run, reason).await;
+            return on_hold(context, request, observed, attempt, other_run, reason).await;
         }
     };
-    if let Err(broken) = check(&plan, &observed) {
+    if let Err(broken) = check(&plan, observed) {
         return Pass::Over(Box::new(context.report(Outcome::NeedsHuman, broken).with_plan(&plan)));
     }
     if request.dry {
-        let message = format!("{stage} would be rolled back: {plan}");
+        let message = format!("{} would be rolled back: {plan}", observed.stage);
         return Pass::Over(Box::new(context.report(Outcome::WouldRollBack, message).with_plan(&plan)));
     }
     if let Some(hook) = context.config.hook.as_ref().filter(|_| !attempt.hooked) {
@@ -150,7 +166,7 @@ async fn pass<C: Cloud>(
         attempt.warnings.extend(hook::before(context, hook, &plan).await);
         return Pass::AfterHook;
     }
-    act(context, request, &observed, attempt, plan).await
+    act(context, request, observed, attempt, plan).await
 }
 
 /// Claims and applies the plan, then reports.
@@ -304,7 +320,12 @@ fn refused<C>(
             };
             held(context, reason, observed, vec![])
         }
-        Refusal::Error(error) => Pass::Over(Box::new(Report { warnings, ..context.failed(&error) })),
+        Refusal::Error(error) => {
+            let live = release_name(&plan.from, observed.on_record.label(&plan.from));
+            let live = Some(live).filter(|_| context.trigger.is_alarm());
+            let people = ForPeople { live, ..ForPeople::default() };
+            Pass::Over(Box::new(Report { people, warnings, ..context.failed(&error) }))
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::cloud::{Cloud, Parameters, Write};
 use crate::context::Context;
 use crate::decide::testimony::Testimony;
 use crate::model::cloud_error::CloudError;
+use crate::model::plain::counted;
 use crate::model::records::{LastSweep, SCHEMA};
 use crate::model::report::{Details, Outcome, Report, SweptStage};
 use crate::notify::marks::tend;
@@ -58,7 +59,7 @@ pub async fn sweep<C: Cloud>(context: &Context<'_, C>) -> Vec<Report> {
         } else {
             let facts = stage(context, &world, name, on_record, incidents).await;
             let reconciled = reconcile(context, &facts).await;
-            reports.extend(reconciled.reports);
+            reports.extend(reconciled.reports.into_iter().map(|report| report.named(on_record)));
             reconciled.state
         };
         details.push(SweptStage { stage: name.to_string(), state });
@@ -67,11 +68,11 @@ pub async fn sweep<C: Cloud>(context: &Context<'_, C>) -> Vec<Report> {
     let watched = watch::check(context, &world).await;
     reports.extend(watched.reports);
     let message = format!(
-        "checked {} stages of {} APIs with {} guarding alarms; {} reports",
-        details.len(),
-        apis(&world.on_record).len(),
-        world.alarms.len(),
-        reports.len()
+        "checked {} of {} with {}; {}",
+        counted(details.len(), "stage"),
+        counted(apis(&world.on_record).len(), "API"),
+        counted(world.alarms.len(), "guarding alarm"),
+        counted(reports.len(), "report")
     );
     let swept = context.report(Outcome::Swept, message);
     let (noted, tended, forgot) =

@@ -8,7 +8,7 @@ use crate::model::cloud_error::CloudError;
 use crate::model::observed::OnRecord;
 use crate::model::reason::{Reason, stamp};
 use crate::model::records::{self, Candidate, Incident};
-use crate::model::report::{Outcome, Report};
+use crate::model::report::{ForPeople, Outcome, Report};
 use crate::model::stage::StageRef;
 use crate::model::trigger::TriggeredBy;
 use crate::rollback::{RollbackRequest, incident, pin, rollback};
@@ -114,6 +114,7 @@ async fn list<C: Parameters>(
         incident: Some(context.config.names.incident(stage, &fingerprint)),
         since: incident.since,
         notification_key: Some(incident::notification_key(&fingerprint, incident.at)),
+        people: ForPeople { rolled_back_at: Some(incident.at), is_late: true, ..ForPeople::default() },
         warnings,
         ..context.triggered_by(&by).report(Outcome::RolledBack, message).on(stage)
     })

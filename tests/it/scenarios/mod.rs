@@ -8,6 +8,7 @@ mod doctor_upkeep;
 mod flood;
 mod foreign;
 mod irreversible;
+mod messages;
 mod notifications;
 mod old_incidents;
 mod refusals;

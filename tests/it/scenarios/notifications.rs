@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use apigw_rollback::model::alarm::State;
 use apigw_rollback::model::cloud_error::Failure;
+use apigw_rollback::model::parameter_names::ParameterNames;
+use apigw_rollback::model::protocol::Protocol;
+use apigw_rollback::model::records::{Candidate, print};
 use apigw_rollback::model::report::Report;
 use apigw_rollback::notify::metrics;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use crate::support::harness::{event, run, run_together, snapshot};
+use crate::support::harness::{PROTECTED, event, run, run_together, snapshot};
 use crate::support::story::Story;
-use crate::support::world::{Facts, Fault, World, denied, error, prod};
+use crate::support::world::{Facts, Fault, World, denied, error, prod, release};
 
 const PEOPLE: &str = "arn:aws:sns:eu-west-1:123456789012:people";
 const NOTIFY: (&str, &str) = ("NOTIFICATION_TOPIC_ARN", PEOPLE);
@@ -44,8 +47,8 @@ fn an_incident_is_notified_once_from_its_rollback_to_its_recovery() {
 fn the_same_alarm_delivered_three_times_at_once_is_notified_once() {
     for (twist, expected) in [
         ((|_: &mut Facts| {}) as fn(&mut Facts), "ROLLED BACK"),
-        (|facts: &mut Facts| facts.parameters.clear(), "NOT ROLLED BACK"),
-        (|facts: &mut Facts| facts.stages.clear(), "CANNOT ACT"),
+        (|facts: &mut Facts| facts.parameters.clear(), "STILL BAD, NOT ROLLED BACK"),
+        (|facts: &mut Facts| facts.stages.clear(), "MAY BE BAD, NOT ROLLED BACK"),
     ] {
         let mut facts = Facts::bad_release();
         twist(&mut facts);
@@ -115,7 +118,7 @@ fn what_sns_refused_is_sent_by_the_next_sweep_once() {
         run_together(&[&sweep, &sweep], &world, &[NOTIFY]);
     }
     let [sent] = world.facts().notifications.try_into().unwrap();
-    assert_eq!(sent.subject, "ROLLED BACK: rest/a1b2c3d4e5/prod");
+    assert_eq!(sent.subject, "ROLLED BACK: orders-api/prod (eu-west-1)");
     assert!(sent.text.ends_with("This comes late, because SNS refused it before.\n"), "{}", sent.text);
     assert!(sent.chat.contains(&sent.subject) && sent.report.contains("\"outcome\":\"rolled-back\""));
 }
@@ -135,7 +138,7 @@ fn a_problem_that_every_sweep_finds_is_sent_late_once() {
         run(&sweep, &world, &[NOTIFY]);
     }
     let subjects: Vec<String> = world.facts().notifications.into_iter().map(|one| one.subject).collect();
-    assert_eq!(subjects, ["ATTENTION: rest/a1b2c3d4e5/prod (known-good-missing)"]);
+    assert_eq!(subjects, ["NO URGENCY: orders-api/prod (known-good-missing, eu-west-1)"]);
 }
 
 /// Parameter Store may be full. News of an event is then sent without a mark, perhaps twice. What every sweep finds again is
@@ -257,5 +260,77 @@ fn nobody_is_told_of_a_failure_when_a_run_died_after_its_rollback() {
     let story = story.later(1).event_arrives().later(6).sweep().later(5).sweep();
     let subjects: Vec<String> =
         story.world.facts().notifications.iter().map(|sent| sent.subject.clone()).collect();
-    assert_eq!(subjects, ["ROLLED BACK: rest/a1b2c3d4e5/prod"], "{}", story.described);
+    assert_eq!(subjects, ["ROLLED BACK: orders-api/prod (eu-west-1)"], "{}", story.described);
 }
+
+/// The name of an API comes from the settings, or else from the record, and the labels from what is on record.
+#[test]
+fn a_message_names_what_people_know_by_name() {
+    let announced = |facts: &mut Facts| {
+        let bad = release("d2", &[("release", "2")]);
+        let label = Some("v1.4.2".to_owned());
+        let candidate = Candidate { label, ..Candidate::new(Protocol::Rest, &bad, facts.now) };
+        let name = ParameterNames::under("/apigw-rollback").candidate(&prod());
+        facts.parameters.insert(name, vec![print(&candidate).unwrap()]);
+    };
+    let gone = |facts: &mut Facts| facts.deployments.retain(|(_, id)| id != "d1");
+    let none = |_: &mut Facts| {};
+    for (settings, name, twist, denied_call, title, what) in [
+        (
+            PROTECTED,
+            "sns-alarm",
+            announced as fn(&mut Facts),
+            "",
+            "ROLLED BACK: orders-api/prod (eu-west-1)",
+            "Users get v1.4.1 (d1) again since 10:06:00 UTC, 47 s after alarm orders-prod-5xx fired. v1.4.2 (d2) is off.",
+        ),
+        (
+            "[]",
+            "sns-alarm",
+            announced,
+            "",
+            "ROLLED BACK: orders-api/prod (eu-west-1)",
+            "Users get v1.4.1 (d1) again since 10:06:00 UTC, 47 s after alarm orders-prod-5xx fired. v1.4.2 (d2) is off.",
+        ),
+        (
+            "[]",
+            "command-sweep",
+            gone,
+            "",
+            "NO URGENCY: orders-api/prod (known-good-missing, eu-west-1)",
+            "Users are not affected by this. The known-good deployment `d1`",
+        ),
+        (
+            PROTECTED,
+            "sns-alarm",
+            announced,
+            "UpdateStage",
+            "STILL BAD, NOT ROLLED BACK: orders-api/prod (eu-west-1)",
+            "Users are affected now: alarm orders-prod-5xx is in ALARM, and v1.4.2 (d2) stays live. UpdateStage on",
+        ),
+        (
+            TWO,
+            "command-sweep",
+            none,
+            "GetParametersByPath",
+            "MAY BE BAD, NOT CHECKED: sweep of orders-api/prod and 1 more stage (eu-west-1)",
+            "Whether users are affected is unknown. GetParametersByPath on",
+        ),
+    ] {
+        let mut facts = Facts::bad_release();
+        twist(&mut facts);
+        let world = World::new(facts);
+        let world = match denied_call {
+            "" => world,
+            call => world.fault(call, 0, Fault::Before(denied())),
+        };
+        run(&event(name), &world, &[NOTIFY, ("PROTECTED_STAGES", settings)]);
+        let sent = world.facts().notifications;
+        let sent = sent.iter().find(|one| one.subject == title);
+        let subjects = || world.facts().notifications.into_iter().map(|one| one.subject).collect::<Vec<_>>();
+        let text = &sent.unwrap_or_else(|| panic!("{title}: {:?}", subjects())).text;
+        assert!(text.lines().nth(1).is_some_and(|line| line.starts_with(what)), "{title}: {text}");
+    }
+}
+
+const TWO: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod"},{"api":"a1b2c3d4e5","name":"orders-api","stage":"test"}]"#;
