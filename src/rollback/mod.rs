@@ -24,7 +24,7 @@ use crate::model::reason::{Reason, stamp};
 use crate::model::records::Incident;
 use crate::model::report::{Outcome, Report};
 use crate::model::stage::{Deployment, StageRef};
-use crate::observe::observe;
+use crate::observe::{observe, observe_for_preview};
 use apply::{Applied, Refusal, last_look};
 use claim::{Claim, claim, claim_and_apply, just_rolled_back_by};
 use finish::finish;
@@ -118,7 +118,13 @@ async fn pass<C: Cloud>(
     request: RollbackRequest<'_>,
     attempt: &mut Attempt,
 ) -> Pass {
-    let observed = match observe(context, stage, request.version, request.trigger).await {
+    let (version, trigger) = (request.version, request.trigger);
+    let observed = if request.dry {
+        observe_for_preview(context, stage, version, trigger).await
+    } else {
+        observe(context, stage, version, trigger).await
+    };
+    let observed = match observed {
         Ok(observed) => without_own_change(observed, attempt.first.as_deref()),
         Err(error) => return Pass::Over(Box::new(context.failed(&error))),
     };
@@ -342,7 +348,10 @@ fn without_own_change(mut observed: Observed, begun: Option<&Plan>) -> Observed 
 
 /// Returns the newest version of the record before this one that can serve (`GetParameterHistory`): it is readable, it
 /// is not in quarantine, and its deployment exists. The search stops at the first version marked irreversible.
-async fn older_version<C: Parameters + Gateway>(
+///
+/// # Errors
+/// A failed call.
+pub async fn older_version<C: Parameters + Gateway>(
     context: &Context<'_, C>,
     stage: &StageRef,
     before: i64,

@@ -8,6 +8,7 @@ mod foreign;
 mod irreversible;
 mod notifications;
 mod old_incidents;
+mod previews;
 mod refusals;
 mod scale;
 mod secrets;
