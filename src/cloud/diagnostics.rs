@@ -19,6 +19,8 @@ pub struct FunctionNow {
     pub variables: BTreeMap<String, String>,
     /// Why Lambda hides the variables, if it does.
     pub hidden: Option<String>,
+    /// The log group, if Lambda says so.
+    pub log_group: Option<String>,
 }
 
 /// One subscription to a topic.

@@ -5,8 +5,9 @@ use apigw_rollback::model::stage::StageRef;
 use clap::Args;
 use serde_json::json;
 
-use super::actions::{StageName, print, stage};
+use super::actions::{StageName, stage};
 use super::error::{CliError, Exit};
+use super::output::{print, print_long};
 use super::session::{Connection, Format, Session};
 use super::views;
 
@@ -49,9 +50,9 @@ pub(crate) async fn run(args: &Doctor) -> Result<Exit, CliError> {
         findings.iter().filter(|one| !args.quiet || one.level != doctor::Level::Ok).cloned().collect();
     let worst = worst(&findings);
     if args.connection.format == Format::Json {
-        print(&format!("{}\n", json!({"schema": 1, "at": run.now, "worst": worst, "findings": shown})));
+        print(&format!("{}\n", json!({"schema": 1, "at": run.now, "worst": worst, "findings": shown})))?;
     } else {
-        print(&views::lists::findings(&shown));
+        print_long(&views::lists::findings(&shown), args.connection.pager())?;
     }
     Ok(Exit::for_level(worst))
 }

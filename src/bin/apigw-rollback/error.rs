@@ -26,6 +26,8 @@ impl Exit {
     pub(crate) const FAILED: Self = Self(1);
     pub(crate) const USAGE: Self = Self(2);
     pub(crate) const HELD: Self = Self(3);
+    /// The status with which a shell reports other tools, such as `git`, that wrote to a closed pipe (`SIGPIPE`).
+    const READER_GONE: Self = Self(141);
     const NEEDS_HUMAN: Self = Self(4);
     const NO_ACCESS: Self = Self(7);
     const NO_FUNCTION: Self = Self(8);
@@ -83,6 +85,12 @@ pub(crate) enum CliError {
     /// The function does not exist, or is not an apigw-rollback function.
     #[error("{0}")]
     Function(String),
+    /// The reader of standard output stopped reading. Not an error of the tool, so it prints nothing.
+    #[error("the reader of the output stopped reading")]
+    ReaderGone,
+    /// Standard output cannot be written.
+    #[error("{0}")]
+    Output(String),
     /// Any other failure of a call to AWS.
     #[error("{0}")]
     Failed(String),
@@ -95,7 +103,8 @@ impl CliError {
             Self::Declined(_) | Self::Stage(_) => Exit::HELD,
             Self::Access(_) => Exit::NO_ACCESS,
             Self::Function(_) => Exit::NO_FUNCTION,
-            Self::Failed(_) => Exit::FAILED,
+            Self::ReaderGone => Exit::READER_GONE,
+            Self::Output(_) | Self::Failed(_) => Exit::FAILED,
         }
     }
 
