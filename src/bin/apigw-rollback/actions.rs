@@ -96,6 +96,7 @@ pub(crate) struct Confirm {
 #[derive(Clone, Debug)]
 pub(crate) struct CommandJson {
     fields: Map<String, Value>,
+    stage: Option<StageName>,
     what: String,
 }
 
@@ -104,13 +105,13 @@ impl CommandJson {
         let mut fields = Map::new();
         fields.insert("command".to_owned(), json!(verb));
         fields.insert("stage".to_owned(), json!({"api": stage.api, "name": stage.name}));
-        Self { fields, what: format!("{verb} {stage}") }
+        Self { fields, stage: Some(stage.clone()), what: format!("{verb} {stage}") }
     }
 
     /// The command without a stage: the sweep.
     pub(crate) fn sweep() -> Self {
         let fields = [("command".to_owned(), json!("sweep"))].into_iter().collect();
-        Self { fields, what: "sweep".to_owned() }
+        Self { fields, stage: None, what: "sweep".to_owned() }
     }
 
     /// Adds a field if it has a value.
@@ -275,9 +276,17 @@ async fn preview(
     request: &CommandJson,
 ) -> Result<Option<Exit>, CliError> {
     let word = request.fields.get("command").and_then(Value::as_str);
-    // A hold is written without a look at the stage, so that a misspelt stage would be held.
-    if confirm.yes && word != Some("hold") {
-        return Ok(None);
+    if confirm.yes {
+        // A hold is written without a look at the stage, so that a misspelt stage would be held. In an emergency, it does
+        // not depend on other calls.
+        let stage = request.stage.as_ref().filter(|_| word == Some("hold"));
+        return match stage {
+            Some(stage) => match existing(session, stage).await {
+                Err(missing @ CliError::Stage(_)) => Err(missing),
+                Ok(_) | Err(_) => Ok(None),
+            },
+            None => Ok(None),
+        };
     }
     let first = if word == Some("rollback") { request.verb("plan") } else { request.bare("status") };
     let command = first.command()?;
@@ -285,9 +294,6 @@ async fn preview(
     let continues = reports.iter().all(|one| matches!(one.outcome, Outcome::WouldRollBack | Outcome::Status));
     if !continues {
         return described(session, &reports, connection, false).await.map(Some);
-    }
-    if confirm.yes {
-        return Ok(None);
     }
     // Standard output carries only the result of the command.
     let _ = writeln!(anstream::stderr(), "{place}");

@@ -20,7 +20,8 @@ pub(crate) fn script(shell: Shell) -> Result<Exit, CliError> {
     clap_complete::generate(shell, &mut Tool::command(), "apigw-rollback", &mut script);
     let script = String::from_utf8_lossy(&script);
     let script = if shell == Shell::Bash {
-        format!("{script}{BASH}")
+        // The generator spells the tool's name in two ways, so that its script would not find the options of a command.
+        format!("{}{BASH}", script.replace("apigw__subcmd__rollback", "apigw__rollback"))
     } else if shell == Shell::Fish {
         format!("{script}{FISH}")
     } else if shell == Shell::Zsh {
@@ -53,20 +54,26 @@ fn name(api_name: &str, stage: &StageRef) -> String {
     format!("{api}/{}", stage.stage)
 }
 
-/// Falls back to the stages if the generated function has nothing to offer but the place of the stage.
+/// Offers the stages where a stage is the next word, in place of the options, which need a `-`.
 const BASH: &str = r#"
-_apigw-rollback_with_stages() {
-    _apigw-rollback "$@"
-    local word="${COMP_WORDS[COMP_CWORD]}"
-    if [[ ${COMP_CWORD} -gt 1 && "${word}" != -* && "${COMP_WORDS[COMP_CWORD-1]}" != --* ]]; then
-        case "${COMP_WORDS[1]}" in
-            completions|explain|help|logs|schema|sweep) ;;
-            *) COMPREPLY+=($(compgen -W "$(apigw-rollback complete-stages -- "${COMP_WORDS[@]}" 2>/dev/null)" -- "${word}")) ;;
-        esac
+_apigw__rollback_with_stages() {
+    _apigw__rollback "$@"
+    local word="${COMP_WORDS[COMP_CWORD]}" first=2 reply others=()
+    case "${COMP_WORDS[1]}" in
+        announce|doctor|history|hold|incidents|lift|open|plan|promote|record|release-hold|rollback|status|watch) ;;
+        policy) first=3 ;;
+        *) return ;;
+    esac
+    if [[ ${COMP_CWORD} -lt ${first} || "${word}" == -* || "${COMP_WORDS[COMP_CWORD-1]}" == --* ]]; then
+        return
     fi
+    for reply in "${COMPREPLY[@]}"; do
+        [[ "${reply}" == -* ]] || others+=("${reply}")
+    done
+    COMPREPLY=("${others[@]}" $(compgen -W "$(apigw-rollback complete-stages -- "${COMP_WORDS[@]}" 2>/dev/null)" -- "${word}"))
 }
-complete -F _apigw-rollback_with_stages -o nosort -o bashdefault -o default apigw-rollback 2>/dev/null ||
-    complete -F _apigw-rollback_with_stages -o bashdefault -o default apigw-rollback
+complete -F _apigw__rollback_with_stages -o nosort -o bashdefault -o default apigw-rollback 2>/dev/null ||
+    complete -F _apigw__rollback_with_stages -o bashdefault -o default apigw-rollback
 "#;
 
 const FISH: &str = r#"

@@ -48,6 +48,7 @@ pub(crate) async fn run(args: &Logs) -> Result<Exit, CliError> {
     // The events that were printed, with their times.
     let mut printed: BTreeMap<String, i64> = BTreeMap::new();
     loop {
+        let began = now();
         tokio::select! {
             read = pages(&session, &group, since, args.connection.format, &mut printed) => read?,
             _ = tokio::signal::ctrl_c() => return Ok(Exit::DONE),
@@ -55,7 +56,7 @@ pub(crate) async fn run(args: &Logs) -> Result<Exit, CliError> {
         if !args.follow {
             return Ok(Exit::DONE);
         }
-        since = since.max((now() - LATE).timestamp_millis());
+        since = since.max((began - LATE).timestamp_millis());
         printed.retain(|_, at| *at >= since);
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}

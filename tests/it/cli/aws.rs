@@ -9,6 +9,10 @@ use serde_json::{Value, json};
 
 /// The state of this AWS.
 pub(super) struct Facts {
+    /// The ARN of the function.
+    pub(super) function: String,
+    /// Whether somebody else writes a parameter after every read of it.
+    pub(super) meddles: bool,
     /// The variables of the function.
     pub(super) variables: BTreeMap<&'static str, String>,
     /// The parameters, each with its versions.
@@ -19,6 +23,8 @@ pub(super) struct Facts {
     pub(super) deployments: Vec<&'static str>,
     /// The lines of the function's log.
     pub(super) log: Vec<String>,
+    /// Whether API Gateway denies every call.
+    pub(super) fails_gateway: bool,
     /// Whether STS answers.
     pub(super) knows_caller: bool,
     /// Every request, as its operation.
@@ -29,11 +35,14 @@ impl Default for Facts {
     fn default() -> Self {
         let stages = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod","aliases":["orders:live"]}]"#;
         Self {
+            function: "arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback".to_owned(),
+            meddles: false,
             variables: [("PROTECTED_STAGES", stages.to_owned())].into(),
             parameters: BTreeMap::new(),
             stages: [("prod", "d2"), ("test", "d2")].into(),
             deployments: vec!["d1", "d2"],
             log: vec![],
+            fails_gateway: false,
             knows_caller: true,
             requests: vec![],
         }
@@ -113,7 +122,7 @@ fn answer(facts: &mut Facts, path: &str, target: &str, body: &str) -> Answer {
     facts.requests.push(if operation.is_empty() { path.to_owned() } else { operation.to_owned() });
     if path.starts_with("/2015-03-31/functions/") {
         return found(&json!({
-            "FunctionArn": "arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback",
+            "FunctionArn": facts.function,
             "Environment": {"Variables": facts.variables},
             "LoggingConfig": {"LogGroup": "/team/rollbacks"},
         }));
@@ -132,6 +141,7 @@ fn answer(facts: &mut Facts, path: &str, target: &str, body: &str) -> Answer {
         return (200, "cbor", vec![0xa0]);
     }
     match operation {
+        "" if facts.fails_gateway => (403, "AccessDeniedException", br#"{"message":"denied"}"#.to_vec()),
         "" => gateway(facts, path),
         "FilterLogEvents" => {
             let events = facts.log.iter().zip(0..).map(|(line, nth)| {
@@ -172,6 +182,10 @@ fn parameters(facts: &mut Facts, operation: &str, input: &Value) -> Answer {
         "GetParameters" => {
             let names = input["Names"].as_array().cloned().unwrap_or_default();
             let all: Vec<Value> = names.iter().filter_map(Value::as_str).filter_map(parameter).collect();
+            for one in all.iter().filter(|_| facts.meddles) {
+                let versions = facts.parameters.get_mut(one["Name"].as_str().unwrap()).unwrap();
+                versions.push(one["Value"].as_str().unwrap().to_owned());
+            }
             found(&json!({"Parameters": all, "InvalidParameters": []}))
         }
         "GetParametersByPath" | "GetParameterHistory" => found(&json!({"Parameters": []})),

@@ -144,6 +144,16 @@ fn a_record_names_the_caller_if_nothing_else_is_known() {
 }
 
 #[test]
+fn a_hold_in_an_emergency_needs_no_other_call() {
+    // The settings name a stage that API Gateway does not have.
+    let facts = Facts { stages: [].into(), deployments: vec![], ..Facts::default() };
+    let held = ["hold", "orders-api/prod", "--for", "2h", "--why", "x", "--yes", "--who", "me"];
+    check(&on(facts, &held), 3, &["API Gateway has no stage rest/a1b2c3d4e5/prod"]);
+    let aws = Aws::new(Facts { fails_gateway: true, ..Facts::default() });
+    check(&with(&aws, &held, ""), 0, &["is held until"]);
+}
+
+#[test]
 fn a_policy_is_checked_before_it_is_stored() {
     let valid = r#"{"schema":1,"mode":"observe","aliases":["orders:live"]}"#;
     let set = ["policy", "set", "orders-api/prod", "-", "--yes"];
@@ -203,6 +213,29 @@ fn the_links_lead_to_the_console_of_the_region() {
 }
 
 #[test]
+fn the_links_lead_to_the_console_of_the_partition() {
+    for (partition, region, base) in [
+        ("aws", "eu-west-1", "https://eu-west-1.console.aws.amazon.com/"),
+        ("aws-cn", "cn-north-1", "https://cn-north-1.console.amazonaws.cn/"),
+        ("aws-us-gov", "us-gov-west-1", "https://console.amazonaws-us-gov.com/"),
+    ] {
+        let function = format!("arn:{partition}:lambda:{region}:123456789012:function:apigw-rollback");
+        let shown = on(Facts { function, ..recorded() }, &["open"]);
+        check(&shown, 0, &[&format!("{base}cloudwatch/home?region={region}#home:dashboards/ApiGateway\n")]);
+    }
+}
+
+#[test]
+fn a_policy_that_changes_before_it_is_replaced_is_kept() {
+    let mut facts = Facts { meddles: true, ..Facts::default() };
+    facts.parameters.insert(POLICY.to_owned(), vec![r#"{"schema":1}"#.to_owned()]);
+    let aws = Aws::new(facts);
+    let set = ["policy", "set", "orders-api/prod", "-", "--yes"];
+    check(&with(&aws, &set, r#"{"schema":1,"mode":"observe"}"#), 3, &["changed after it was read"]);
+    assert!(!aws.look(|facts| facts.parameters[POLICY].concat()).contains("observe"));
+}
+
+#[test]
 fn a_sweep_of_an_operator_is_that_of_the_function() {
     let aws = Aws::new(recorded());
     let shown = with(&aws, &["sweep", "--yes", "--format", "json"], "");
@@ -220,6 +253,40 @@ fn a_completion_offers_stages_and_is_silent_about_errors() {
     assert_eq!(ran(&["complete-stages"], &[]), "exit 0\n");
     for shell in ["bash", "fish", "zsh"] {
         check(&ran(&["completions", shell], &[]), 0, &["apigw-rollback complete-stages -- "]);
+    }
+}
+
+/// Loads the script in bash and returns what it offers for the last of these words.
+fn completed(aws: &Aws, words: &str, last: usize) -> Vec<String> {
+    let folder = std::path::Path::new(env!("CARGO_BIN_EXE_apigw-rollback")).parent().unwrap();
+    let run = format!(
+        "source <(apigw-rollback completions bash); COMP_WORDS=({words}); COMP_CWORD={last}; \
+         _apigw__rollback_with_stages apigw-rollback \"${{COMP_WORDS[{last}]}}\" \"${{COMP_WORDS[{last}-1]}}\"; \
+         printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    );
+    let mut command = Command::new("bash");
+    command.args(["-c", &run]).env_clear().envs(KEYS).env("AWS_ENDPOINT_URL", &aws.endpoint);
+    let output = command.env("PATH", format!("{}:/usr/bin:/bin", folder.display())).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.is_empty(), "{words}: {error}");
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_offers_commands_options_and_stages() {
+    let aws = Aws::new(Facts::default());
+    for (words, last, expected) in [
+        ("apigw-rollback stat", 1, vec!["status"]),
+        ("apigw-rollback status ''", 2, vec!["orders-api/prod"]),
+        ("apigw-rollback status ord", 2, vec!["orders-api/prod"]),
+        ("apigw-rollback status other", 2, vec![""]),
+        ("apigw-rollback status --prof", 2, vec!["--profile"]),
+        ("apigw-rollback policy s", 2, vec!["set"]),
+        ("apigw-rollback policy set ''", 3, vec!["orders-api/prod"]),
+    ] {
+        let offered = completed(&aws, words, last);
+        assert_eq!(offered.first().map(String::as_str), expected.first().copied(), "{words}: {offered:?}");
+        assert!(offered.len() == 1 || last == 3, "{words}: {offered:?}");
     }
 }
 
