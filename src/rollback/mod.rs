@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::cloud::{Cloud, Gateway, Parameters};
 use crate::context::Context;
 use crate::decide::claim::{is_fresh, is_half_done, plan_of};
-use crate::decide::{Decision, Trigger, check, decide};
+use crate::decide::{Decision, NO_OLDER, Trigger, check, decide};
 use crate::model::cloud_error::CloudError;
 use crate::model::observed::{Observed, usable};
 use crate::model::plan::Plan;
@@ -93,7 +93,9 @@ pub async fn rollback<C: Cloud>(
         let wait = match pass(context, stage, current, &mut attempt).await {
             Pass::Over(report) => return report.on(stage),
             Pass::AfterHook => continue,
-            Pass::CannotServe(_, report) if request.version.is_some() => return report.on(stage),
+            Pass::CannotServe(_, report) if request.version.is_some() => {
+                return of_asked_version(*report).on(stage);
+            }
             Pass::CannotServe(version, report) => match older_version(context, stage, version).await {
                 Ok(Some(older)) => {
                     current.version = Some(older);
@@ -267,6 +269,17 @@ fn held<C>(context: &Context<'_, C>, reason: Reason, observed: &Observed, warnin
     }
 }
 
+/// Corrects the report about a version that the operator asked for: no older one was tried.
+fn of_asked_version(mut report: Report) -> Report {
+    if let Some(reason @ Reason::KnownGoodMissing { .. }) = &mut report.reason {
+        if let Reason::KnownGoodMissing { why, .. } = reason {
+            *why = why.replace(NO_OLDER, "");
+        }
+        report.message = reason.to_string();
+    }
+    report
+}
+
 /// Reports that another run rolled the stage back first.
 fn done_by_other_run<C>(context: &Context<'_, C>, other_run: &Incident, warnings: Vec<String>) -> Report {
     let reason = Reason::AlreadyKnownGood {
@@ -306,7 +319,7 @@ fn refused<C>(
                 deployment: plan.to.deployment.clone(),
                 parameter: context.config.names.known_good(&plan.stage),
                 version: plan.version,
-                why: "no longer exists, and no older version can serve".to_owned(),
+                why: format!("no longer exists{NO_OLDER}"),
             };
             held(context, reason, observed, vec![])
         }

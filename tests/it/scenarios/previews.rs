@@ -49,7 +49,10 @@ fn a_preview_asks_for_the_known_good_deployment() {
         }
         let world = World::new(facts);
         assert_eq!(planned(&one(&world, &plan)), plan_says, "plan without {deleted:?}");
-        assert_eq!(planned(&one(&world, &to_1)), plan_of_1_says, "plan of 1 without {deleted:?}");
+        let of_1 = one(&world, &to_1);
+        assert_eq!(planned(&of_1), plan_of_1_says, "plan of 1 without {deleted:?}");
+        // Nothing older than the version that was asked for was tried.
+        assert!(!of_1.message.contains("no older version"), "{}", of_1.message);
         let status = one(&world, &event("command-status"));
         assert_eq!(alarm_now(&status), status_says, "status without {deleted:?}");
     }
