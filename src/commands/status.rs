@@ -21,10 +21,11 @@ use crate::model::records::Parameter;
 use crate::model::report::{Details, Outcome, Report};
 use crate::model::stage::StageRef;
 use crate::model::status::{
-    AlarmNowStatus, AlarmStatus, CandidateStatus, HistoryEntry, KnownGoodStatus, Live, PinStatus,
-    StageStatus, Version,
+    AlarmNowStatus, AlarmStatus, CandidateStatus, HistoryEntry, KnownGoodStatus, Live, NotYetStatus,
+    PinStatus, StageStatus, Version,
 };
-use crate::observe::{guarding_alarms, observe};
+use crate::observe::{guarding_alarms, observe_for_preview};
+use crate::rollback::older_version;
 
 /// Reports the status of a stage. Writes nothing.
 ///
@@ -38,7 +39,7 @@ pub async fn status<C: Gateway + Components + Parameters + Alarms>(
     let parameter = config.names.known_good(stage);
     let parked = stage.parked();
     let (observed, versions, parked, alarms) = tokio::join!(
-        observe(context, stage, None, Trigger::Imagined),
+        observe_for_preview(context, stage, None, Trigger::Imagined),
         context.cloud.history(&parameter),
         context.cloud.stage(&parked),
         context.cloud.all_alarms(),
@@ -46,7 +47,7 @@ pub async fn status<C: Gateway + Components + Parameters + Alarms>(
     let observed = observed?;
     let on_record = &observed.on_record;
     let policy = config.policy.under(&on_record.policy);
-    let (alarm_now, message) = match decide(Trigger::Imagined, &observed, &policy, context.now) {
+    let (alarm_now, message) = match alarm_now(context, &observed, &policy).await? {
         Decision::Act(plan) => {
             let message = format!("{stage}: an alarm now would roll it back: {plan}");
             (AlarmNowStatus::Act(plan), message)
@@ -71,6 +72,7 @@ pub async fn status<C: Gateway + Components + Parameters + Alarms>(
             .map(|live| Live { release: live.release.clone(), updated_at: live.updated_at }),
         known_good: known_good(&on_record.known_good),
         candidate: candidate(&observed, &policy),
+        not_yet: not_yet(&observed),
         hold: on_record.hold.clone().filter(|hold| hold.until > context.now),
         rollbacks: on_record.rollbacks.past.clone(),
         history: versions?.iter().rev().map(|one| version(one, stage, config)).collect(),
@@ -85,6 +87,30 @@ pub async fn status<C: Gateway + Components + Parameters + Alarms>(
     let details = Some(Details::Status(Box::new(details)));
     let report = context.report(Outcome::Status, message);
     Ok(Report { before: live.clone(), after: live, warnings, details, ..report })
+}
+
+/// Decides the effect of an alarm that fires now. As for an alarm, an older version serves if the newest cannot.
+async fn alarm_now<C: Gateway + Components + Parameters + Alarms>(
+    context: &Context<'_, C>,
+    observed: &Observed,
+    policy: &StagePolicy,
+) -> Result<Decision, CloudError> {
+    let mut decision = decide(Trigger::Imagined, observed, policy, context.now);
+    while let Decision::Hold(Reason::KnownGoodMissing { version, .. }) = decision {
+        let Some(older) = older_version(context, &observed.stage, version).await? else { break };
+        let observed = observe_for_preview(context, &observed.stage, Some(older), Trigger::Imagined).await?;
+        decision = decide(Trigger::Imagined, &observed, policy, context.now);
+    }
+    Ok(decision)
+}
+
+/// Returns what the last sweep found about the live release, if it is not known-good.
+fn not_yet(observed: &Observed) -> Option<NotYetStatus> {
+    let (live, sweep) = (observed.live.as_ref()?, observed.last_sweep.as_ref()?);
+    let is_known_good = observed.on_record.good().is_some_and(|(_, record)| record.release == live.release);
+    let is_seen = live.updated_at.is_none_or(|changed_at| changed_at <= sweep.at);
+    let why = sweep.states.get(&observed.stage.to_string()).filter(|_| is_seen && !is_known_good)?;
+    Some(NotYetStatus { why: why.clone(), swept_at: sweep.at })
 }
 
 fn known_good(known_good: &KnownGood) -> KnownGoodStatus {

@@ -80,6 +80,7 @@ pub(super) fn good() -> (Plan, Observed) {
         admission: admission(),
         alarm: None,
         components: LiveComponents::default(),
+        last_sweep: None,
     };
     let alias = |release: &Release| release.aliases.first_key_value().unwrap().1.clone();
     let steps = vec![

@@ -360,14 +360,15 @@ fn is_not_quarantined(observed: &Observed, version: i64, record: &Record) -> Res
     })
 }
 
+/// The end of a reason why a known-good deployment is missing. It holds unless the operator asked for one version.
+pub const NO_OLDER: &str = ", and no older version can serve";
+
 /// Checks that a stage can serve the recorded deployment, if the deployment was read.
 fn can_be_served(observed: &Observed, version: i64, record: &Record) -> Result<(), Reason> {
     let why = match &observed.components.deployment {
         DeploymentNow::NotAsked | DeploymentNow::There => return Ok(()),
-        DeploymentNow::Gone => "no longer exists, and no older version can serve".to_owned(),
-        DeploymentNow::Undeployed(status) => {
-            format!("has the status {status}, and no older version can serve")
-        }
+        DeploymentNow::Gone => format!("no longer exists{NO_OLDER}"),
+        DeploymentNow::Undeployed(status) => format!("has the status {status}{NO_OLDER}"),
     };
     Err(Reason::KnownGoodMissing {
         deployment: record.release.deployment.clone(),

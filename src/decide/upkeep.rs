@@ -14,7 +14,7 @@ use crate::model::guarding_alarm::GuardingAlarm;
 use crate::model::observed::{DeploymentNow, LiveComponents, OnRecord, Pin, protected_by_other};
 use crate::model::policy::AutoDeploy;
 use crate::model::reason::Reason;
-use crate::model::records::{self, Candidate, Incident};
+use crate::model::records::{self, Candidate, Incident, SERVES_KNOWN_GOOD};
 use crate::model::stage::{LiveStage, StageRef};
 use crate::model::target::Target;
 
@@ -323,7 +323,7 @@ fn judge_release<'a>(
         actions.push(Action::Note(candidate.clone()));
     }
     match standing {
-        Standing::KnownGood => "serves its known-good release".to_owned(),
+        Standing::KnownGood => SERVES_KNOWN_GOOD.to_owned(),
         Standing::TooLarge(why) => {
             actions.push(Action::Report(Reason::NotRecordable(why.clone())));
             why

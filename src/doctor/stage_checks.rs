@@ -12,7 +12,7 @@ use crate::decide::{Decision, Trigger, counts_as_held, decide};
 use crate::model::observed::{DeploymentNow, FOREIGN_PIN, Observed};
 use crate::model::policy::{AutoDeploy, MissingComponents, Mode, StagePolicy};
 use crate::model::reason::{Reason, stamp};
-use crate::model::records::{Incident, Record};
+use crate::model::records::{self, Incident, LastSweep, Record};
 use crate::model::stage::{LiveStage, StageRef};
 
 pub(super) fn examine(config: &Config, facts: &Readings, stage: &StageReadings) -> Vec<Finding> {
@@ -42,7 +42,7 @@ pub(super) fn examine(config: &Config, facts: &Readings, stage: &StageReadings) 
     findings.push(known_good(&problems, stage, observed));
     if let Some((_, record)) = observed.on_record.good() {
         findings.push(deployment_exists(&problems, stage, live, record));
-        findings.push(is_pinned(&problems, stage, live, record));
+        findings.push(is_pinned(&problems, facts, stage, live, record));
         findings.extend(drift(stage, record));
     }
     findings.extend(components(&problems, observed));
@@ -156,7 +156,13 @@ fn deployment_exists(
     Finding::ok("deployment", format!("`{name}` exists{}", if is_live { " and is live" } else { "" }))
 }
 
-fn is_pinned(problems: &[Problem], stage: &StageReadings, live: &LiveStage, record: &Record) -> Finding {
+fn is_pinned(
+    problems: &[Problem],
+    facts: &Readings,
+    stage: &StageReadings,
+    live: &LiveStage,
+    record: &Record,
+) -> Finding {
     let wanted = &record.release.deployment;
     if let Err(error) = &stage.pin {
         return Finding::unknown("pin", error);
@@ -194,11 +200,21 @@ fn is_pinned(problems: &[Problem], stage: &StageReadings, live: &LiveStage, reco
             ),
         ),
         Some(Unpinned::Missing) => {
-            let what =
-                format!("the known-good deployment `{wanted}` is not pinned, so a deploy may delete it");
+            let met = met_by_sweep(facts, &stage.stage).map(|met| format!("; the last sweep: {met}"));
+            let what = format!(
+                "the known-good deployment `{wanted}` is not pinned, so a deploy may delete it{}",
+                met.unwrap_or_default()
+            );
             Finding::warning("pin", what, next)
         }
     }
+}
+
+/// Returns what the last sweep met when it moved the stage's pin, if that failed.
+fn met_by_sweep(facts: &Readings, stage: &StageRef) -> Option<String> {
+    let last = facts.sweeps.as_ref().ok()?.last()?;
+    let last: LastSweep = records::parse(&last.value).ok()?;
+    last.states.get(&stage.to_string()).filter(|state| state.contains("not pinned")).cloned()
 }
 
 /// Warns that the stack may still describe the bad release: until another release is promoted, the next deploy may

@@ -13,7 +13,7 @@ use super::parameter_names::ParameterNames;
 use super::policy::PolicyOverrides;
 use super::protocol::Protocol;
 use super::record_fault::RecordFault;
-use super::records::{self, Candidate, Hold, Parameter, Record, Rollbacks, Stored};
+use super::records::{self, Candidate, Hold, LastSweep, Parameter, Record, Rollbacks, Stored};
 use super::release::Release;
 use super::stage::{Deployment, LiveStage, StageRef};
 
@@ -44,6 +44,8 @@ pub struct Observed {
     pub alarm: Option<GuardingAlarm>,
     /// The components of the release.
     pub components: LiveComponents,
+    /// The last sweep, if it was read: only `status` shows it.
+    pub last_sweep: Option<LastSweep>,
 }
 
 /// A stage's records in Parameter Store.

@@ -1,5 +1,7 @@
 //! The records in Parameter Store: their schemas, and how they are parsed and printed. No I/O.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -188,7 +190,35 @@ pub struct LastSweep {
     pub run: String,
     /// How many stages it checked.
     pub stages: usize,
+    /// Why the live release of a stage is not known-good yet, by the stage's full name. Stages that serve their known-good
+    /// release are absent, and so are those for which there is no room.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub states: BTreeMap<String, String>,
 }
+
+impl LastSweep {
+    /// The most bytes of the value: the standard tier, which is free of charge, holds 4 KB (`PutParameter`).
+    const MAX_BYTES: usize = 4_096;
+
+    /// Prints the record. Leaves the longest states out until the rest fits into a parameter of the standard tier.
+    ///
+    /// # Errors
+    /// See [`print`].
+    pub fn print(mut self) -> Result<String, String> {
+        loop {
+            let printed = print(&self);
+            if printed.as_ref().is_ok_and(|text| text.len() <= Self::MAX_BYTES) {
+                return printed;
+            }
+            let longest = self.states.iter().max_by_key(|(_, state)| state.len());
+            let Some(longest) = longest.map(|(stage, _)| stage.clone()) else { return printed };
+            self.states.remove(&longest);
+        }
+    }
+}
+
+/// The state of a stage after a sweep that found nothing to prove.
+pub const SERVES_KNOWN_GOOD: &str = "serves its known-good release";
 
 /// The index of an API name: the ids of the APIs that have it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -386,6 +416,22 @@ mod tests {
             assert_eq!(read.is_ok(), expected, "{read:?}");
             assert!(read.map_or_else(|why| why.to_string().contains("`first_seen` is"), |_| true));
         }
+    }
+
+    #[test]
+    fn the_states_of_a_sweep_are_left_out_until_the_record_fits() {
+        let at = DateTime::from_timestamp(1_795_168_800, 0).unwrap();
+        for (states, length, kept) in [(0_usize, 100, 0), (20, 100, 20), (100, 100, 34), (1, 5_000, 0)] {
+            let state = |nth: usize| (format!("rest/a/{nth:03}"), "x".repeat(length));
+            let states = (0..states).map(state).collect();
+            let sweep = LastSweep { schema: SCHEMA, at, run: "run".into(), stages: 7, states };
+            let text = sweep.print().unwrap();
+            assert!(text.len() <= 4_096, "{length}");
+            assert_eq!(parse::<LastSweep>(&text).unwrap().states.len(), kept, "{length}");
+        }
+        // A sweep without states has the record that older versions wrote.
+        let old = r#"{"schema":1,"at":"2026-11-20T10:00:00Z","run":"run","stages":7}"#;
+        assert_eq!(parse::<LastSweep>(old).unwrap().print().unwrap(), old);
     }
 
     #[test]

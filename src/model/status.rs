@@ -19,6 +19,8 @@ pub struct StageStatus {
     pub known_good: KnownGoodStatus,
     /// The recorded candidate.
     pub candidate: Option<CandidateStatus>,
+    /// Why the live release is not known-good yet, as the last sweep found; `None` if it is, or if no sweep has seen it.
+    pub not_yet: Option<NotYetStatus>,
     /// The hold, unless it has ended.
     pub hold: Option<Hold>,
     /// The latest rollbacks, oldest first.
@@ -86,6 +88,15 @@ impl KnownGoodStatus {
             Self::Missing { .. } | Self::Unusable { .. } => None,
         }
     }
+}
+
+/// Why the live release is not known-good yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NotYetStatus {
+    /// The reason, in words.
+    pub why: String,
+    /// The time of the sweep that found it.
+    pub swept_at: DateTime<Utc>,
 }
 
 /// A candidate.

@@ -17,7 +17,7 @@ use crate::model::cloud_error::CloudError;
 use crate::model::guarding_alarm::GuardingAlarm;
 use crate::model::observed::{KnownGood, LiveComponents, Observed};
 use crate::model::reason::Reason;
-use crate::model::records::{self, Incident, NameIndex, Parameter};
+use crate::model::records::{self, Incident, LastSweep, NameIndex, Parameter};
 use crate::model::stage::StageRef;
 use crate::model::target::{ApiRef, Target};
 use components::{components, moving_aliases, recorded_deployment};
@@ -35,7 +35,38 @@ pub async fn observe<C: Gateway + Components + Parameters + Alarms>(
     version: Option<i64>,
     trigger: Trigger<'_>,
 ) -> Result<Observed, CloudError> {
-    let mut observed = look(context, stage, version, trigger).await?;
+    observe_and(context, stage, version, trigger, Deployment::IfNeeded).await
+}
+
+/// Reads the same as [`observe`], and always the recorded deployment (`GetDeployment`): no call follows that API Gateway
+/// would refuse if the deployment did not exist. For plans and for the effect of an alarm now.
+///
+/// # Errors
+/// See [`observe`].
+pub async fn observe_for_preview<C: Gateway + Components + Parameters + Alarms>(
+    context: &Context<'_, C>,
+    stage: &StageRef,
+    version: Option<i64>,
+    trigger: Trigger<'_>,
+) -> Result<Observed, CloudError> {
+    observe_and(context, stage, version, trigger, Deployment::Always).await
+}
+
+/// Whether to read the recorded deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deployment {
+    IfNeeded,
+    Always,
+}
+
+async fn observe_and<C: Gateway + Components + Parameters + Alarms>(
+    context: &Context<'_, C>,
+    stage: &StageRef,
+    version: Option<i64>,
+    trigger: Trigger<'_>,
+    deployment: Deployment,
+) -> Result<Observed, CloudError> {
+    let mut observed = look(context, stage, version, trigger, deployment).await?;
     let policy = context.config.policy.under(&observed.on_record.policy);
     if let Some(since) = in_doubt_since(trigger, &observed, &policy, context.now)
         && let Some(alarm) = &observed.alarm
@@ -43,7 +74,7 @@ pub async fn observe<C: Gateway + Components + Parameters + Alarms>(
         let about = (stage, observed.api_names.as_slice());
         let later = guarding_alarms::datapoints(context.cloud, alarm, about, (since, context.now)).await;
         // The stage may have changed meanwhile.
-        observed = look(context, stage, version, trigger).await?;
+        observed = look(context, stage, version, trigger, deployment).await?;
         for leaf in observed.alarm.iter_mut().flat_map(|alarm| &mut alarm.leaves) {
             leaf.later = later.get(&leaf.now.alarm.name).cloned();
         }
@@ -61,6 +92,7 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
     stage: &StageRef,
     version: Option<i64>,
     trigger: Trigger<'_>,
+    deployment: Deployment,
 ) -> Result<Observed, CloudError> {
     let (cloud, config, names) = (context.cloud, context.config, &context.config.names);
     let known_good = names.known_good(stage);
@@ -72,8 +104,10 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
         }
         Trigger::Alarm { .. } | Trigger::Operator { .. } | Trigger::Imagined => None,
     };
+    let sweep =
+        matches!((trigger, deployment), (Trigger::Imagined, Deployment::Always)).then(|| names.sweep());
     let wanted: Vec<String> =
-        std::iter::once(known_good.clone()).chain(others).chain(index.clone()).collect();
+        std::iter::once(known_good.clone()).chain(others).chain(index.clone()).chain(sweep.clone()).collect();
     let (look, found, alarm) = tokio::join!(cloud.look_at_once(stage), cloud.parameters(&wanted), async {
         match trigger.alarm() {
             Some(name) => guarding_alarms::named(cloud, name).await,
@@ -115,11 +149,12 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
         admission,
         alarm,
         components: LiveComponents::default(),
+        last_sweep: sweep.and_then(|name| last_sweep(&found, &name)),
     };
     let Some(live) = &mut observed.live else { return Ok(observed) };
     let listed = config.listed(stage, &observed.on_record.policy);
     let recorded = observed.on_record.good().map(|(_, record)| &record.release);
-    let ask = stage.protocol.is_v2() || !listed.is_empty();
+    let ask = deployment == Deployment::Always || stage.protocol.is_v2() || !listed.is_empty();
     let other = recorded.filter(|recorded| ask && recorded.deployment != live.release.deployment);
     let (components, moving, deployment) = tokio::try_join!(
         components(cloud, config, stage, &listed, recorded),
@@ -129,6 +164,12 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
     observed.components = LiveComponents { moving, deployment, ..components };
     observed.components.complete(&mut live.release);
     Ok(observed)
+}
+
+/// Returns the last sweep, if its parameter can be read.
+fn last_sweep(found: &[Parameter], name: &str) -> Option<LastSweep> {
+    let found = found.iter().find(|found| found.name == name)?;
+    records::parse(&found.value).ok()
 }
 
 /// Returns the APIs that a name can mean, if its index says that there are several.

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::cloud::{Cloud, Gateway, Parameters};
 use crate::context::Context;
 use crate::decide::claim::{is_fresh, is_half_done, plan_of};
-use crate::decide::{Decision, Trigger, check, decide};
+use crate::decide::{Decision, NO_OLDER, Trigger, check, decide};
 use crate::model::cloud_error::CloudError;
 use crate::model::observed::{Observed, usable};
 use crate::model::plan::Plan;
@@ -24,7 +24,7 @@ use crate::model::reason::{Reason, stamp};
 use crate::model::records::Incident;
 use crate::model::report::{ForPeople, Outcome, Report, release_name};
 use crate::model::stage::{Deployment, StageRef};
-use crate::observe::observe;
+use crate::observe::{observe, observe_for_preview};
 use apply::{Applied, Refusal, last_look};
 use claim::{Claim, claim, claim_and_apply, just_rolled_back_by};
 use finish::finish;
@@ -93,7 +93,9 @@ pub async fn rollback<C: Cloud>(
         let wait = match pass(context, stage, current, &mut attempt).await {
             Pass::Over(report) => return report.on(stage),
             Pass::AfterHook => continue,
-            Pass::CannotServe(_, report) if request.version.is_some() => return report.on(stage),
+            Pass::CannotServe(_, report) if request.version.is_some() => {
+                return of_asked_version(*report).on(stage);
+            }
             Pass::CannotServe(version, report) => match older_version(context, stage, version).await {
                 Ok(Some(older)) => {
                     current.version = Some(older);
@@ -118,7 +120,13 @@ async fn pass<C: Cloud>(
     request: RollbackRequest<'_>,
     attempt: &mut Attempt,
 ) -> Pass {
-    let observed = match observe(context, stage, request.version, request.trigger).await {
+    let (version, trigger) = (request.version, request.trigger);
+    let observed = if request.dry {
+        observe_for_preview(context, stage, version, trigger).await
+    } else {
+        observe(context, stage, version, trigger).await
+    };
+    let observed = match observed {
         Ok(observed) => without_own_change(observed, attempt.first.as_deref()),
         Err(error) => return Pass::Over(Box::new(context.failed(&error))),
     };
@@ -277,6 +285,17 @@ fn held<C>(context: &Context<'_, C>, reason: Reason, observed: &Observed, warnin
     }
 }
 
+/// Corrects the report about a version that the operator asked for: no older one was tried.
+fn of_asked_version(mut report: Report) -> Report {
+    if let Some(reason @ Reason::KnownGoodMissing { .. }) = &mut report.reason {
+        if let Reason::KnownGoodMissing { why, .. } = reason {
+            *why = why.replace(NO_OLDER, "");
+        }
+        report.message = reason.to_string();
+    }
+    report
+}
+
 /// Reports that another run rolled the stage back first.
 fn done_by_other_run<C>(context: &Context<'_, C>, other_run: &Incident, warnings: Vec<String>) -> Report {
     let reason = Reason::AlreadyKnownGood {
@@ -316,7 +335,7 @@ fn refused<C>(
                 deployment: plan.to.deployment.clone(),
                 parameter: context.config.names.known_good(&plan.stage),
                 version: plan.version,
-                why: "no longer exists, and no older version can serve".to_owned(),
+                why: format!("no longer exists{NO_OLDER}"),
             };
             held(context, reason, observed, vec![])
         }
@@ -363,7 +382,10 @@ fn without_own_change(mut observed: Observed, begun: Option<&Plan>) -> Observed 
 
 /// Returns the newest version of the record before this one that can serve (`GetParameterHistory`): it is readable, it
 /// is not in quarantine, and its deployment exists. The search stops at the first version marked irreversible.
-async fn older_version<C: Parameters + Gateway>(
+///
+/// # Errors
+/// A failed call.
+pub async fn older_version<C: Parameters + Gateway>(
     context: &Context<'_, C>,
     stage: &StageRef,
     before: i64,

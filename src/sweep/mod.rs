@@ -9,7 +9,6 @@ pub mod watch;
 
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::time::Instant;
 
 use crate::cloud::{Cloud, Parameters, Write};
@@ -17,7 +16,7 @@ use crate::context::Context;
 use crate::decide::testimony::Testimony;
 use crate::model::cloud_error::CloudError;
 use crate::model::plain::counted;
-use crate::model::records::{LastSweep, SCHEMA};
+use crate::model::records::{LastSweep, SCHEMA, SERVES_KNOWN_GOOD};
 use crate::model::report::{Details, Outcome, Report, SweptStage};
 use crate::notify::marks::tend;
 use crate::observe::sweep::{apis, stage, world};
@@ -76,7 +75,7 @@ pub async fn sweep<C: Cloud>(context: &Context<'_, C>) -> Vec<Report> {
     );
     let swept = context.report(Outcome::Swept, message);
     let (noted, tended, forgot) =
-        tokio::join!(note_sweep(context, details.len()), tend(context), forget::forget(context, &world));
+        tokio::join!(note_sweep(context, &details), tend(context), forget::forget(context, &world));
     let warnings = [noted.err(), tended.err(), forgot.err()]
         .into_iter()
         .flatten()
@@ -87,9 +86,13 @@ pub async fn sweep<C: Cloud>(context: &Context<'_, C>) -> Vec<Report> {
     reports
 }
 
-/// Records that a sweep ran, for `doctor` (`PutParameter`).
-async fn note_sweep<C: Parameters>(context: &Context<'_, C>, stages: usize) -> Result<(), CloudError> {
-    let last = LastSweep { schema: SCHEMA, at: context.now, run: context.id.to_owned(), stages };
-    let name = context.config.names.sweep();
-    context.cloud.put_parameter(&name, &json!(last).to_string(), Write::Overwrite).await.map(|_| ())
+/// Records that a sweep ran, for `doctor`, and why a release is not known-good yet, for `status` (`PutParameter`).
+async fn note_sweep<C: Parameters>(context: &Context<'_, C>, swept: &[SweptStage]) -> Result<(), CloudError> {
+    let open = swept.iter().filter(|one| one.state != SERVES_KNOWN_GOOD);
+    let states = open.map(|one| (one.stage.clone(), one.state.clone())).collect();
+    let (at, run) = (context.now, context.id.to_owned());
+    let last = LastSweep { schema: SCHEMA, at, run, stages: swept.len(), states };
+    // Without its states it always fits.
+    let value = last.print().unwrap_or_default();
+    context.cloud.put_parameter(&context.config.names.sweep(), &value, Write::Overwrite).await.map(|_| ())
 }

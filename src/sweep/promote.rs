@@ -13,10 +13,12 @@ pub async fn promote<C: Gateway + Components + Parameters + Alarms>(
     stage: &StageRef,
     candidate: &Candidate,
 ) -> Report {
+    // A command need not name its sender.
+    let nameless = if context.trigger.is_operator() { "an unknown operator" } else { "sweep" };
     let recording = Recording {
         label: candidate.label.clone(),
         note: candidate.note.clone(),
-        who: Some(context.trigger.name.clone().unwrap_or_else(|| "sweep".to_owned())),
+        who: Some(context.trigger.name.clone().unwrap_or_else(|| nameless.to_owned())),
         irreversible: candidate.irreversible,
         expected: Some(&candidate.release),
         outcome: Outcome::Promoted,

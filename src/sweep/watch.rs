@@ -111,7 +111,7 @@ fn check_stage<C>(
         Some(causes) => Some(Reason::Unwatched(causes)),
         None => (!worth.is_empty()).then_some(Reason::AlarmsWithFaults(worth)),
     };
-    reasons.into_iter().map(|reason| attention(context, reason).on(stage)).collect()
+    reasons.into_iter().map(|reason| attention(context, reason).on(stage).named(on_record)).collect()
 }
 
 /// Whether people are told of an alarm's fault: not of what the settings or the stage's policy want, nor of a state that

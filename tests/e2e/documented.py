@@ -166,10 +166,16 @@ ROWS = [
     Row("apigw-rollback completions bash > .*"),
     Row("apigw-rollback (status|status orders-api/prod)", Orders.good_release,
         shows(lambda orders: [f"rest/{API}/{STAGE}", orders.good])),
-    Row("apigw-rollback history orders-api/prod", Orders.good_release,
+    Row("apigw-rollback history orders-api/prod( -n 5)?", Orders.good_release,
         shows(lambda orders: [f"version {orders.status()['known_good']['version']}", orders.good])),
     Row("apigw-rollback incidents orders-api/prod", Orders.rolled_back,
         shows(lambda orders: [orders.incident(), orders.bad])),
+    Row("apigw-rollback logs( --since 1d)?", Orders.good_release, says("recorded: ")),
+    Row("apigw-rollback open orders-api/prod", Orders.good_release,
+        shows(lambda orders: [f"/apigateway/main/apis/{API}/stages", "logsV2:log-groups/log-group/$252F"])),
+    Row("apigw-rollback policy get .*"),
+    Row("apigw-rollback policy set .*", then=says("is stored")),
+    Row("apigw-rollback sweep", Orders.good_release, says("swept: checked")),
     Row("apigw-rollback watch .*", Orders.good_release, says("Ctrl-C stops"), answers=(("Ctrl-C stops", CTRL_C),)),
     Row("apigw-rollback plan .*", Orders.new_release, says("would be rolled back")),
     Row("apigw-rollback rollback .* --to 3 .*", Orders.four_versions, live("good")),
@@ -236,7 +242,7 @@ ROWS = [
 
     # The documents only mention these; the sentence says which arguments they need.
     *[Row(name, **NOT_RUN, why="the documents only mention it, without its arguments") for name in (
-        "apigw-rollback explain", "apigw-rollback incidents", "aws apigatewayv2 get-stages",
+        "apigw-rollback explain", "apigw-rollback incidents", "apigw-rollback policy set", "aws apigatewayv2 get-stages",
         "aws kms cancel-key-deletion", "sam sync")],
 
     # Make targets that CI does not run.

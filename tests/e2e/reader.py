@@ -40,7 +40,7 @@ class Reader:
             (PLACE / "bin" / name).symlink_to(program)
         home = pathlib.Path.home()
         self.env = dict(
-            clean_environment(endpoint), HOME=str(PLACE / "home"), USER="me",
+            clean_environment(endpoint), HOME=str(PLACE / "home"), USER="me", PAGER="cat",
             CARGO_HOME=os.environ.get("CARGO_HOME", str(home / ".cargo")),
             RUSTUP_HOME=os.environ.get("RUSTUP_HOME", str(home / ".rustup")),
             # The build keeps the linker there; if its path changes, cargo compiles everything again.

@@ -2,15 +2,17 @@
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
+use apigw_rollback::cloud::Gateway;
 use apigw_rollback::commands::execute;
 use apigw_rollback::config::Config;
-use apigw_rollback::model::plain;
-use apigw_rollback::model::reason::Reason;
-use apigw_rollback::model::report::{Outcome, Report};
+use apigw_rollback::model::report::{Details, Outcome, Report};
 use apigw_rollback::model::stage::StageRef;
+use apigw_rollback::model::target::{ApiRef, Target};
 use apigw_rollback::model::trigger::{TriggerKind, Verb};
 use apigw_rollback::notify::notify;
+use apigw_rollback::observe::resolve::{NamedBy, resolve};
 use apigw_rollback::observe::{incidents, protected_stages};
 use apigw_rollback::signal::target::is_stage_name;
 use apigw_rollback::signal::{self, Command, Signal};
@@ -19,7 +21,9 @@ use clap::Args;
 use futures_util::StreamExt;
 use serde_json::{Map, Value, json};
 
-use super::error::{CliError, Exit, YOURS, is_denied};
+use super::advice::{Asked, for_operator};
+use super::error::{CliError, Exit};
+use super::output::{print, print_long};
 use super::session::{Connection, Format, Session, now, variable};
 use super::views;
 
@@ -83,7 +87,7 @@ pub(crate) struct Confirm {
     /// Skip the confirmation prompt
     #[arg(short, long)]
     yes: bool,
-    /// Your name, for the records [default: $USER]
+    /// Your name, for the records [default: $USER, or the user or role of your credentials]
     #[arg(long, value_name = "NAME")]
     who: Option<String>,
 }
@@ -92,6 +96,7 @@ pub(crate) struct Confirm {
 #[derive(Clone, Debug)]
 pub(crate) struct CommandJson {
     fields: Map<String, Value>,
+    stage: Option<StageName>,
     what: String,
 }
 
@@ -100,7 +105,13 @@ impl CommandJson {
         let mut fields = Map::new();
         fields.insert("command".to_owned(), json!(verb));
         fields.insert("stage".to_owned(), json!({"api": stage.api, "name": stage.name}));
-        Self { fields, what: format!("{verb} {stage}") }
+        Self { fields, stage: Some(stage.clone()), what: format!("{verb} {stage}") }
+    }
+
+    /// The command without a stage: the sweep.
+    pub(crate) fn sweep() -> Self {
+        let fields = [("command".to_owned(), json!("sweep"))].into_iter().collect();
+        Self { fields, stage: None, what: "sweep".to_owned() }
     }
 
     /// Adds a field if it has a value.
@@ -141,8 +152,24 @@ impl CommandJson {
 pub(crate) async fn read(connection: &Connection, request: &CommandJson) -> Result<Exit, CliError> {
     let command = request.command()?;
     let session = Session::open(connection).await?;
-    let reports = send(&session, &command).await;
-    Ok(described(&reports, connection.format, false))
+    let (reports, _) = tokio::join!(send(&session, &command), session.caller());
+    described(&session, &reports, connection, false).await
+}
+
+/// Prints the history of a stage: the newest entries, as many as the operator wants.
+pub(crate) async fn history(
+    connection: &Connection,
+    stage: &StageName,
+    most: Option<usize>,
+) -> Result<Exit, CliError> {
+    let session = Session::open(connection).await?;
+    let mut reports = send(&session, &CommandJson::new("history", stage).command()?).await;
+    for report in &mut reports {
+        if let (Some(Details::History(entries)), Some(most)) = (&mut report.details, most) {
+            entries.truncate(most);
+        }
+    }
+    described(&session, &reports, connection, false).await
 }
 
 /// Runs a command that writes, after the operator has confirmed it.
@@ -152,58 +179,128 @@ pub(crate) async fn write(
     request: CommandJson,
 ) -> Result<Exit, CliError> {
     let who = confirm.who.clone().or_else(|| variable("USER")).or_else(|| variable("USERNAME"));
-    let request = request.with("who", who);
+    let request = request.with("who", who.clone());
+    request.command()?;
+    confirm.is_possible(&request.what)?;
+    let session = Session::open(connection).await?;
+    let request = match who {
+        Some(_) => request,
+        // Records say who wrote them.
+        None => request.with("who", session.caller().await.map(|caller| caller.name.clone())),
+    };
     let command = request.command()?;
-    let may_ask = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    if !confirm.yes && !may_ask {
-        return Err(CliError::Usage(format!(
-            "`{}` needs confirmation, and there is no terminal to ask on: give --yes to confirm",
-            request.what
-        )));
+    if let Some(exit) = preview(&session, connection, confirm, &request).await? {
+        return Ok(exit);
     }
+    if !confirm.is_given(&request.what)? {
+        return Err(CliError::Declined("nothing was changed".to_owned()));
+    }
+    let reports = carry_out(&session, &command, PATIENCE).await;
+    described(&session, &reports, connection, false).await
+}
+
+/// The time limit of one command, and that of a sweep, which checks one stage after the other.
+const PATIENCE: Duration = Duration::from_mins(1);
+const SWEEP_PATIENCE: Duration = Duration::from_mins(10);
+
+/// Runs the sweep as the function does on its schedule.
+pub(crate) async fn sweep(connection: &Connection, confirm: &Confirm) -> Result<Exit, CliError> {
+    if connection.is_local() {
+        return Err(CliError::Usage(
+            "`sweep` needs the deployed function, because alarms that invoke it directly also count: leave --local out"
+                .to_owned(),
+        ));
+    }
+    let request = CommandJson::sweep();
+    confirm.is_possible(&request.what)?;
     let session = Session::open(connection).await?;
     if !confirm.yes {
-        if let Some(exit) = preview(&session, connection, &request).await? {
-            return Ok(exit);
-        }
-        if !is_agreed(&request)? {
-            return Err(CliError::Declined("nothing was changed".to_owned()));
-        }
+        let ((reports, _), place) = {
+            let (reports, place) = tokio::join!(status(&session, None), session.place());
+            (reports?, place)
+        };
+        let what =
+            "A sweep may record, pin and roll back releases of these stages, as the scheduled one does.";
+        let _ = write!(anstream::stderr(), "{place}\n{}{what}\n", views::reports(&reports));
     }
-    let cloud = session.cloud();
-    let run = session.run(&cloud);
-    let mut reports = Box::pin(execute(&run, &command)).await;
-    // The people who are notified of automatic rollbacks are notified of an operator's as well.
+    if !confirm.is_given(&request.what)? {
+        return Err(CliError::Declined("nothing was changed".to_owned()));
+    }
+    let reports = carry_out(&session, &request.command()?, SWEEP_PATIENCE).await;
+    described(&session, &reports, connection, true).await
+}
+
+/// Carries out a command, and notifies the people who are notified of what the function does.
+async fn carry_out(session: &Session, command: &Command, patience: Duration) -> Vec<Report> {
+    let cloud = session.cloud_for(patience);
+    let run = session.run_for(&cloud, patience);
+    let mut reports = Box::pin(execute(&run, command)).await;
     notify(&run, &mut reports).await;
-    let reports: Vec<Report> = reports.into_iter().map(for_operator).collect();
-    Ok(described(&reports, connection.format, false))
+    adapted(session, command, reports).await
+}
+
+impl Confirm {
+    /// A confirmation for a command whose records name no operator.
+    pub(crate) fn only(yes: bool) -> Self {
+        Self { yes, who: None }
+    }
+
+    /// Fails before any call if the operator can neither be asked nor has confirmed.
+    pub(crate) fn is_possible(&self, what: &str) -> Result<(), CliError> {
+        let may_ask = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        if self.yes || may_ask {
+            return Ok(());
+        }
+        Err(CliError::Usage(format!(
+            "`{what}` needs confirmation, and there is no terminal to ask on: give --yes to confirm"
+        )))
+    }
+
+    /// Asks the operator, unless `--yes` was given.
+    pub(crate) fn is_given(&self, what: &str) -> Result<bool, CliError> {
+        if self.yes {
+            return Ok(true);
+        }
+        let mut line = String::new();
+        let _ = write!(anstream::stderr(), "\n{what}? [y/N] ").and_then(|()| std::io::stderr().flush());
+        std::io::stdin().read_line(&mut line).map_err(|error| CliError::Usage(error.to_string()))?;
+        Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
 }
 
 /// Shows the plan of a rollback, or the stage's status. Returns an exit code if there is nothing to confirm.
 async fn preview(
     session: &Session,
     connection: &Connection,
+    confirm: &Confirm,
     request: &CommandJson,
 ) -> Result<Option<Exit>, CliError> {
-    let is_rollback = request.fields.get("command") == Some(&json!("rollback"));
-    let first = if is_rollback { request.verb("plan") } else { request.bare("status") };
-    let reports = send(session, &first.command()?).await;
+    let word = request.fields.get("command").and_then(Value::as_str);
+    if confirm.yes {
+        // A hold is written without a look at the stage, so that a misspelt stage would be held. In an emergency, it does
+        // not depend on other calls.
+        let stage = request.stage.as_ref().filter(|_| word == Some("hold"));
+        return match stage {
+            Some(stage) => match existing(session, stage).await {
+                Err(missing @ CliError::Stage(_)) => Err(missing),
+                Ok(_) | Err(_) => Ok(None),
+            },
+            None => Ok(None),
+        };
+    }
+    let first = if word == Some("rollback") { request.verb("plan") } else { request.bare("status") };
+    let command = first.command()?;
+    let (reports, place) = tokio::join!(send(session, &command), session.place());
     let continues = reports.iter().all(|one| matches!(one.outcome, Outcome::WouldRollBack | Outcome::Status));
     if !continues {
-        return Ok(Some(described(&reports, connection.format, false)));
+        return described(session, &reports, connection, false).await.map(Some);
     }
     // Standard output carries only the result of the command.
+    let _ = writeln!(anstream::stderr(), "{place}");
     for report in &reports {
         let _ = write!(anstream::stderr(), "{}", views::before_asking(report));
     }
     Ok(None)
-}
-
-fn is_agreed(request: &CommandJson) -> Result<bool, CliError> {
-    let mut line = String::new();
-    let _ = write!(anstream::stderr(), "\n{}? [y/N] ", request.what).and_then(|()| std::io::stderr().flush());
-    std::io::stdin().read_line(&mut line).map_err(|error| CliError::Usage(error.to_string()))?;
-    Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Reads the status of one stage, or of all protected stages. The flag says whether the result is a list.
@@ -244,7 +341,7 @@ pub(crate) async fn incidents(connection: &Connection, stage: &StageName) -> Res
     let found = send(&session, &CommandJson::new("history", stage).command()?).await;
     let Some(stage) = found.first().and_then(|report| report.stage.as_ref()).filter(|_| are_statuses(&found))
     else {
-        return Ok(described(&found, connection.format, false));
+        return described(&session, &found, connection, false).await;
     };
     let cloud = session.cloud();
     let all = incidents::read(&session.run(&cloud), stage).await;
@@ -257,9 +354,9 @@ pub(crate) async fn incidents(connection: &Connection, stage: &StageName) -> Res
                 Err(why) => json!({"parameter": one.parameter, "unreadable": why}),
             })
             .collect();
-        print(&format!("{}\n", json!({"stage": stage, "incidents": all})));
+        print(&format!("{}\n", json!({"stage": stage, "incidents": all})))?;
     } else {
-        print(&super::views::lists::incidents(&all, now()));
+        print_long(&views::lists::incidents(&all, now()), connection.pager())?;
     }
     Ok(Exit::DONE)
 }
@@ -268,57 +365,76 @@ fn are_statuses(reports: &[Report]) -> bool {
     reports.iter().all(|report| report.outcome == Outcome::Status)
 }
 
+/// Finds the stage that the operator means, and checks that it exists (`GetStage`).
+pub(crate) async fn existing(session: &Session, name: &StageName) -> Result<StageRef, CliError> {
+    let (api, cloud) = (ApiRef::parse(&name.api), session.cloud());
+    let target = Target { api, stage: name.name.clone(), canary: false, protocol: None };
+    let failed = |error| CliError::of(&error, &session.config().region);
+    let found = resolve(&cloud, session.config(), &target, NamedBy::Operator).await.map_err(failed)?;
+    let stage = found.map_err(|reason| CliError::Stage(reason.to_string()))?;
+    if cloud.stage(&stage).await.map_err(failed)?.is_none() {
+        let stages = stages_of(session, &stage).await.map(|stages| format!(": {stages}"));
+        let stages = stages.unwrap_or_default();
+        return Err(CliError::Stage(format!("API Gateway has no stage {stage}{stages}")));
+    }
+    Ok(stage)
+}
+
+/// Says which stages the API of a misspelt stage has (`GetStages`).
+async fn stages_of(session: &Session, misspelt: &StageRef) -> Option<String> {
+    let stages = session.cloud().stages(misspelt.protocol, &misspelt.api).await.ok()?;
+    let stages = stages.into_iter().map(|(stage, _)| stage).filter(|stage| !stage.is_parked());
+    let mut names: Vec<String> = stages.map(|stage| stage.stage).collect();
+    names.sort();
+    let is_misspelt = !names.is_empty() && !names.contains(&misspelt.stage);
+    is_misspelt.then(|| format!("the stages of API `{}` are {}", misspelt.api, names.join(", ")))
+}
+
 async fn send(session: &Session, command: &Command) -> Vec<Report> {
     let cloud = session.cloud();
     let run = session.run(&cloud);
     let reports = Box::pin(execute(&run, command)).await;
-    reports.into_iter().map(for_operator).collect()
+    adapted(session, command, reports).await
 }
 
-/// Adapts the advice of a report to the operator, whose own credentials made the calls. Rejects the status of a
-/// stage that does not exist.
-fn for_operator(report: Report) -> Report {
-    if is_denied(&report) {
-        return Report { next: vec![YOURS.to_owned()], ..report };
-    }
-    let is_missing = report.signal.kind == TriggerKind::Command(Verb::Status)
-        && report.outcome == Outcome::Status
-        && report.before.is_none();
-    if is_missing {
-        let stage = report.stage.as_ref().map(ToString::to_string).unwrap_or_default();
-        return Report {
-            outcome: Outcome::Rejected,
-            message: format!("API Gateway has no stage {stage}"),
-            reason: Some(Reason::NoStage(stage)),
-            next: vec![PROTECTED.to_owned()],
-            details: None,
-            warnings: vec![],
-            ..report
+/// Adapts the advice of the reports to the operator.
+async fn adapted(session: &Session, command: &Command, reports: Vec<Report>) -> Vec<Report> {
+    let mut adapted = Vec::new();
+    for report in reports {
+        let is_status = report.signal.kind == TriggerKind::Command(Verb::Status);
+        let is_missing = is_status && report.outcome == Outcome::Status && report.before.is_none();
+        let no_stage = is_missing || matches!(report.code(), Some("no-stage" | "not-protected"));
+        let stages = match report.stage.as_ref().filter(|_| no_stage) {
+            Some(stage) => stages_of(session, stage).await,
+            None => None,
         };
+        adapted.push(for_operator(report, &Asked { command, is_missing, stages }));
     }
-    // The report's advice is about alarms, but here an operator named the stage.
-    let next = match &report.reason {
-        Some(Reason::NoStage(_)) => PROTECTED,
-        Some(Reason::AmbiguousTarget(_)) => "give the API's id instead of its name",
-        _ => return report,
-    };
-    Report { next: vec![next.to_owned()], ..report }
+    adapted
 }
 
-const PROTECTED: &str = "list the protected stages: apigw-rollback status";
+/// Renders the reports. A status and a plan begin with the account and the Region.
+pub(crate) async fn shown(session: &Session, reports: &[Report], format: Format, as_list: bool) -> String {
+    let is_about_now =
+        |report: &Report| matches!(report.signal.kind, TriggerKind::Command(Verb::Status | Verb::Plan));
+    match (format, reports) {
+        (Format::Text, _) if reports.is_empty() || reports.iter().any(is_about_now) => {
+            format!("{}\n{}", session.place().await, views::reports(reports))
+        }
+        (Format::Text, _) => views::reports(reports),
+        (Format::Json, [one]) if !as_list => format!("{}\n", json!(one)),
+        (Format::Json, _) => format!("{}\n", json!({"reports": reports})),
+    }
+}
 
 /// Prints the reports and returns their exit code.
-pub(crate) fn described(reports: &[Report], format: Format, as_list: bool) -> Exit {
-    match (format, reports) {
-        (Format::Text, _) => print(&views::reports(reports)),
-        (Format::Json, [one]) if !as_list => print(&format!("{}\n", json!(one))),
-        (Format::Json, _) => print(&format!("{}\n", json!({"reports": reports}))),
-    }
-    Exit::of(reports)
-}
-
-/// Prints to standard output, in colour if it is a terminal. What others named does not act on the terminal.
-pub(crate) fn print(text: &str) {
-    // A reader such as `head` may close the pipe early, which is not an error.
-    let _ = write!(anstream::stdout(), "{}", plain::terminal(text));
+pub(crate) async fn described(
+    session: &Session,
+    reports: &[Report],
+    connection: &Connection,
+    as_list: bool,
+) -> Result<Exit, CliError> {
+    let text = shown(session, reports, connection.format, as_list).await;
+    print_long(&text, connection.pager() && connection.format == Format::Text)?;
+    Ok(Exit::of(reports))
 }

@@ -2,12 +2,13 @@
 
 use apigw_rollback::model::reason::stamp;
 use chrono::{DateTime, TimeDelta, Utc};
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use super::actions::{self, CommandJson, Confirm, StageName, length, stage, time};
 use super::error::{CliError, EXIT_CODES, Exit};
+use super::policy::PolicyCommand;
 use super::session::{Connection, Session, now};
-use super::{doctor, explain, schema, watch};
+use super::{completion, doctor, explain, links, logs, policy, schema, watch};
 
 /// Rolls API Gateway stages back to their last known-good release.
 ///
@@ -150,9 +151,16 @@ Example:
     },
     /// Show the known-good releases over time, and the rollbacks between them
     #[command(after_help = "\
-Example:
-  apigw-rollback history orders-api/prod")]
-    History(OneStage),
+Examples:
+  apigw-rollback history orders-api/prod
+  apigw-rollback history orders-api/prod -n 5")]
+    History {
+        #[command(flatten)]
+        one: OneStage,
+        /// Show only this many entries, the newest
+        #[arg(short = 'n', long = "number", value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..))]
+        number: Option<u16>,
+    },
     /// List a stage's incidents, newest first
     #[command(after_help = "\
 Pass the first column to `lift`.
@@ -216,11 +224,45 @@ Examples:
         #[arg(value_name = "API/STAGE", value_parser = stage)]
         stage: Option<StageName>,
         /// The interval, such as 10s or 1m; at least 2s
-        #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = length)]
+        #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = watch::interval)]
         every: TimeDelta,
         #[command(flatten)]
         connection: Connection,
     },
+    /// Check every protected stage now, as the function does on its schedule
+    #[command(after_help = "\
+The sweep records proven releases, pins them, and rolls back releases that their alarms accuse.
+
+Example:
+  apigw-rollback sweep --yes")]
+    Sweep {
+        #[command(flatten)]
+        connection: Connection,
+        #[command(flatten)]
+        confirm: Confirm,
+    },
+    /// Print the reports in the function's log, one line each
+    Logs(logs::Logs),
+    /// Print links to the AWS console: the stage, its alarms, the log, the function and the dashboard
+    #[command(after_help = "\
+Example:
+  apigw-rollback open orders-api/prod")]
+    Open {
+        /// The stage [default: all protected stages]
+        #[arg(value_name = "API/STAGE", value_parser = stage)]
+        stage: Option<StageName>,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Show or replace a stage's own policy
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  apigw-rollback policy get orders-api/prod
+  apigw-rollback policy set orders-api/prod policy.json"
+    )]
+    Policy(PolicyCommand),
     /// Print the JSON schema of the reports
     #[command(after_help = "\
 Example:
@@ -236,31 +278,39 @@ Examples:
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Print the stages that a completion script offers
+    #[command(hide = true)]
+    CompleteStages {
+        /// The words of the unfinished command line
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
 }
 
 impl CliCommand {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<Exit, CliError> {
         match self {
-            Self::Explain(args) => Ok(explain::run(&args)),
-            Self::Schema => Ok(schema::run()),
-            Self::Completions { shell } => {
-                let mut text = Vec::new();
-                clap_complete::generate(shell, &mut Tool::command(), "apigw-rollback", &mut text);
-                actions::print(&String::from_utf8_lossy(&text));
-                Ok(Exit::DONE)
-            }
+            Self::Explain(args) => explain::run(&args),
+            Self::Schema => schema::run(),
+            Self::Completions { shell } => completion::script(shell),
+            Self::CompleteStages { words } => Ok(completion::stages(&words).await),
             Self::Status { stage, connection } => {
                 let session = Session::open(&connection).await?;
-                let (reports, is_list) = actions::status(&session, stage.as_ref()).await?;
-                Ok(actions::described(&reports, connection.format, is_list))
+                let (read, _) = tokio::join!(actions::status(&session, stage.as_ref()), session.caller());
+                let (reports, is_list) = read?;
+                actions::described(&session, &reports, &connection, is_list).await
             }
+            Self::Sweep { connection, confirm } => actions::sweep(&connection, &confirm).await,
+            Self::Logs(args) => logs::run(&args).await,
+            Self::Open { stage, connection } => links::run(&connection, stage.as_ref()).await,
+            Self::Policy(command) => policy::run(command).await,
             Self::Watch { stage, every, connection } => {
                 watch::watch(&connection, stage.as_ref(), every).await
             }
             Self::Doctor(args) => doctor::run(&args).await,
-            Self::History(one) => {
-                actions::read(&one.connection, &CommandJson::new("history", &one.stage)).await
+            Self::History { one, number } => {
+                actions::history(&one.connection, &one.stage, number.map(usize::from)).await
             }
             Self::Incidents(one) => actions::incidents(&one.connection, &one.stage).await,
             Self::Plan { one, args } => actions::read(&one.connection, &args.of("plan", &one.stage)).await,

@@ -6,8 +6,9 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::json;
 
-use super::actions::{StageName, print, stage};
+use super::actions::{StageName, stage};
 use super::error::{CliError, Exit};
+use super::output::{print, print_long};
 use super::session::{Connection, Format, Session, now};
 use super::views;
 
@@ -35,15 +36,15 @@ pub(crate) struct Doctor {
 /// Runs the doctor. A program that asked for JSON gets findings even if the settings are invalid.
 pub(crate) async fn run(args: &Doctor) -> Result<Exit, CliError> {
     let examined = examine(args).await;
-    if let (Err(error), Format::Json) = (&examined, args.connection.format) {
-        let finding = error.as_finding();
-        print_json(now(), finding.level, &[finding]);
+    let prevented = examined.as_ref().err().and_then(CliError::as_finding);
+    if let (Some(finding), Format::Json) = (prevented, args.connection.format) {
+        print_json(now(), finding.level, &[finding])?;
     }
     examined
 }
 
-fn print_json(at: DateTime<Utc>, worst: Level, findings: &[Finding]) {
-    print(&format!("{}\n", json!({"schema": 1, "at": at, "worst": worst, "findings": findings})));
+fn print_json(at: DateTime<Utc>, worst: Level, findings: &[Finding]) -> Result<(), CliError> {
+    print(&format!("{}\n", json!({"schema": 1, "at": at, "worst": worst, "findings": findings})))
 }
 
 async fn examine(args: &Doctor) -> Result<Exit, CliError> {
@@ -65,9 +66,9 @@ async fn examine(args: &Doctor) -> Result<Exit, CliError> {
         findings.iter().filter(|one| !args.quiet || one.level != Level::Ok).cloned().collect();
     let worst = worst(&findings);
     if args.connection.format == Format::Json {
-        print_json(run.now, worst, &shown);
+        print_json(run.now, worst, &shown)?;
     } else {
-        print(&views::lists::findings(&shown));
+        print_long(&views::lists::findings(&shown), args.connection.pager())?;
     }
     Ok(Exit::for_level(worst))
 }

@@ -13,7 +13,7 @@ Exit codes:
   2  the command line, or a setting in the environment, is invalid
   3  held or rejected: nothing was changed, and the report says why
   4  manual action required: the stage serves neither its old nor its known-good release
-  5  doctor: warnings
+  5  doctor: warnings; sweep: problems that need attention
   6  doctor: faults, so an alarm might not lead to a rollback
   7  no access: there are no credentials, or they do not allow the call
   8  the function does not exist in this Region, or is not an apigw-rollback function
@@ -28,20 +28,25 @@ impl Exit {
     pub(crate) const FAILED: Self = Self(1);
     pub(crate) const USAGE: Self = Self(2);
     pub(crate) const HELD: Self = Self(3);
+    /// The status with which a shell reports other tools, such as `git`, that wrote to a closed pipe (`SIGPIPE`).
+    const READER_GONE: Self = Self(141);
     const NEEDS_HUMAN: Self = Self(4);
+    const WARNINGS: Self = Self(5);
     const NO_ACCESS: Self = Self(7);
     const NO_FUNCTION: Self = Self(8);
 
-    /// Returns the exit code of the worst report: manual action, then no access, then failed, then held.
+    /// Returns the exit code of the worst report: manual action, then no access, then failed, then held, then
+    /// attention.
     pub(crate) fn of(reports: &[Report]) -> Self {
         let codes: Vec<Self> = reports.iter().map(Self::for_report).collect();
-        let worst = [Self::NEEDS_HUMAN, Self::NO_ACCESS, Self::FAILED, Self::HELD];
+        let worst = [Self::NEEDS_HUMAN, Self::NO_ACCESS, Self::FAILED, Self::HELD, Self::WARNINGS];
         worst.into_iter().find(|code| codes.contains(code)).unwrap_or(Self::DONE)
     }
 
     fn for_report(report: &Report) -> Self {
         match report.outcome {
-            Outcome::NeedsHuman | Outcome::Attention => Self::NEEDS_HUMAN,
+            Outcome::NeedsHuman => Self::NEEDS_HUMAN,
+            Outcome::Attention => Self::WARNINGS,
             Outcome::Failed if is_denied(report) => Self::NO_ACCESS,
             Outcome::Failed => Self::FAILED,
             Outcome::Held | Outcome::Rejected => Self::HELD,
@@ -61,7 +66,7 @@ impl Exit {
     pub(crate) fn for_level(level: Level) -> Self {
         match level {
             Level::Ok => Self::DONE,
-            Level::Warning => Self(5),
+            Level::Warning => Self::WARNINGS,
             Level::NotChecked => Self(9),
             Level::Fault => Self(6),
         }
@@ -86,6 +91,12 @@ pub(crate) enum CliError {
     /// The function does not exist, or is not an apigw-rollback function.
     #[error("{0}")]
     Function(String),
+    /// The reader of standard output stopped reading. Not an error of the tool, so it prints nothing.
+    #[error("the reader of the output stopped reading")]
+    ReaderGone,
+    /// Standard output cannot be written.
+    #[error("{0}")]
+    Output(String),
     /// Any other failure of a call to AWS.
     #[error("{0}")]
     Failed(String),
@@ -98,7 +109,8 @@ impl CliError {
             Self::Declined(_) | Self::Stage(_) => Exit::HELD,
             Self::Access(_) => Exit::NO_ACCESS,
             Self::Function(_) => Exit::NO_FUNCTION,
-            Self::Failed(_) => Exit::FAILED,
+            Self::ReaderGone => Exit::READER_GONE,
+            Self::Output(_) | Self::Failed(_) => Exit::FAILED,
         }
     }
 
@@ -107,15 +119,16 @@ impl CliError {
         json!({"schema": 1, "error": self.to_string(), "exit": self.exit().0})
     }
 
-    /// Returns the error as a finding of the doctor, whose checks it prevents.
-    pub(crate) fn as_finding(&self) -> Finding {
+    /// Returns the error as a finding of the doctor, whose checks it prevents; `None` if the output itself failed.
+    pub(crate) fn as_finding(&self) -> Option<Finding> {
         let (check, level) = match self {
             Self::Usage(_) => ("settings", Level::Fault),
             Self::Stage(_) => ("stages", Level::Fault),
             Self::Declined(_) | Self::Function(_) => ("function", Level::Fault),
             Self::Access(_) | Self::Failed(_) => ("function", Level::NotChecked),
+            Self::ReaderGone | Self::Output(_) => return None,
         };
-        Finding { check, level, stage: None, message: self.to_string(), next: String::new() }
+        Some(Finding { check, level, stage: None, message: self.to_string(), next: String::new() })
     }
 
     /// Describes a failed call to AWS, and what to do about it.

@@ -17,7 +17,8 @@ use clap::Args as ClapArgs;
 use serde::Serialize;
 
 use super::actions::time;
-use super::error::Exit;
+use super::error::{CliError, Exit};
+use super::output::written;
 use super::session::Format;
 
 #[derive(Debug, ClapArgs)]
@@ -78,7 +79,7 @@ struct ExplainedTarget {
     canary: bool,
 }
 
-pub(crate) fn run(args: &Args) -> Exit {
+pub(crate) fn run(args: &Args) -> Result<Exit, CliError> {
     #[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
     let now = args.now.unwrap_or_else(|| SystemTime::now().into());
     let bounds = Bounds {
@@ -93,15 +94,14 @@ pub(crate) fn run(args: &Args) -> Exit {
             Ok(event) => print(&mut out, &explain(file, &event, &bounds), args.format),
             Err(error) => {
                 status = Exit::FAILED;
-                writeln!(err, "{}: cannot be read: {error}", file.display())
+                let _ = writeln!(err, "{}: cannot be read: {error}", file.display());
+                Ok(())
             }
         };
-        // A reader such as `head` may close the pipe early, which is not an error.
-        if printed.is_err() {
-            break;
-        }
+        written(printed)?;
     }
-    status
+    written(out.flush())?;
+    Ok(status)
 }
 
 fn read(file: &Path) -> std::io::Result<String> {

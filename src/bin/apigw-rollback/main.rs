@@ -1,10 +1,16 @@
 //! The command-line tool: the same rules and settings as the function, with the operator's own credentials.
 
 mod actions;
+mod advice;
 mod cli;
+mod completion;
 mod doctor;
 mod error;
 mod explain;
+mod links;
+mod logs;
+mod output;
+mod policy;
 mod schema;
 mod session;
 mod style;
@@ -20,13 +26,27 @@ use cli::Tool;
 use error::{CliError, Exit};
 
 fn main() -> ExitCode {
-    let exit = run(Tool::parse()).unwrap_or_else(|error| {
-        let label = style::painted("error: ", style::Tone::Bad);
-        let label = if matches!(error, CliError::Declined(_)) { "" } else { &label };
-        let _ = writeln!(anstream::stderr(), "{label}{error}");
+    let exit = parsed().unwrap_or_else(|error| {
+        if !matches!(error, CliError::ReaderGone) {
+            let label = style::painted("error: ", style::Tone::Bad);
+            let label = if matches!(error, CliError::Declined(_)) { "" } else { &label };
+            let _ = writeln!(anstream::stderr(), "{label}{error}");
+        }
         error.exit()
     });
     ExitCode::from(exit.0)
+}
+
+/// Parses the command line and runs its command, or prints a help text.
+fn parsed() -> Result<Exit, CliError> {
+    match Tool::try_parse() {
+        Ok(tool) => run(tool),
+        Err(shown) => {
+            let exit = if shown.use_stderr() { Exit::USAGE } else { Exit::DONE };
+            output::written(shown.print().and_then(|()| std::io::stdout().flush()))?;
+            Ok(exit)
+        }
+    }
 }
 
 fn run(tool: Tool) -> Result<Exit, CliError> {

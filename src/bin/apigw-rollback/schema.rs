@@ -2,10 +2,10 @@
 
 use apigw_rollback::model::report::Report;
 
-use super::actions::print;
-use super::error::Exit;
+use super::error::{CliError, Exit};
+use super::output::print;
 
-pub(crate) fn run() -> Exit {
-    print(&format!("{}\n", serde_json::to_string_pretty(&Report::schema()).unwrap_or_default()));
-    Exit::DONE
+pub(crate) fn run() -> Result<Exit, CliError> {
+    print(&format!("{}\n", serde_json::to_string_pretty(&Report::schema()).unwrap_or_default()))?;
+    Ok(Exit::DONE)
 }

@@ -10,6 +10,8 @@ mod diagnostics;
 mod environment;
 mod gateway;
 mod http;
+#[cfg(feature = "cli")]
+mod operator;
 mod outbox;
 mod parameters;
 #[cfg(feature = "cli")]
@@ -32,7 +34,9 @@ pub use clients::Clients;
 pub use diagnostics::AwsDiagnostics;
 pub use environment::{Environment, environment_settings};
 #[cfg(feature = "cli")]
-pub use settings::{find_credentials, personal_settings};
+pub use operator::{AwsOperator, Caller, LogEvent};
+#[cfg(feature = "cli")]
+pub use settings::{find_credentials, has_profile, personal_settings};
 
 /// The port over the SDK, for one run.
 #[derive(Clone, Debug)]

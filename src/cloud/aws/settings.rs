@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::profile::{self, ProfileFileCredentialsProvider};
 use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_lambda::config::ProvideCredentials;
 use aws_sdk_lambda::error::BoxError;
 use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
+use aws_types::os_shim_internal::{Env, Fs};
 use tokio::time::Instant;
 
 use super::call::{causes, found};
@@ -38,6 +39,18 @@ pub async fn personal_settings(
     let found = found.with_region(settings.region().cloned());
     let provider = ProfileFileCredentialsProvider::builder().configure(&found).profile_name(profile).build();
     Ok(load().credentials_provider(provider).load().await)
+}
+
+/// Returns whether a profile exists in the files of the AWS CLI. A profile may have a Region and no credentials, and then
+/// the AWS CLI takes those of the environment.
+///
+/// # Errors
+/// A file of the AWS CLI cannot be parsed.
+pub async fn has_profile(name: &str) -> Result<bool, BoxError> {
+    #[expect(deprecated, reason = "its new name is in a crate that this one does not depend on")]
+    let files = profile::profile_file::ProfileFiles::default();
+    let found = profile::load(&Fs::real(), &Env::real(), &files, None).await?;
+    Ok(found.get_profile(name).is_some())
 }
 
 /// Checks that credentials exist, so that the tool reports missing ones before it makes any call.

@@ -1,6 +1,8 @@
 //! The command-line tool: the real program without AWS, and its tables for reports of the in-memory world.
 
+mod aws;
 mod explain;
+mod operator;
 #[path = "../../../src/bin/apigw-rollback/style.rs"]
 mod style;
 #[path = "../../../src/bin/apigw-rollback/views/mod.rs"]
@@ -15,7 +17,7 @@ use serde_json::json;
 
 use crate::support::harness::snapshot;
 
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 21] = [
     "status",
     "plan",
     "rollback",
@@ -31,6 +33,10 @@ const VERBS: [&str; 17] = [
     "schema",
     "doctor",
     "watch",
+    "sweep",
+    "logs",
+    "open",
+    "policy",
     "completions",
     "",
 ];
@@ -72,6 +78,7 @@ fn every_command_has_a_help_text_with_an_example() {
 fn bad_input_is_reported_in_one_sentence_and_by_the_exit_code() {
     let no_region = &KEYS[..2];
     let long = "x".repeat(501);
+    let misspelt = [&KEYS[..], &[("AWS_PROFILE", "theirs")]].concat();
     for (args, env, exit, expected) in [
         (vec!["status"], &[][..], 2, "error: no Region is set: give --region or set AWS_REGION"),
         (
@@ -82,7 +89,11 @@ fn bad_input_is_reported_in_one_sentence_and_by_the_exit_code() {
         ),
         (vec!["status"], no_region, 2, "error: no Region is set"),
         (vec!["status"], &KEYS, 1, "error: AWS does not answer in the Region `eu-west-1`: check the name"),
-        (vec!["status", "--profile", "misspelt"], &KEYS, 7, "`misspelt`"),
+        (vec!["status", "--profile", "misspelt"], &KEYS, 7, "the profile `misspelt` does not exist"),
+        (vec!["status", "--profile", "misspelt"], &[][..], 7, "the profile `misspelt` does not exist"),
+        (vec!["status"], &misspelt, 7, "the profile `theirs` does not exist: correct AWS_PROFILE"),
+        (vec!["watch", "--every", "1s"], &KEYS, 2, "the shortest interval is 2s"),
+        (vec!["history", "a/prod", "-n", "0"], &KEYS, 2, "invalid value '0'"),
         (vec!["doctor"], &KEYS, 1, "error: AWS does not answer in the Region `eu-west-1`"),
         (vec!["status", "prod"], &KEYS, 2, "write the stage as API/STAGE, such as a1b2c3d4e5/prod"),
         (vec!["status", "a/b c"], &KEYS, 2, "write the stage as API/STAGE"),

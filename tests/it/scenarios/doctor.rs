@@ -377,6 +377,18 @@ fn the_known_good_release_is_checked() {
     check(&mut shown, "no pin", &[], |facts, _| {
         facts.stages.remove(&prod().parked());
     });
+    check(&mut shown, "no pin, and another release is live", &[], |facts, _| {
+        facts.stage().release = release("d2", &[]);
+        facts.stages.remove(&prod().parked());
+    });
+    check(&mut shown, "no pin, and the last sweep met an obstacle", &[], |facts, _| {
+        facts.stages.remove(&prod().parked());
+        let states =
+            json!({(prod().to_string()): "the known-good deployment is not pinned: the API has no room"});
+        let sweep =
+            json!({"schema": 1, "at": "2026-11-20T10:05:00Z", "run": "r", "stages": 1, "states": states});
+        facts.parameters.insert("/apigw-rollback/sweep".to_owned(), vec![sweep.to_string()]);
+    });
     check(&mut shown, "pinning is off", &[("PIN", "off")], |facts, _| {
         facts.stages.remove(&prod().parked());
     });

@@ -11,6 +11,7 @@ mod irreversible;
 mod messages;
 mod notifications;
 mod old_incidents;
+mod previews;
 mod refusals;
 mod scale;
 mod secrets;

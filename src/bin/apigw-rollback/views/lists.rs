@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use apigw_rollback::doctor::{Finding, Level};
-use apigw_rollback::model::report::Report;
+use apigw_rollback::model::report::{Report, SweptStage};
 use apigw_rollback::model::status::{HistoryEntry, Version};
 use apigw_rollback::observe::incidents::OnFile;
 use chrono::{DateTime, Utc};
@@ -48,6 +48,18 @@ pub(crate) fn history(report: &Report, entries: &[HistoryEntry]) -> String {
         });
     }
     format!("{}\n{}\n", report.message, drawn(rows))
+}
+
+/// Renders the state of each stage after a sweep.
+pub(crate) fn swept(stages: &[SweptStage]) -> String {
+    if stages.is_empty() {
+        return String::new();
+    }
+    let mut rows = table(&["STAGE", "STATE"]);
+    for SweptStage { stage, state } in stages {
+        rows.add_row([cell(stage, None), cell(state, None)]);
+    }
+    format!("{}\n", drawn(rows))
 }
 
 /// Renders the incidents of a stage, with a warning for each that cannot be parsed.

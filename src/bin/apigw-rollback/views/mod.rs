@@ -43,7 +43,8 @@ pub(crate) fn before_asking(report: &Report) -> String {
     let mut shown = match &report.details {
         Some(Details::Status(status)) => status::card(report, status),
         Some(Details::History(entries)) => lists::history(report, entries),
-        Some(Details::Sweep(_)) | None => headline(report),
+        Some(Details::Sweep(stages)) => format!("{}{}", headline(report), lists::swept(stages)),
+        None => headline(report),
     };
     for warning in &report.warnings {
         let _ = writeln!(shown, "  {} {warning}", painted("warning:", Tone::Careful));
@@ -84,7 +85,10 @@ fn command(report: &Report) -> Option<String> {
     let line = match (report.outcome, &report.reason) {
         (Outcome::RolledBack | Outcome::NeedsHuman, _) => format!("apigw-rollback status {stage}"),
         (Outcome::WouldRollBack, _) => format!("apigw-rollback rollback {stage}"),
-        (_, Some(Reason::NoKnownGood { .. })) => format!("apigw-rollback record {stage}"),
+        // No release would be recorded as a version that the operator asked for.
+        (_, Some(Reason::NoKnownGood { parameter, .. })) if !parameter.contains(':') => {
+            format!("apigw-rollback record {stage}")
+        }
         (_, Some(Reason::HeldByOperator(_))) => format!("apigw-rollback release-hold {stage}"),
         (_, Some(Reason::IrreversibleRelease { .. })) => format!("apigw-rollback rollback {stage} --force"),
         (_, Some(Reason::KnownGoodMissing { .. } | Reason::PartMissing(_) | Reason::NotPinned(_))) => {

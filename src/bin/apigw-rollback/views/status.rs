@@ -7,7 +7,9 @@ use apigw_rollback::model::reason::Reason;
 use apigw_rollback::model::records::Candidate;
 use apigw_rollback::model::release::Release;
 use apigw_rollback::model::report::Report;
-use apigw_rollback::model::status::{AlarmNowStatus, KnownGoodStatus, PinStatus, StageStatus};
+use apigw_rollback::model::status::{
+    AlarmNowStatus, CandidateStatus, KnownGoodStatus, NotYetStatus, PinStatus, StageStatus,
+};
 use chrono::{DateTime, Utc};
 
 use super::style::{Tone, ago, cell, drawn, lasting, painted, second, table};
@@ -21,6 +23,7 @@ pub(crate) fn card(report: &Report, status: &StageStatus) -> String {
         ("known-good", known_good(status, now), missing(status)),
         ("pin", pin(status), None),
         ("candidate", candidate(status, now), None),
+        ("not known-good yet", not_yet(status, now), Some(Tone::Careful)),
         ("alarms", alarms(status), alarms_tone(status)),
         ("hold", hold(status), Some(if status.hold.is_some() { Tone::Careful } else { Tone::Quiet })),
         ("rollbacks", rollbacks(status, now), None),
@@ -29,6 +32,9 @@ pub(crate) fn card(report: &Report, status: &StageStatus) -> String {
         ("an alarm now", alarm_now(status), Some(alarm_now_tone(status))),
     ];
     for (label, value, tone) in lines {
+        if value.is_empty() {
+            continue;
+        }
         rows.add_row([cell(label, Some(Tone::Quiet)), cell(value, tone)]);
     }
     format!("{}\n{}\n", painted(&stage(report), Tone::Good), drawn(rows))
@@ -119,8 +125,20 @@ fn pin(status: &StageStatus) -> String {
     }
 }
 
+/// Why the live release is not known-good yet. Without a release that waits, the row is empty and left out.
+fn not_yet(status: &StageStatus, now: DateTime<Utc>) -> String {
+    let Some(NotYetStatus { why, swept_at }) = &status.not_yet else { return String::new() };
+    format!("{why} (sweep at {})", ago(*swept_at, now))
+}
+
+/// Returns the candidate, unless it is already the known-good release.
+fn open_candidate(status: &StageStatus) -> Option<&CandidateStatus> {
+    let good = status.known_good.record().map(|(_, record)| &record.release);
+    status.candidate.as_ref().filter(|found| Some(&found.candidate.release) != good)
+}
+
 fn candidate(status: &StageStatus, now: DateTime<Utc>) -> String {
-    let Some(found) = &status.candidate else { return "none".to_owned() };
+    let Some(found) = open_candidate(status) else { return "none".to_owned() };
     let Candidate { release, label, first_seen, irreversible, .. } = &found.candidate;
     let mut facts = vec![format!("deployment {}", release.deployment)];
     facts.extend(label.clone());
@@ -138,7 +156,7 @@ fn bakes(until: DateTime<Utc>, now: DateTime<Utc>) -> String {
 }
 
 fn short_candidate(status: &StageStatus, now: DateTime<Utc>) -> String {
-    match &status.candidate {
+    match open_candidate(status) {
         Some(found) if found.is_live && found.bakes_until > now => lasting(found.bakes_until - now),
         Some(found) if found.is_live => "done".to_owned(),
         Some(_) | None => "-".to_owned(),
