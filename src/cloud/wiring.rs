@@ -1,7 +1,7 @@
 //! The port's verbs for what leads from the alarms to the function: the topic's subscriptions and the function's policy.
 
 use crate::model::cloud_error::CloudError;
-use crate::model::wiring::Subscription;
+use crate::model::wiring::{Subscription, TopicNow};
 
 /// The topic's subscriptions and the function's policy (SNS, Lambda).
 ///
@@ -13,6 +13,9 @@ pub trait Wiring: Sync {
         &self,
         function: &str,
     ) -> impl Future<Output = Result<Option<String>, CloudError>> + Send;
+
+    /// Reads a topic's policy and key (`GetTopicAttributes`). Returns `None` if the topic does not exist.
+    fn topic(&self, topic: &str) -> impl Future<Output = Result<Option<TopicNow>, CloudError>> + Send;
 
     /// Reads the subscriptions to a topic (`ListSubscriptionsByTopic`, every page). Returns `None` if the topic does
     /// not exist.

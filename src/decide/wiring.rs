@@ -6,7 +6,12 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::model::guarding_alarm::GuardingAlarm;
-use crate::model::wiring::{Subscription, WiringNow};
+use crate::model::wiring::{Subscription, TopicNow, WiringNow};
+
+/// The alias of the key that AWS manages for SNS. Its policy cannot be changed.
+const SNS_KEY: &str = "alias/aws/sns";
+
+const INVOKE: &str = "lambda:InvokeFunction";
 
 /// The ends of the way.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +42,15 @@ pub enum WiringFault {
     },
     /// The function's policy does not let CloudWatch invoke it for these alarms.
     AlarmsNotPermitted(Vec<String>),
+    /// The topic is encrypted with the key that AWS manages for SNS, which CloudWatch may not use.
+    TopicKey(String),
+    /// The topic's policy does not let CloudWatch publish for these alarms.
+    NotPublished {
+        /// The topic.
+        topic: String,
+        /// The alarms.
+        alarms: Vec<String>,
+    },
 }
 
 /// Whether an alarm invokes the function itself.
@@ -49,57 +63,87 @@ pub fn is_direct(guard: &GuardingAlarm, function: &str) -> bool {
 #[must_use]
 pub fn faults(ends: Ends<'_>, now: &WiringNow, guards: &[GuardingAlarm]) -> Vec<WiringFault> {
     let account = ends.function.split(':').nth(4).unwrap_or_default();
-    let name = ends.function.split(':').nth(6).unwrap_or_default();
-    let policy = now.policy.as_ref().ok().map(|policy| {
-        serde_json::from_str::<Value>(policy.as_deref().unwrap_or_default()).unwrap_or_default()
-    });
+    let policy = now.policy.as_ref().ok().map(|policy| parsed(policy.as_deref()));
     let direct: Vec<&GuardingAlarm> = guards.iter().filter(|guard| is_direct(guard, ends.function)).collect();
     let mut faults = Vec::new();
     match ends.topic {
         None if direct.is_empty() => faults.push(WiringFault::NoTopic),
         None => {}
         Some(topic) => {
-            faults.extend(
-                now.subscriptions
-                    .as_ref()
-                    .ok()
-                    .and_then(|all| subscribed(topic, ends.function, all.as_deref())),
-            );
-            let is_refused =
-                policy.as_ref().is_some_and(|policy| !allows(policy, "sns.amazonaws.com", topic, account));
-            faults.extend(is_refused.then(|| WiringFault::TopicNotPermitted {
-                topic: topic.to_owned(),
-                function: name.to_owned(),
-            }));
+            faults.extend(to_topic(topic, account, now, guards));
+            let subscriptions = now.subscriptions.as_ref().ok();
+            faults.extend(subscriptions.and_then(|all| subscribed(topic, ends.function, all.as_deref())));
+            let sns = Caller { service: "sns.amazonaws.com", action: INVOKE, source: topic, account };
+            if policy.as_ref().is_some_and(|policy| !allows(policy, sns)) {
+                let function = ends.function.split(':').nth(6).unwrap_or_default().to_owned();
+                faults.push(WiringFault::TopicNotPermitted { topic: topic.to_owned(), function });
+            }
         }
     }
-    let is_refused = |guard: &&&GuardingAlarm| {
-        let arn = guard.alarm.arn.as_deref().unwrap_or_default();
-        let service = "lambda.alarms.cloudwatch.amazonaws.com";
-        policy.as_ref().is_some_and(|policy| !allows(policy, service, arn, account))
-    };
-    let refused: Vec<String> =
-        direct.iter().filter(is_refused).map(|guard| guard.alarm.name.clone()).collect();
-    faults.extend((!refused.is_empty()).then_some(WiringFault::AlarmsNotPermitted(refused)));
+    let service = "lambda.alarms.cloudwatch.amazonaws.com";
+    let refused = policy.map(|policy| refused(&policy, service, INVOKE, account, direct.into_iter()));
+    let refused = refused.filter(|refused| !refused.is_empty());
+    faults.extend(refused.map(WiringFault::AlarmsNotPermitted));
     faults
+}
+
+/// The faults between the alarms and the topic.
+fn to_topic(topic: &str, account: &str, now: &WiringNow, guards: &[GuardingAlarm]) -> Vec<WiringFault> {
+    let Ok(Some(TopicNow { policy, key })) = &now.topic else { return vec![] };
+    let mut faults = Vec::new();
+    if key.as_deref().is_some_and(|key| key == SNS_KEY || key.ends_with(&format!(":{SNS_KEY}"))) {
+        faults.push(WiringFault::TopicKey(topic.to_owned()));
+    }
+    // Every topic of SNS has a policy, so an answer without one says nothing.
+    let Some(policy) = policy.as_deref().map(|policy| parsed(Some(policy))) else { return faults };
+    let by_topic = guards.iter().filter(|guard| guard.actions.iter().any(|action| action == topic));
+    let alarms = refused(&policy, "cloudwatch.amazonaws.com", "sns:Publish", account, by_topic);
+    if !alarms.is_empty() {
+        faults.push(WiringFault::NotPublished { topic: topic.to_owned(), alarms });
+    }
+    faults
+}
+
+/// Returns the names of the alarms for which a policy does not let the service act.
+fn refused<'a>(
+    policy: &Value,
+    service: &str,
+    action: &str,
+    account: &str,
+    guards: impl Iterator<Item = &'a GuardingAlarm>,
+) -> Vec<String> {
+    let is_refused = |guard: &&GuardingAlarm| {
+        let source = guard.alarm.arn.as_deref().unwrap_or_default();
+        !allows(policy, Caller { service, action, source, account })
+    };
+    guards.filter(is_refused).map(|guard| guard.alarm.name.clone()).collect()
+}
+
+fn parsed(policy: Option<&str>) -> Value {
+    serde_json::from_str(policy.unwrap_or_default()).unwrap_or_default()
 }
 
 /// Whether an alarm's event reaches the function despite these faults: directly, or through the topic.
 #[must_use]
 pub fn arrives(ends: Ends<'_>, faults: &[WiringFault], guard: &GuardingAlarm) -> bool {
-    let is_refused = |fault: &WiringFault| matches!(fault, WiringFault::AlarmsNotPermitted(refused) if refused.contains(&guard.alarm.name));
+    let name = &guard.alarm.name;
+    let stops_direct = |fault: &WiringFault| matches!(fault, WiringFault::AlarmsNotPermitted(refused) if refused.contains(name));
+    let stops_topic = |fault: &WiringFault| match fault {
+        WiringFault::AlarmsNotPermitted(_) => false,
+        WiringFault::NotPublished { alarms, .. } => alarms.contains(name),
+        WiringFault::NoTopic
+        | WiringFault::TopicGone(_)
+        | WiringFault::NotSubscribed(_)
+        | WiringFault::NotConfirmed(_)
+        | WiringFault::TopicNotPermitted { .. }
+        | WiringFault::TopicKey(_) => true,
+    };
     let by_topic = ends.topic.is_some_and(|topic| guard.actions.iter().any(|action| action == topic));
-    (is_direct(guard, ends.function) && !faults.iter().any(is_refused))
-        || (by_topic && !faults.iter().any(WiringFault::closes_topic))
+    (is_direct(guard, ends.function) && !faults.iter().any(stops_direct))
+        || (by_topic && !faults.iter().any(stops_topic))
 }
 
 impl WiringFault {
-    /// Whether no alarm reaches the function through the topic.
-    #[must_use]
-    pub fn closes_topic(&self) -> bool {
-        !matches!(self, Self::AlarmsNotPermitted(_))
-    }
-
     /// Returns the next step for an operator.
     #[must_use]
     pub fn advice(&self) -> String {
@@ -116,6 +160,15 @@ impl WiringFault {
                 "deploy the stack again, or: aws lambda add-permission --function-name {function} --statement-id alarms \
                  --action lambda:InvokeFunction --principal sns.amazonaws.com --source-arn {topic}"
             ),
+            Self::TopicKey(_) => {
+                "encrypt the topic with a key of your own that lets cloudwatch.amazonaws.com call kms:GenerateDataKey and \
+                 kms:Decrypt, or do not encrypt it"
+                    .to_owned()
+            }
+            Self::NotPublished { .. } => {
+                "let cloudwatch.amazonaws.com call sns:Publish in the topic's policy, for the alarms of this account"
+                    .to_owned()
+            }
             Self::AlarmsNotPermitted(_) => {
                 "begin these alarms' names with the stack's DirectAlarmPrefix, or let them notify the alarm topic"
                     .to_owned()
@@ -138,9 +191,16 @@ impl fmt::Display for WiringFault {
             Self::TopicNotPermitted { .. } => {
                 f.write_str("the function's policy does not let SNS invoke it for the alarm topic")
             }
+            Self::TopicKey(topic) => write!(
+                f,
+                "the topic {topic} is encrypted with the key that AWS manages for SNS, which CloudWatch may not use, so no \
+                 alarm reaches it"
+            ),
+            Self::NotPublished { topic, alarms } => {
+                write!(f, "the policy of {topic} does not let CloudWatch publish for {}", quoted(alarms))
+            }
             Self::AlarmsNotPermitted(alarms) => {
-                let alarms: Vec<String> = alarms.iter().map(|alarm| format!("`{alarm}`")).collect();
-                write!(f, "the function's policy does not let CloudWatch invoke it for {}", alarms.join(", "))
+                write!(f, "the function's policy does not let CloudWatch invoke it for {}", quoted(alarms))
             }
         }
     }
@@ -163,38 +223,73 @@ fn is_or_qualifies(arn: &str, function: &str) -> bool {
     arn.strip_prefix(function).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
 
-/// Whether a function's policy lets a service invoke it on behalf of a source.
-fn allows(policy: &Value, service: &str, source: &str, account: &str) -> bool {
+fn quoted(alarms: &[String]) -> String {
+    alarms.iter().map(|alarm| format!("`{alarm}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// A service that acts on behalf of a source.
+#[derive(Clone, Copy)]
+struct Caller<'a> {
+    service: &'a str,
+    action: &'a str,
+    /// The ARN of the topic or alarm.
+    source: &'a str,
+    /// The source's account.
+    account: &'a str,
+}
+
+/// Whether a resource's policy lets a service act. Conditions that cannot be evaluated count as met in a statement that allows,
+/// and as not met in one that denies.
+fn allows(policy: &Value, caller: Caller<'_>) -> bool {
     let statements = match policy.get("Statement") {
         Some(Value::Array(all)) => all.as_slice(),
         Some(one) => std::slice::from_ref(one),
         None => &[],
     };
-    let speaks_of = |found: Option<&Value>, wanted: &[&str]| match found {
-        Some(Value::String(one)) => wanted.contains(&one.as_str()),
-        Some(Value::Array(all)) => {
-            all.iter().any(|one| one.as_str().is_some_and(|one| wanted.contains(&one)))
-        }
-        _ => false,
+    let applies = |effect: &str, unknown: bool| {
+        statements.iter().any(|statement| {
+            statement.get("Effect").and_then(Value::as_str) == Some(effect)
+                && means(statement.get("Principal"), caller.service)
+                && texts(statement.get("Action")).any(|pattern| {
+                    is_like(&pattern.to_ascii_lowercase(), &caller.action.to_ascii_lowercase())
+                })
+                && is_met(statement.get("Condition"), caller, unknown)
+        })
     };
-    let is_met = |key: &str, pattern: &str| match key.to_ascii_lowercase().as_str() {
-        "aws:sourcearn" => is_like(pattern, source),
-        "aws:sourceaccount" => is_like(pattern, account),
-        // The doctor cannot evaluate other conditions, so it counts them as met.
-        _ => true,
-    };
-    statements.iter().any(|statement| {
-        let conditions = statement.get("Condition").and_then(Value::as_object).into_iter().flatten();
-        let mut conditions = conditions.filter_map(|(_, keys)| keys.as_object()).flatten();
-        statement.get("Effect").and_then(Value::as_str) == Some("Allow")
-            && speaks_of(statement.pointer("/Principal/Service"), &[service])
-            && speaks_of(statement.get("Action"), &["lambda:InvokeFunction", "lambda:*", "*"])
-            && conditions.all(|(key, patterns)| {
-                let one = std::slice::from_ref(patterns);
-                let all = patterns.as_array().map_or(one, Vec::as_slice);
-                all.iter().filter_map(Value::as_str).any(|pattern| is_met(key, pattern))
-            })
+    applies("Allow", true) && !applies("Deny", false)
+}
+
+/// Whether a statement's principal is the service, or everybody.
+fn means(principal: Option<&Value>, service: &str) -> bool {
+    let Some(principal) = principal else { return false };
+    let is_everybody = |found: Option<&Value>| texts(found).any(|one| one == "*");
+    is_everybody(Some(principal))
+        || is_everybody(principal.get("AWS"))
+        || texts(principal.get("Service")).any(|one| one == service || one == "*")
+}
+
+/// Whether a statement's conditions are met. `unknown` is the answer for a key that cannot be evaluated.
+fn is_met(conditions: Option<&Value>, caller: Caller<'_>, unknown: bool) -> bool {
+    let conditions = conditions.and_then(Value::as_object).into_iter().flatten();
+    let mut keys = conditions.filter_map(|(_, keys)| keys.as_object()).flatten();
+    keys.all(|(key, patterns)| {
+        let value = match key.to_ascii_lowercase().as_str() {
+            "aws:sourcearn" => caller.source,
+            "aws:sourceaccount" | "aws:sourceowner" => caller.account,
+            _ => return unknown,
+        };
+        texts(Some(patterns)).any(|pattern| is_like(pattern, value))
     })
+}
+
+/// The texts of a value that is a text or a list of texts.
+fn texts(found: Option<&Value>) -> impl Iterator<Item = &str> {
+    let all = match found {
+        Some(Value::Array(all)) => all.as_slice(),
+        Some(one) => std::slice::from_ref(one),
+        None => &[],
+    };
+    all.iter().filter_map(Value::as_str)
 }
 
 /// Matches a text against IAM's wildcards: `*` for any text, `?` for any one character.
@@ -223,6 +318,8 @@ mod tests {
     #[test]
     fn a_policy_allows_what_its_statements_say() {
         let topic = "arn:aws:sns:eu-west-1:123456789012:alarms";
+        let sns =
+            Caller { service: "sns.amazonaws.com", action: INVOKE, source: topic, account: "123456789012" };
         let statement = |condition: Value| {
             json!({"Statement": [{"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"},
                 "Action": "lambda:InvokeFunction", "Resource": "x", "Condition": condition}]})
@@ -237,11 +334,51 @@ mod tests {
             (json!({"StringEquals": {"aws:SourceAccount": "123456789012"}}), true),
             (json!({"StringEquals": {"aws:PrincipalOrgID": "o-1"}}), true),
         ] {
-            let allowed = allows(&statement(condition.clone()), "sns.amazonaws.com", topic, "123456789012");
+            let allowed = allows(&statement(condition.clone()), sns);
             assert_eq!(allowed, expected, "{condition}");
         }
-        assert!(!allows(&statement(json!({})), "lambda.alarms.cloudwatch.amazonaws.com", topic, ""));
-        assert!(!allows(&Value::Null, "sns.amazonaws.com", topic, ""));
+        let cloudwatch = Caller { service: "lambda.alarms.cloudwatch.amazonaws.com", ..sns };
+        assert!(!allows(&statement(json!({})), cloudwatch));
+        assert!(!allows(&Value::Null, sns));
+    }
+
+    #[test]
+    fn a_topic_is_open_to_alarms_by_its_policy() {
+        let alarm = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:orders";
+        let account = "123456789012";
+        let cloudwatch =
+            Caller { service: "cloudwatch.amazonaws.com", action: "sns:Publish", source: alarm, account };
+        let by_default = json!({"Effect": "Allow", "Principal": {"AWS": "*"},
+            "Action": ["SNS:GetTopicAttributes", "SNS:Publish"],
+            "Condition": {"StringEquals": {"AWS:SourceOwner": account}}});
+        let of = |principal: Value, action: &str| json!({"Effect": "Allow", "Principal": principal, "Action": action});
+        let service = || json!({"Service": "cloudwatch.amazonaws.com"});
+        let deny = |condition: Value| json!({"Effect": "Deny", "Principal": "*", "Action": "sns:*", "Condition": condition});
+        for (case, statements, expected) in [
+            ("the policy of a new topic", vec![by_default.clone()], true),
+            ("one for the service", vec![of(service(), "sns:Publish")], true),
+            ("one with a wildcard", vec![of(service(), "SNS:Pub*")], true),
+            ("one for another action", vec![of(service(), "sns:Subscribe")], false),
+            (
+                "one for another service",
+                vec![of(json!({"Service": "events.amazonaws.com"}), "sns:Publish")],
+                false,
+            ),
+            (
+                "one for another account",
+                vec![of(json!({"AWS": "arn:aws:iam::2:root"}), "sns:Publish")],
+                false,
+            ),
+            ("no statement", vec![], false),
+            ("one that denies everybody", vec![by_default.clone(), deny(json!({}))], false),
+            (
+                "one that denies what is not sent over TLS",
+                vec![by_default, deny(json!({"Bool": {"aws:SecureTransport": "false"}}))],
+                true,
+            ),
+        ] {
+            assert_eq!(allows(&json!({"Statement": statements}), cloudwatch), expected, "{case}");
+        }
     }
 
     #[test]

@@ -87,7 +87,8 @@ fn mode(config: &Config) -> Finding {
 /// Reports the way from the alarms to the function.
 fn way(config: &Config, facts: &Readings) -> Vec<Finding> {
     let unread = [
-        ("topic", facts.wiring.subscriptions.as_ref().err().filter(|_| config.alarm_topic.is_some())),
+        ("topic", facts.wiring.topic.as_ref().err()),
+        ("topic", facts.wiring.subscriptions.as_ref().err()),
         ("permission", facts.wiring.policy.as_ref().err()),
     ];
     let Some(arn) = &facts.arn else { return vec![] };
@@ -113,7 +114,9 @@ fn fault(fault: &WiringFault) -> Finding {
         WiringFault::NoTopic
         | WiringFault::TopicGone(_)
         | WiringFault::NotSubscribed(_)
-        | WiringFault::NotConfirmed(_) => "topic",
+        | WiringFault::NotConfirmed(_)
+        | WiringFault::TopicKey(_)
+        | WiringFault::NotPublished { .. } => "topic",
         WiringFault::TopicNotPermitted { .. } | WiringFault::AlarmsNotPermitted(_) => "permission",
     };
     Finding::fault(check, fault.to_string(), fault.advice())

@@ -134,7 +134,7 @@ pub fn required_permissions(config: &Config, function: &str, stages: &[StageRead
     for_all_stages(&mut of, &location, config);
     of.add(Need::Sweep, &["lambda:GetPolicy"], function);
     if let Some(topic) = &config.alarm_topic {
-        of.add(Need::Sweep, &["sns:ListSubscriptionsByTopic"], topic);
+        of.add(Need::Sweep, &["sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic"], topic);
     }
     all.sort();
     all.dedup();

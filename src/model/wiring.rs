@@ -16,9 +16,20 @@ pub struct Subscription {
     pub confirmed: bool,
 }
 
+/// A topic as SNS describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicNow {
+    /// Its policy as JSON, if it has one.
+    pub policy: Option<String>,
+    /// The id, ARN or alias of the KMS key that encrypts it, if any.
+    pub key: Option<String>,
+}
+
 /// The alarm topic, the function's policy and the alarms at one moment. Each fact may have failed to be read.
 #[derive(Clone, Debug)]
 pub struct WiringNow {
+    /// The alarm topic; `None` if there is no such topic.
+    pub topic: Fetched<Option<TopicNow>>,
     /// The alarm topic's subscriptions; `None` if there is no such topic.
     pub subscriptions: Fetched<Option<Vec<Subscription>>>,
     /// The function's resource-based policy as JSON; `None` if it has none.

@@ -14,18 +14,18 @@ const SAMPLED: TimeDelta = TimeDelta::hours(24);
 /// How many alarms' metrics are read at the same time. Rollbacks share CloudWatch's quotas.
 const AT_ONCE: usize = 4;
 
-/// Reads the alarm topic's subscriptions, the policy of `function`, and every alarm (`ListSubscriptionsByTopic`, `GetPolicy`,
-/// `DescribeAlarms`), and counts the samples of the metrics of `guards` (`GetMetricData`). A failed call leaves only its own
+/// Reads the alarm topic and its subscriptions, the policy of `function`, and every alarm (`GetTopicAttributes`,
+/// `ListSubscriptionsByTopic`, `GetPolicy`, `DescribeAlarms`), and counts the samples of the metrics of `guards` (`GetMetricData`). A failed call leaves only its own
 /// fact unknown.
 pub async fn read<C: Alarms + Wiring>(
     context: &Context<'_, C>,
     function: &str,
     guards: &[GuardingAlarm],
 ) -> WiringNow {
-    let subscriptions = async {
+    let topic = async {
         match &context.config.alarm_topic {
-            Some(topic) => context.cloud.subscriptions(topic).await,
-            None => Ok(None),
+            Some(topic) => tokio::join!(context.cloud.topic(topic), context.cloud.subscriptions(topic)),
+            None => (Ok(None), Ok(None)),
         }
     };
     let samples = guards.iter().filter_map(|guard| {
@@ -38,11 +38,7 @@ pub async fn read<C: Alarms + Wiring>(
     });
     let samples: Vec<_> = samples.collect();
     let samples = futures_util::stream::iter(samples).buffered(AT_ONCE).collect();
-    let (subscriptions, policy, alarms, samples) = tokio::join!(
-        subscriptions,
-        context.cloud.function_policy(function),
-        context.cloud.all_alarms(),
-        samples
-    );
-    WiringNow { subscriptions, policy, alarms, samples }
+    let ((topic, subscriptions), policy, alarms, samples) =
+        tokio::join!(topic, context.cloud.function_policy(function), context.cloud.all_alarms(), samples);
+    WiringNow { topic, subscriptions, policy, alarms, samples }
 }

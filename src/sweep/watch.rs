@@ -36,7 +36,7 @@ pub struct Checked {
     pub unread: Vec<CloudError>,
 }
 
-/// Checks the way from the alarms to the function, and the alarms of every protected stage (`ListSubscriptionsByTopic`,
+/// Checks the way from the alarms to the function, and the alarms of every protected stage (`GetTopicAttributes`, `ListSubscriptionsByTopic`,
 /// `GetPolicy`, `DescribeAlarms`, `GetMetricData` for some alarms). Does nothing if the function does not
 /// know its own ARN, or if too little time is left.
 pub async fn check<C: Alarms + Wiring>(context: &Context<'_, C>, world: &SweepReadings) -> Checked {
@@ -64,8 +64,8 @@ pub async fn check<C: Alarms + Wiring>(context: &Context<'_, C>, world: &SweepRe
     if !others.is_empty() {
         reports.push(attention(context, Reason::AlarmsWithFaults(others)));
     }
-    let WiringNow { subscriptions, policy, alarms, samples } = now;
-    let failed = [subscriptions.err(), policy.err(), alarms.err()].into_iter().flatten();
+    let WiringNow { topic, subscriptions, policy, alarms, samples } = now;
+    let failed = [topic.err(), subscriptions.err(), policy.err(), alarms.err()].into_iter().flatten();
     let unread = failed.chain(samples.into_values().filter_map(Result::err)).collect();
     Checked { reports, unread }
 }

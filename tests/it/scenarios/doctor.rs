@@ -265,6 +265,12 @@ fn the_path_of_an_alarm_is_followed() {
     check(&mut shown, "the alarm topic is gone", &[], |facts, _| {
         facts.topics.remove(TOPIC);
     });
+    check(&mut shown, "CloudWatch may not use the topic's key", &[], |facts, _| {
+        facts.alarm_topic.key = Some("arn:aws:kms:eu-west-1:123456789012:alias/aws/sns".to_owned());
+    });
+    check(&mut shown, "CloudWatch may not publish to the topic", &[], |facts, _| {
+        facts.alarm_topic.policy = Some(json!({"Statement": []}).to_string());
+    });
     check(&mut shown, "SNS may not invoke the function", &[], |facts, _| {
         facts.policy =
             Some(json!({"Statement": [may_invoke("sns.amazonaws.com", "arn:aws:sns:x")]}).to_string());

@@ -62,6 +62,12 @@ fn a_chain_that_is_broken_is_reported_before_it_is_needed() {
     check(&mut shown, "the alarm topic is gone", &[], |facts| {
         facts.topics.remove(TOPIC);
     });
+    check(&mut shown, "CloudWatch may not use the topic's key", &[], |facts| {
+        facts.alarm_topic.key = Some("alias/aws/sns".to_owned());
+    });
+    check(&mut shown, "CloudWatch may not publish to the topic", &[], |facts| {
+        facts.alarm_topic.policy = Some(json!({"Statement": []}).to_string());
+    });
     check(&mut shown, "SNS may not invoke the function", &[], |facts| facts.policy = None);
     check(&mut shown, "an alarm that invokes the function still may", &[], |facts| {
         facts.topics.get_mut(TOPIC).unwrap().clear();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use apigw_rollback::cloud::aws::{Aws, AwsDiagnostics, Clients};
 use apigw_rollback::cloud::{Diagnostics, RequiredPermission, Schedule, Wiring};
 use apigw_rollback::model::alarm::{Metric, time};
+use apigw_rollback::model::wiring::TopicNow;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ssm::config::{
     AsyncSleep, Credentials, SharedAsyncSleep, SharedCredentialsProvider, SharedHttpClient, Sleep,
@@ -132,6 +133,28 @@ fn the_policy_and_the_concurrency_of_the_function_are_read() {
     let (reserved, _) =
         read_with(&[(200, "{}")], async |diagnostics| diagnostics.reserved_concurrency("f").await);
     assert_eq!(reserved, Ok(None));
+}
+
+#[test]
+fn the_topic_is_read_with_its_policy_and_key() {
+    let entry = |key: &str, value: &str| format!("<entry><key>{key}</key><value>{value}</value></entry>");
+    let answer = |entries: String| {
+        format!(
+            "<GetTopicAttributesResponse><GetTopicAttributesResult><Attributes>{entries}</Attributes>\
+             </GetTopicAttributesResult></GetTopicAttributesResponse>"
+        )
+    };
+    let encrypted = answer(entry("Policy", "{}") + &entry("KmsMasterKeyId", "alias/aws/sns"));
+    let (found, sent) = ask(&[(200, &encrypted)], async |_, aws| aws.topic("arn:t").await);
+    let expected = TopicNow { policy: Some("{}".to_owned()), key: Some("alias/aws/sns".to_owned()) };
+    assert_eq!(found, Ok(Some(expected)));
+    assert_eq!(sent, [format!("POST {SNS} Action=GetTopicAttributes&Version=2010-03-31&TopicArn=arn%3At")]);
+    let plain = answer(entry("Policy", "{}") + &entry("KmsMasterKeyId", ""));
+    let (found, _) = ask(&[(200, &plain)], async |_, aws| aws.topic("arn:t").await);
+    assert_eq!(found.unwrap().unwrap().key, None);
+    let missing = "<ErrorResponse><Error><Code>NotFound</Code><Message>Topic does not exist</Message></Error></ErrorResponse>";
+    let (found, _) = ask(&[(404, missing)], async |_, aws| aws.topic("arn:t").await);
+    assert_eq!(found, Ok(None));
 }
 
 #[test]

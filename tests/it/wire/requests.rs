@@ -135,6 +135,9 @@ fn answer(asked: &Request) -> http::Response<SdkBody> {
     // CloudWatch's answer is an empty map in CBOR.
     let (header, body) = match (asked.service.as_str(), asked.call.as_str()) {
         ("monitoring", _) => ("rpc-v2-cbor", SdkBody::from(vec![0xbf, 0xff])),
+        ("sns", "GetTopicAttributes") => {
+            ("", "<GetTopicAttributesResponse><GetTopicAttributesResult/></GetTopicAttributesResponse>".into())
+        }
         ("sns", "ListSubscriptionsByTopic") => {
             ("", "<ListSubscriptionsByTopicResponse><ListSubscriptionsByTopicResult/></ListSubscriptionsByTopicResponse>".into())
         }
@@ -198,6 +201,7 @@ async fn always(recorder: &mut Recorder, stage: &StageRef, name: &str) {
         alarms_acting("arn:aws:sns:eu-west-1:123456789012:alarms"); all_alarms();
         states_since("orders-prod-5xx", now); samples(&[], now, now); muted_by("orders-prod-5xx");
         datapoints("orders-prod-5xx", now, now); function_policy(FUNCTION);
+        topic("arn:aws:sns:eu-west-1:123456789012:apigw-rollback-AlarmTopic-X1");
         subscriptions("arn:aws:sns:eu-west-1:123456789012:apigw-rollback-AlarmTopic-X1");
     );
 }

@@ -72,6 +72,7 @@ impl Touch {
             | "GetRestApis"
             | "GetApis"
             | "GetPolicy"
+            | "GetTopicAttributes"
             | "ListSubscriptionsByTopic" => read(0),
             "GetStage" | "GetStages" | "GetDeployment" => read(STAGE),
             "UpdateStage" => write(STAGE),

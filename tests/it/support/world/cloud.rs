@@ -15,7 +15,7 @@ use apigw_rollback::model::release::Release;
 use apigw_rollback::model::routing::Routing;
 use apigw_rollback::model::stage::StageRef;
 use apigw_rollback::model::stage::{Api, Deployment, LiveStage};
-use apigw_rollback::model::wiring::Subscription;
+use apigw_rollback::model::wiring::{Subscription, TopicNow};
 use chrono::{DateTime, SubsecRound, Utc};
 use tokio::time::Instant;
 
@@ -418,6 +418,14 @@ impl Wiring for World {
     async fn function_policy(&self, function: &str) -> Result<Option<String>, CloudError> {
         self.call("GetPolicy", function, |facts| {
             facts.wiring_refused.clone().map_or_else(|| Ok(facts.policy.clone()), Err)
+        })
+        .await
+    }
+
+    async fn topic(&self, topic: &str) -> Result<Option<TopicNow>, CloudError> {
+        self.call("GetTopicAttributes", topic, |facts| {
+            let found = facts.topics.contains_key(topic).then(|| facts.alarm_topic.clone());
+            facts.wiring_refused.clone().map_or(Ok(found), Err)
         })
         .await
     }

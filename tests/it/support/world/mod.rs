@@ -28,7 +28,7 @@ use apigw_rollback::model::release::Release;
 use apigw_rollback::model::routing::Routing;
 use apigw_rollback::model::stage::StageRef;
 use apigw_rollback::model::stage::{Api, LiveStage};
-use apigw_rollback::model::wiring::Subscription;
+use apigw_rollback::model::wiring::{Subscription, TopicNow};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
@@ -105,6 +105,8 @@ pub(crate) struct Facts {
     pub(crate) caches_decisions: bool,
     /// The subscriptions to each topic.
     pub(crate) topics: BTreeMap<String, Vec<Subscription>>,
+    /// The alarm topic's policy and key.
+    pub(crate) alarm_topic: TopicNow,
     /// The function's resource-based policy.
     pub(crate) policy: Option<String>,
     /// The answer to reads of the topics and of the policy, if they are refused.
@@ -244,6 +246,12 @@ pub(crate) fn may_invoke(service: &str, source: &str) -> Value {
         "Resource": FUNCTION, "Condition": {"ArnLike": {"AWS:SourceArn": source}}})
 }
 
+/// A statement of the alarm topic's policy that lets CloudWatch publish.
+fn may_publish() -> Value {
+    json!({"Effect": "Allow", "Principal": {"Service": "cloudwatch.amazonaws.com"}, "Action": "sns:Publish",
+        "Resource": TOPIC, "Condition": {"StringEquals": {"aws:SourceAccount": "123456789012"}}})
+}
+
 impl Facts {
     /// Release 2 is live and bad, release 1 is known-good, and the alarm has fired.
     pub(crate) fn bad_release() -> Self {
@@ -278,6 +286,10 @@ impl Facts {
             routing: BTreeMap::new(),
             caches_decisions: false,
             topics: [(TOPIC.to_owned(), vec![subscription("lambda", FUNCTION, true)])].into(),
+            alarm_topic: TopicNow {
+                policy: Some(json!({"Statement": [may_publish()]}).to_string()),
+                key: None,
+            },
             policy: Some(json!({"Statement": [may_invoke("sns.amazonaws.com", TOPIC)]}).to_string()),
             wiring_refused: None,
             notifications: vec![],
