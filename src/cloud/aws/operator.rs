@@ -83,7 +83,10 @@ impl AwsOperator {
         let call = call.filter_pattern(r#"{ $.message = "report" }"#).set_next_token(page.clone());
         let answer = self.within(LOG).call("FilterLogEvents", group, || call.clone().send()).await?;
         let event = |event: aws_sdk_cloudwatchlogs::types::FilteredLogEvent| {
-            Some(LogEvent { id: event.event_id?, at: event.timestamp?, text: event.message? })
+            let (at, text) = (event.timestamp?, event.message?);
+            // Emulators leave the id out.
+            let unnamed = || format!("{} {at} {text}", event.log_stream_name.unwrap_or_default());
+            Some(LogEvent { id: event.event_id.unwrap_or_else(unnamed), at, text })
         };
         let events = answer.events.unwrap_or_default().into_iter().filter_map(event).collect();
         // A token that returns itself would never end.

@@ -193,8 +193,16 @@ fn a_policy_is_checked_before_it_is_stored() {
 fn the_log_has_one_line_for_each_report() {
     let line = json!({"message": "report", "outcome": "held", "reason": "cooldown", "what": "too soon\u{1b}[2J",
         "report": "{\"outcome\":\"held\"}"});
-    let facts = || Facts { log: vec![line.to_string(), "not JSON".to_owned()], ..Facts::default() };
-    check(&on(facts(), &["logs"]), 0, &["2026-11-20T10:06:00Z held (cooldown): too soon [2J\n"]);
+    let second = json!({"message": "report", "outcome": "swept", "what": "checked 1 stage"}).to_string();
+    let log = vec![line.to_string(), "not JSON".to_owned(), second];
+    let facts = || Facts { log: log.clone(), ..Facts::default() };
+    check(
+        &on(facts(), &["logs"]),
+        0,
+        &[
+            "2026-11-20T10:06:00Z held (cooldown): too soon [2J\n2026-11-20T10:06:00Z swept: checked 1 stage\n",
+        ],
+    );
     check(&on(facts(), &["logs", "--format", "json"]), 0, &["{\"outcome\":\"held\"}\n"]);
     check(&ran(&["logs", "--local"], &KEYS), 2, &["needs the deployed function"]);
 }
