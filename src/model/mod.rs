@@ -1,5 +1,6 @@
 //! The data types of the engine, without I/O.
 
+pub mod access_log;
 pub mod admission;
 pub mod alarm;
 pub mod alarm_setup;

@@ -195,6 +195,8 @@ ROWS = [
     Row("apigw-rollback explain --format json .*", then=says('"verdict"')),
     Row("apigw-rollback explain events/.*", then=says("events/")),
     Row("apigw-rollback schema", then=schema),
+    Row("apigw-rollback access-log (rest|http|websocket)", then=says('"CloudWatchMetrics"', "$context.status")),
+    Row("apigw-rollback access-log rest > .*"),
     Row(r"cargo run -- explain events/\*.json", patience=1200, at_root=True, then=says("events/hello.json")),
     Row("(SEED=42 )?cargo test .*", patience=1800, at_root=True, then=says("test result: ok")),
 

@@ -1,5 +1,7 @@
 //! Builds all integration tests into one binary, so that it links only once.
 
+#[cfg(test)]
+mod access_log;
 #[cfg(feature = "cli")]
 #[cfg(test)]
 mod cli;

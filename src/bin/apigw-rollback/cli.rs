@@ -8,7 +8,7 @@ use super::actions::{self, CommandJson, Confirm, StageName, length, stage, time}
 use super::error::{CliError, EXIT_CODES, Exit};
 use super::policy::PolicyCommand;
 use super::session::{Connection, Session, now};
-use super::{completion, doctor, explain, links, logs, policy, schema, watch};
+use super::{access_log, completion, doctor, explain, links, logs, policy, schema, watch};
 
 /// Rolls API Gateway stages back to their last known-good release.
 ///
@@ -263,6 +263,19 @@ Examples:
   apigw-rollback policy set orders-api/prod policy.json"
     )]
     Policy(PolicyCommand),
+    /// Print an access-log format from which CloudWatch extracts high-resolution metrics
+    #[command(after_help = "\
+Set the line as the format of the stage's access log. An alarm with a period of 10 seconds on the
+metrics then fires sooner than one on API Gateway's own metrics, which come once a minute.
+
+Examples:
+  apigw-rollback access-log rest
+  apigw-rollback access-log http > access-log.json")]
+    AccessLog {
+        /// The protocol of the API
+        #[arg(value_name = "PROTOCOL")]
+        protocol: access_log::Kind,
+    },
     /// Print the JSON schema of the reports
     #[command(after_help = "\
 Example:
@@ -292,6 +305,7 @@ impl CliCommand {
     pub(crate) async fn run(self) -> Result<Exit, CliError> {
         match self {
             Self::Explain(args) => explain::run(&args),
+            Self::AccessLog { protocol } => access_log::run(protocol),
             Self::Schema => schema::run(),
             Self::Completions { shell } => completion::script(shell),
             Self::CompleteStages { words } => Ok(completion::stages(&words).await),

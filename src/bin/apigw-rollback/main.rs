@@ -1,5 +1,6 @@
 //! The command-line tool: the same rules and settings as the function, with the operator's own credentials.
 
+mod access_log;
 mod actions;
 mod advice;
 mod cli;

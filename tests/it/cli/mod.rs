@@ -13,11 +13,13 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 
+use apigw_rollback::model::access_log;
+use apigw_rollback::model::protocol::Protocol;
 use serde_json::json;
 
 use crate::support::harness::snapshot;
 
-const VERBS: [&str; 21] = [
+const VERBS: [&str; 22] = [
     "status",
     "plan",
     "rollback",
@@ -30,6 +32,7 @@ const VERBS: [&str; 21] = [
     "release-hold",
     "lift",
     "explain",
+    "access-log",
     "schema",
     "doctor",
     "watch",
@@ -68,7 +71,7 @@ fn every_command_has_a_help_text_with_an_example() {
         assert!(shown.starts_with("exit 0\n"), "{verb}: {shown}");
         assert!(verb.is_empty() || shown.contains("Example"), "{verb} has no example");
         assert!(!shown.contains('\u{1b}'), "{verb}: colours without a terminal");
-        if ["", "rollback", "hold", "doctor"].contains(&verb) {
+        if ["", "rollback", "hold", "doctor", "access-log"].contains(&verb) {
             snapshot(format!("help {verb}").trim_end(), &shown);
         }
     }
@@ -221,6 +224,17 @@ fn every_shell_gets_completions() {
         let shown = ran(&["completions", shell], &[]);
         assert!(shown.starts_with("exit 0\n") && shown.contains("release-hold"), "{shell}");
     }
+}
+
+#[test]
+fn access_log_prints_the_format_and_needs_no_aws() {
+    for (kind, protocol) in
+        [("rest", Protocol::Rest), ("http", Protocol::Http), ("websocket", Protocol::WebSocket)]
+    {
+        let expected = format!("exit 0\n{}\n", access_log::format(protocol));
+        assert_eq!(ran(&["access-log", kind], &[]), expected);
+    }
+    assert!(ran(&["access-log", "soap"], &[]).starts_with("exit 2\n"));
 }
 
 #[test]
