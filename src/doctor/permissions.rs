@@ -222,9 +222,17 @@ fn for_its_components(
     for alias in &listed.aliases {
         let function = location.function(&alias.function);
         all.add(Need::Rollback, &["lambda:GetAlias", "lambda:UpdateAlias"], &function);
+        // The recorded version must exist. One version stands for all.
+        all.add(Need::Rollback, &["lambda:GetFunctionConfiguration"], &format!("{function}:1"));
     }
     if !listed.aliases.is_empty() {
-        all.add(Need::Rollback, &["codedeploy:ListDeployments"], "*");
+        let moving = [
+            "codedeploy:ListDeployments",
+            "codedeploy:BatchGetDeployments",
+            "codedeploy:ListDeploymentTargets",
+            "codedeploy:BatchGetDeploymentTargets",
+        ];
+        all.add(Need::Rollback, &moving, "*");
     }
     for mapping in &listed.mappings {
         let domain = format!("/domainnames/{}", mapping.domain);
