@@ -264,10 +264,11 @@ def promotion(metric):
     return events
 
 
+# The first sweep tells once that the alarm had no data in the last day.
 F = [
     Attack("F: data of a metric of the attacker does not prove a release that nobody used", promotion(lambda _world: PROOF),
-           reason="not-proven", told=(0, 0), stores_nothing=False, alone=True),
-    Attack("F: data of the stage's own metric proves it", promotion(used), reason="promoted", told=(0, 0), stores_nothing=False,
+           reason="not-proven", told=(1, 1), stores_nothing=False, alone=True),
+    Attack("F: data of the stage's own metric proves it", promotion(used), reason="promoted", told=(1, 1), stores_nothing=False,
            alone=True),
 ]
 
@@ -366,10 +367,11 @@ J = [
 # K. Names. L. Small.
 
 K = [
+    # The first sweep tells also that no alarm calls the function yet.
     Attack("K: a second API takes the name of the protected one, and its metric trips the alarm",
            lambda w: [{"command": "sweep"}, w.apis[0].set_off(w.function.arn)],
            lambda w: w.client("apigateway").create_rest_api(name=w.apis[0].name), reason="ambiguous-target",
-           told=(1, 2), stores_nothing=False),
+           told=(2, 3), stores_nothing=False),
 ]
 
 L = [

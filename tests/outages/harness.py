@@ -14,6 +14,7 @@ from botocore.config import Config
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 from checks import Checks  # noqa: E402
+from parts import zipped  # noqa: E402
 from proxy import Proxy  # noqa: E402
 from runtime_api import ACCOUNT, REGION, Function  # noqa: E402
 from stack import Stack, StepFailed, Timeline, clean_environment, stop_on_signals  # noqa: E402
@@ -102,7 +103,18 @@ class World:
             clean_environment(self.proxy.endpoint), AWS_ACCESS_KEY_ID=ACCOUNT,
             PROTECTED_STAGES=json.dumps([api.entry for api in apis]), PARAMETER_PREFIX=f"/{name}",
             NOTIFICATION_TOPIC_ARN=self.topic, COOLDOWN_SECONDS="0", **self.story.settings)
+        self.let_alarms_invoke(name)
         return Function(self.binary, name, environment, self.stack.work / f"{name}.log")
+
+    def let_alarms_invoke(self, name):
+        """Gives the emulator a function of this name, whose policy lets CloudWatch invoke it. The emulator does not run ours."""
+        functions = self.client("lambda")
+        functions.create_function(
+            FunctionName=name, Runtime="python3.13", Role=f"arn:aws:iam::{ACCOUNT}:role/{name}", Handler="index.handler",
+            Code={"ZipFile": zipped(200)})
+        functions.add_permission(
+            FunctionName=name, StatementId="alarms", Action="lambda:InvokeFunction",
+            Principal="lambda.alarms.cloudwatch.amazonaws.com", SourceAccount=ACCOUNT)
 
     def client(self, service):
         return boto3.client(
