@@ -58,7 +58,10 @@ pub async fn notify<C: Parameters + Outbox>(context: &Context<'_, C>, reports: &
             tracing::error!(run = report.run, what = %error, "not sent");
             report.warnings.push(error.to_string());
         }
-        let refused = failed.iter().filter(|error| matches!(error, NotSent::Refused(_))).count();
+        let refused = failed
+            .iter()
+            .filter(|error| matches!(error, NotSent::Refused(_) | NotSent::RefusedUnmarked(..)))
+            .count();
         (&*report, is_sent, refused)
     });
     let sent: Vec<(&Report, bool, usize)> = sent.buffer_unordered(SENT_AT_ONCE).collect().await;
@@ -95,7 +98,10 @@ async fn notify_people<C: Parameters + Outbox>(
     };
     if let Err(error) = context.cloud.publish(topic, &notification).await {
         marks::keep(context, &mark, Untold::of(topic, &report, &notification), &error).await;
-        return Err(error.into());
+        return Err(match unmarked {
+            Some(not_marked) => NotSent::RefusedUnmarked(Box::new(error), Box::new(not_marked)),
+            None => error.into(),
+        });
     }
     unmarked.map_or(Ok(true), |error| Err(NotSent::NotMarked(error)))
 }
@@ -106,6 +112,9 @@ enum NotSent {
     /// It was not sent.
     #[error("not sent: {0}")]
     Refused(#[from] CloudError),
+    /// It was not sent, as far as SNS answered, and could not be marked.
+    #[error("not sent: {0}; people may be notified again: {1}")]
+    RefusedUnmarked(Box<CloudError>, Box<CloudError>),
     /// The notifications about its alarm are used up for today, and the last one said so.
     #[error("not sent: people were notified of this alarm too often today")]
     TooMany,
