@@ -79,8 +79,8 @@ pub async fn sweep<C: Cloud>(context: &Context<'_, C>) -> Vec<Report> {
     let warnings = [noted.err(), tended.err(), forgot.err()]
         .into_iter()
         .flatten()
-        .chain(watched.unread)
         .map(|error| error.to_string())
+        .chain(watched.unread)
         .collect();
     reports.push(Report { details: Some(Details::Sweep(details)), since: world.last, warnings, ..swept });
     reports

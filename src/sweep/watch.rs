@@ -11,7 +11,6 @@ use crate::decide::incidents::last_open;
 use crate::decide::testimony::Subject;
 use crate::decide::watch::{AlarmFault, Fault, Watched, Way, watch, without_effect};
 use crate::decide::wiring::{Ends, faults};
-use crate::model::cloud_error::CloudError;
 use crate::model::guarding_alarm::GuardingAlarm;
 use crate::model::observed::{OnRecord, Pin};
 use crate::model::reason::Reason;
@@ -32,17 +31,19 @@ const SAMPLED_AT_ONCE: usize = 20;
 pub struct Checked {
     /// The reports of problems.
     pub reports: Vec<Report>,
-    /// The reads that failed.
-    pub unread: Vec<CloudError>,
+    /// What was not checked: a sentence for each read that failed, or that there was no time.
+    pub unread: Vec<String>,
 }
 
 /// Checks the way from the alarms to the function, and the alarms of every protected stage (`GetTopicAttributes`, `ListSubscriptionsByTopic`,
 /// `GetPolicy`, `DescribeAlarms`, `GetMetricData` for some alarms). Does nothing if the function does not
-/// know its own ARN, or if too little time is left.
+/// know its own ARN, and says so if too little time is left.
 pub async fn check<C: Alarms + Wiring>(context: &Context<'_, C>, world: &SweepReadings) -> Checked {
-    let Some(function) = context.function.filter(|_| Instant::now() + SPARE <= context.deadline) else {
-        return Checked::default();
-    };
+    let Some(function) = context.function else { return Checked::default() };
+    if Instant::now() + SPARE > context.deadline {
+        let late = "the alarms were not checked, because the sweep had too little time left".to_owned();
+        return Checked { unread: vec![late], ..Checked::default() };
+    }
     let now = wiring::read(context, function, &some(&world.alarms, context.now)).await;
     let ends = Ends { topic: context.config.alarm_topic.as_deref(), function };
     let of_way = faults(ends, &now, &world.alarms);
@@ -66,7 +67,8 @@ pub async fn check<C: Alarms + Wiring>(context: &Context<'_, C>, world: &SweepRe
     }
     let WiringNow { topic, subscriptions, policy, alarms, samples } = now;
     let failed = [topic.err(), subscriptions.err(), policy.err(), alarms.err()].into_iter().flatten();
-    let unread = failed.chain(samples.into_values().filter_map(Result::err)).collect();
+    let failed = failed.chain(samples.into_values().filter_map(Result::err));
+    let unread = failed.map(|error| error.to_string()).collect();
     Checked { reports, unread }
 }
 
