@@ -14,9 +14,49 @@ pub const STATUS: &str = "Status";
 /// The metric of the response latency, in milliseconds. API Gateway knows none for a WebSocket API.
 pub const LATENCY: &str = "Latency";
 
-const API: &str = "ApiId";
-const STAGE: &str = "Stage";
-const DEPLOYMENT: &str = "DeploymentId";
+/// The dimension of the API's id.
+pub const API: &str = "ApiId";
+
+/// The dimension of the stage's name.
+pub const STAGE: &str = "Stage";
+
+/// The dimension of the deployment's id. REST only.
+pub const DEPLOYMENT: &str = "DeploymentId";
+
+/// The access log of a stage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessLog {
+    /// The ARN of the log group or the Firehose stream; empty if API Gateway names none.
+    pub destination: String,
+    /// The format of its lines.
+    pub format: String,
+}
+
+/// By which dimensions the lines of an access log count in the metrics `Status` and `Latency`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// By the API and the stage only.
+    ByStage,
+    /// Also by the deployment that answered.
+    ByDeployment,
+}
+
+impl AccessLog {
+    /// Returns how CloudWatch counts the lines; `None` if their format is not one that [`format()`] makes. People may have
+    /// added members or spaces, so only what CloudWatch needs is compared.
+    #[must_use]
+    pub fn counted(&self) -> Option<Counted> {
+        let dense: String = self.format.chars().filter(|one| !one.is_whitespace()).collect();
+        let has = |member: &str| dense.contains(member);
+        let counts = has(&format!(r#""Namespace":"{NAMESPACE}""#))
+            && has(r#""Status":$context.status"#)
+            && has(r#""ApiId":"$context.apiId""#)
+            && has(r#""Stage":"$context.stage""#);
+        let by_deployment =
+            has(r#"["ApiId","Stage","DeploymentId"]"#) && has(r#""DeploymentId":"$context.deploymentId""#);
+        counts.then_some(if by_deployment { Counted::ByDeployment } else { Counted::ByStage })
+    }
+}
 
 /// Returns the format of a protocol's access logs: one line, which API Gateway completes for each request.
 ///
@@ -68,5 +108,36 @@ fn definition(name: &str) -> Value {
         json!({"Name": name, "StorageResolution": 1, "Unit": "Milliseconds"})
     } else {
         json!({"Name": name, "StorageResolution": 1})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_access_log_counts_by_what_its_format_names() {
+        let rest = format(Protocol::Rest);
+        let spaced = rest.replace(':', ": ").replace(',', " ,\n");
+        let without_deployment = rest.replace(r#""DeploymentId":"$context.deploymentId","#, "");
+        let of_old = rest.replace("access-log", "other");
+        for (case, format, expected) in [
+            ("REST", rest.clone(), Some(Counted::ByDeployment)),
+            ("HTTP", format(Protocol::Http), Some(Counted::ByStage)),
+            ("WebSocket", format(Protocol::WebSocket), Some(Counted::ByStage)),
+            ("with spaces, as a template may write it", spaced, Some(Counted::ByDeployment)),
+            (
+                "with a member of its own",
+                rest.replacen('{', r#"{"Own":"1","#, 1),
+                Some(Counted::ByDeployment),
+            ),
+            ("without its deployment", without_deployment, Some(Counted::ByStage)),
+            ("of another namespace", of_old, None),
+            ("common log format", "$context.identity.sourceIp $context.status".to_owned(), None),
+            ("none", String::new(), None),
+        ] {
+            let log = AccessLog { format, ..AccessLog::default() };
+            assert_eq!(log.counted(), expected, "{case}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::access_log::AccessLog;
 use super::protocol::Protocol;
 use super::release::Release;
 
@@ -75,6 +76,8 @@ pub struct LiveStage {
     pub auto_deploy: bool,
     /// Whether API Gateway manages it (quick create), so that it cannot be changed. HTTP only.
     pub managed: bool,
+    /// Its access log, if it has one.
+    pub access_log: Option<AccessLog>,
 }
 
 /// A deployment.

@@ -7,6 +7,7 @@ use aws_smithy_types::DateTime as SdkTime;
 use chrono::{DateTime, Utc};
 
 use super::throttling::is_closed;
+use crate::model::access_log::AccessLog;
 use crate::model::plan::StageChange;
 use crate::model::release::{Canary, Release};
 use crate::model::stage::LiveStage;
@@ -29,6 +30,10 @@ macro_rules! live_stage {
             cache: stage.cache_cluster_enabled,
             auto_deploy: false,
             managed: false,
+            access_log: stage.access_log_settings.map(|log| AccessLog {
+                destination: log.destination_arn.unwrap_or_default(),
+                format: log.format.unwrap_or_default(),
+            }),
         }
     }};
 }

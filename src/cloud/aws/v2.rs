@@ -10,6 +10,7 @@ use aws_sdk_apigatewayv2::types::{DeploymentStatus, ProtocolType, RouteSettings,
 
 use super::call::{found, pages};
 use super::{Aws, stages};
+use crate::model::access_log::AccessLog;
 use crate::model::cloud_error::CloudError;
 use crate::model::plan::StageChange;
 use crate::model::protocol::Protocol;
@@ -34,6 +35,10 @@ macro_rules! live_stage {
             cache: false,
             auto_deploy: stage.auto_deploy.unwrap_or(false),
             managed: stage.api_gateway_managed.unwrap_or(false),
+            access_log: stage.access_log_settings.map(|log| AccessLog {
+                destination: log.destination_arn.unwrap_or_default(),
+                format: log.format.unwrap_or_default(),
+            }),
         }
     }};
 }
