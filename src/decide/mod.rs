@@ -14,6 +14,7 @@ pub mod names;
 mod plan_tests;
 mod preconditions;
 pub mod recording;
+pub mod sequential;
 pub mod testimony;
 #[cfg(test)]
 mod testimony_tests;

@@ -25,5 +25,6 @@ pub mod routing;
 pub mod stage;
 pub mod status;
 pub mod target;
+pub mod traffic;
 pub mod trigger;
 pub mod wiring;

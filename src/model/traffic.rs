@@ -1,0 +1,95 @@
+//! The requests of a release, counted by period: what the test of guilt reads.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::alarm::Metric;
+
+/// The requests of one period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// The beginning of the period.
+    pub begins: DateTime<Utc>,
+    /// The number of requests that were answered.
+    pub requests: u64,
+    /// How many of them failed: with a 5xx, or for a WebSocket API with an error of the gateway or the integration.
+    pub failed: u64,
+    /// How many of them took longer than the tolerated latency; zero if none is set.
+    pub slow: u64,
+}
+
+/// What makes a request bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// It failed.
+    Failed,
+    /// It took longer than the tolerated latency.
+    Slow,
+}
+
+impl Bucket {
+    /// Returns the number of requests that were bad by this measure, at most all of them.
+    #[must_use]
+    pub fn bad(&self, measure: Measure) -> u64 {
+        let bad = match measure {
+            Measure::Failed => self.failed,
+            Measure::Slow => self.slow,
+        };
+        bad.min(self.requests)
+    }
+}
+
+/// A statistic of a metric, as `GetMetricData` takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statistic {
+    /// The metric.
+    pub metric: Metric,
+    /// The statistic, for example `SampleCount`.
+    pub statistic: String,
+}
+
+/// How to count the requests of a deployment or a stage. Each number is the sum of its statistics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counter {
+    /// Those that were answered.
+    pub requests: Vec<Statistic>,
+    /// Those that failed.
+    pub failed: Vec<Statistic>,
+    /// Those that were slow; empty if no latency is set.
+    pub slow: Vec<Statistic>,
+}
+
+/// The origin of the counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The access log, by deployment: each request counts for the release that answered it.
+    Deployments,
+    /// The access log of the whole stage.
+    AccessLog,
+    /// API Gateway's own metrics of the whole stage, once a minute.
+    OwnMetrics,
+}
+
+impl Source {
+    /// Returns the length of a period.
+    #[must_use]
+    pub fn period(self) -> TimeDelta {
+        match self {
+            Self::Deployments | Self::AccessLog => TimeDelta::seconds(10),
+            Self::OwnMetrics => TimeDelta::minutes(1),
+        }
+    }
+}
+
+/// The requests of a stage, before and after its live release went live. Each list is in the order of time, without the
+/// periods that had no requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// The origin.
+    pub source: Source,
+    /// The requests that the live release answered. With a canary, those of its base.
+    pub live: Vec<Bucket>,
+    /// The requests that the canary answered; empty if there is none.
+    pub canary: Vec<Bucket>,
+    /// The requests that the known-good release answered just before.
+    pub before: Vec<Bucket>,
+}
