@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::cloud::{Alarms, Cloud, Gateway, Parameters};
 use crate::commands::execute;
@@ -32,6 +34,9 @@ use crate::signal::{self, Delivery, Signal};
 /// How many stages of one alarm are rolled back at the same time, and how many messages of one event are handled. An alarm
 /// names at most this many stages, so none waits for another. The port respects API Gateway's rate limit.
 const AT_ONCE: usize = 100;
+
+/// The time between two tests of a release after a fast alarm.
+const LOOKS_AGAIN: Duration = Duration::from_secs(3);
 
 /// `DescribeAlarms` takes this many names at a time.
 const NAMES: usize = 100;
@@ -226,12 +231,32 @@ async fn on_target<C: Cloud>(
             if !is_first {
                 return None;
             }
-            let turn = turns.of(&stage);
-            let _turn = turn.lock().await;
-            Some(rollback(context, &stage, request).await)
+            Some(until_decided(context, &stage, request, &turns.of(&stage)).await)
         }
         Ok(Err(reason)) => Some(context.no(reason)),
         Err(error) => Some(context.failed(&error)),
+    }
+}
+
+/// Runs the rollback of a stage. After a fast alarm, repeats it every few seconds until the requests of the release convict or
+/// acquit it, or until it is up to the slower alarms. Those need not wait for it: each attempt takes a turn of its own.
+async fn until_decided<C: Cloud>(
+    context: &Context<'_, C>,
+    stage: &StageRef,
+    request: RollbackRequest<'_>,
+    turn: &tokio::sync::Mutex<()>,
+) -> Report {
+    let until = (context.began + context.config.decide).min(context.deadline);
+    loop {
+        let report = {
+            let _turn = turn.lock().await;
+            rollback(context, stage, request).await
+        };
+        let is_open = matches!(report.reason, Some(Reason::NotDecided { .. }));
+        if !is_open || Instant::now() + LOOKS_AGAIN > until {
+            return report;
+        }
+        tokio::time::sleep(LOOKS_AGAIN).await;
     }
 }
 

@@ -1,10 +1,11 @@
 //! The port's verbs for alarms and their metrics (CloudWatch).
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::model::alarm::{AlarmNow, Metric, State};
 use crate::model::cloud_error::CloudError;
 use crate::model::datapoint::Datapoint;
+use crate::model::traffic::{Bucket, Counter};
 
 /// Alarms and their metrics (CloudWatch).
 ///
@@ -50,4 +51,14 @@ pub trait Alarms: Sync {
         since: DateTime<Utc>,
         until: DateTime<Utc>,
     ) -> impl Future<Output = Result<f64, CloudError>> + Send;
+
+    /// Counts requests by period from `since` until `until`: the buckets of each counter, in the order of time, without the
+    /// periods that had no requests (`GetMetricData`, every page). Fails if CloudWatch answers a query only in part.
+    fn requests(
+        &self,
+        counters: &[&Counter],
+        period: TimeDelta,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> impl Future<Output = Result<Vec<Vec<Bucket>>, CloudError>> + Send;
 }

@@ -10,6 +10,7 @@ use crate::commands::status::{history, status};
 use crate::context::Context;
 use crate::decide::Trigger;
 use crate::decide::evidence::{is_due, is_proven};
+use crate::decide::guilt::guilt;
 use crate::decide::testimony::{Subject, guarding};
 use crate::model::cloud_error::CloudError;
 use crate::model::observed::Observed;
@@ -108,8 +109,9 @@ async fn promote_now<C: Gateway + Components + Parameters + Alarms>(
     };
     let alarms = guarding_alarms::read(context).await?;
     let on_record = &observed.on_record;
-    let guarding = guarding(&alarms, Subject::of(&observed));
     let policy = context.config.policy.under(&on_record.policy);
+    let guilt = guilt(&observed, &policy);
+    let guarding = guarding(&alarms, Subject::of(&observed, &guilt));
     if let Err(reason) = is_due(on_record, &candidate, &guarding, &policy, context.now, true) {
         return Ok(context.no(reason));
     }

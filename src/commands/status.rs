@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::cloud::{Alarms, Components, Gateway, Parameters};
 use crate::config::Config;
 use crate::context::Context;
+use crate::decide::guilt::guilt;
 use crate::decide::health::{Problem, StageHealth, Unpinned, problems};
 use crate::decide::leaves::resolved;
 use crate::decide::testimony::{Subject, Testimony, guarding};
@@ -214,7 +215,8 @@ async fn alarms_of<C: Alarms>(
     };
     // An alarm that may not act is shown, too, with the reason.
     let everyone = Admission { unwired: vec![String::new()], ..Admission::default() };
-    let subject = Subject { admission: &everyone, ..Subject::of(observed) };
+    let guilt = guilt(observed, &context.config.policy.under(&observed.on_record.policy));
+    let subject = Subject { admission: &everyone, ..Subject::of(observed, &guilt) };
     let resolved = known.values().map(|now| resolved(now.clone(), &known));
     let about = resolved.filter(|alarm| {
         let guarding = guarding(std::slice::from_ref(alarm), subject);

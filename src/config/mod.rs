@@ -32,7 +32,7 @@ use crate::signal::target::is_stage_name;
 use reader::Reader;
 
 /// The environment variables, for error messages and documents.
-pub const VARIABLES: [&str; 22] = [
+pub const VARIABLES: [&str; 26] = [
     "PROTECTED_STAGES",
     "PARAMETER_PREFIX",
     "MAX_ALARM_AGE_SECONDS",
@@ -55,6 +55,10 @@ pub const VARIABLES: [&str; 22] = [
     "EVENT_BUS",
     "HOOK_FUNCTION",
     "HOOK_SECONDS",
+    "ERROR_RATE_TOLERATED",
+    "LATENCY_TOLERATED_MS",
+    "CONVICT_ALPHA",
+    "DECIDE_SECONDS",
 ];
 
 /// The default age of the oldest state change that the function acts on, in seconds.
@@ -93,6 +97,8 @@ pub struct Config {
     pub event_bus: Option<String>,
     /// The hook, if any.
     pub hook: Option<Hook>,
+    /// How long after a fast alarm the test of guilt is repeated until it decides.
+    pub decide: Duration,
     /// A sentence for each variable that is ignored because its value is of no use.
     pub warnings: Vec<String>,
 }
@@ -144,6 +150,7 @@ impl Config {
             flush_cache: reader.one_of("FLUSH_CACHE", [("off", false), ("on", true)]),
             auto_deploy: AutoDeploy::Hold,
             missing_components: MissingComponents::Hold,
+            test: reader.terms(),
         };
         let pin = reader.one_of("PIN", [("on", true), ("off", false)]);
         let alarm_topic = reader.alarm_topic("ALARM_TOPIC_ARN");
@@ -166,6 +173,7 @@ impl Config {
             0 => None,
             days => Some(TimeDelta::days(days.into())),
         };
+        let decide = Duration::from_secs(reader.number("DECIDE_SECONDS", 45, 120).into());
         let region = reader.text("AWS_REGION");
         let region = region.ok_or_else(|| {
             "AWS_REGION is not set; Lambda sets it, and outside Lambda you must set it to the API's Region".to_owned()
@@ -191,6 +199,7 @@ impl Config {
             notification_topic,
             event_bus,
             hook,
+            decide,
             warnings: reader.warnings,
         })
     }

@@ -2,6 +2,8 @@
 
 use chrono::TimeDelta;
 
+use crate::model::guilt::Terms;
+
 /// Collects the errors, so that one message reports all of them.
 pub(super) struct Reader<G> {
     pub(super) get: G,
@@ -23,6 +25,24 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
         let number = text.parse().ok().filter(|number| *number <= most);
         let number =
             number.ok_or_else(|| format!("{name} is `{text}`; it must be a number from 0 to {most}"));
+        self.ok_or_collect(number).unwrap_or(default)
+    }
+
+    /// Reads the terms of the test of guilt.
+    pub(super) fn terms(&mut self) -> Terms {
+        let latency = self.number("LATENCY_TOLERATED_MS", 0, 30_000);
+        Terms {
+            tolerated: self.fraction("ERROR_RATE_TOLERATED", 0.05, (0.0, 1.0)),
+            latency: Some(latency).filter(|latency| *latency > 0),
+            alpha: self.fraction("CONVICT_ALPHA", 0.0001, (1e-6, 0.01)),
+        }
+    }
+
+    pub(super) fn fraction(&mut self, name: &str, default: f64, (least, most): (f64, f64)) -> f64 {
+        let Some(text) = self.text(name) else { return default };
+        let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+        let number =
+            number.ok_or_else(|| format!("{name} is `{text}`; it must be a number from {least} to {most}"));
         self.ok_or_collect(number).unwrap_or(default)
     }
 

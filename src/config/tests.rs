@@ -105,6 +105,10 @@ fn one_message_names_all_invalid_variables() {
         ("EVENT_BUS", "my bus"),
         ("HOOK_FUNCTION", "my hook"),
         ("HOOK_SECONDS", "60"),
+        ("ERROR_RATE_TOLERATED", "5"),
+        ("LATENCY_TOLERATED_MS", "1.5"),
+        ("CONVICT_ALPHA", "NaN"),
+        ("DECIDE_SECONDS", "121"),
     ])
     .unwrap_err();
     for name in VARIABLES.iter().filter(|name| **name != "ALARM_TOPIC_ARN") {

@@ -6,6 +6,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Trigger;
+use super::guilt::Guilt;
 use super::testimony::{Subject, shows_hurt_users};
 use crate::model::observed::Observed;
 use crate::model::policy::StagePolicy;
@@ -27,8 +28,8 @@ pub struct Accuser<'a> {
 impl<'a> Accuser<'a> {
     /// Returns the accuser of an observed stage.
     #[must_use]
-    pub fn of(trigger: Trigger<'a>, observed: &Observed) -> Self {
-        let shows = |alarm| shows_hurt_users(alarm, Subject::of(observed));
+    pub fn of(trigger: Trigger<'a>, observed: &Observed, guilt: &Guilt) -> Self {
+        let shows = |alarm| shows_hurt_users(alarm, Subject::of(observed, guilt));
         Self {
             alarm: trigger.alarm(),
             other_source: observed.alarm.as_ref().is_some_and(|alarm| !shows(alarm)),

@@ -85,10 +85,10 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
+    use crate::decide::fixture;
     use crate::model::alarm::{Alarm, Muted, State, time};
     use crate::model::observed::KnownGood;
     use crate::model::policy::PolicyOverrides;
-    use crate::model::policy::{AutoDeploy, MissingComponents, Mode};
     use crate::model::protocol::Protocol;
     use crate::model::records::{RollbackEntry, Rollbacks, SCHEMA};
     use crate::model::release::Release;
@@ -101,17 +101,7 @@ mod tests {
     }
 
     fn policy(needs_data: bool) -> StagePolicy {
-        StagePolicy {
-            mode: Mode::Enforce,
-            bake: TimeDelta::minutes(30),
-            needs_data,
-            window: None,
-            cooldown: TimeDelta::zero(),
-            max_rollbacks: 3,
-            flush_cache: false,
-            auto_deploy: AutoDeploy::Hold,
-            missing_components: MissingComponents::Hold,
-        }
+        StagePolicy { needs_data, ..fixture::policy() }
     }
 
     fn guarding_alarm(state: State, changed: Option<&str>) -> GuardingAlarm {

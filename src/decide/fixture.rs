@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use crate::model::admission::Admission;
 use crate::model::alarm::{Origin, time};
 use crate::model::component::{AliasTarget, MappingTarget};
+use crate::model::guilt::Terms;
 use crate::model::observed::{KnownGood, LiveComponents, Observed, OnRecord};
 use crate::model::plan::StageChange;
 use crate::model::plan::{Plan, Step};
@@ -59,6 +60,7 @@ pub(super) fn good() -> (Plan, Observed) {
         note: None,
         who: None,
         irreversible: false,
+        normal: None,
     };
     let observed = Observed {
         at: time("2026-11-20T10:06:00Z").unwrap(),
@@ -80,6 +82,7 @@ pub(super) fn good() -> (Plan, Observed) {
         admission: admission(),
         alarm: None,
         components: LiveComponents::default(),
+        traffic: None,
         last_sweep: None,
     };
     let alias = |release: &Release| release.aliases.first_key_value().unwrap().1.clone();
@@ -124,5 +127,6 @@ pub(super) fn policy() -> StagePolicy {
         flush_cache: false,
         auto_deploy: AutoDeploy::Hold,
         missing_components: MissingComponents::Hold,
+        test: Terms { tolerated: 0.02, latency: None, alpha: 0.0001 },
     }
 }

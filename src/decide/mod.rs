@@ -3,9 +3,11 @@
 pub mod budget;
 mod check;
 pub mod claim;
+pub mod counters;
 pub mod evidence;
 #[cfg(test)]
 mod fixture;
+pub mod guilt;
 pub mod health;
 pub mod incidents;
 pub mod leaves;
@@ -38,6 +40,7 @@ use crate::model::records::Record;
 use crate::model::release::Release;
 use crate::model::stage::LiveStage;
 use crate::model::target::Target;
+use guilt::Guilt;
 use testimony::{Subject, Testimony, testimony};
 
 pub use check::check;
@@ -109,7 +112,9 @@ pub fn in_doubt_since(
         (Trigger::Alarm { .. }, Decision::Hold(Reason::BeganBeforeRelease { began, .. })) => Some(began),
         (Trigger::Alarm { .. }, Decision::Hold(Reason::ChangedAfterAlarm { alarm_at, .. })) => Some(alarm_at),
         // Time has passed since the change, but the data may still acquit it.
-        (Trigger::Alarm { .. }, Decision::Act(plan)) if plan.change().is_some() => {
+        (Trigger::Alarm { .. }, Decision::Act(plan))
+            if plan.change().is_some() && guilt::guilt(observed, policy).conviction().is_none() =>
+        {
             preconditions::changed_after_alarm(observed, observed.live.as_ref()?)
                 .map(|(_, alarm_at)| alarm_at)
         }
@@ -124,8 +129,9 @@ fn plan(
     now: DateTime<Utc>,
 ) -> Result<Plan, Reason> {
     is_protected(observed)?;
+    let guilt = guilt::guilt(observed, policy);
     if let Trigger::Alarm { name, .. } = trigger {
-        alarm_may_act(name, observed)?;
+        alarm_may_act(name, observed, &guilt)?;
         means_only_this_api(observed)?;
     }
     let live = observed.live.as_ref().ok_or_else(|| {
@@ -146,8 +152,12 @@ fn plan(
     }
     let candidate = observed.on_record.candidate_for(&live.release);
     if !operator {
-        // A stage change after the alarm may be a fix. It matters only if the rollback would change the stage.
-        if matches!(trigger, Trigger::Alarm { .. }) && live.release.in_stage() != to.in_stage() {
+        // A stage change after the alarm may be a fix, unless its own requests convict it. It matters only if the rollback
+        // would change the stage.
+        if matches!(trigger, Trigger::Alarm { .. })
+            && live.release.in_stage() != to.in_stage()
+            && guilt.conviction().is_none()
+        {
             preconditions::unchanged_since(observed, live, now)?;
         }
         preconditions::is_in_window(preconditions::live_since(candidate, live), policy, now)?;
@@ -165,7 +175,7 @@ fn plan(
     let plan = steps_between(observed, live, to, version, policy);
     can_be_applied(&plan, observed, live, policy)?;
     if !operator {
-        let accuser = budget::Accuser::of(trigger, observed);
+        let accuser = budget::Accuser::of(trigger, observed, &guilt);
         budget::is_not_too_soon(&observed.on_record.rollbacks, accuser, policy, now)?;
         if policy.mode == Mode::Observe {
             return Err(Reason::ObserveMode { deployment: record.release.deployment.clone() });
@@ -279,7 +289,7 @@ fn can_be_applied(
 
 /// Checks that the alarm exists, and that by CloudWatch's own answer it accuses this stage now. A message can be late or
 /// forged, so only the alarm's name is taken from it.
-fn alarm_may_act(name: &str, observed: &Observed) -> Result<(), Reason> {
+fn alarm_may_act(name: &str, observed: &Observed, guilt: &Guilt) -> Result<(), Reason> {
     let alarm = name.to_owned();
     let Some(now) = &observed.alarm else {
         return Err(Reason::AlarmUnknown { alarm, why: NO_SUCH_ALARM.to_owned() });
@@ -296,7 +306,7 @@ fn alarm_may_act(name: &str, observed: &Observed) -> Result<(), Reason> {
             [_, ..] => unresolved(),
         });
     }
-    match testimony(now, Subject::of(observed)) {
+    match testimony(now, Subject::of(observed, guilt)) {
         Testimony::Accuses => Ok(()),
         Testimony::Abstains(reason) => Err(reason),
         Testimony::Unreadable(why) => Err(Reason::AlarmUnreadable { alarm, why }),

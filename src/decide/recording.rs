@@ -1,6 +1,8 @@
 //! Decides whether a live release can be recorded as known-good. Pure.
 
+use super::guilt::guilt;
 use crate::model::observed::{KnownGood, Observed};
+use crate::model::policy::StagePolicy;
 use crate::model::reason::Reason;
 use crate::model::release::Release;
 use crate::model::stage::{Deployment, LiveStage};
@@ -24,6 +26,7 @@ pub fn recordable<'a>(
     observed: &'a Observed,
     known: Known,
     expected: Option<&Release>,
+    policy: &StagePolicy,
 ) -> Result<(&'a LiveStage, Deployment), Reason> {
     let stage = &observed.stage;
     if stage.is_parked() {
@@ -41,6 +44,10 @@ pub fn recordable<'a>(
         return Err(Reason::NotProven(
             "the stage was changed before the release could be recorded".to_owned(),
         ));
+    }
+    let guilt = guilt(observed, policy);
+    if let Some(finding) = guilt.conviction().filter(|_| expected.is_some()) {
+        return Err(Reason::NotProven(format!("its requests convict it: {finding}")));
     }
     let mut problems: Vec<String> = Vec::new();
     if let Some(canary) = &live.release.canary {

@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
+use super::guilt::Guilt;
+use crate::model::access_log;
 use crate::model::admission::Admission;
 use crate::model::alarm::{Alarm, CLOCK_SKEW, Metric, Muted, Origin, State, Watches};
 use crate::model::datapoint::{Reading, first_breach, latest_breach};
@@ -10,11 +12,12 @@ use crate::model::observed::{Observed, OnRecord};
 use crate::model::reason::Reason;
 use crate::model::stage::{LiveStage, StageRef};
 use crate::model::target::{Target, naming};
-use crate::signal::target::{named_by, stage_of};
+use crate::model::traffic::Measure;
+use crate::signal::target::{NAMESPACE, named_by, stage_of};
 use crate::signal::triage::foreign_account;
 
 /// API Gateway counts a request up to a minute late, so a datapoint can hold requests from the minute before it.
-const COUNTED_LATE: TimeDelta = TimeDelta::minutes(1);
+pub(super) const COUNTED_LATE: TimeDelta = TimeDelta::minutes(1);
 
 /// How long after the end of its period a datapoint reaches the alarm's state: API Gateway publishes each minute, and
 /// CloudWatch evaluates each minute.
@@ -33,6 +36,8 @@ pub struct Subject<'a> {
     pub admission: &'a Admission,
     /// When the live release went live, if that is known for certain.
     pub went_live: Option<DateTime<Utc>>,
+    /// What the test of guilt says about it; `None` if its requests were not read.
+    pub guilt: Option<&'a Guilt>,
 }
 
 /// What a guarding alarm says about one stage.
@@ -51,13 +56,14 @@ pub enum Testimony {
 impl<'a> Subject<'a> {
     /// Returns the subject of an observed stage.
     #[must_use]
-    pub fn of(observed: &'a Observed) -> Self {
+    pub fn of(observed: &'a Observed, guilt: &'a Guilt) -> Self {
         Self {
             stage: &observed.stage,
             api_names: &observed.api_names,
             home: &observed.home,
             admission: &observed.admission,
             went_live: observed.live.as_ref().and_then(|live| went_live(&observed.on_record, live)),
+            guilt: Some(guilt),
         }
     }
 }
@@ -253,7 +259,7 @@ fn unreadable(guarding: &GuardingAlarm) -> Testimony {
 
 /// Why a leaf in ALARM accuses nobody.
 fn weakness(guarding: &GuardingAlarm, leaf: &Leaf, subject: Subject<'_>) -> Option<Reason> {
-    let Subject { home, went_live, admission, .. } = subject;
+    let Subject { home, went_live, admission, guilt, .. } = subject;
     let alarm = &leaf.now.alarm;
     // A composite alarm that names no stage lends its leaves the wiring, but not its name.
     if guarding.speaks_by_leaves()
@@ -264,10 +270,42 @@ fn weakness(guarding: &GuardingAlarm, leaf: &Leaf, subject: Subject<'_>) -> Opti
     if let (Some(ours), Some(theirs)) = (&home.account, foreign_account(alarm, home)) {
         return Some(Reason::WrongAccount { theirs, ours: ours.clone() });
     }
+    // The requests of the release itself outrank what the alarm's datapoints say about the stage.
+    if guilt.is_some_and(|guilt| guilt.conviction().is_some()) {
+        return None;
+    }
     if alarm.only_missing_data {
         return Some(Reason::NoDatapoints);
     }
+    let acquittal = guilt.zip(measured_by(leaf)).and_then(|(guilt, measure)| guilt.acquittal(measure));
+    if let Some(finding) = acquittal {
+        return Some(Reason::NotThisRelease { alarm: alarm.name.clone(), finding: finding.to_string() });
+    }
+    if alarm.is_fast() {
+        let finding = guilt.and_then(Guilt::strongest).map(ToString::to_string);
+        return Some(Reason::NotDecided { alarm: alarm.name.clone(), finding });
+    }
     began_before(leaf, went_live?)
+}
+
+/// Returns what makes a request bad for an alarm, if the test of guilt measures the same.
+fn measured_by(leaf: &Leaf) -> Option<Measure> {
+    let mut measures = leaf.metrics().iter().filter_map(|metric| measure_of(metric).transpose());
+    let first = measures.next()?.ok()?;
+    measures.all(|measure| measure == Ok(first)).then_some(first)
+}
+
+/// Returns the measure of a metric; `None` for a number of requests, which says nothing alone.
+fn measure_of(metric: &Metric) -> Result<Option<Measure>, ()> {
+    match (metric.namespace.as_str(), metric.name.as_str()) {
+        (NAMESPACE, "5XXError" | "5xx" | "IntegrationError" | "ExecutionError")
+        | (access_log::NAMESPACE, access_log::STATUS) => Ok(Some(Measure::Failed)),
+        (NAMESPACE, "Latency" | "IntegrationLatency") | (access_log::NAMESPACE, access_log::LATENCY) => {
+            Ok(Some(Measure::Slow))
+        }
+        (NAMESPACE, "Count" | "MessageCount" | "ConnectCount") => Ok(None),
+        _ => Err(()),
+    }
 }
 
 /// Whether the breach began before the release went live. The datapoints that made the alarm fire say so; if later ones were

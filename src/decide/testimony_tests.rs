@@ -81,7 +81,8 @@ fn about_orders<T>(went_live: Option<&str>, judge: impl FnOnce(Subject<'_>) -> T
     let stage = StageRef::rest("orders", "prod");
     let home = Origin { account: Some(HOME.into()), region: None };
     let went_live = went_live.and_then(time);
-    judge(Subject { stage: &stage, api_names: &[], home: &home, admission: &admission(), went_live })
+    let (admission, guilt) = (admission(), None);
+    judge(Subject { stage: &stage, api_names: &[], home: &home, admission: &admission, went_live, guilt })
 }
 
 #[test]

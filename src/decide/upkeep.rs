@@ -291,13 +291,15 @@ fn judge_standing<'a>(
     Judged { candidate, is_new, standing }
 }
 
-/// Returns the alarms that accuse the live release, or would if their breach had not begun before it: only their later data,
-/// which the rollback reads, tells whether it began anew. First come the alarms on the stage's own metrics, which show that
+/// Returns the alarms that accuse the live release, or may do so: if the breach began before it, only later data tells whether
+/// it began anew, and after a fast alarm, only the requests convict. The rollback reads both. First come the alarms on the stage's own metrics, which show that
 /// users are hurt; of these one that fired after the stage's last change, and then the one that needs the least time to judge
 /// a change. Each is read anew, so only the first few are tried.
 fn accusations<'a>(facts: &StageFacts<'a>, live: &LiveStage) -> Vec<Accusation<'a>> {
-    let in_doubt =
-        |one: &Guarding<'_>| matches!(one.testimony, Testimony::Abstains(Reason::BeganBeforeRelease { .. }));
+    let in_doubt = |one: &Guarding<'_>| {
+        let Testimony::Abstains(reason) = &one.testimony else { return false };
+        matches!(reason, Reason::BeganBeforeRelease { .. } | Reason::NotDecided { .. })
+    };
     let accuses = |one: &&Guarding<'_>| one.testimony == Testimony::Accuses || in_doubt(one);
     let mut accusing: Vec<_> = facts.guarding.iter().filter(accuses).collect();
     let fired_at = |one: &Guarding<'_>| {

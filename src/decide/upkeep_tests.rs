@@ -112,8 +112,9 @@ impl Scene {
         });
         let config = config.unwrap();
         let (home, admission) = (Origin::default(), admission());
+        let (went_live, guilt) = (None, None);
         let subject =
-            Subject { stage: &stage, api_names: &[], home: &home, admission: &admission, went_live: None };
+            Subject { stage: &stage, api_names: &[], home: &home, admission: &admission, went_live, guilt };
         let mut facts = StageFacts {
             stage: &stage,
             live: self.live.clone(),

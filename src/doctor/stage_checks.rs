@@ -3,6 +3,7 @@
 use super::Finding;
 use super::facts::{Readings, StageReadings, Watcher, by_stage};
 use crate::config::Config;
+use crate::decide::guilt::guilt;
 use crate::decide::health::{KnownGoodRelease, Problem, StageHealth, Unpinned, problems};
 use crate::decide::names::{bearers, fault};
 use crate::decide::testimony::{Subject, Testimony, testimony};
@@ -297,7 +298,8 @@ fn is_free(problems: &[Problem], config: &Config, observed: &Observed, policy: &
 fn alarms(facts: &Readings, stage: &StageReadings, observed: &Observed, config: &Config) -> Vec<Finding> {
     // If the alarms cannot be read, the function's checks report it once.
     let Ok(watchers) = &facts.watchers else { return vec![] };
-    let subject = Subject::of(observed);
+    let guilt = guilt(observed, &config.policy.under(&observed.on_record.policy));
+    let subject = Subject::of(observed, &guilt);
     let guards = facts.guards();
     let topic = config.alarm_topic.as_deref();
     let ends = facts.arn.as_deref().map(|function| Ends { topic, function });

@@ -8,6 +8,7 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
+use super::access_log;
 use super::alarm_setup::AlarmSetup;
 use super::datapoint::Datapoint;
 
@@ -149,6 +150,14 @@ pub struct Origin {
 }
 
 impl Alarm {
+    /// Whether it watches nothing but the metrics of access logs. Such an alarm tells soon that something may be wrong; the few
+    /// seconds behind it prove nothing by themselves.
+    #[must_use]
+    pub fn is_fast(&self) -> bool {
+        let Watches::Metrics(metrics) = &self.watches else { return false };
+        !metrics.is_empty() && metrics.iter().all(|metric| metric.namespace == access_log::NAMESPACE)
+    }
+
     /// Returns an alarm of which only the name and the state are known.
     #[must_use]
     pub fn new(name: impl Into<String>, state: State) -> Self {

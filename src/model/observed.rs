@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::admission::Admission;
 use super::alarm::Origin;
+use super::cloud_error::Fetched;
 use super::component::{AliasRef, LiveAlias, LiveMapping, MappingRef};
 use super::guarding_alarm::GuardingAlarm;
 use super::parameter_names::ParameterNames;
@@ -16,6 +17,7 @@ use super::record_fault::RecordFault;
 use super::records::{self, Candidate, Hold, LastSweep, Parameter, Record, Rollbacks, Stored};
 use super::release::Release;
 use super::stage::{Deployment, LiveStage, StageRef};
+use super::traffic::Traffic;
 
 /// The facts that one decision needs, as read from AWS.
 #[derive(Clone, Debug)]
@@ -44,6 +46,8 @@ pub struct Observed {
     pub alarm: Option<GuardingAlarm>,
     /// The components of the release.
     pub components: LiveComponents,
+    /// The requests of the live release and of the one before it, if they were read.
+    pub traffic: Option<Fetched<Traffic>>,
     /// The last sweep, if it was read: only `status` shows it.
     pub last_sweep: Option<LastSweep>,
 }

@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::component::{AliasRef, MAX_COMPONENTS, MappingRef};
+use super::guilt::Terms;
 use super::records::Stored;
 
 pub(crate) const DAY: u32 = 86_400;
@@ -22,7 +23,7 @@ pub const MAX_COOLDOWN_SECONDS: u32 = DAY;
 pub const MAX_ROLLBACKS_A_DAY: u32 = 20;
 
 /// The terms on which the function proves a stage's release and rolls it back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StagePolicy {
     /// Whether alarms may change the stage, or only lead to reports.
     pub mode: Mode,
@@ -42,6 +43,8 @@ pub struct StagePolicy {
     pub auto_deploy: AutoDeploy,
     /// Whether a rollback may proceed without components that do not exist.
     pub missing_components: MissingComponents,
+    /// The terms of the test of guilt.
+    pub test: Terms,
 }
 
 /// What an alarm may cause.
@@ -156,6 +159,7 @@ impl StagePolicy {
             flush_cache: policy.flush_cache.unwrap_or(self.flush_cache),
             auto_deploy: policy.auto_deploy.unwrap_or(self.auto_deploy),
             missing_components: policy.missing_parts.unwrap_or(self.missing_components),
+            test: self.test,
         }
     }
 }

@@ -103,6 +103,10 @@ pub enum Reason {
     ChangedAfterAlarm { changed_at: DateTime<Utc>, alarm_at: DateTime<Utc> },
     /// The breach began before the release went live.
     BeganBeforeRelease { alarm: String, began: DateTime<Utc>, live_since: DateTime<Utc> },
+    /// By its requests, the live release fails no more often than the known-good release. The finding is a sentence.
+    NotThisRelease { alarm: String, finding: String },
+    /// A fast alarm fired, and the requests do not convict the live release. The finding is a sentence.
+    NotDecided { alarm: String, finding: Option<String> },
     /// The release has been live for longer than the rollback window.
     OutsideWindow { live_since: DateTime<Utc>, window_seconds: i64 },
     /// The live release, or one since the last record, is marked irreversible.
@@ -295,6 +299,18 @@ impl Reason {
                 Kind::Hold,
                 "The datapoints that made the alarm fire began to breach before the live release went live, so the release is not the cause.",
                 "check the API's backend and the release before this one; if this release is the cause, send a `rollback` command",
+            ),
+            Self::NotThisRelease { .. } => entry(
+                "not-this-release",
+                Kind::Hold,
+                "By its requests, the live release fails no more often than the known-good release did just before it, or than the base of its canary. So it is not the cause, and a rollback would not help.",
+                "check the API's backend; if this release is the cause, send a `rollback` command",
+            ),
+            Self::NotDecided { .. } => entry(
+                "not-decided",
+                Kind::Ignore,
+                "A fast alarm fired, but within DecideSeconds the requests of the live release did not prove that it is the cause. A fast alarm convicts nobody by itself: the slower alarms and the sweep decide.",
+                "",
             ),
             Self::OutsideWindow { .. } => entry(
                 "outside-window",

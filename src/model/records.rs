@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::model::normal::Normal;
 use crate::model::protocol::Protocol;
 use crate::model::record_fault::RecordFault;
 use crate::model::release::Release;
@@ -59,6 +60,9 @@ pub struct Record {
     /// Whether alarms must not roll it back, as after a data migration.
     #[serde(default)]
     pub irreversible: bool,
+    /// How it behaved while it baked, if its access log showed that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normal: Option<Normal>,
 }
 
 /// The live release until it is proven.

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 
 use crate::model::cloud_error::CloudError;
+use crate::model::guilt::Finding;
 use crate::model::observed::OnRecord;
 use crate::model::plain;
 use crate::model::plan::Plan;
@@ -134,6 +135,9 @@ pub struct Report {
     /// What only the message for people needs.
     #[serde(skip)]
     pub people: ForPeople,
+    /// What the test of guilt found about the requests of the live release, if they were counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<Finding>,
     /// Problems besides the result.
     pub warnings: Vec<String>,
     /// `status`, `history` and the sweep: the facts.
@@ -231,6 +235,7 @@ impl Report {
             handled: false,
             notification_key: None,
             people: ForPeople::default(),
+            test: None,
             warnings: vec![],
             details: None,
         }

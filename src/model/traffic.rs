@@ -1,6 +1,7 @@
 //! The requests of a release, counted by period: what the test of guilt reads.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::alarm::Metric;
 
@@ -18,7 +19,9 @@ pub struct Bucket {
 }
 
 /// What makes a request bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub enum Measure {
     /// It failed.
     Failed,
@@ -59,7 +62,9 @@ pub struct Counter {
 }
 
 /// The origin of the counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub enum Source {
     /// The access log, by deployment: each request counts for the release that answered it.
     Deployments,

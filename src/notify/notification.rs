@@ -45,6 +45,9 @@ fn facts(report: &Report, message: &Message, note: Option<&str>) -> Vec<Fact> {
     {
         facts.push(("Details", details));
     }
+    let test = report.test.as_ref().map(ToString::to_string);
+    let test = test.filter(|test| !report.message.contains(test));
+    facts.extend(test.map(|test| ("Requests", times(&test, today))));
     if has_fired(report) {
         let fired = signal.changed_at.map_or("an unknown time".to_owned(), stamp);
         let name = signal.name.as_deref().unwrap_or("unnamed");

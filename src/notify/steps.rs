@@ -124,6 +124,8 @@ pub(super) fn row(reason: &Reason, fired: bool) -> Row {
         Reason::AlreadyKnownGood { .. } | Reason::BeganBeforeRelease { .. } => {
             row(hurt, NOT_THE_CAUSE, Status(BACKEND))
         }
+        Reason::NotThisRelease { .. } => row(hurt, NOT_THE_CAUSE, Status(BACKEND)),
+        Reason::NotDecided { .. } => row(Unknown, "The slower alarms and the sweep decide.", Do(NOTHING)),
         Reason::OutsideWindow { .. } => row(
             hurt,
             NOT_THE_CAUSE,

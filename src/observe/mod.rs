@@ -7,19 +7,22 @@ pub mod incidents;
 pub mod protected_stages;
 pub mod resolve;
 pub mod sweep;
+pub mod traffic;
 pub mod wiring;
 
 use crate::cloud::{Alarms, Components, FRESH, Gateway, Parameters};
 use crate::context::Context;
 use crate::decide::claim::live_before_undoing;
+use crate::decide::counters::of_release;
 use crate::decide::{Decision, Trigger, decide, in_doubt_since};
-use crate::model::cloud_error::CloudError;
+use crate::model::cloud_error::{CloudError, Fetched};
 use crate::model::guarding_alarm::GuardingAlarm;
 use crate::model::observed::{KnownGood, LiveComponents, Observed};
 use crate::model::reason::Reason;
 use crate::model::records::{self, Incident, LastSweep, NameIndex, Parameter};
 use crate::model::stage::StageRef;
 use crate::model::target::{ApiRef, Target};
+use crate::model::traffic::Traffic;
 use components::{components, moving_aliases, recorded_deployment};
 use resolve::MAX_NAME;
 
@@ -108,12 +111,18 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
         matches!((trigger, deployment), (Trigger::Imagined, Deployment::Always)).then(|| names.sweep());
     let wanted: Vec<String> =
         std::iter::once(known_good.clone()).chain(others).chain(index.clone()).chain(sweep.clone()).collect();
-    let (look, found, alarm) = tokio::join!(cloud.look_at_once(stage), cloud.parameters(&wanted), async {
+    let fired = async {
         match trigger.alarm() {
             Some(name) => guarding_alarms::named(cloud, name).await,
             None => Ok(None),
         }
-    });
+    };
+    let by_stage = async {
+        let names = names_in_metrics(context, stage, trigger, deployment)?;
+        traffic::of_stage(context, stage, &names, config.policy.test.latency).await
+    };
+    let (look, found, alarm, by_stage) =
+        tokio::join!(cloud.look_at_once(stage), cloud.parameters(&wanted), fired, by_stage);
     let found = found?;
     let mut on_record = config.on_record(stage, &found);
     let index = found.iter().find(|found| Some(&found.name) == index.as_ref());
@@ -136,7 +145,7 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
     }
     let alarm = alarm?.map(|alarm| GuardingAlarm::fired_by(alarm, context.trigger.changed_at));
     let admission = config.admission(context.function, &on_record.policy);
-    let mut observed = Observed {
+    let observed = Observed {
         at: context.clock(),
         stage: stage.clone(),
         configured: config.entry(stage).is_some(),
@@ -149,21 +158,64 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
         admission,
         alarm,
         components: LiveComponents::default(),
+        traffic: None,
         last_sweep: sweep.and_then(|name| last_sweep(&found, &name)),
     };
+    complete(context, observed, by_stage, trigger, deployment).await
+}
+
+/// The second round trip: reads the components, the recorded deployment and the requests by the access log. `by_stage` has
+/// those by API Gateway's own metrics.
+async fn complete<C: Gateway + Components + Parameters + Alarms>(
+    context: &Context<'_, C>,
+    mut observed: Observed,
+    by_stage: Option<Fetched<Traffic>>,
+    trigger: Trigger<'_>,
+    deployment: Deployment,
+) -> Result<Observed, CloudError> {
+    let (cloud, config, stage) = (context.cloud, context.config, &observed.stage);
     let Some(live) = &mut observed.live else { return Ok(observed) };
     let listed = config.listed(stage, &observed.on_record.policy);
     let recorded = observed.on_record.good().map(|(_, record)| &record.release);
     let ask = deployment == Deployment::Always || stage.protocol.is_v2() || !listed.is_empty();
     let other = recorded.filter(|recorded| ask && recorded.deployment != live.release.deployment);
-    let (components, moving, deployment) = tokio::try_join!(
+    let by_log = async {
+        // An operator is believed.
+        if matches!(trigger, Trigger::Operator { .. }) {
+            return Ok(None);
+        }
+        let latency = config.policy.test.latency;
+        Ok(traffic::of_releases(context, stage, (live, &observed.on_record), latency).await)
+    };
+    let (components, moving, deployment, by_log) = tokio::try_join!(
         components(cloud, config, stage, &listed, recorded),
         moving_aliases(cloud, &listed),
-        recorded_deployment(cloud, stage, other)
+        recorded_deployment(cloud, stage, other),
+        by_log
     )?;
     observed.components = LiveComponents { moving, deployment, ..components };
     observed.components.complete(&mut live.release);
+    observed.traffic = match by_log.or(by_stage).transpose() {
+        Ok(read) => read.and_then(|read| of_release(&read, live, &observed.on_record)).map(Ok),
+        Err(error) => Some(Err(error)),
+    };
     Ok(observed)
+}
+
+/// Returns the names that the API has in its metrics, as far as they are known before anything is read; `None` if its requests
+/// do not matter. An alarm that names the API by its id does not say whether another API has the same name.
+fn names_in_metrics<C>(
+    context: &Context<'_, C>,
+    stage: &StageRef,
+    trigger: Trigger<'_>,
+    deployment: Deployment,
+) -> Option<Vec<String>> {
+    match trigger {
+        Trigger::Alarm { target: Target { api: ApiRef::Name(name), .. }, .. } => Some(vec![name.clone()]),
+        Trigger::Alarm { .. } => Some(vec![]),
+        Trigger::Imagined if deployment == Deployment::Always => Some(context.config.api_names(stage, None)),
+        Trigger::Imagined | Trigger::Operator { .. } => None,
+    }
 }
 
 /// Returns the last sweep, if its parameter can be read.

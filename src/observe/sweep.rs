@@ -125,6 +125,7 @@ impl SweepReadings {
             home: &context.config.home(context.account()),
             admission: &context.config.admission(context.function, &on_record.policy),
             went_live: self.stages.get(stage).and_then(|live| went_live(on_record, live)),
+            guilt: None,
         };
         guarding(&self.alarms, subject)
     }

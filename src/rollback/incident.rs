@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 
 use crate::cloud::{Parameters, Write};
 use crate::context::Context;
+use crate::decide::guilt::guilt;
 use crate::decide::incidents::{Closing, entry_of, quarantines};
 use crate::decide::testimony::{Subject, shows_hurt_users};
 use crate::model::cloud_error::CloudError;
@@ -25,7 +26,8 @@ pub fn new<C>(
     since: Option<DateTime<Utc>>,
 ) -> Incident {
     let trigger = context.trigger;
-    let shows_hurt_users = |alarm| shows_hurt_users(alarm, Subject::of(observed));
+    let guilt = guilt(observed, &context.config.policy.under(&observed.on_record.policy));
+    let shows_hurt_users = |alarm| shows_hurt_users(alarm, Subject::of(observed, &guilt));
     Incident {
         schema: SCHEMA,
         stage: plan.stage.clone(),

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::cloud::{Cloud, Gateway, Parameters};
 use crate::context::Context;
 use crate::decide::claim::{is_fresh, is_half_done, plan_of};
+use crate::decide::guilt::guilt;
 use crate::decide::{Decision, NO_OLDER, Trigger, check, decide};
 use crate::model::cloud_error::CloudError;
 use crate::model::observed::{Observed, usable};
@@ -130,13 +131,25 @@ async fn pass<C: Cloud>(
         Ok(observed) => without_own_change(observed, attempt.first.as_deref()),
         Err(error) => return Pass::Over(Box::new(context.failed(&error))),
     };
+    let complete =
+        |report: Box<Report>| Box::new(tested(context, *report, &observed).named(&observed.on_record));
     match judge(context, request, &observed, attempt).await {
-        Pass::Over(report) => Pass::Over(Box::new(report.named(&observed.on_record))),
-        Pass::CannotServe(version, report) => {
-            Pass::CannotServe(version, Box::new(report.named(&observed.on_record)))
-        }
+        Pass::Over(report) => Pass::Over(complete(report)),
+        Pass::CannotServe(version, report) => Pass::CannotServe(version, complete(report)),
         pass @ (Pass::Again(_) | Pass::AfterHook) => pass,
     }
+}
+
+/// Adds to a report what the test of guilt found, or why the requests could not be counted.
+fn tested<C>(context: &Context<'_, C>, mut report: Report, observed: &Observed) -> Report {
+    let policy = context.config.policy.under(&observed.on_record.policy);
+    report.test = guilt(observed, &policy).strongest().cloned();
+    if let Some(Err(error)) = &observed.traffic {
+        let warning =
+            format!("the requests of the release could not be counted, so the alarm alone decides: {error}");
+        report.warnings.push(warning);
+    }
+    report
 }
 
 /// Decides on what was observed, and acts on the decision.

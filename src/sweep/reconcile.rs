@@ -149,6 +149,8 @@ fn is_about_the_alarm(reason: &Reason) -> bool {
         reason,
         Reason::ChangedAfterAlarm { .. }
             | Reason::BeganBeforeRelease { .. }
+            | Reason::NotThisRelease { .. }
+            | Reason::NotDecided { .. }
             | Reason::Cooldown(_)
             | Reason::AmbiguousTarget(_)
             | Reason::NoStage(_)
@@ -177,6 +179,7 @@ fn lasts(report: &Report) -> bool {
                 | Reason::IrreversibleRelease { .. }
                 | Reason::OutsideWindow { .. }
                 | Reason::BeganBeforeRelease { .. }
+                | Reason::NotThisRelease { .. }
                 | Reason::NotRecordable(_)
         )
     )

@@ -5,14 +5,17 @@ use crate::context::Context;
 use crate::decide::Trigger;
 use crate::decide::recording::{Known, recordable};
 use crate::model::cloud_error::CloudError;
+use crate::model::guilt::Terms;
+use crate::model::normal::Normal;
 use crate::model::observed::{KnownGood, Observed, OnRecord};
-use crate::model::policy::AutoDeploy;
+use crate::model::policy::{AutoDeploy, StagePolicy};
 use crate::model::reason::Reason;
 use crate::model::records::{self, NameIndex, Record, SCHEMA};
 use crate::model::release::Release;
 use crate::model::report::{Outcome, Report};
 use crate::model::stage::StageRef;
 use crate::model::target::metric_name;
+use crate::model::traffic::Source;
 use crate::observe::components::stray_mappings;
 use crate::observe::observe;
 use crate::rollback::incident;
@@ -74,7 +77,8 @@ async fn try_record<C: Gateway + Components + Parameters + Alarms>(
     );
     let stray_components = stray_mappings?.into_iter().chain(foreign_component(context, &observed)).collect();
     let known = Known { deployment: deployment?, quarantine: quarantine?, stray_components };
-    let (live, deployment) = match recordable(&observed, known, recording.expected) {
+    let policy = context.config.policy.under(&observed.on_record.policy);
+    let (live, deployment) = match recordable(&observed, known, recording.expected, &policy) {
         Ok(good) => good,
         Err(reason) => return Ok(context.no(reason)),
     };
@@ -91,6 +95,7 @@ async fn try_record<C: Gateway + Components + Parameters + Alarms>(
         note: recording.note,
         who: recording.who,
         irreversible: recording.irreversible,
+        normal: normal(&observed, &policy),
     };
     let mut warnings = Vec::new();
     // A run that dies must not leave the only way back unpinned. An older known-good release keeps its pin until the
@@ -110,18 +115,22 @@ async fn try_record<C: Gateway + Components + Parameters + Alarms>(
         warnings.extend(index(context, name, &stage.api).await.err());
     }
     warnings.extend(pin_after(context, &record, version, is_first).await);
-    let policy = context.config.policy.under(&observed.on_record.policy);
     if live.auto_deploy && policy.auto_deploy == AutoDeploy::Hold {
         warnings.push(format!("alarms will not roll back to it: {}", Reason::AutoDeploy(stage.to_string())));
     }
-    let message = format!(
-        "{stage}: {} is known-good version {version}{}",
-        record.release,
-        if is_new { "" } else { ", as before" }
-    );
+    let as_before = if is_new { "" } else { ", as before" };
+    let message = format!("{stage}: {} is known-good version {version}{as_before}", record.release);
     let report = context.report(recording.outcome, message);
     let release = Some(record.release);
     Ok(Report { before: release.clone(), after: release, version: Some(version), warnings, ..report })
+}
+
+/// Returns how the live release has behaved, if its access log shows that.
+fn normal(observed: &Observed, policy: &StagePolicy) -> Option<Normal> {
+    let Some(Ok(traffic)) = &observed.traffic else { return None };
+    let is_by_seconds = matches!(traffic.source, Source::Deployments | Source::AccessLog);
+    let Terms { tolerated, latency, .. } = policy.test;
+    is_by_seconds.then(|| Normal::learnt(&traffic.live, tolerated, latency))
 }
 
 /// Returns a problem if the policy lists a component that is not the stage's.

@@ -98,6 +98,7 @@ fn check_stage<C>(
         home: &context.config.home(context.account()),
         admission: &admission,
         went_live: None,
+        guilt: None,
     };
     let serves_known_good = good.is_some() && good == live;
     let found = watch(&Watched { subject, guards: &world.alarms, way: Some(way), serves_known_good });

@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::Aws;
 use super::call::{not_understood, pages};
 use super::datapoints::{self, Watched};
+use super::requests;
 use super::stages::time;
 use crate::cloud::Alarms;
 use crate::model::alarm::AlarmNow;
@@ -22,6 +23,7 @@ use crate::model::alarm::{Alarm, Metric, State, Watches, name_of, names_in_rule}
 use crate::model::alarm_setup::{AlarmSetup, Comparison, Operator};
 use crate::model::cloud_error::{CloudError, Failure};
 use crate::model::datapoint::Datapoint;
+use crate::model::traffic::{Bucket, Counter};
 use crate::signal::{self, reason_data};
 
 /// The window of an alarm that does not say it: the longest that CloudWatch allows for periods below an hour
@@ -128,6 +130,24 @@ impl Alarms for Aws {
         let queries = metrics.iter().enumerate().map(sample_count).collect();
         let results = self.metric_data(&names.join(", "), queries, (since, until)).await?;
         Ok(results.iter().flat_map(MetricDataResult::values).sum())
+    }
+
+    async fn requests(
+        &self,
+        counters: &[&Counter],
+        period: TimeDelta,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Vec<Vec<Bucket>>, CloudError> {
+        let subject = "the requests of the stage";
+        let results = self.metric_data(subject, requests::queries(counters, period), (since, until)).await?;
+        requests::buckets(counters.len(), &results).map_err(|message| CloudError {
+            failure: Failure::Other,
+            operation: "GetMetricData",
+            subject: subject.to_owned(),
+            code: "IncompleteData".to_owned(),
+            message,
+        })
     }
 }
 
@@ -375,26 +395,25 @@ fn states_in_history(data: &str) -> Option<Vec<State>> {
     left.into_iter().chain([entered]).collect()
 }
 
+/// The finest period that CloudWatch retains for the longest bake time.
+pub(super) const LASTING: TimeDelta = TimeDelta::seconds(300);
+
 /// Builds the query that counts the samples of a metric. `nth` becomes its id.
 pub(super) fn sample_count((nth, metric): (usize, &Metric)) -> MetricDataQuery {
-    statistic(nth, metric, "SampleCount")
+    statistic(&format!("q{nth}"), metric, "SampleCount", LASTING)
 }
 
-/// Builds the query for a statistic of a metric. `nth` becomes its id.
-pub(super) fn statistic(nth: usize, metric: &Metric, statistic: &str) -> MetricDataQuery {
+/// Builds the query for a statistic of a metric.
+pub(super) fn statistic(id: &str, metric: &Metric, statistic: &str, period: TimeDelta) -> MetricDataQuery {
     let dimension = |(name, value): &(String, String)| Dimension::builder().name(name).value(value).build();
     let named = sdk::Metric::builder()
         .namespace(&metric.namespace)
         .metric_name(&metric.name)
         .set_dimensions(Some(metric.dimensions.iter().map(dimension).collect()))
         .build();
-    // 300 s is the finest period that CloudWatch retains for the longest bake time.
-    let stat = MetricStat::builder().metric(named).period(300).stat(statistic).build();
-    MetricDataQuery::builder()
-        .id(format!("q{nth}"))
-        .metric_stat(stat)
-        .set_account_id(metric.account.clone())
-        .build()
+    let period = i32::try_from(period.num_seconds()).unwrap_or(i32::MAX);
+    let stat = MetricStat::builder().metric(named).period(period).stat(statistic).build();
+    MetricDataQuery::builder().id(id).metric_stat(stat).set_account_id(metric.account.clone()).build()
 }
 
 fn dimensions(list: Option<Vec<Dimension>>) -> Vec<(String, String)> {

@@ -11,7 +11,7 @@ use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use chrono::{DateTime, Utc};
 
 use super::Aws;
-use super::alarms::statistic;
+use super::alarms::{LASTING, statistic};
 use super::call::{found, not_understood, pages};
 use super::outbox::SOURCE;
 use crate::cloud::{Diagnostics, FunctionNow, RequiredPermission, Schedule};
@@ -131,7 +131,7 @@ impl Diagnostics for AwsDiagnostics {
         since: DateTime<Utc>,
         until: DateTime<Utc>,
     ) -> Result<Option<f64>, CloudError> {
-        let queries = vec![statistic(0, metric, "Sum")];
+        let queries = vec![statistic("q0", metric, "Sum", LASTING)];
         let results = self.aws.metric_data(&metric.name, queries, (since, until)).await?;
         let values: Vec<f64> = results.iter().flat_map(MetricDataResult::values).copied().collect();
         Ok((!values.is_empty()).then(|| values.iter().sum()))

@@ -15,6 +15,7 @@ mod operator;
 mod outbox;
 mod parameters;
 #[cfg(feature = "cli")]
+mod requests;
 mod settings;
 mod stages;
 mod throttling;

@@ -91,6 +91,14 @@ impl fmt::Display for Reason {
                 stamp(*began),
                 stamp(*live_since)
             ),
+            Self::NotThisRelease { alarm, finding } => {
+                write!(f, "the alarm `{alarm}` is not about the live release: {finding}")
+            }
+            Self::NotDecided { alarm, finding } => write!(
+                f,
+                "the alarm `{alarm}` fired, but the requests do not convict the live release: {}",
+                finding.as_deref().unwrap_or("they could not be counted")
+            ),
             Self::OutsideWindow { live_since, window_seconds } => write!(
                 f,
                 "the release has been live since {}, longer than the rollback window of {window_seconds} s",

@@ -39,6 +39,8 @@ pub(crate) fn examples() -> Vec<Reason> {
         Reason::AlreadyKnownGood { deployment: text(), version: 1, by: None },
         Reason::ChangedAfterAlarm { changed_at: epoch, alarm_at: epoch },
         Reason::BeganBeforeRelease { alarm: text(), began: epoch, live_since: epoch },
+        Reason::NotThisRelease { alarm: text(), finding: text() },
+        Reason::NotDecided { alarm: text(), finding: None },
         Reason::OutsideWindow { live_since: epoch, window_seconds: 0 },
         Reason::IrreversibleRelease { deployment: text() },
         Reason::KnownGoodMissing { deployment: text(), parameter: text(), version: 1, why: text() },

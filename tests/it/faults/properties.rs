@@ -110,6 +110,7 @@ fn records() -> impl Strategy<Value = Record> {
                 note,
                 who,
                 irreversible,
+                normal: None,
             }
         },
     )

@@ -7,6 +7,7 @@ mod doctor_alarms;
 mod doctor_upkeep;
 mod flood;
 mod foreign;
+mod guilt;
 mod irreversible;
 mod messages;
 mod notifications;

@@ -20,7 +20,7 @@ use apigw_rollback::model::stage::StageRef;
 
 use super::{
     KNOWN_GOOD, SSM, STAGE, back, bad, check_on, cloudwatch, describe_alarm, exchange, get_record, get_stage,
-    no_mute_rules, operations, put_one, settings, update_stage,
+    no_mute_rules, no_requests, operations, put_one, settings, update_stage,
 };
 use crate::support::world::{FUNCTION, record, release};
 
@@ -65,6 +65,7 @@ fn component_reads(weights: &Value, running: ReplayEvent) -> Vec<ReplayEvent> {
         get_record(&print(&record(whole())).unwrap()),
         describe_alarm("ALARM"),
         no_mute_rules(),
+        no_requests(),
         exchange("GET", &format!("{LAMBDA}/aliases/live"), "", 200, alias.to_string()),
         exchange("GET", &format!("{LAMBDA}/configuration?Qualifier=1"), "", 200, version.to_string()),
         exchange("GET", &mapping_uri(), "", 200, mapping.to_string()),
@@ -193,6 +194,7 @@ fn an_http_stage_is_rolled_back_by_plain_fields_and_its_mapping_by_id() {
         exchange("POST", SSM, "put", 200, kept.to_string()),
         cloudwatch("DescribeAlarms", web_alarm),
         no_mute_rules(),
+        no_requests(),
         exchange("GET", mappings, "", 200, listed.to_string()),
         exchange("GET", mappings.trim_end_matches("/apimappings"), "", 200, "{}"),
         exchange("GET", &format!("{WEB}/deployments/d1"), "", 200, r#"{"deploymentStatus":"DEPLOYED"}"#),

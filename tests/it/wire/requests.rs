@@ -25,6 +25,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ssm::config::{Credentials, SharedCredentialsProvider};
 use aws_smithy_http_client::test_util::infallible_client_fn;
 use aws_smithy_types::body::SdkBody;
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -199,7 +200,8 @@ async fn always(recorder: &mut Recorder, stage: &StageRef, name: &str) {
     drive!(recorder,
         parameters_under(&names.stages()); alarms(&["orders-prod-5xx".to_owned()]);
         alarms_acting("arn:aws:sns:eu-west-1:123456789012:alarms"); all_alarms();
-        states_since("orders-prod-5xx", now); samples(&[], now, now); muted_by("orders-prod-5xx");
+        states_since("orders-prod-5xx", now); samples(&[], now, now);
+        requests(&[], TimeDelta::seconds(10), now, now); muted_by("orders-prod-5xx");
         datapoints("orders-prod-5xx", now, now); function_policy(FUNCTION);
         topic("arn:aws:sns:eu-west-1:123456789012:apigw-rollback-AlarmTopic-X1");
         subscriptions("arn:aws:sns:eu-west-1:123456789012:apigw-rollback-AlarmTopic-X1");

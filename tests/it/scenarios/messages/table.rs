@@ -297,6 +297,8 @@ pub(super) fn holds() -> Vec<(&'static str, Report)> {
         ),
         ("the errors are older", held(older())),
         ("the errors are older, as the sweep finds", lasting(older())),
+        ("the release before it failed as often", held(shared())),
+        ("the release before it failed as often, as the sweep finds", lasting(shared())),
         (
             "it is live for long",
             held(Reason::OutsideWindow { live_since: at("2026-11-18T10:00:00Z"), window_seconds: 86_400 }),
@@ -331,6 +333,13 @@ pub(super) fn gone() -> Reason {
         parameter: "/apigw-rollback/stages/a1b2c3d4e5/prod/known-good".into(),
         version: 1,
         why: "no longer exists".into(),
+    }
+}
+
+pub(super) fn shared() -> Reason {
+    Reason::NotThisRelease {
+        alarm: ALARM.into(),
+        finding: "deployment d2: 212 of 240 requests failed (88 %) since 2026-11-20T10:04:10Z; tolerated 5 %; for comparison d1: 90 %".into(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use apigw_rollback::cloud::{Alarms, Components, Gateway, Outbox, Parameters, Wiring};
 use apigw_rollback::cloud::{Cache, Cloud, Look, Notification, Seen, Spent, Write, Written};
+use apigw_rollback::model::access_log::{DEPLOYMENT, NAMESPACE};
 use apigw_rollback::model::alarm::AlarmNow;
 use apigw_rollback::model::alarm::{Metric, State, time};
 use apigw_rollback::model::cloud_error::{CloudError, Failure};
@@ -15,8 +16,9 @@ use apigw_rollback::model::release::Release;
 use apigw_rollback::model::routing::Routing;
 use apigw_rollback::model::stage::StageRef;
 use apigw_rollback::model::stage::{Api, Deployment, LiveStage};
+use apigw_rollback::model::traffic::{Bucket, Counter};
 use apigw_rollback::model::wiring::{Subscription, TopicNow};
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use super::{Facts, NOW, World, error, live, release};
@@ -412,6 +414,30 @@ impl Alarms for World {
         })
         .await
     }
+
+    async fn requests(
+        &self,
+        counters: &[&Counter],
+        _period: TimeDelta,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Vec<Vec<Bucket>>, CloudError> {
+        let counted: Vec<String> = counters.iter().map(|counter| counted(counter)).collect();
+        self.call("GetMetricData", format!("requests of {}", counted.join(", ")), |facts| {
+            let within = |bucket: &&Bucket| since <= bucket.begins && bucket.begins <= until;
+            let of = |name: &String| facts.requests.get(name).map(Vec::as_slice).unwrap_or_default();
+            Ok(counted.iter().map(|name| of(name).iter().filter(within).copied().collect()).collect())
+        })
+        .await
+    }
+}
+
+/// The name under which the world keeps the requests that a counter counts.
+fn counted(counter: &Counter) -> String {
+    let metric = &counter.requests[0].metric;
+    let deployment = metric.values(DEPLOYMENT).next().map(str::to_owned);
+    let whole = if metric.namespace == NAMESPACE { "the access log" } else { "own metrics" };
+    deployment.unwrap_or_else(|| whole.to_owned())
 }
 
 impl Wiring for World {

@@ -28,6 +28,7 @@ use apigw_rollback::model::release::Release;
 use apigw_rollback::model::routing::Routing;
 use apigw_rollback::model::stage::StageRef;
 use apigw_rollback::model::stage::{Api, LiveStage};
+use apigw_rollback::model::traffic::Bucket;
 use apigw_rollback::model::wiring::{Subscription, TopicNow};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -131,6 +132,8 @@ pub(crate) struct Facts {
     pub(crate) writes: Vec<LedgerWrite>,
     /// The minutes with traffic, if the test counts them.
     pub(crate) traffic: Option<Vec<DateTime<Utc>>>,
+    /// The requests that metrics count: by deployment, `the access log` of the stage, or API Gateway's `own metrics` of it.
+    pub(crate) requests: BTreeMap<String, Vec<Bucket>>,
 }
 
 /// The world, as one run calls it.
@@ -183,6 +186,7 @@ pub(crate) fn record(release: Release) -> Record {
         note: None,
         who: Some("release pipeline".to_owned()),
         irreversible: false,
+        normal: None,
     }
 }
 
@@ -302,6 +306,7 @@ impl Facts {
             records: vec![],
             writes: vec![],
             traffic: None,
+            requests: BTreeMap::new(),
         }
     }
 

@@ -1,0 +1,259 @@
+//! The test of guilt: do the requests say that the live release is at fault? Pure.
+//!
+//! It convicts a release that fails more often than is tolerated, and acquits one if the known-good release fails as often
+//! just before it, or the base of a canary at the same time.
+
+use super::sequential::{Counts, Innocent, contrast, evidence};
+use crate::model::guilt::{Compared, Finding, Terms, Verdict, share};
+use crate::model::normal::Normal;
+use crate::model::observed::{Observed, OnRecord};
+use crate::model::policy::StagePolicy;
+use crate::model::release::Release;
+use crate::model::traffic::{Bucket, Measure, Source, Traffic};
+
+/// A release may fail this many times as often as the known-good release did while it baked.
+const MULTIPLE: f64 = 2.0;
+
+/// A release that fails at most this many times as often as another one at the same time is no worse.
+const AS_BAD: f64 = 1.5;
+
+/// By a latency that one request in a hundred exceeds, a release may exceed it twice as often.
+const TOLERATED_SLOW: f64 = 0.02;
+
+/// With at least this many requests without trouble, a release has recovered.
+const RECOVERED: u64 = 20;
+
+/// What the test says about a live release.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Guilt {
+    findings: Vec<Finding>,
+}
+
+impl Guilt {
+    /// Returns the finding that convicts the release, if one does.
+    #[must_use]
+    pub fn conviction(&self) -> Option<&Finding> {
+        self.findings.iter().find(|finding| finding.verdict == Verdict::Convicted)
+    }
+
+    /// Returns the finding that acquits the release by this measure, if it is not convicted by any.
+    #[must_use]
+    pub fn acquittal(&self, measure: Measure) -> Option<&Finding> {
+        let acquits =
+            |finding: &&Finding| finding.measure == measure && finding.verdict == Verdict::Acquitted;
+        self.findings.iter().find(acquits).filter(|_| self.conviction().is_none())
+    }
+
+    /// Returns the finding with the most evidence.
+    #[must_use]
+    pub fn strongest(&self) -> Option<&Finding> {
+        let decided = |finding: &&Finding| (finding.verdict == Verdict::Undecided, -finding.log10_e_value);
+        self.findings
+            .iter()
+            .min_by(|a, b| decided(a).partial_cmp(&decided(b)).unwrap_or(std::cmp::Ordering::Equal))
+    }
+}
+
+/// Tests the live release of an observed stage. Without counts, nothing is found.
+#[must_use]
+pub fn guilt(observed: &Observed, policy: &StagePolicy) -> Guilt {
+    match (&observed.traffic, &observed.live) {
+        (Some(Ok(traffic)), Some(live)) => test(traffic, &live.release, &observed.on_record, &policy.test),
+        (None | Some(Err(_)), _) | (_, None) => Guilt::default(),
+    }
+}
+
+/// Tests a release by its requests: its deployment unless that is the known-good one, and its canary.
+#[must_use]
+pub fn test(traffic: &Traffic, live: &Release, on_record: &OnRecord, terms: &Terms) -> Guilt {
+    let good = on_record.good().map(|(_, record)| record);
+    let known_good = good.map(|record| record.release.deployment.as_str());
+    let normal = good.and_then(|record| record.normal.as_ref());
+    let measures = [Some(Measure::Failed), terms.latency.map(|_| Measure::Slow)];
+    let canary = live.canary.as_ref().and_then(|canary| canary.deployment.as_deref());
+    let canary = canary.filter(|_| traffic.source == Source::Deployments);
+    let is_base = canary.is_some() && known_good == Some(live.deployment.as_str());
+    let mut findings = Vec::new();
+    for measure in measures.into_iter().flatten() {
+        let innocent = innocent(terms, normal, measure, traffic.source);
+        let case = Case { traffic, measure, innocent, bar: -terms.alpha.ln() };
+        findings.extend(canary.map(|canary| case.of_canary(canary, &live.deployment)));
+        findings.extend((!is_base).then(|| case.of_live(&live.deployment, known_good)));
+    }
+    // Of a canary and its base, both must be acquitted.
+    let undecided: Vec<Measure> = findings
+        .iter()
+        .filter(|finding| finding.verdict == Verdict::Undecided)
+        .map(|finding| finding.measure)
+        .collect();
+    findings.retain(|one| one.verdict != Verdict::Acquitted || !undecided.contains(&one.measure));
+    Guilt { findings }
+}
+
+/// Returns how an innocent release fails: as the known-good release did while it baked, but not more cautiously than the
+/// terms say.
+#[must_use]
+pub fn innocent(terms: &Terms, normal: Option<&Normal>, measure: Measure, source: Source) -> Innocent {
+    let learnt = normal.map(|normal| MULTIPLE * normal.share(measure, terms.latency)).unwrap_or_default();
+    let floor = match measure {
+        Measure::Failed => terms.tolerated,
+        Measure::Slow => TOLERATED_SLOW,
+    };
+    let (enter, stay) = normal.map_or_else(|| Normal::default().bursts(), Normal::bursts);
+    let innocent = Innocent { tolerated: floor.max(learnt).min(1.0), enter, stay };
+    match source {
+        Source::Deployments | Source::AccessLog => innocent,
+        Source::OwnMetrics => in_minutes(innocent),
+    }
+}
+
+/// Converts the rates of bursts from periods of 10 seconds to minutes.
+fn in_minutes(innocent: Innocent) -> Innocent {
+    const IN_A_MINUTE: f64 = 6.0;
+    let enter = 1.0 - (1.0 - innocent.enter).powf(IN_A_MINUTE);
+    let lasts = 1.0 / (1.0 - innocent.stay.min(0.99));
+    Innocent { enter, stay: (lasts / IN_A_MINUTE).clamp(innocent.stay.powf(IN_A_MINUTE), 0.9), ..innocent }
+}
+
+/// The requests of a stage, tested by one measure.
+struct Case<'a> {
+    traffic: &'a Traffic,
+    measure: Measure,
+    innocent: Innocent,
+    /// The logarithm of the e-value that convicts.
+    bar: f64,
+}
+
+impl Case<'_> {
+    /// Tests the live deployment against what is tolerated. Trouble that the known-good release already had excuses it, until
+    /// it has been without trouble.
+    fn of_live(&self, deployment: &str, known_good: Option<&str>) -> Finding {
+        let (live, before) = (self.traffic.live.as_slice(), self.traffic.before.as_slice());
+        let was_in_trouble = evidence(&self.counts(before), &self.innocent) >= self.bar;
+        let known_good = known_good.map(|known_good| (known_good, before));
+        if !was_in_trouble {
+            return self.finding(deployment, live, self.innocent.tolerated, known_good, |found| {
+                if found >= self.bar { Verdict::Convicted } else { Verdict::Undecided }
+            });
+        }
+        if let Some(recovered) = self.recovered(live) {
+            let since = live.get(recovered..).unwrap_or_default();
+            return self.finding(deployment, since, self.innocent.tolerated, known_good, |found| {
+                if found >= self.bar { Verdict::Convicted } else { Verdict::Undecided }
+            });
+        }
+        let trouble = worst_end(before, self.measure, self.innocent.tolerated);
+        let (requests, bad) = total(trouble, self.measure);
+        let tolerated = (AS_BAD * share(bad, requests)).max(self.innocent.tolerated).min(1.0);
+        let known_good = known_good.map(|(known_good, _)| (known_good, trouble));
+        self.finding(deployment, live, tolerated, known_good, |found| {
+            if found >= self.bar {
+                Verdict::Convicted
+            } else if total(live, self.measure).0 > 0 {
+                Verdict::Acquitted
+            } else {
+                Verdict::Undecided
+            }
+        })
+    }
+
+    /// Tests a canary against its base, and against what is tolerated.
+    fn of_canary(&self, deployment: &str, base_deployment: &str) -> Finding {
+        let (canary, base) = (self.traffic.canary.as_slice(), self.traffic.live.as_slice());
+        let periods: Vec<(Counts, Counts)> = canary.iter().map(|bucket| self.beside(bucket, base)).collect();
+        let pairs = contrast(&periods, AS_BAD);
+        let compared = Some((base_deployment, base));
+        let has_base = periods.iter().any(|(_, (requests, _))| *requests > 0);
+        let alone = evidence(&self.counts(canary), &self.innocent);
+        let worst = worst_end(canary, self.measure, self.innocent.tolerated);
+        let (requests, bad) = total(worst, self.measure);
+        let is_beyond = share(bad, requests) > self.innocent.tolerated;
+        let base_in_trouble = evidence(&self.counts(base), &self.innocent) >= self.bar;
+        let against_base = if has_base { pairs } else { alone };
+        let verdict = if is_beyond && against_base >= self.bar {
+            Verdict::Convicted
+        } else if base_in_trouble && requests > 0 {
+            Verdict::Acquitted
+        } else {
+            Verdict::Undecided
+        };
+        let finding = self.finding(deployment, canary, self.innocent.tolerated, compared, |_| verdict);
+        Finding { log10_e_value: against_base / std::f64::consts::LN_10, ..finding }
+    }
+
+    /// Returns the counts of a canary's period and of its base's.
+    fn beside(&self, bucket: &Bucket, base: &[Bucket]) -> (Counts, Counts) {
+        let beside = base.iter().find(|one| one.begins == bucket.begins);
+        let counts = |bucket: &Bucket| (bucket.requests, bucket.bad(self.measure));
+        (counts(bucket), beside.map(counts).unwrap_or_default())
+    }
+
+    /// Builds the finding about the requests of a deployment. The numbers are those since its trouble began.
+    fn finding(
+        &self,
+        deployment: &str,
+        of: &[Bucket],
+        tolerated: f64,
+        compared: Option<(&str, &[Bucket])>,
+        verdict: impl FnOnce(f64) -> Verdict,
+    ) -> Finding {
+        let found = evidence(&self.counts(of), &Innocent { tolerated, ..self.innocent });
+        let shown = worst_end(of, self.measure, self.innocent.tolerated);
+        let (requests, bad) = total(shown, self.measure);
+        Finding {
+            verdict: verdict(found),
+            source: self.traffic.source,
+            measure: self.measure,
+            deployment: deployment.to_owned(),
+            requests,
+            bad,
+            since: shown.first().map(|bucket| bucket.begins),
+            tolerated: self.innocent.tolerated,
+            log10_e_value: found / std::f64::consts::LN_10,
+            compared: compared.map(|(deployment, of)| {
+                let (requests, bad) = total(of, self.measure);
+                Compared { deployment: deployment.to_owned(), requests, bad }
+            }),
+        }
+    }
+
+    /// Returns from which period on the release was without trouble, if it ever was.
+    fn recovered(&self, of: &[Bucket]) -> Option<usize> {
+        (0..of.len()).find(|begin| {
+            let (mut requests, mut bad) = (0, 0);
+            for bucket in of.get(*begin..).unwrap_or_default() {
+                requests += bucket.requests;
+                bad += bucket.bad(self.measure);
+                if requests >= RECOVERED {
+                    break;
+                }
+            }
+            requests >= RECOVERED && share(bad, requests) <= self.innocent.tolerated
+        })
+    }
+
+    fn counts(&self, of: &[Bucket]) -> Vec<Counts> {
+        of.iter().map(|bucket| (bucket.requests, bucket.bad(self.measure))).collect()
+    }
+}
+
+fn total(of: &[Bucket], measure: Measure) -> Counts {
+    let sum = |(requests, bad): Counts, one: &Bucket| {
+        (requests.saturating_add(one.requests), bad.saturating_add(one.bad(measure)))
+    };
+    of.iter().fold((0, 0), sum)
+}
+
+/// Returns the end of these periods in which the number of bad requests exceeds the tolerated one the most; all of them if
+/// none does.
+#[expect(clippy::cast_precision_loss, reason = "counts of requests are far below 2^53")]
+fn worst_end(of: &[Bucket], measure: Measure, tolerated: f64) -> &[Bucket] {
+    let (mut excess, mut most, mut begin) = (0.0, 0.0, 0);
+    for (nth, bucket) in of.iter().enumerate().rev() {
+        excess += bucket.bad(measure) as f64 - tolerated * bucket.requests as f64;
+        if excess > most {
+            (most, begin) = (excess, nth);
+        }
+    }
+    of.get(begin..).unwrap_or_default()
+}
