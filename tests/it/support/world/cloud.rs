@@ -2,6 +2,7 @@
 
 use apigw_rollback::cloud::{Alarms, Components, Gateway, Outbox, Parameters, Wiring};
 use apigw_rollback::cloud::{Cache, Cloud, Look, Notification, Seen, Spent, Write, Written};
+use apigw_rollback::model::access_log::NAMESPACE;
 use apigw_rollback::model::alarm::AlarmNow;
 use apigw_rollback::model::alarm::{Metric, State, time};
 use apigw_rollback::model::cloud_error::{CloudError, Failure};
@@ -406,8 +407,9 @@ impl Alarms for World {
     ) -> Result<f64, CloudError> {
         let names: Vec<_> = metrics.iter().map(|metric| metric.name.clone()).collect();
         self.call("GetMetricData", names.join(" "), |facts| {
-            // Anybody can write other metrics at any time.
-            let is_written = metrics.iter().any(|metric| metric.namespace != "AWS/ApiGateway");
+            // Anybody can write other metrics at any time. Those of the access log follow the traffic.
+            let is_written =
+                metrics.iter().any(|one| !["AWS/ApiGateway", NAMESPACE].contains(&&*one.namespace));
             Ok(if is_written { 1.0 } else { facts.samples_between(since, until) })
         })
         .await
