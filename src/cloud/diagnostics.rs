@@ -47,6 +47,27 @@ pub struct Schedule {
     pub expression: String,
 }
 
+/// The class of a log group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogClass {
+    /// `STANDARD`, the only one in which CloudWatch extracts metrics. Also a group for which CloudWatch Logs names none,
+    /// because this is the default.
+    Standard,
+    /// Another one, such as `INFREQUENT_ACCESS`.
+    Other(String),
+}
+
+impl LogClass {
+    /// Parses CloudWatch's spelling.
+    #[must_use]
+    pub fn parse(text: Option<&str>) -> Self {
+        match text {
+            None | Some("STANDARD") => Self::Standard,
+            Some(other) => Self::Other(other.to_owned()),
+        }
+    }
+}
+
 /// A call that the function's role must be allowed to make.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequiredPermission {
@@ -78,8 +99,13 @@ pub trait Diagnostics: Sync {
     /// approximately. Returns `None` if the queue does not exist.
     fn messages(&self, queue: &str) -> impl Future<Output = Result<Option<u64>, CloudError>> + Send;
 
-    /// Returns whether a log group exists (`DescribeLogGroups`, every page).
-    fn has_log_group(&self, name: &str) -> impl Future<Output = Result<bool, CloudError>> + Send;
+    /// Reads the class of the log group of exactly this name (`DescribeLogGroups`, every page). Returns `None` if the group
+    /// does not exist.
+    fn log_class(&self, name: &str) -> impl Future<Output = Result<Option<LogClass>, CloudError>> + Send;
+
+    /// Reads the ARN of the role with which REST and WebSocket APIs of this account and Region write logs (`GetAccount` of
+    /// API Gateway). Returns `None` if none is set.
+    fn gateway_log_role(&self) -> impl Future<Output = Result<Option<String>, CloudError>> + Send;
 
     /// Reads the schedules whose target is this function, or a version or an alias of it (`ListSchedules`, every page;
     /// `GetSchedule`). EventBridge Scheduler finds no schedule by its target, so this lists all of them.

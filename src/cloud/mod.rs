@@ -18,7 +18,7 @@ mod wiring;
 
 pub use alarms::Alarms;
 pub use components::Components;
-pub use diagnostics::{Diagnostics, FunctionNow, RequiredPermission, Schedule};
+pub use diagnostics::{Diagnostics, FunctionNow, LogClass, RequiredPermission, Schedule};
 pub use gateway::{Cache, Gateway};
 pub use outbox::{Notification, Outbox};
 pub use parameters::{Parameters, Write, Written};

@@ -97,10 +97,11 @@ impl Pace {
 /// Returns the limit that an operation counts towards, if any.
 #[must_use]
 pub fn limit(operation: &str) -> Option<Limit> {
-    const MANAGEMENT_CALLS: [&str; 18] = [
+    const MANAGEMENT_CALLS: [&str; 19] = [
         "CreateStage",
         "FlushStageAuthorizersCache",
         "FlushStageCache",
+        "GetAccount",
         "GetApi",
         "GetApiMappings",
         "GetApis",

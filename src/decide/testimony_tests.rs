@@ -80,8 +80,7 @@ fn said(guarding: &GuardingAlarm) -> String {
 fn about_orders<T>(went_live: Option<&str>, judge: impl FnOnce(Subject<'_>) -> T) -> T {
     let stage = StageRef::rest("orders", "prod");
     let home = Origin { account: Some(HOME.into()), region: None };
-    let went_live = went_live.and_then(time);
-    let (admission, guilt) = (admission(), None);
+    let (went_live, admission, guilt) = (went_live.and_then(time), admission(), None);
     judge(Subject { stage: &stage, api_names: &[], home: &home, admission: &admission, went_live, guilt })
 }
 

@@ -1,9 +1,11 @@
 //! The facts that the doctor judges.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::permissions::Requirement;
-use crate::cloud::{FunctionNow, RequiredPermission, Schedule};
+use crate::cloud::{FunctionNow, LogClass, RequiredPermission, Schedule};
 use crate::model::cloud_error::CloudError;
 use crate::model::cloud_error::Fetched;
 use crate::model::guarding_alarm::GuardingAlarm;
@@ -18,6 +20,9 @@ use crate::observe::incidents::OnFile;
 
 /// The period in which the function's own errors are counted: an hour, and as long as the data of an hourly sweep may take.
 pub(super) const ERRORS_SINCE: TimeDelta = TimeDelta::minutes(75);
+
+/// The period in which the metrics of an access log are searched for data.
+pub(super) const LOGGED_SINCE: TimeDelta = TimeDelta::hours(24);
 
 /// All facts that the doctor judges.
 #[derive(Clone, Debug)]
@@ -50,6 +55,8 @@ pub struct Readings {
     pub apis: Fetched<Vec<Api>>,
     /// What the function needs besides a rollback; `None` if the function cannot be read.
     pub upkeep: Option<Upkeep>,
+    /// What the stages that ask for fast detection need.
+    pub access_logs: AccessLogs,
     /// The protected stages.
     pub stages: Vec<StageReadings>,
     /// The failed call that should have listed the stages, if any. `stages` then has only those of the settings.
@@ -62,6 +69,17 @@ impl Readings {
     pub fn guards(&self) -> Vec<GuardingAlarm> {
         self.watchers.iter().flatten().map(|watcher| watcher.guard.clone()).collect()
     }
+}
+
+/// What the access logs of the stages need, from which CloudWatch should extract metrics.
+#[derive(Clone, Debug)]
+pub struct AccessLogs {
+    /// The class of each log group, by the group's name; `None` if the group does not exist.
+    pub groups: BTreeMap<String, Fetched<Option<LogClass>>>,
+    /// The sum of each stage's status codes in the last 24 hours; `None` without data.
+    pub statuses: BTreeMap<StageRef, Fetched<Option<f64>>>,
+    /// The ARN of API Gateway's role for logs, if one is set; not read if no stage needs it.
+    pub role: Option<Fetched<Option<String>>>,
 }
 
 /// What the function needs besides a rollback: its schedule, its queue, its log, and its own errors.

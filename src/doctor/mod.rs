@@ -1,5 +1,6 @@
 //! The doctor: checks whether a rollback would work right now. Reads all facts first, then judges them. Writes nothing.
 
+mod access_log_checks;
 mod facts;
 mod function_checks;
 mod permissions;
@@ -16,7 +17,7 @@ use crate::config::Config;
 use crate::model::cloud_error::CloudError;
 use crate::model::stage::StageRef;
 
-pub use facts::{Readings, StageReadings, Upkeep, Watcher};
+pub use facts::{AccessLogs, Readings, StageReadings, Upkeep, Watcher};
 pub use permissions::{Need, Requirement, required_permissions};
 pub use read::read;
 
@@ -102,8 +103,10 @@ pub fn examine(config: &Config, facts: &Readings) -> Vec<Finding> {
     let mut findings = function_checks::examine(config, facts);
     findings.extend(role_checks::of_all_stages(facts));
     findings.extend(upkeep_checks::examine(config, facts));
+    findings.extend(access_log_checks::of_all_stages(facts));
     for stage in &facts.stages {
         let mut found = stage_checks::examine(config, facts, stage);
+        found.extend(access_log_checks::of_stage(facts, stage));
         found.extend(role_checks::of_stage(facts, &stage.stage));
         findings.extend(found.into_iter().map(|finding| finding.on(&stage.stage)));
     }

@@ -1,6 +1,9 @@
 //! Reads the facts that the doctor judges. A failed call leaves only its own fact unknown.
 
-use super::facts::{ERRORS_SINCE, Readings, StageReadings, Upkeep, Watcher};
+use std::collections::BTreeSet;
+
+use super::access_log_checks::{FastStage, status_of};
+use super::facts::{AccessLogs, ERRORS_SINCE, LOGGED_SINCE, Readings, StageReadings, Upkeep, Watcher};
 use super::permissions::{Requirement, required_by_lambda, required_permissions};
 use crate::cloud::{Alarms, Cloud, Components, Gateway, Parameters, Wiring};
 use crate::cloud::{Diagnostics, FunctionNow, RequiredPermission};
@@ -61,7 +64,10 @@ pub async fn read<C: Cloud, K: Diagnostics>(
     if let (Some(found), Some(upkeep)) = (found, &upkeep) {
         required.extend(required_by_lambda(&found.arn, upkeep));
     }
-    let refused = refused(diagnostics, found, &required).await;
+    let (refused, access_logs) = tokio::join!(
+        refused(diagnostics, found, &required),
+        access_logs(diagnostics, &stages, &watchers, context.now),
+    );
     Readings {
         now: context.now,
         required,
@@ -77,6 +83,7 @@ pub async fn read<C: Cloud, K: Diagnostics>(
         watchers,
         apis,
         upkeep,
+        access_logs,
         stages,
         unlisted,
     }
@@ -119,10 +126,11 @@ async fn upkeep<K: Diagnostics>(
     let (schedules, (on_failure, failed_events), has_log_group, errors, throttles) = tokio::join!(
         diagnostics.schedules(arn),
         failed_events(diagnostics, function),
-        diagnostics.has_log_group(&log_group),
+        diagnostics.log_class(&log_group),
         diagnostics.sum(&errors, since, now),
         diagnostics.sum(&throttles, since, now),
     );
+    let has_log_group = has_log_group.map(|class| class.is_some());
     Some(Upkeep { schedules, on_failure, failed_events, log_group, has_log_group, errors, throttles })
 }
 
@@ -143,6 +151,39 @@ async fn failed_events<K: Diagnostics>(
         failed_events.push((arn, messages));
     }
     (on_failure, failed_events)
+}
+
+/// Reads what the access logs need of the stages that ask for fast detection.
+async fn access_logs<K: Diagnostics>(
+    diagnostics: &K,
+    stages: &[StageReadings],
+    watchers: &Fetched<Vec<Watcher>>,
+    now: DateTime<Utc>,
+) -> AccessLogs {
+    let fast: Vec<FastStage<'_>> = stages.iter().filter_map(|stage| FastStage::of(stage, watchers)).collect();
+    // Several stages may share a group.
+    let names: BTreeSet<String> = fast.iter().flat_map(FastStage::groups).collect();
+    let groups = names.into_iter().map(|name| async move {
+        let class = diagnostics.log_class(&name).await;
+        (name, class)
+    });
+    let statuses = fast.iter().map(|one| one.stage.clone()).map(|stage| async move {
+        let sum = diagnostics.sum(&status_of(&stage), now - LOGGED_SINCE, now).await;
+        (stage, sum)
+    });
+    let role = async {
+        if !fast.iter().any(FastStage::needs_role) {
+            return None;
+        }
+        Some(diagnostics.gateway_log_role().await)
+    };
+    let (groups, statuses): (Vec<_>, Vec<_>) = (groups.collect(), statuses.collect());
+    let (groups, statuses, role) = tokio::join!(
+        futures_util::stream::iter(groups).buffered(STAGES_AT_ONCE).collect(),
+        futures_util::stream::iter(statuses).buffered(STAGES_AT_ONCE).collect(),
+        role,
+    );
+    AccessLogs { groups, statuses, role }
 }
 
 async fn stages<C: Gateway + Components + Parameters + Alarms>(

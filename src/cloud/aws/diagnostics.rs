@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_config::SdkConfig;
 use aws_sdk_cloudwatch::types::MetricDataResult;
+use aws_sdk_cloudwatchlogs::types::LogGroupClass;
 use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, EvaluationResult, PolicyEvaluationDecisionType};
 
 use aws_sdk_scheduler::types::{ScheduleState, ScheduleSummary};
@@ -14,7 +15,7 @@ use super::Aws;
 use super::alarms::{LASTING, statistic};
 use super::call::{found, not_understood, pages};
 use super::outbox::SOURCE;
-use crate::cloud::{Diagnostics, FunctionNow, RequiredPermission, Schedule};
+use crate::cloud::{Diagnostics, FunctionNow, LogClass, RequiredPermission, Schedule};
 use crate::model::alarm::Metric;
 use crate::model::cloud_error::CloudError;
 
@@ -92,7 +93,7 @@ impl Diagnostics for AwsDiagnostics {
         Ok(Some(all))
     }
 
-    async fn has_log_group(&self, name: &str) -> Result<bool, CloudError> {
+    async fn log_class(&self, name: &str) -> Result<Option<LogClass>, CloudError> {
         let page = self.logs.describe_log_groups().log_group_name_prefix(name);
         let groups = pages(|next| {
             let page = page.clone().set_next_token(next);
@@ -101,7 +102,15 @@ impl Diagnostics for AwsDiagnostics {
                 Ok((answer.log_groups.unwrap_or_default(), answer.next_token))
             }
         });
-        Ok(groups.await?.iter().any(|group| group.log_group_name.as_deref() == Some(name)))
+        let groups = groups.await?;
+        let ours = groups.iter().find(|group| group.log_group_name.as_deref() == Some(name));
+        Ok(ours.map(|group| LogClass::parse(group.log_group_class().map(LogGroupClass::as_str))))
+    }
+
+    async fn gateway_log_role(&self) -> Result<Option<String>, CloudError> {
+        let call = self.aws.clients.apigateway.get_account();
+        let account = self.aws.call("GetAccount", "the account", || call.clone().send()).await?;
+        Ok(account.cloudwatch_role_arn.filter(|role| !role.is_empty()))
     }
 
     async fn schedules(&self, function: &str) -> Result<Vec<Schedule>, CloudError> {

@@ -3,6 +3,7 @@
 mod specification;
 
 use std::fs;
+use std::path::Path;
 
 use apigw_rollback::model::access_log::format;
 use apigw_rollback::model::protocol::Protocol;
@@ -156,7 +157,7 @@ fn no_value_can_break_the_line() {
         );
         assert!(!format.contains('\n') && format.contains("$context.extendedRequestId"), "{format}");
         let line = rendered(&format, &request(&[]));
-        assert!(line.len() <= 450, "docs/access-log.md has the cost of 450 bytes, not of {}", line.len());
+        assert!(line.len() <= 450, "docs/cost.md has the cost of 450 bytes, not of {}", line.len());
     }
 }
 
@@ -198,13 +199,17 @@ fn the_rules_of_the_specification_are_checked() {
 }
 
 #[test]
-fn the_page_has_each_format_and_its_statistic_counts_5xx_only() {
-    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/access-log.md")).unwrap();
+fn page_and_template_have_each_format_and_their_statistic_counts_5xx_only() {
+    let text = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let (page, template) = (text("docs/access-log.md"), text("template.yaml"));
     for protocol in PROTOCOLS {
         assert!(page.contains(&format(protocol)), "{protocol}: docs/access-log.md has another format");
+        let has_sample = protocol != Protocol::WebSocket;
+        assert_eq!(template.contains(&format(protocol)), has_sample, "{protocol}: template.yaml");
     }
     let mut ranges = 0;
-    for range in page.split("PR(").skip(1) {
+    let of_status = |range: &&str| !range.starts_with('$');
+    for range in page.split("PR(").skip(1).chain(template.split("PR(").skip(1)).filter(of_status) {
         let (above, most) = range.split(')').next().unwrap().split_once(':').unwrap();
         let (above, most): (u16, u16) = (above.parse().unwrap(), most.parse().unwrap());
         // CloudWatch: a percentile rank excludes the lower bound and includes the upper one.
@@ -213,5 +218,5 @@ fn the_page_has_each_format_and_its_statistic_counts_5xx_only() {
         }
         ranges += 1;
     }
-    assert!(ranges > 1, "{ranges} statistics");
+    assert!(ranges > 2, "{ranges} statistics");
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use apigw_rollback::cloud::{Diagnostics, FunctionNow, RequiredPermission, Schedule};
+use apigw_rollback::cloud::{Diagnostics, FunctionNow, LogClass, RequiredPermission, Schedule};
 use apigw_rollback::config::Config;
 use apigw_rollback::context::Context;
 use apigw_rollback::doctor::{Finding, examine, read, worst};
@@ -27,7 +27,6 @@ use crate::support::world::{
 
 /// An event bus that does not exist.
 const GONE: &str = "arn:aws:events:eu-west-1:123456789012:event-bus/deleted";
-const QUEUE: &str = "arn:aws:sqs:eu-west-1:123456789012:dead-letters";
 pub(crate) const PEOPLE: &str = "arn:aws:sns:eu-west-1:123456789012:people";
 
 /// The resources around the function: its settings, permissions and subscriptions.
@@ -40,7 +39,9 @@ pub(crate) struct Surroundings {
     /// The queue or topic of failed events, and the number of messages in it, if it exists.
     pub(crate) on_failure: Option<&'static str>,
     pub(crate) messages: Option<u64>,
+    /// Their names, each with its class after a blank unless it is `STANDARD`.
     pub(crate) log_groups: Vec<&'static str>,
+    pub(crate) log_role: Option<String>,
     pub(crate) schedules: Vec<Schedule>,
     /// The sums of the function's metrics; none has no data.
     pub(crate) sums: Vec<(&'static str, f64)>,
@@ -77,8 +78,13 @@ impl Diagnostics for Surroundings {
         self.read("GetQueueAttributes", self.messages)
     }
 
-    async fn has_log_group(&self, name: &str) -> Result<bool, CloudError> {
-        self.read("DescribeLogGroups", self.log_groups.contains(&name))
+    async fn log_class(&self, name: &str) -> Result<Option<LogClass>, CloudError> {
+        let ours = self.log_groups.iter().find(|group| group.split(' ').next() == Some(name));
+        self.read("DescribeLogGroups", ours.map(|group| LogClass::parse(group.split(' ').nth(1))))
+    }
+
+    async fn gateway_log_role(&self) -> Result<Option<String>, CloudError> {
+        self.read("GetAccount", self.log_role.clone())
     }
 
     async fn schedules(&self, _function: &str) -> Result<Vec<Schedule>, CloudError> {
@@ -158,9 +164,10 @@ pub(crate) fn healthy() -> (Facts, Surroundings) {
         }),
         concurrency: None,
         refuses: vec![],
-        on_failure: Some(QUEUE),
+        on_failure: Some("arn:aws:sqs:eu-west-1:123456789012:dead-letters"),
         messages: Some(0),
         log_groups: vec!["/aws/lambda/apigw-rollback"],
+        log_role: None,
         schedules: vec![schedule("rate(5 minutes)", true)],
         sums: vec![("Errors", 0.0), ("Throttles", 0.0)],
         closed: false,

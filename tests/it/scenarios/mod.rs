@@ -3,6 +3,7 @@
 mod admission;
 pub(crate) mod components;
 pub(crate) mod doctor;
+mod doctor_access_log;
 mod doctor_alarms;
 mod doctor_upkeep;
 mod flood;

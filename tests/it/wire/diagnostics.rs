@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use apigw_rollback::cloud::aws::{Aws, AwsDiagnostics, Clients};
-use apigw_rollback::cloud::{Diagnostics, RequiredPermission, Schedule, Wiring};
+use apigw_rollback::cloud::{Diagnostics, LogClass, RequiredPermission, Schedule, Wiring};
 use apigw_rollback::model::alarm::{Metric, time};
 use apigw_rollback::model::wiring::TopicNow;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::alarms::encoded;
 
 const LAMBDA: &str = "https://lambda.eu-west-1.amazonaws.com";
+const GATEWAY: &str = "https://apigateway.eu-west-1.amazonaws.com";
 const IAM: &str = "https://iam.amazonaws.com/";
 const SNS: &str = "https://sns.eu-west-1.amazonaws.com/";
 const SQS: &str = "https://sqs.eu-west-1.amazonaws.com/";
@@ -217,15 +218,35 @@ fn the_queue_of_failed_events_is_read() {
 #[test]
 fn a_log_group_has_exactly_this_name() {
     let read = |answers: &[(u16, &str)]| {
-        read_with(answers, async |diagnostics| diagnostics.has_log_group("/aws/lambda/f").await)
+        read_with(answers, async |diagnostics| diagnostics.log_class("/aws/lambda/f").await)
     };
     let other = r#"{"logGroups":[{"logGroupName":"/aws/lambda/f2"}],"nextToken":"2"}"#;
     let ours = r#"{"logGroups":[{"logGroupName":"/aws/lambda/f"}]}"#;
     let (found, sent) = read(&[(200, other), (200, ours)]);
-    assert_eq!(found, Ok(true));
+    assert_eq!(found, Ok(Some(LogClass::Standard)));
     assert!(sent[0].ends_with(r#"{"logGroupNamePrefix":"/aws/lambda/f"}"#), "{sent:?}");
     assert!(sent[1].contains(r#""nextToken":"2""#), "{sent:?}");
-    assert_eq!(read(&[(200, &other.replace(r#","nextToken":"2""#, ""))]).0, Ok(false));
+    assert_eq!(read(&[(200, &other.replace(r#","nextToken":"2""#, ""))]).0, Ok(None));
+    for (class, expected) in [
+        ("STANDARD", LogClass::Standard),
+        ("INFREQUENT_ACCESS", LogClass::Other("INFREQUENT_ACCESS".to_owned())),
+        ("NEW", LogClass::Other("NEW".to_owned())),
+    ] {
+        let group = ours.replace(r#"/f"}"#, &format!(r#"/f","logGroupClass":"{class}"}}"#));
+        assert_eq!(read(&[(200, &group)]).0, Ok(Some(expected)), "{class}");
+    }
+}
+
+#[test]
+fn the_role_for_the_logs_of_apis_is_read() {
+    let role = "arn:aws:iam::123456789012:role/logs";
+    let account = format!(r#"{{"cloudwatchRoleArn":"{role}","throttleSettings":{{"burstLimit":5000}}}}"#);
+    let empty = r#"{"cloudwatchRoleArn":""}"#;
+    for (answer, expected) in [(account.as_str(), Some(role.to_owned())), (empty, None), ("{}", None)] {
+        let (found, sent) =
+            read_with(&[(200, answer)], async |diagnostics| diagnostics.gateway_log_role().await);
+        assert_eq!((found, sent), (Ok(expected), vec![format!("GET {GATEWAY}/account")]));
+    }
 }
 
 #[test]
