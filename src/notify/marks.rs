@@ -99,17 +99,20 @@ async fn take_over<C: Parameters>(context: &Context<'_, C>, found: &Parameter) -
 }
 
 /// Keeps what SNS refused in its mark, for a later run or sweep (`PutParameter`). Without an answer SNS may have sent it, and
-/// people must not be notified twice.
+/// people must not be notified twice. A run that could not create the mark may only do so now: one that is there by now is
+/// that of another run, which has sent the notification.
 pub(super) async fn keep<C: Parameters>(
     context: &Context<'_, C>,
     name: &str,
     untold: Untold,
     error: &CloudError,
+    is_marked: bool,
 ) {
     if error.failure != Failure::NoAnswer {
         // If this fails too, the report and the metric `NotTold` record the failure.
         let value = printed(&ours(context, Some(untold)));
-        context.cloud.put_parameter(name, &value, Write::Overwrite).await.ok();
+        let write = if is_marked { Write::Overwrite } else { Write::Create };
+        context.cloud.put_parameter(name, &value, write).await.ok();
     }
 }
 
@@ -161,7 +164,7 @@ pub async fn tend<C: Parameters + Outbox>(context: &Context<'_, C>) -> Result<()
             continue;
         }
         if let Err(error) = context.cloud.publish(topic, &untold.notification()).await {
-            keep(context, &found.name, untold, &error).await;
+            keep(context, &found.name, untold, &error, true).await;
             failed = Err(error);
         }
     }

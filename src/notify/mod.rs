@@ -97,7 +97,8 @@ async fn notify_people<C: Parameters + Outbox>(
         Sender::Unknown(error) => return Err(error.into()),
     };
     if let Err(error) = context.cloud.publish(topic, &notification).await {
-        marks::keep(context, &mark, Untold::of(topic, &report, &notification), &error).await;
+        let untold = Untold::of(topic, &report, &notification);
+        marks::keep(context, &mark, untold, &error, unmarked.is_none()).await;
         return Err(match unmarked {
             Some(not_marked) => NotSent::RefusedUnmarked(Box::new(error), Box::new(not_marked)),
             None => error.into(),

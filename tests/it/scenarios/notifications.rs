@@ -161,6 +161,33 @@ fn news_is_sent_even_if_no_mark_can_be_written() {
     }
 }
 
+/// The mark of the news that the stage has no known-good release.
+const MARK: &str = "/apigw-rollback/told/7677550e09796bfd";
+
+/// Another run creates the mark and sends the notification, after this one could neither create nor find it.
+fn told_by_another(facts: &mut Facts) {
+    let mark = r#"{"schema":1,"at":"2026-11-20T10:06:00Z","run":"another"}"#;
+    facts.parameters.insert(MARK.to_owned(), vec![mark.to_owned()]);
+}
+
+#[test]
+fn what_could_be_neither_marked_nor_sent_is_not_kept_in_the_mark_of_another_run() {
+    let mut facts = Facts::bad_release();
+    facts.parameters.clear();
+    let world = World::new(facts)
+        .fault("CreateParameter", 1, Fault::Before(denied()))
+        .fault("Publish", 1, Fault::Before(denied()))
+        .fault("CreateParameter", 2, Fault::World(told_by_another))
+        .fault("PutParameter", 1, Fault::World(told_by_another));
+    let shown = run(&event("sns-alarm"), &world, &[NOTIFY]);
+    assert!(shown.contains("people may be notified again"), "{shown}");
+    let facts = world.facts();
+    let marks: Vec<_> = facts.parameters.iter().filter(|(name, _)| name.contains("/told/")).collect();
+    let [(name, values)] = marks.as_slice() else { panic!("{marks:?}") };
+    assert_eq!((name.as_str(), values.len()), (MARK, 1));
+    assert!(values[0].contains("another") && !values[0].contains("untold"), "{values:?}");
+}
+
 #[test]
 fn two_failures_of_one_sweep_on_one_stage_are_notified_once() {
     let mut facts = Facts::bad_release();
