@@ -74,6 +74,9 @@ impl fmt::Display for Finding {
     /// Prints one sentence without its full stop.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { deployment, requests, bad, tolerated, .. } = self;
+        if *requests == 0 {
+            return write!(f, "no request of deployment {deployment} was counted");
+        }
         let verb = match self.measure {
             Measure::Failed => "failed",
             Measure::Slow => "were too slow",

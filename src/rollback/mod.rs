@@ -143,7 +143,7 @@ async fn pass<C: Cloud>(
 /// Adds to a report what the test of guilt found, or why the requests could not be counted.
 fn tested<C>(context: &Context<'_, C>, mut report: Report, observed: &Observed) -> Report {
     let policy = context.config.policy.under(&observed.on_record.policy);
-    report.test = guilt(observed, &policy).strongest().cloned();
+    report.test = guilt(observed, &policy).strongest().filter(|finding| finding.requests > 0).cloned();
     if let Some(Err(error)) = &observed.traffic {
         let warning =
             format!("the requests of the release could not be counted, so the alarm alone decides: {error}");

@@ -119,11 +119,11 @@ fn a_fast_alarm_convicts_nobody_and_the_requests_do() {
             "held (not-this-release), acquitted",
         ),
         ("no request fails", vec![WELL, WELL_BEFORE], "ignored (not-decided), undecided"),
-        ("there are no requests", vec![], "ignored (not-decided), undecided"),
+        ("there are no requests", vec![], "ignored (not-decided), not tested"),
         (
             "the deployments of all lines are missing",
             vec![("-", "10:00:00", 35, 10, (10, 10))],
-            "ignored (not-decided), undecided",
+            "ignored (not-decided), not tested",
         ),
         (
             "one request in a hundred fails",
@@ -187,7 +187,7 @@ fn a_slower_alarm_keeps_its_verdict_unless_the_requests_have_one() {
     };
     let after = ("d2", "10:05:20", 4, 10, (10, 10));
     let cases: [Row; 7] = [
-        ("nothing is known", logged, vec![], "rolled-back, undecided"),
+        ("nothing is known", logged, vec![], "rolled-back, not tested"),
         ("few requests", logged, vec![("d2", "10:05:00", 1, 10, (1, 1))], "rolled-back, undecided"),
         ("every request fails", logged, vec![BAD, WELL_BEFORE], "rolled-back, convicted"),
         ("both releases fail", logged, vec![BAD, BAD_BEFORE], "held (not-this-release), acquitted"),
@@ -201,7 +201,7 @@ fn a_slower_alarm_keeps_its_verdict_unless_the_requests_have_one() {
             "a fix after the alarm, about which nothing is known",
             fixed,
             vec![],
-            "held (changed-after-alarm), undecided",
+            "held (changed-after-alarm), not tested",
         ),
         ("a fix after the alarm, which fails, too", fixed, vec![after], "rolled-back, convicted"),
     ];
@@ -325,7 +325,7 @@ fn without_an_access_log_the_minutes_before_and_after_the_release_count() {
             "a fix after the alarm",
             changed,
             vec![(OWN, "09:50:00", 10, 60, (60, 0)), (OWN, "10:00:00", 5, 60, (60, 60))],
-            "held (changed-after-alarm), undecided",
+            "held (changed-after-alarm), not tested",
         ),
         (
             "another candidate was live before",
