@@ -12,7 +12,7 @@ MUTANTS := $(TOOLS)/cargo-mutants@27.1.0/bin/cargo-mutants
 SBOM := $(TOOLS)/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 PLAY := PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/emulator/bin/python
 
-.PHONY: help setup build demo test template e2e documents contract outages attacks local bench bench-smoke drill soak guards fuzz mutants deny advisory-db advisories sbom lock lint fmt clean
+.PHONY: help setup build demo test template e2e documents contract outages attacks local bench bench-smoke detect drill soak guards fuzz mutants deny advisory-db advisories sbom lock lint fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -79,6 +79,11 @@ bench-smoke: ## compare only the calls, with a few runs of the unoptimised funct
 	cargo build --locked --release --manifest-path benches/cold/Cargo.toml --target-dir target/bench-tool
 	cd benches/cold && cargo test --locked --quiet --target-dir ../../target/bench-tool
 	@exec target/bench-tool/release/cold-bench --smoke target/debug/apigw-rollback-function
+
+# The simulation compiles the deciding code from its source, so it needs no build of the function. DETECT=smoke takes seconds.
+detect: ## simulate how soon a bad release is rolled back, and how often a healthy one is; draws docs/detection.svg (DETECT=smoke)
+	cargo build --locked --release --bin detect --manifest-path benches/cold/Cargo.toml --target-dir target/bench-tool
+	@exec target/bench-tool/release/detect $(if $(filter smoke,$(DETECT)),--smoke,docs/detection.svg)
 
 drill: ## trip the alarm of your sandbox stack and check the rollback (STACK=name; uses your credentials)
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh emulator
