@@ -100,10 +100,10 @@ pub fn in_outage(course: &Course, setting: &Setting, seed: u64) -> (bool, bool) 
     (verdicts.iter().any(|one| one.conviction().is_some()), acquitted)
 }
 
-/// Whether the bound by which looks are left out is right about a life.
-pub fn bound_holds(course: &Course, setting: &Setting, seed: u64) -> bool {
+/// Whether the shortcuts of the simulation give the verdicts of the whole test in a life.
+pub fn shortcuts_hold(course: &Course, setting: &Setting, seed: u64) -> bool {
     let life = Life::new(course, seed);
-    Watch::new(&life, setting, None).bound_holds()
+    Watch::new(&life, setting, None).shortcuts_hold()
 }
 
 /// Returns the value that this share of the values does not exceed.

@@ -38,7 +38,7 @@ pub fn print(results: &Results) -> String {
                 bad.rate.to_string(),
                 times(bad, |one| one.both),
                 median(bad, |one| one.hurt.0),
-                percent(bad.share_of(|one| one.fast <= one.both)),
+                percent(bad.by_fast()),
                 times(bad, |one| one.slow),
                 median(bad, |one| one.hurt.1),
             ],
@@ -53,9 +53,8 @@ pub fn print(results: &Results) -> String {
         &["setting", "all fail, 60 a minute", "all fail, 100", "one in ten, 1000", "one in twenty, 1000"],
     );
     for kinds in results.variants.chunks(4) {
-        let cells = kinds.iter().map(|bad| {
-            format!("{} ({})", times(bad, |one| one.both), percent(bad.share_of(|one| one.fast <= one.both)))
-        });
+        let cells =
+            kinds.iter().map(|bad| format!("{} ({})", times(bad, |one| one.both), percent(bad.by_fast())));
         row(&mut out, &std::iter::once(kinds[0].setting.clone()).chain(cells).collect::<Vec<_>>());
     }
     head(
@@ -63,7 +62,7 @@ pub fn print(results: &Results) -> String {
         &["canary, all its requests fail, 1000 a minute", "p50 / p95", "users hurt", "by the fast alarm"],
     );
     for bad in &results.canaries {
-        let by_fast = percent(bad.share_of(|one| one.fast <= one.both));
+        let by_fast = percent(bad.by_fast());
         row(
             &mut out,
             &[bad.setting.clone(), times(bad, |one| one.both), median(bad, |one| one.hurt.0), by_fast],
@@ -142,11 +141,14 @@ pub fn missed(results: &Results) -> Vec<String> {
         blamed as f64 * 1e6 / lives as f64,
         BLAMED,
     );
-    if !results.bound_holds {
-        missed
-            .push("the bound by which looks are left out is wrong: `cannot_convict` in watch.rs".to_owned());
-    }
+    missed.extend(wrong(results));
     missed
+}
+
+/// Returns a sentence if the simulation itself is wrong.
+pub fn wrong(results: &Results) -> Vec<String> {
+    let wrong = "the shortcuts of the simulation (`convicts` in watch.rs) are not the function's test";
+    (!results.shortcuts_hold).then(|| wrong.to_owned()).into_iter().collect()
 }
 
 fn times(bad: &Bad, of: impl Fn(&Outcome) -> f64) -> String {

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::decide::counters::of_release;
 use crate::decide::guilt::{Guilt, innocent, test};
-use crate::decide::sequential::{Innocent, evidence};
+use crate::decide::sequential::Innocent;
 use crate::life::{By, Count, Life, MINUTE, PERIOD};
 use crate::model::guilt::Terms;
 use crate::model::normal::Normal;
@@ -230,30 +230,41 @@ impl<'a> Watch<'a> {
         self.traffic(source, look).map_or_else(Guilt::default, |traffic| self.test(&traffic))
     }
 
-    /// Whether the function's test convicts the release at a moment. A look that [`cannot_convict`] is not tested.
+    /// Whether the function's test convicts the release at a moment. The test takes long, so it is left out where it
+    /// [`cannot_convict`]; [`Self::shortcuts_hold`] compares.
     fn convicts(&self, look: f64) -> bool {
         let normal = self.on_record.good().and_then(|(_, record)| record.normal.as_ref());
         let innocent = innocent(&self.setting.terms, normal, Measure::Failed, Source::Deployments);
-        let cannot = |of: &[Bucket]| cannot_convict(of, &innocent, self.setting.terms.alpha);
-        if !self.life.is_canary && cannot(&self.buckets(By::New, look - self.setting.delay)) {
+        let cannot = |by| {
+            cannot_convict(self.counts(by, look - self.setting.delay), &innocent, self.setting.terms.alpha)
+        };
+        if self.life.is_canary {
+            return self.guilt(Source::Deployments, look).conviction().is_some();
+        }
+        if cannot(By::New) {
             return false;
         }
         let Some(mut traffic) = self.traffic(Source::Deployments, look) else { return false };
         // A known-good release that was not in trouble excuses nothing, whatever its numbers were.
-        if cannot(&traffic.before) {
+        if cannot(By::KnownGood) {
             traffic.before.clear();
         }
         self.test(&traffic).conviction().is_some()
     }
 
-    /// Whether [`cannot_convict`] is right about every period of this life as the last one.
-    pub fn bound_holds(&self) -> bool {
-        let innocent = innocent(&self.setting.terms, None, Measure::Failed, Source::Deployments);
-        let (of, alpha) = (self.buckets(By::New, self.life.end), self.setting.terms.alpha);
-        (1..=of.len()).all(|end| {
-            let counts: Vec<_> = of[..end].iter().map(|bucket| (bucket.requests, bucket.failed)).collect();
-            !cannot_convict(&of[..end], &innocent, alpha) || evidence(&counts, &innocent) < -alpha.ln()
-        })
+    /// Whether the verdicts of some looks are those of the whole test.
+    pub fn shortcuts_hold(&self) -> bool {
+        let looks = (1..=12).map(|nth| self.life.live_at + 17.0 * f64::from(nth));
+        let mut looks = looks.filter(|look| *look < self.life.end);
+        looks.all(|look| self.convicts(look) == self.guilt(Source::Deployments, look).conviction().is_some())
+    }
+
+    /// Returns the counts of a release's pieces until a moment, the latest first.
+    fn counts(&self, by: By, arrived: f64) -> impl Iterator<Item = Count> {
+        let pieces = self.life.pieces.iter().enumerate().rev();
+        pieces
+            .filter(move |(_, piece)| piece.by == by && piece.begin < arrived)
+            .map(move |(nth, _)| self.life.count(nth, arrived))
     }
 
     fn test(&self, traffic: &Traffic) -> Guilt {
@@ -303,18 +314,19 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// Whether the evidence of these periods is certainly below the bar, so that the test, which takes long, can be left out.
+/// Whether the evidence of these counts, the latest first, is certainly below the bar.
 ///
-/// The likelihood of innocence is at least that of a release that stays quiet from any period on. Against it, the
-/// evidence of a share that began with that period is at most `requests * KL(share, tolerated)`. So the highest such value
-/// bounds the evidence, but for the probability to become quiet, and to stay so. [`Watch::bound_holds`] compares it with the evidence.
-pub fn cannot_convict(of: &[Bucket], innocent: &Innocent, alpha: f64) -> bool {
-    let (mut total, mut most) = (Count::default(), 0.0_f64);
-    for bucket in of.iter().rev() {
-        total = total.plus(Count { requests: bucket.requests, bad: bucket.bad(Measure::Failed) });
+/// The likelihood of innocence is at least that of a release that becomes quiet at any moment, and stays so. Against it, the
+/// evidence of a share that began at that moment is at most `requests * KL(share, tolerated)`. So the highest such value
+/// bounds the evidence, but for the probability to become quiet, and to stay so.
+fn cannot_convict(latest_first: impl Iterator<Item = Count>, innocent: &Innocent, alpha: f64) -> bool {
+    let (mut total, mut most, mut number) = (Count::default(), 0.0_f64, 0.0);
+    for count in latest_first {
+        total = total.plus(count);
         most = most.max(divergence(total, innocent.tolerated));
+        number += 1.0;
     }
-    let stays = -(1.0 - innocent.stay).ln() - of.len() as f64 * (1.0 - innocent.enter).ln();
+    let stays = -(1.0 - innocent.stay).ln() - number * (1.0 - innocent.enter).ln();
     most + stays < -alpha.ln()
 }
 
@@ -322,7 +334,7 @@ pub fn cannot_convict(of: &[Bucket], innocent: &Innocent, alpha: f64) -> bool {
 fn divergence(Count { requests, bad }: Count, tolerated: f64) -> f64 {
     let (bad, good) = (bad as f64, (requests - bad) as f64);
     let share = bad / (bad + good);
-    if bad == 0.0 || share <= tolerated {
+    if bad < 1.0 || share <= tolerated {
         return 0.0;
     }
     let of_good = if good > 0.0 { good * ((1.0 - share) / (1.0 - tolerated)).ln() } else { 0.0 };
