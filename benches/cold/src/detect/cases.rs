@@ -161,7 +161,7 @@ fn replaced(lives: u64, name: String, setting: &Setting, rate: f64, share: f64) 
 fn variants(lives: u64) -> Vec<Bad> {
     let tolerating = |tolerated| Terms { tolerated, ..SETTING.terms };
     let any = Minimum { requests: 0, ..TEMPLATE };
-    let named = |name: &str, setting: Setting| (name.to_owned(), setting);
+    let named = |name: &str, setting: Setting| (name.to_owned(), setting, BACKGROUND);
     let settings = [
         named("as in the table", SETTING),
         named("a line arrives after 2 s", Setting { delay: 2.0, ..SETTING }),
@@ -175,9 +175,13 @@ fn variants(lives: u64) -> Vec<Bad> {
         ),
         named("a fast alarm without a minimum of requests", Setting { fast: any, ..SETTING }),
     ];
+    let noisy = ("1 % fail of the known-good release".to_owned(), SETTING, 0.01);
     let kinds = [(60.0, 1.0), (100.0, 1.0), (1_000.0, 0.1), (1_000.0, 0.05)];
-    let each = settings.iter().flat_map(|(name, setting)| {
-        kinds.map(|(rate, share)| replaced(lives, name.clone(), setting, rate, share))
+    let each = settings.iter().chain([&noisy]).flat_map(|(name, setting, before)| {
+        kinds.map(|(rate, share)| {
+            let course = Course { before: *before, ..course(rate, share) };
+            Bad { setting: name.clone(), rate, share, outcomes: lived(lives, setting, &course) }
+        })
     });
     each.collect()
 }
