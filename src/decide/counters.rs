@@ -7,6 +7,7 @@ use crate::model::access_log::{self, Counted};
 use crate::model::alarm::{CLOCK_SKEW, Metric};
 use crate::model::observed::OnRecord;
 use crate::model::protocol::Protocol;
+use crate::model::records::{LastSweep, SERVES_KNOWN_GOOD};
 use crate::model::stage::{LiveStage, StageRef};
 use crate::model::target::metric_name;
 use crate::model::traffic::{Bucket, Counter, Source, Statistic, Traffic};
@@ -142,10 +143,15 @@ pub fn of_own_metrics(stage: &StageRef, api_names: &[String], latency: Option<u3
     Some(Counter { requests, failed, slow: slow.into_iter().collect() })
 }
 
-/// Keeps of the requests that were read those of the live release, and those of the known-good release just before it.
-/// Returns `None` if nothing says when the live release went live.
+/// Keeps of the requests that were read those of the live release, and those of the known-good release before it. Returns
+/// `None` if nothing says when the live release went live.
 #[must_use]
-pub fn of_release(read: &Traffic, live: &LiveStage, on_record: &OnRecord) -> Option<Traffic> {
+pub fn of_release(
+    read: &Traffic,
+    live: &LiveStage,
+    on_record: &OnRecord,
+    known_good_seen: Option<DateTime<Utc>>,
+) -> Option<Traffic> {
     let began = began(on_record, live)?;
     let source = read.source;
     // A line names the deployment that answered, but not the components. API Gateway's own metrics count late.
@@ -156,28 +162,26 @@ pub fn of_release(read: &Traffic, live: &LiveStage, on_record: &OnRecord) -> Opt
     };
     let from = if began.certain { from } else { from + CLOCK_SKEW };
     let since = |of: &[Bucket]| of.iter().filter(|bucket| bucket.begins >= from).copied().collect();
-    let before = match source {
-        Source::Deployments => read.before.as_slice(),
-        Source::AccessLog | Source::OwnMetrics if served_known_good(on_record, began.at) => &read.live,
-        Source::AccessLog | Source::OwnMetrics => &[],
+    let before = if source == Source::Deployments { &read.before } else { &read.live };
+    let known_good_until = known_good_seen.map(|seen| (seen - CLOCK_SKEW).min(began.at));
+    // If only the function's clock says when the release went live, it may have been live before.
+    let until = if began.certain { Some(began.at) } else { known_good_until };
+    let is_before = |bucket: &&Bucket| {
+        let ends = bucket.begins + source.period();
+        began.at - BEFORE <= bucket.begins && until.is_some_and(|until| ends <= until)
     };
-    let before = just_before(source, before, began, on_record);
-    Some(Traffic { source, live: since(&read.live), canary: since(&read.canary), before })
-}
-
-/// Returns the periods that ended just before the live release, since the last rollback.
-fn just_before(source: Source, of: &[Bucket], began: Began, on_record: &OnRecord) -> Vec<Bucket> {
-    let rolled_back = on_record.rollbacks.past.last().map(|entry| entry.at);
-    let from = rolled_back.map_or(began.at - BEFORE, |at| at.max(began.at - BEFORE));
-    let is_before = |bucket: &&Bucket| from <= bucket.begins && bucket.begins + source.period() <= began.at;
-    of.iter().filter(is_before).copied().collect()
-}
-
-/// Whether the known-good release served the stage before the live one, as far as the records say. A recorded candidate of
-/// another release may have.
-fn served_known_good(on_record: &OnRecord, began: DateTime<Utc>) -> bool {
-    let Some((_, record)) = on_record.good() else { return false };
-    on_record.candidate.as_ref().is_none_or(|candidate| {
-        candidate.first_seen >= began - CLOCK_SKEW || candidate.first_seen <= record.recorded_at
+    Some(Traffic {
+        source,
+        live: since(&read.live),
+        canary: since(&read.canary),
+        before: before.iter().filter(is_before).copied().collect(),
+        known_good_until,
     })
+}
+
+/// Returns when a sweep last saw the stage serve its known-good release, if the last one did.
+#[must_use]
+pub fn known_good_seen(last_sweep: Option<&LastSweep>, stage: &StageRef) -> Option<DateTime<Utc>> {
+    let last = last_sweep?;
+    (last.states.get(&stage.to_string())? == SERVES_KNOWN_GOOD).then_some(last.at)
 }

@@ -3,7 +3,7 @@
 //! It convicts a release that fails more often than is tolerated, and acquits one if the known-good release fails as often
 //! just before it, or the base of a canary at the same time.
 
-use super::sequential::{Counts, Innocent, contrast, evidence};
+use super::sequential::{Counts, Innocent, contrast, evidence, likelihood};
 use crate::model::guilt::{Compared, Finding, Terms, Verdict, share};
 use crate::model::normal::Normal;
 use crate::model::observed::{Observed, OnRecord};
@@ -20,7 +20,7 @@ const AS_BAD: f64 = 1.5;
 /// By a latency that one request in a hundred exceeds, a release may exceed it twice as often.
 const TOLERATED_SLOW: f64 = 0.02;
 
-/// With at least this many requests without trouble, a release has recovered.
+/// A release has recovered after at least this many requests without trouble.
 const RECOVERED: u64 = 20;
 
 /// What the test says about a live release.
@@ -125,36 +125,44 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Tests the live deployment against what is tolerated. Trouble that the known-good release already had excuses it, until
-    /// it has been without trouble.
+    /// Tests the live deployment against what is tolerated. Trouble that was there before excuses it, until it has been without
+    /// trouble. If the known-good release certainly had it, the live release is acquitted.
     fn of_live(&self, deployment: &str, known_good: Option<&str>) -> Finding {
         let (live, before) = (self.traffic.live.as_slice(), self.traffic.before.as_slice());
-        let was_in_trouble = evidence(&self.counts(before), &self.innocent) >= self.bar;
-        let known_good = known_good.map(|known_good| (known_good, before));
-        if !was_in_trouble {
-            return self.finding(deployment, live, self.innocent.tolerated, known_good, |found| {
+        let by = |of| known_good.map(|known_good| (known_good, of));
+        let plain = |of| {
+            self.finding(deployment, of, self.innocent.tolerated, by(before), |found| {
                 if found >= self.bar { Verdict::Convicted } else { Verdict::Undecided }
-            });
-        }
-        if let Some(recovered) = self.recovered(live) {
-            let since = live.get(recovered..).unwrap_or_default();
-            return self.finding(deployment, since, self.innocent.tolerated, known_good, |found| {
-                if found >= self.bar { Verdict::Convicted } else { Verdict::Undecided }
-            });
-        }
-        let trouble = worst_end(before, self.measure, self.innocent.tolerated);
+            })
+        };
+        let Some(trouble) = self.trouble(before) else { return plain(live) };
         let (requests, bad) = total(trouble, self.measure);
+        if let Some(recovered) = self.recovered(live, share(bad, requests)) {
+            return plain(live.get(recovered..).unwrap_or_default());
+        }
+        let period = self.traffic.source.period();
+        let is_certain = |bucket: &&Bucket| {
+            self.traffic.known_good_until.is_some_and(|until| bucket.begins + period <= until)
+        };
+        let certain: Vec<Bucket> = before.iter().filter(is_certain).copied().collect();
+        let acquits = self.trouble(&certain).is_some() && total(live, self.measure).0 > 0;
         let tolerated = (AS_BAD * share(bad, requests)).max(self.innocent.tolerated).min(1.0);
-        let known_good = known_good.map(|(known_good, _)| (known_good, trouble));
-        self.finding(deployment, live, tolerated, known_good, |found| {
-            if found >= self.bar {
-                Verdict::Convicted
-            } else if total(live, self.measure).0 > 0 {
-                Verdict::Acquitted
-            } else {
-                Verdict::Undecided
-            }
+        self.finding(deployment, live, tolerated, by(trouble), |found| match (found >= self.bar, acquits) {
+            (true, _) => Verdict::Convicted,
+            (false, true) => Verdict::Acquitted,
+            (false, false) => Verdict::Undecided,
         })
+    }
+
+    /// Returns the periods in trouble at the end of these, if there are any. Half of the bar is enough: nobody is convicted.
+    fn trouble<'b>(&self, of: &'b [Bucket]) -> Option<&'b [Bucket]> {
+        let trouble = worst_end(of, self.measure, self.innocent.tolerated);
+        let (requests, bad) = total(trouble, self.measure);
+        let is_proven = evidence(&self.counts(trouble), &self.innocent) >= self.bar / 2.0;
+        let ends = (0..trouble.len()).filter_map(|begin| trouble.get(begin..));
+        let has_ended =
+            ends.map(|end| total(end, self.measure)).any(|end| self.is_quiet(end, share(bad, requests)));
+        (is_proven && !has_ended).then_some(trouble)
     }
 
     /// Tests a canary against its base, and against what is tolerated.
@@ -217,19 +225,23 @@ impl Case<'_> {
         }
     }
 
-    /// Returns from which period on the release was without trouble, if it ever was.
-    fn recovered(&self, of: &[Bucket]) -> Option<usize> {
+    /// Returns from which period on there was no trouble any more, if ever.
+    fn recovered(&self, of: &[Bucket], trouble: f64) -> Option<usize> {
         (0..of.len()).find(|begin| {
-            let (mut requests, mut bad) = (0, 0);
-            for bucket in of.get(*begin..).unwrap_or_default() {
-                requests += bucket.requests;
-                bad += bucket.bad(self.measure);
-                if requests >= RECOVERED {
-                    break;
-                }
-            }
-            requests >= RECOVERED && share(bad, requests) <= self.innocent.tolerated
+            let mut sum: Counts = (0, 0);
+            of.get(*begin..).unwrap_or_default().iter().any(|bucket| {
+                sum.0 = sum.0.saturating_add(bucket.requests);
+                sum.1 = sum.1.saturating_add(bucket.bad(self.measure));
+                self.is_quiet(sum, trouble)
+            })
         })
+    }
+
+    /// Whether these counts are those of a time without trouble: with enough requests, the tolerated share explains them much
+    /// better than that of the trouble.
+    fn is_quiet(&self, counts: Counts, trouble: f64) -> bool {
+        let better = likelihood(self.innocent.tolerated, counts) - likelihood(trouble, counts);
+        counts.0 >= RECOVERED && better >= self.bar / 2.0
     }
 
     fn counts(&self, of: &[Bucket]) -> Vec<Counts> {
@@ -256,4 +268,71 @@ fn worst_end(of: &[Bucket], measure: Measure, tolerated: f64) -> &[Bucket] {
         }
     }
     of.get(begin..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta, Utc};
+
+    use super::*;
+    use crate::decide::fixture::{good, policy};
+
+    const LIVE: i64 = 6_000;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
+    }
+
+    /// Periods of ten seconds with so many requests, of which this share fails: at times one more, at times one less.
+    fn periods(from: i64, number: i64, requests: u64, percent: u64) -> Vec<Bucket> {
+        let failed = |nth: i64| {
+            let odd = [0_i64, 2, -1, 1, -2, 0, 1, -1][usize::try_from(nth % 8).unwrap()];
+            let mean = i64::try_from(requests * percent / 100).unwrap();
+            let is_even = percent == 0 || percent == 100;
+            let spread = if is_even { 0 } else { odd * i64::try_from(requests / 80).unwrap().max(1) };
+            u64::try_from((mean + spread).max(0)).unwrap()
+        };
+        (0..number)
+            .map(|nth| Bucket { begins: at(from + 10 * nth), requests, failed: failed(nth), slow: 0 })
+            .collect()
+    }
+
+    /// The verdict on a release that went live two minutes after shared trouble began.
+    fn verdict(requests: u64, shared: u64, own: u64, seen: bool) -> Verdict {
+        let before =
+            [periods(LIVE - 900, 78, requests, 0), periods(LIVE - 120, 12, requests, shared)].concat();
+        let traffic = Traffic {
+            source: Source::Deployments,
+            live: periods(LIVE, 12, requests, own),
+            canary: vec![],
+            before,
+            known_good_until: seen.then(|| at(LIVE)),
+        };
+        let (_, observed) = good();
+        let live = observed.live.unwrap().release;
+        let found = test(&traffic, &live, &observed.on_record, &policy().test);
+        found.strongest().unwrap().verdict
+    }
+
+    #[test]
+    fn trouble_that_was_there_before_excuses_and_acquits_only_if_it_is_the_known_good_releases() {
+        for (requests, shared, own, seen, expected) in [
+            (16, 50, 50, true, Verdict::Acquitted),
+            (16, 50, 50, false, Verdict::Undecided),
+            (166, 50, 50, true, Verdict::Acquitted),
+            (166, 50, 50, false, Verdict::Undecided),
+            (16, 100, 100, true, Verdict::Acquitted),
+            (16, 100, 100, false, Verdict::Undecided),
+            (166, 10, 10, true, Verdict::Acquitted),
+            (166, 10, 10, false, Verdict::Undecided),
+            (166, 10, 100, true, Verdict::Convicted),
+            (166, 0, 10, true, Verdict::Convicted),
+            (166, 0, 0, true, Verdict::Undecided),
+            // It has recovered since, and the trouble is no longer shared.
+            (166, 10, 0, true, Verdict::Undecided),
+        ] {
+            let case = format!("{requests} requests, {shared} % before, {own} % now, seen: {seen}");
+            assert_eq!(verdict(requests, shared, own, seen), expected, "{case}");
+        }
+    }
 }

@@ -86,6 +86,13 @@ pub fn contrast(periods: &[(Counts, Counts)], factor: f64) -> f64 {
     mixture.against(0.0)
 }
 
+/// Returns the logarithm of the likelihood of these counts, if requests are bad with this probability. The binomial coefficient
+/// is left out: it cancels in every ratio.
+#[must_use]
+pub fn likelihood(share: f64, counts: Counts) -> f64 {
+    Share::of(share).of_counts(counts)
+}
+
 /// A share of bad requests, with the logarithms that its likelihood needs.
 #[derive(Clone, Copy)]
 struct Share {

@@ -270,12 +270,12 @@ fn weakness(guarding: &GuardingAlarm, leaf: &Leaf, subject: Subject<'_>) -> Opti
     if let (Some(ours), Some(theirs)) = (&home.account, foreign_account(alarm, home)) {
         return Some(Reason::WrongAccount { theirs, ours: ours.clone() });
     }
+    if alarm.only_missing_data {
+        return Some(Reason::NoDatapoints);
+    }
     // The requests of the release itself outrank what the alarm's datapoints say about the stage.
     if guilt.is_some_and(|guilt| guilt.conviction().is_some()) {
         return None;
-    }
-    if alarm.only_missing_data {
-        return Some(Reason::NoDatapoints);
     }
     let acquittal = guilt.zip(measured_by(leaf)).and_then(|(guilt, measure)| guilt.acquittal(measure));
     if let Some(finding) = acquittal {

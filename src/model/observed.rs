@@ -48,7 +48,7 @@ pub struct Observed {
     pub components: LiveComponents,
     /// The requests of the live release and of the one before it, if they were read.
     pub traffic: Option<Fetched<Traffic>>,
-    /// The last sweep, if it was read: only `status` shows it.
+    /// The last sweep, if it was read: `status` shows it, and it says whether the known-good release was live then.
     pub last_sweep: Option<LastSweep>,
 }
 

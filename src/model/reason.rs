@@ -309,8 +309,8 @@ impl Reason {
             Self::NotDecided { .. } => entry(
                 "not-decided",
                 Kind::Ignore,
-                "A fast alarm fired, but within DecideSeconds the requests of the live release did not prove that it is the cause. A fast alarm convicts nobody by itself: the slower alarms and the sweep decide.",
-                "",
+                "A fast alarm fired, but within DecideSeconds the requests of the live release did not prove that it is the cause. A fast alarm convicts nobody by itself: the slower alarms and the sweep decide. If it stays in ALARM for minutes, the sweep reports that.",
+                "if users get errors, send a `rollback` command",
             ),
             Self::OutsideWindow { .. } => entry(
                 "outside-window",

@@ -95,6 +95,9 @@ pub struct Traffic {
     pub live: Vec<Bucket>,
     /// The requests that the canary answered; empty if there is none.
     pub canary: Vec<Bucket>,
-    /// The requests that the known-good release answered just before.
+    /// The requests just before it: those that the known-good deployment answered, or all those of the stage.
     pub before: Vec<Bucket>,
+    /// Until when the known-good release certainly answered those, as a sweep saw. Later its deployment may have served other
+    /// variables or components, and the stage another release.
+    pub known_good_until: Option<DateTime<Utc>>,
 }

@@ -125,7 +125,7 @@ pub(super) fn row(reason: &Reason, fired: bool) -> Row {
             row(hurt, NOT_THE_CAUSE, Status(BACKEND))
         }
         Reason::NotThisRelease { .. } => row(hurt, NOT_THE_CAUSE, Status(BACKEND)),
-        Reason::NotDecided { .. } => row(Unknown, "The slower alarms and the sweep decide.", Do(NOTHING)),
+        Reason::NotDecided { .. } => row(Unknown, "Slower alarms may still decide.", GoBackIf(ERRORS, CHECK)),
         Reason::OutsideWindow { .. } => row(
             hurt,
             NOT_THE_CAUSE,

@@ -13,7 +13,7 @@ pub mod wiring;
 use crate::cloud::{Alarms, Components, FRESH, Gateway, Parameters};
 use crate::context::Context;
 use crate::decide::claim::live_before_undoing;
-use crate::decide::counters::of_release;
+use crate::decide::counters::{known_good_seen, of_release};
 use crate::decide::{Decision, Trigger, decide, in_doubt_since};
 use crate::model::cloud_error::{CloudError, Fetched};
 use crate::model::guarding_alarm::GuardingAlarm;
@@ -107,8 +107,8 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
         }
         Trigger::Alarm { .. } | Trigger::Operator { .. } | Trigger::Imagined => None,
     };
-    let sweep =
-        matches!((trigger, deployment), (Trigger::Imagined, Deployment::Always)).then(|| names.sweep());
+    let is_shown = matches!((trigger, deployment), (Trigger::Imagined, Deployment::Always));
+    let sweep = (is_shown || trigger.alarm().is_some()).then(|| names.sweep());
     let wanted: Vec<String> =
         std::iter::once(known_good.clone()).chain(others).chain(index.clone()).chain(sweep.clone()).collect();
     let fired = async {
@@ -196,7 +196,10 @@ async fn complete<C: Gateway + Components + Parameters + Alarms>(
     observed.components = LiveComponents { moving, deployment, ..components };
     observed.components.complete(&mut live.release);
     observed.traffic = match by_log.or(by_stage).transpose() {
-        Ok(read) => read.and_then(|read| of_release(&read, live, &observed.on_record)).map(Ok),
+        Ok(read) => {
+            let seen = known_good_seen(observed.last_sweep.as_ref(), stage);
+            read.and_then(|read| of_release(&read, live, &observed.on_record, seen)).map(Ok)
+        }
         Err(error) => Some(Err(error)),
     };
     Ok(observed)

@@ -56,5 +56,6 @@ async fn read<C: Alarms>(context: &Context<'_, C>, wanted: Wanted) -> Fetched<Tr
         live: next(true),
         canary: next(canary.is_some()),
         before: next(before.is_some()),
+        known_good_until: None,
     })
 }

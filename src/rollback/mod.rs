@@ -19,6 +19,7 @@ use crate::decide::claim::{is_fresh, is_half_done, plan_of};
 use crate::decide::guilt::guilt;
 use crate::decide::{Decision, NO_OLDER, Trigger, check, decide};
 use crate::model::cloud_error::CloudError;
+use crate::model::guilt::Finding;
 use crate::model::observed::{Observed, usable};
 use crate::model::plan::Plan;
 use crate::model::reason::{Reason, stamp};
@@ -66,6 +67,8 @@ enum Wait {
 struct Attempt {
     /// The first plan whose steps were started. The report covers this whole plan.
     first: Option<Box<Plan>>,
+    /// What the test of guilt found before those steps.
+    test: Option<Finding>,
     /// The claim of that plan.
     claim: Option<Claim>,
     /// The incident of the other run that this run waits for.
@@ -131,8 +134,13 @@ async fn pass<C: Cloud>(
         Ok(observed) => without_own_change(observed, attempt.first.as_deref()),
         Err(error) => return Pass::Over(Box::new(context.failed(&error))),
     };
+    let policy = context.config.policy.under(&observed.on_record.policy);
+    let found = guilt(&observed, &policy).strongest().filter(|finding| finding.requests > 0).cloned();
+    // What led to the first steps is reported, whatever later passes read.
+    attempt.test = attempt.test.take().filter(|_| attempt.first.is_some()).or(found);
+    let test = attempt.test.clone();
     let complete =
-        |report: Box<Report>| Box::new(tested(context, *report, &observed).named(&observed.on_record));
+        |report: Box<Report>| Box::new(tested(test, *report, &observed).named(&observed.on_record));
     match judge(context, request, &observed, attempt).await {
         Pass::Over(report) => Pass::Over(complete(report)),
         Pass::CannotServe(version, report) => Pass::CannotServe(version, complete(report)),
@@ -141,13 +149,12 @@ async fn pass<C: Cloud>(
 }
 
 /// Adds to a report what the test of guilt found, or why the requests could not be counted.
-fn tested<C>(context: &Context<'_, C>, mut report: Report, observed: &Observed) -> Report {
-    let policy = context.config.policy.under(&observed.on_record.policy);
-    report.test = guilt(observed, &policy).strongest().filter(|finding| finding.requests > 0).cloned();
-    if let Some(Err(error)) = &observed.traffic {
-        let warning =
-            format!("the requests of the release could not be counted, so the alarm alone decides: {error}");
-        report.warnings.push(warning);
+fn tested(test: Option<Finding>, mut report: Report, observed: &Observed) -> Report {
+    report.test = test;
+    if let (None, Some(Err(error))) = (&report.test, &observed.traffic) {
+        report.warnings.push(format!(
+            "the requests of the release could not be counted, so the alarm alone decides: {error}"
+        ));
     }
     report
 }

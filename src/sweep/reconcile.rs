@@ -1,5 +1,7 @@
 //! Carries out the sweep's actions for one stage, each with the code that also serves events and commands.
 
+use chrono::TimeDelta;
+
 use crate::cloud::{Cloud, Parameters, Write};
 use crate::context::Context;
 use crate::decide::Trigger;
@@ -143,6 +145,15 @@ async fn roll_back<C: Cloud>(
     first
 }
 
+/// After this time, errors that a fast alarm saw are no burst.
+const NO_BURST: TimeDelta = TimeDelta::minutes(5);
+
+/// Whether a fast alarm has fired for long, and the requests do not say why: nothing else may ever decide.
+fn stays_undecided(report: &Report) -> bool {
+    let is_old = report.signal.changed_at.is_some_and(|fired| report.at - fired > NO_BURST);
+    is_old && matches!(report.reason, Some(Reason::NotDecided { .. }))
+}
+
 /// Whether a reason is about one alarm and not about the stage, so that another alarm may still act.
 fn is_about_the_alarm(reason: &Reason) -> bool {
     matches!(
@@ -169,6 +180,9 @@ fn is_about_the_alarm(reason: &Reason) -> bool {
 
 /// Whether a report's reason lasts, so that an operator must be notified.
 fn lasts(report: &Report) -> bool {
+    if stays_undecided(report) {
+        return true;
+    }
     matches!(
         report.reason,
         Some(

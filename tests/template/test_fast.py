@@ -62,7 +62,7 @@ class FastDetection(unittest.TestCase):
         values |= OWN["REST"] | FAST | {"LatencyP99Threshold": "900"}
         alarms = Stack(values, self.template).resources("AWS::CloudWatch::Alarm")
         errors, latency = alarms["FastErrorAlarm"], alarms["FastLatencyAlarm"]
-        guarded = "IF(requests >= 30 AND {0} * requests / 100 > 7 - 0.5, {1}, 0)"
+        guarded = "IF({0} * requests / 100 > 7 - 0.5, {1}, 0)"
         self.assertEqual(errors["Metrics"][0]["Expression"], guarded.format("share", "share / 100"))
         self.assertEqual(latency["Metrics"][0]["Expression"], guarded.format("slow", "slow"))
         self.assertEqual((errors["Threshold"], latency["Threshold"]), ("0.1", 1))

@@ -6,10 +6,12 @@ use apigw_rollback::model::access_log::{self, AccessLog};
 use apigw_rollback::model::alarm::{Metric, Watches};
 use apigw_rollback::model::guilt::Verdict;
 use apigw_rollback::model::protocol::Protocol;
+use apigw_rollback::model::records::SERVES_KNOWN_GOOD;
 use apigw_rollback::model::release::Canary;
 use apigw_rollback::model::report::{Outcome, Report};
 use apigw_rollback::model::traffic::Bucket;
 use chrono::TimeDelta;
+use serde_json::json;
 
 use crate::support::harness::{event, reports};
 use crate::support::world::{API, Facts, Fault, World, at, denied};
@@ -24,8 +26,9 @@ type Row = (&'static str, fn(&mut Facts), Vec<Series>, &'static str);
 const LOG: &str = "the access log";
 const OWN: &str = "own metrics";
 
-/// The access log of a REST stage counts requests by deployment.
+/// The access log of a REST stage counts requests by deployment, and the last sweep saw the known-good release.
 fn logged(facts: &mut Facts) {
+    swept(facts, SERVES_KNOWN_GOOD);
     let format = access_log::format(Protocol::Rest);
     facts.stage().access_log = Some(AccessLog { destination: String::new(), format });
 }
@@ -67,6 +70,13 @@ fn canary(facts: &mut Facts) {
     });
     live.deployment = "d1".to_owned();
     live.variables = [("release".to_owned(), "1".to_owned())].into();
+}
+
+/// The last sweep, at 09:59:30, found the stage in this state.
+fn swept(facts: &mut Facts, state: &str) {
+    let sweep = json!({"schema": 1, "at": "2026-11-20T09:59:30Z", "run": "run", "stages": 1,
+        "states": {format!("rest/{API}/prod"): state}});
+    facts.parameters.insert("/apigw-rollback/sweep".to_owned(), vec![sweep.to_string()]);
 }
 
 fn add(facts: &mut Facts, (name, from, periods, seconds, (requests, failed)): &Series) {
@@ -176,6 +186,15 @@ fn a_fast_alarm_convicts_nobody_and_the_requests_do() {
 }
 
 #[test]
+fn the_known_good_deployment_may_have_served_other_variables_since_a_sweep_saw_it() {
+    let unseen = |facts: &mut Facts| {
+        with_log_and_fast_alarm(facts);
+        swept(facts, "the bake time runs");
+    };
+    let _ = check("an edit broke it", unseen, &[BAD, BAD_BEFORE], "ignored (not-decided), undecided");
+}
+
+#[test]
 fn a_slower_alarm_keeps_its_verdict_unless_the_requests_have_one() {
     let other_metric = |facts: &mut Facts| {
         logged(facts);
@@ -250,18 +269,38 @@ fn without_deployments_the_requests_before_and_after_the_release_count() {
     let by_stage = |facts: &mut Facts| {
         logged_by_stage(facts);
         fast(facts);
+        swept(facts, SERVES_KNOWN_GOOD);
+    };
+    let unseen = |facts: &mut Facts| {
+        logged_by_stage(facts);
+        fast(facts);
     };
     // The function saw the release by its own clock, so a minute more is left out.
     let seen = |facts: &mut Facts| {
         logged_by_stage(facts);
         fast(facts);
         let deployment = facts.stage().release.clone();
-        let candidate =
-            serde_json::json!({"schema": 1, "release": deployment, "first_seen": "2026-11-20T09:58:59Z"});
+        let candidate = json!({"schema": 1, "release": deployment, "first_seen": "2026-11-20T09:58:59Z"});
         let name = format!("/apigw-rollback/stages/{API}/prod/candidate");
         facts.parameters.insert(name, vec![candidate.to_string()]);
     };
-    let cases: [Row; 6] = [
+    let cases: [Row; 8] = [
+        (
+            "every request failed before, but no sweep saw which release answered them",
+            unseen,
+            vec![(LOG, "09:50:00", 95, 10, (10, 10))],
+            "ignored (not-decided), undecided",
+        ),
+        (
+            "the trouble had ended before the release",
+            by_stage,
+            vec![
+                (LOG, "09:50:00", 51, 10, (10, 10)),
+                (LOG, "09:58:30", 9, 10, (10, 0)),
+                (LOG, "10:00:10", 34, 10, (10, 10)),
+            ],
+            "rolled-back, convicted",
+        ),
         (
             "every request fails since",
             by_stage,
@@ -311,7 +350,7 @@ fn without_an_access_log_the_minutes_before_and_after_the_release_count() {
         ),
         (
             "they failed before, too",
-            |_| (),
+            |facts| swept(facts, SERVES_KNOWN_GOOD),
             vec![(OWN, "09:50:00", 15, 60, (60, 60))],
             "held (not-this-release), acquitted",
         ),
@@ -328,15 +367,10 @@ fn without_an_access_log_the_minutes_before_and_after_the_release_count() {
             "held (changed-after-alarm), not tested",
         ),
         (
-            "another candidate was live before",
-            |facts| {
-                let name = format!("/apigw-rollback/stages/{API}/prod/candidate");
-                let other =
-                    r#"{"schema":1,"release":{"deployment":"d9"},"first_seen":"2026-11-20T09:50:00Z"}"#;
-                facts.parameters.insert(name, vec![other.to_owned()]);
-            },
+            "another release was live before",
+            |facts| swept(facts, "the bake time runs"),
             vec![(OWN, "09:50:00", 10, 60, (60, 60)), (OWN, "10:01:00", 4, 60, (60, 60))],
-            "rolled-back, convicted",
+            "rolled-back, undecided",
         ),
         (
             "nothing says when the release went live",

@@ -8,6 +8,7 @@ use fastrand::Rng;
 use serde_json::json;
 
 use super::life::Event;
+use super::requests::Failing;
 use crate::simulation::invariants::Signal;
 use crate::support::world::{Facts, alarm, at};
 
@@ -59,6 +60,7 @@ pub(crate) struct Minute {
     pub(crate) now: DateTime<Utc>,
     pub(crate) traffic: bool,
     pub(crate) readings: Vec<(&'static str, Reading)>,
+    pub(crate) failing: Failing,
 }
 
 impl CloudWatch {

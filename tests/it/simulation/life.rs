@@ -213,7 +213,11 @@ impl SimulationRun {
             self.faults.drain();
         }
         let minute = self.world.look(|facts| self.others.minute(now, facts));
-        for (alarm, state) in self.change(|facts| self.others.cloudwatch.evaluate(&minute, facts)) {
+        let evaluated = self.change(|facts| {
+            self.others.counted.count(facts, &self.others.stage(), &minute.failing);
+            self.others.cloudwatch.evaluate(&minute, facts)
+        });
+        for (alarm, state) in evaluated {
             self.say(|| format!("the alarm {alarm} is {state}"));
             let deliveries = self
                 .world

@@ -11,6 +11,7 @@ pub(crate) mod invariants;
 mod kind;
 mod life;
 mod others;
+mod requests;
 mod rest;
 pub(crate) mod weather;
 

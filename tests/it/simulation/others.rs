@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::cloudwatch::{CloudWatch, Minute, TRAFFIC};
 use super::kind::{Kind, served};
 use super::life::{AgendaItem, BUSY, Event, START, SimulationRun};
+use super::requests::{Counted, Failing};
 use crate::simulation::invariants::Signal;
 use crate::support::world::{API, Facts, alarm, at, live, record, release};
 
@@ -71,6 +72,8 @@ pub(crate) struct Others {
     silence: Option<(DateTime<Utc>, DateTime<Utc>)>,
     /// How CloudWatch evaluates the alarms.
     pub(crate) cloudwatch: CloudWatch,
+    /// The requests that CloudWatch counts.
+    pub(crate) counted: Counted,
 }
 
 impl Others {
@@ -121,8 +124,10 @@ impl Others {
             outage,
             silence,
             cloudwatch,
+            counted: Counted::drawn(rng),
         };
-        let facts = Self::world(kind, rng, &others.cloudwatch);
+        let mut facts = Self::world(kind, rng, &others.cloudwatch);
+        others.counted.set_up(&mut facts, &kind.stage("prod"));
         (others, facts)
     }
 
@@ -206,13 +211,11 @@ impl Others {
             spell.is_some_and(|(from, to)| from <= now && now < to)
         };
         let traffic = !during(self.silence);
-        let is_bad = |deployment: &String| self.bad.get(deployment).is_some_and(|since| *since <= now);
         let stage = served(facts, &self.stage());
         let canary = stage.canary.as_ref().and_then(|canary| canary.deployment.as_ref());
-        let broken = stage.variables.get("release").is_some_and(|value| value == "broken");
-        let behind = stage.aliases.values().any(|alias| is_bad(&format!("d{}", alias.version)));
-        let fails = traffic && (is_bad(&stage.deployment) || canary.is_some_and(is_bad) || behind || broken);
-        let down = traffic && during(self.outage);
+        let canary = traffic && canary.is_some_and(|canary| self.is_bad(canary, now));
+        let base = traffic && self.is_bad_release(&stage, now);
+        let (fails, down) = (base || canary, traffic && during(self.outage));
         let read = |fails: bool| if fails { Reading::Breaching } else { Reading::Within };
         let ours = |fails: bool| if traffic { read(fails) } else { Reading::Missing };
         let readings = vec![
@@ -222,7 +225,25 @@ impl Others {
             ("orders-dev-5xx", read(now.timestamp() / 60 % 37 < 3)),
             (TRAFFIC, ours(false)),
         ];
-        Minute { now, traffic, readings }
+        let failing = Failing { traffic, base: base || down, canary: canary || down };
+        Minute { now, traffic, readings, failing }
+    }
+
+    /// Whether a deployment fails at this time.
+    pub(crate) fn is_bad(&self, deployment: &str, at: DateTime<Utc>) -> bool {
+        self.bad.get(deployment).is_some_and(|since| *since <= at)
+    }
+
+    /// Whether a release fails at this time by its deployment, its aliases or its variables.
+    pub(crate) fn is_bad_release(&self, release: &Release, at: DateTime<Utc>) -> bool {
+        let broken = release.variables.get("release").is_some_and(|value| value == "broken");
+        let behind = release.aliases.values().any(|alias| self.is_bad(&format!("d{}", alias.version), at));
+        self.is_bad(&release.deployment, at) || behind || broken
+    }
+
+    /// Whether the backend was down at some moment of this period.
+    pub(crate) fn was_down(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> bool {
+        self.outage.is_some_and(|(began, ended)| began <= to && from <= ended)
     }
 }
 

@@ -7,7 +7,7 @@ use apigw_rollback::model::policy::PolicyOverrides;
 use apigw_rollback::model::policy::{AutoDeploy, Mode};
 use apigw_rollback::model::reason::Reason;
 use apigw_rollback::model::records::{Candidate, Hold, Incident, RollbackEntry, Rollbacks, parse};
-use apigw_rollback::model::report::Report;
+use apigw_rollback::model::report::{Outcome, Report};
 use apigw_rollback::model::stage::StageRef;
 use apigw_rollback::notify::key;
 use apigw_rollback::notify::marks::SentMark;
@@ -16,12 +16,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::cloudwatch::TRAFFIC;
 use super::kind::served;
 use super::life::SimulationRun;
+use super::requests::are_just;
 use crate::simulation::invariants::{Signal, marked};
 use crate::support::world::{Change, Facts};
 
 /// Checks all conditions at the end of a simulation run.
 pub(crate) fn is_at_rest(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> {
     is_healed(simulation, facts)?;
+    are_just(simulation, facts)?;
     is_pinned(simulation, facts)?;
     is_notified(simulation, facts)?;
     is_told(simulation, facts)?;
@@ -56,6 +58,17 @@ fn is_healed(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> {
     let began_before =
         alarm.evaluated.first().is_some_and(|point| Some(point.ends) <= facts.stages[&stage].updated_at);
     if began_before && has_code(simulation, "began-before-release") {
+        return Ok(());
+    }
+    // A fast alarm convicts nobody of trouble that was there before the release. The sweep tells people.
+    let is_told =
+        |report: &Report| report.outcome == Outcome::Attention && report.code() == Some("not-decided");
+    let mut reports = simulation.seen.iter().filter_map(|run| run.reports.as_ref()).flatten();
+    if alarm.alarm.is_fast() && reports.any(is_told) {
+        return Ok(());
+    }
+    // The requests acquit the release, as is checked elsewhere.
+    if has_code(simulation, "not-this-release") {
         return Ok(());
     }
     excuse(simulation, facts, &stage).map(|_| ()).ok_or_else(|| {
@@ -100,8 +113,9 @@ fn excuse(simulation: &SimulationRun, facts: &Facts, stage: &StageRef) -> Option
     let automatic = rollbacks.past.iter().filter(|past| past.alarm.is_some()).count();
     let is_used_up = |now: &AlarmNow| {
         let by_it = |past: &&RollbackEntry| past.alarm.as_ref() == Some(&now.alarm.name);
-        // A query and the alarms below a composite alarm may be of another source than the stage's own metrics.
-        let is_own = matches!(&now.alarm.watches, Watches::Metrics(metrics) if !metrics.is_empty());
+        // A query, the access log and the alarms below a composite alarm may be of another source than the stage's own metrics.
+        let is_metric = matches!(&now.alarm.watches, Watches::Metrics(metrics) if !metrics.is_empty());
+        let is_own = is_metric && !now.alarm.is_fast();
         rollbacks.past.iter().filter(by_it).count() >= most || (!is_own && automatic >= most)
     };
     let mut firing = facts
@@ -223,14 +237,16 @@ fn is_told(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> {
     if let Some(name) = untold {
         return Err(format!("what SNS refused is still in `{name}`"));
     }
-    let all = simulation.seen.iter().filter_map(|run| run.reports.as_ref()).flatten();
-    for (report, key) in all.filter_map(|report| Some((report, key(report)?))) {
-        let has_mark = facts.parameters.contains_key(&names.sent_mark(&key));
+    let all: Vec<&Report> = simulation.seen.iter().filter_map(|run| run.reports.as_ref()).flatten().collect();
+    for (report, name) in all.iter().filter_map(|report| Some((report, key(report)?))) {
+        let has_mark = facts.parameters.contains_key(&names.sent_mark(&name));
         let by = format!("\"run\":\"{}\"", report.run);
         let is_sent = facts.notifications.iter().any(|one| one.report.contains(&by));
-        // If neither the mark can be written nor SNS accepts it, the log and the metric `NotTold` are all there is. What every
+        // Of several reports about the same, one is sent. If neither the mark can be written nor SNS accepts it, the log and the metric `NotTold` are all there is. What every
         // sweep finds again is not sent without a mark.
-        let is_admitted = report.warnings.iter().any(|warning| warning.starts_with("not sent:"));
+        let is_same = |other: &&&Report| other.run == report.run && key(other).as_ref() == Some(&name);
+        let is_admitted =
+            all.iter().filter(is_same).flat_map(|one| &one.warnings).any(|one| one.starts_with("not sent:"));
         if !has_mark && !is_sent && !is_admitted {
             return Err(format!("nobody was told of {}: {}", report.run, report.message));
         }

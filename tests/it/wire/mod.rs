@@ -77,7 +77,10 @@ fn stage(live: &Release) -> Value {
 fn get_record(value: &str) -> ReplayEvent {
     let others = ["candidate", "hold", "policy", "rollbacks"];
     let others = others.map(|what| KNOWN_GOOD.replace("known-good", what));
-    let others = others.iter().map(String::as_str).chain(["/apigw-rollback/names/orders-api"]);
+    let others = others
+        .iter()
+        .map(String::as_str)
+        .chain(["/apigw-rollback/names/orders-api", "/apigw-rollback/sweep"]);
     let names: Vec<&str> = std::iter::once(KNOWN_GOOD).chain(others).collect();
     let request = json!({ "Names": names }).to_string();
     let answer =

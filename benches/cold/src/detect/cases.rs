@@ -6,7 +6,7 @@ use crate::life::Course;
 use crate::model::guilt::Terms;
 use crate::random::key;
 use crate::run::{self, Blamed, Outcome, bad, each, healthy, in_outage, percentile, progress};
-use crate::watch::{DECIDES, Minimum, Setting, TEMPLATE};
+use crate::watch::{DECIDES, FAST, Setting, TEMPLATE};
 
 /// The share of failing requests of a known-good release, and of a canary's base.
 const BACKGROUND: f64 = 0.005;
@@ -24,7 +24,7 @@ const SEED: u64 = 20_261_126;
 /// The setting of the table: the access log takes five seconds.
 pub const SETTING: Setting = Setting {
     delay: 5.0,
-    fast: TEMPLATE,
+    fast: FAST,
     decides: DECIDES,
     terms: Terms { tolerated: TOLERATED, latency: None, alpha: ALPHA },
 };
@@ -160,7 +160,6 @@ fn replaced(lives: u64, name: String, setting: &Setting, rate: f64, share: f64) 
 
 fn variants(lives: u64) -> Vec<Bad> {
     let tolerating = |tolerated| Terms { tolerated, ..SETTING.terms };
-    let any = Minimum { requests: 0, ..TEMPLATE };
     let named = |name: &str, setting: Setting| (name.to_owned(), setting, BACKGROUND);
     let settings = [
         named("as in the table", SETTING),
@@ -173,7 +172,7 @@ fn variants(lives: u64) -> Vec<Bad> {
             "`DecideSeconds` 90, 5 % tolerated",
             Setting { decides: 90.0, terms: tolerating(0.05), ..SETTING },
         ),
-        named("a fast alarm without a minimum of requests", Setting { fast: any, ..SETTING }),
+        named("a fast alarm with at least 20 requests", Setting { fast: TEMPLATE, ..SETTING }),
     ];
     let noisy = ("1 % fail of the known-good release".to_owned(), SETTING, 0.01);
     let kinds = [(60.0, 1.0), (100.0, 1.0), (1_000.0, 0.1), (1_000.0, 0.05)];

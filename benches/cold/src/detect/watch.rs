@@ -47,8 +47,12 @@ pub struct Minimum {
     pub errors: u64,
 }
 
-/// The template's minimums (`MinimumRequests`, `MinimumErrors`).
+/// The minimums of the template's alarm on the minute (`MinimumRequests`, `MinimumErrors`), and of its fast alarm.
 pub const TEMPLATE: Minimum = Minimum { requests: 20, errors: 5 };
+pub const FAST: Minimum = Minimum { requests: 0, ..TEMPLATE };
+
+/// How long before the release the last sweep saw the known-good one, in seconds: half of the time between two sweeps.
+const SWEPT_BEFORE: f64 = 150.0;
 
 /// The settings of a stage.
 #[derive(Clone, Copy, Debug)]
@@ -235,18 +239,17 @@ impl<'a> Watch<'a> {
     fn convicts(&self, look: f64) -> bool {
         let normal = self.on_record.good().and_then(|(_, record)| record.normal.as_ref());
         let innocent = innocent(&self.setting.terms, normal, Measure::Failed, Source::Deployments);
-        let cannot = |by| {
-            cannot_convict(self.counts(by, look - self.setting.delay), &innocent, self.setting.terms.alpha)
-        };
+        let alpha = self.setting.terms.alpha;
+        let cannot = |by, alpha| cannot_convict(self.counts(by, look - self.setting.delay), &innocent, alpha);
         if self.life.is_canary {
             return self.guilt(Source::Deployments, look).conviction().is_some();
         }
-        if cannot(By::New) {
+        if cannot(By::New, alpha) {
             return false;
         }
         let Some(mut traffic) = self.traffic(Source::Deployments, look) else { return false };
-        // A known-good release that was not in trouble excuses nothing, whatever its numbers were.
-        if cannot(By::KnownGood) {
+        // A known-good release that was not in trouble excuses nothing, whatever its numbers were. Half of the bar excuses.
+        if cannot(By::KnownGood, alpha.sqrt()) {
             traffic.before.clear();
         }
         self.test(&traffic).conviction().is_some()
@@ -277,16 +280,17 @@ impl<'a> Watch<'a> {
             Source::Deployments => self.by_deployment(look - self.setting.delay),
             Source::AccessLog | Source::OwnMetrics => self.by_minute(look),
         };
-        of_release(&read, &self.live, &self.on_record)
+        let swept = at(self.life.live_at - SWEPT_BEFORE);
+        of_release(&read, &self.live, &self.on_record, Some(swept))
     }
 
     fn by_deployment(&self, arrived: f64) -> Traffic {
         let (good, new) = (self.buckets(By::KnownGood, arrived), self.buckets(By::New, arrived));
         let source = Source::Deployments;
         if self.life.is_canary {
-            return Traffic { source, live: good, canary: new, before: vec![] };
+            return Traffic { source, live: good, canary: new, before: vec![], known_good_until: None };
         }
-        Traffic { source, live: new, canary: vec![], before: good }
+        Traffic { source, live: new, canary: vec![], before: good, known_good_until: None }
     }
 
     fn buckets(&self, by: By, arrived: f64) -> Vec<Bucket> {
@@ -310,7 +314,7 @@ impl<'a> Watch<'a> {
         let arrived = 0..self.arrived(look, self.life.periods() / 6);
         let live =
             arrived.filter_map(|minute| bucket((minute as f64 * MINUTE, self.minute(minute)))).collect();
-        Traffic { source: Source::OwnMetrics, live, canary: vec![], before: vec![] }
+        Traffic { source: Source::OwnMetrics, live, canary: vec![], before: vec![], known_good_until: None }
     }
 }
 

@@ -297,6 +297,7 @@ pub(super) fn holds() -> Vec<(&'static str, Report)> {
         ),
         ("the errors are older", held(older())),
         ("the errors are older, as the sweep finds", lasting(older())),
+        ("a fast alarm stays in ALARM, and the requests do not say why", lasting(undecided())),
         ("the release before it failed as often", held(shared())),
         ("the release before it failed as often, as the sweep finds", lasting(shared())),
         (
@@ -333,6 +334,15 @@ pub(super) fn gone() -> Reason {
         parameter: "/apigw-rollback/stages/a1b2c3d4e5/prod/known-good".into(),
         version: 1,
         why: "no longer exists".into(),
+    }
+}
+
+fn undecided() -> Reason {
+    Reason::NotDecided {
+        alarm: ALARM.into(),
+        finding: Some(
+            "deployment d2: 3 of 4 requests failed (75 %) since 2026-11-20T10:04:10Z; tolerated 5 %".into(),
+        ),
     }
 }
 

@@ -43,7 +43,7 @@ const fn write(what: u8) -> Touch {
 
 /// The steps of an alarm's run; a run never returns to an earlier one.
 const STEPS: [Touch; 6] = [
-    read(STAGE | ALARMS | RECORDS | ROLLBACKS),
+    read(STAGE | ALARMS | RECORDS | ROLLBACKS | SWEPT),
     write(STAGE),
     write(INCIDENTS),
     // A run that finds nothing left to do looks who did it.
