@@ -213,6 +213,7 @@ impl Results {
                 "GetStage",
                 "DescribeAlarms",
                 "ListAlarmMuteRules",
+                "GetMetricData",
                 "UpdateStage",
                 "PutParameter",
             ] {
@@ -292,6 +293,7 @@ mod tests {
             "GetStage",
             "DescribeAlarms",
             "ListAlarmMuteRules",
+            "GetMetricData",
             "PutParameter",
             "UpdateStage",
         ];

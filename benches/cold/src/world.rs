@@ -128,6 +128,7 @@ impl World {
                 let answer = match name.as_str() {
                     "DescribeAlarms" => Some(self.describe_alarms(&request.body)),
                     "ListAlarmMuteRules" => Some(no_mute_rules()),
+                    "GetMetricData" => Some(no_data()),
                     _ => None,
                 };
                 (name, answer)
@@ -285,6 +286,12 @@ impl Stage {
 /// No alarm is muted.
 fn no_mute_rules() -> Answer {
     let key = Cbor::Text("AlarmMuteRuleSummaries".to_owned());
+    cbor(&Cbor::Map(vec![(key, Cbor::Array(vec![]))]))
+}
+
+/// No metric has data, so the alarm alone decides.
+fn no_data() -> Answer {
+    let key = Cbor::Text("MetricDataResults".to_owned());
     cbor(&Cbor::Map(vec![(key, Cbor::Array(vec![]))]))
 }
 
