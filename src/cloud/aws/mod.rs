@@ -14,8 +14,8 @@ mod http;
 mod operator;
 mod outbox;
 mod parameters;
-#[cfg(feature = "cli")]
 mod requests;
+#[cfg(feature = "cli")]
 mod settings;
 mod stages;
 mod throttling;
