@@ -140,6 +140,7 @@ lock: ## lock all packages of the Python tools with their hashes, after a change
 lint: ## check the formatting, clippy and the template
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --no-default-features --bin apigw-rollback-function -- -D warnings
 	cd benches/cold && cargo fmt --check && cargo clippy --locked --all-targets --target-dir ../../target/bench-tool -- -D warnings
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cfn-lint
 	$(SAM) validate --lint

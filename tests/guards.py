@@ -63,7 +63,7 @@ GUARDS = [
     ("a difference of the clocks convicts nobody", "src/decide/counters.rs",
      "if began.certain { from } else { from + CLOCK_SKEW }", "from"),
     ("only requests of a known-good release that a sweep saw live acquit", "src/decide/counters.rs",
-     "known_good_seen.map(|seen| (seen - CLOCK_SKEW).min(began.at));", "known_good_seen.or(Some(began.at)).map(|_| began.at);"),
+     "seen.map(|seen| (seen - CLOCK_SKEW).min(began.at));", "seen.or(Some(began.at)).map(|_| began.at);"),
     ("a refused notification does not replace another run's mark", "src/notify/marks.rs",
      "if is_marked { Write::Overwrite } else { Write::Create }", "if is_marked { Write::Overwrite } else { Write::Overwrite }"),
     ("a muted alarm accuses nobody", "src/decide/testimony.rs",

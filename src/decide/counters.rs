@@ -163,7 +163,10 @@ pub fn of_release(
     let from = if began.certain { from } else { from + CLOCK_SKEW };
     let since = |of: &[Bucket]| of.iter().filter(|bucket| bucket.begins >= from).copied().collect();
     let before = if source == Source::Deployments { &read.before } else { &read.live };
-    let known_good_until = known_good_seen.map(|seen| (seen - CLOCK_SKEW).min(began.at));
+    // A sweep before the record was written saw another known-good release.
+    let recorded_at = on_record.good().map(|(_, record)| record.recorded_at);
+    let seen = known_good_seen.filter(|seen| recorded_at.is_some_and(|recorded| recorded <= *seen));
+    let known_good_until = seen.map(|seen| (seen - CLOCK_SKEW).min(began.at));
     // If only the function's clock says when the release went live, it may have been live before.
     let until = if began.certain { Some(began.at) } else { known_good_until };
     let is_before = |bucket: &&Bucket| {

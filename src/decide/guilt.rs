@@ -129,7 +129,9 @@ impl Case<'_> {
     /// trouble. If the known-good release certainly had it, the live release is acquitted.
     fn of_live(&self, deployment: &str, known_good: Option<&str>) -> Finding {
         let (live, before) = (self.traffic.live.as_slice(), self.traffic.before.as_slice());
-        let by = |of| known_good.map(|known_good| (known_good, of));
+        // The requests of a whole stage do not name the release that answered them.
+        let named = known_good.filter(|_| self.traffic.source == Source::Deployments);
+        let by = |of| known_good.map(|_| (named, of));
         let plain = |of| {
             self.finding(deployment, of, self.innocent.tolerated, by(before), |found| {
                 if found >= self.bar { Verdict::Convicted } else { Verdict::Undecided }
@@ -145,7 +147,7 @@ impl Case<'_> {
             self.traffic.known_good_until.is_some_and(|until| bucket.begins + period <= until)
         };
         let certain: Vec<Bucket> = before.iter().filter(is_certain).copied().collect();
-        let acquits = self.trouble(&certain).is_some() && total(live, self.measure).0 > 0;
+        let acquits = self.trouble(&certain).is_some() && self.is_no_worse(live, share(bad, requests));
         let tolerated = (AS_BAD * share(bad, requests)).max(self.innocent.tolerated).min(1.0);
         self.finding(deployment, live, tolerated, by(trouble), |found| match (found >= self.bar, acquits) {
             (true, _) => Verdict::Convicted,
@@ -170,23 +172,32 @@ impl Case<'_> {
         let (canary, base) = (self.traffic.canary.as_slice(), self.traffic.live.as_slice());
         let periods: Vec<(Counts, Counts)> = canary.iter().map(|bucket| self.beside(bucket, base)).collect();
         let pairs = contrast(&periods, AS_BAD);
-        let compared = Some((base_deployment, base));
+        let compared = Some((Some(base_deployment), base));
         let has_base = periods.iter().any(|(_, (requests, _))| *requests > 0);
         let alone = evidence(&self.counts(canary), &self.innocent);
         let worst = worst_end(canary, self.measure, self.innocent.tolerated);
         let (requests, bad) = total(worst, self.measure);
         let is_beyond = share(bad, requests) > self.innocent.tolerated;
         let base_in_trouble = evidence(&self.counts(base), &self.innocent) >= self.bar;
+        let (base_requests, base_bad) = total(base, self.measure);
+        let base_share = share(base_bad, base_requests);
         let against_base = if has_base { pairs } else { alone };
         let verdict = if is_beyond && against_base >= self.bar {
             Verdict::Convicted
-        } else if base_in_trouble && requests > 0 {
+        } else if base_in_trouble && self.is_no_worse(canary, base_share) {
             Verdict::Acquitted
         } else {
             Verdict::Undecided
         };
         let finding = self.finding(deployment, canary, self.innocent.tolerated, compared, |_| verdict);
         Finding { log10_e_value: against_base / std::f64::consts::LN_10, ..finding }
+    }
+
+    /// Whether there are requests, and they fail about as often as this share. A few failures are not much evidence against a
+    /// release, but they do not acquit it either.
+    fn is_no_worse(&self, of: &[Bucket], other: f64) -> bool {
+        let (requests, bad) = total(of, self.measure);
+        requests > 0 && share(bad, requests) <= AS_BAD * other
     }
 
     /// Returns the counts of a canary's period and of its base's.
@@ -202,7 +213,7 @@ impl Case<'_> {
         deployment: &str,
         of: &[Bucket],
         tolerated: f64,
-        compared: Option<(&str, &[Bucket])>,
+        compared: Option<(Option<&str>, &[Bucket])>,
         verdict: impl FnOnce(f64) -> Verdict,
     ) -> Finding {
         let found = evidence(&self.counts(of), &Innocent { tolerated, ..self.innocent });
@@ -220,7 +231,7 @@ impl Case<'_> {
             log10_e_value: found / std::f64::consts::LN_10,
             compared: compared.map(|(deployment, of)| {
                 let (requests, bad) = total(of, self.measure);
-                Compared { deployment: deployment.to_owned(), requests, bad }
+                Compared { deployment: deployment.map(str::to_owned), requests, bad }
             }),
         }
     }
@@ -312,6 +323,29 @@ mod tests {
         let live = observed.live.unwrap().release;
         let found = test(&traffic, &live, &observed.on_record, &policy().test);
         found.strongest().unwrap().verdict
+    }
+
+    #[test]
+    fn a_few_requests_that_fail_much_more_often_acquit_nobody() {
+        let shared = |requests, percent| periods(LIVE - 120, 12, requests, percent);
+        for (case, live, expected) in [
+            ("as often", (10, 1), Verdict::Acquitted),
+            ("three of three fail", (3, 3), Verdict::Undecided),
+            ("no requests", (0, 0), Verdict::Undecided),
+        ] {
+            let (requests, failed) = live;
+            let live = vec![Bucket { begins: at(LIVE), requests, failed, slow: 0 }];
+            let traffic = Traffic {
+                source: Source::Deployments,
+                live,
+                canary: vec![],
+                before: shared(166, 10),
+                known_good_until: Some(at(LIVE)),
+            };
+            let (_, observed) = good();
+            let of = test(&traffic, &observed.live.unwrap().release, &observed.on_record, &policy().test);
+            assert_eq!(of.strongest().unwrap().verdict, expected, "{case}");
+        }
     }
 
     #[test]

@@ -45,6 +45,10 @@ pub fn recordable<'a>(
             "the stage was changed before the release could be recorded".to_owned(),
         ));
     }
+    // A fast alarm that fired does not prevent a promotion, so what its test would say must be known.
+    if let (Some(_), Some(Err(error))) = (expected, &observed.traffic) {
+        return Err(Reason::NotProven(format!("its requests could not be counted: {error}")));
+    }
     let guilt = guilt(observed, policy);
     if let Some(finding) = guilt.conviction().filter(|_| expected.is_some()) {
         return Err(Reason::NotProven(format!("its requests convict it: {finding}")));

@@ -62,8 +62,8 @@ pub struct Finding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Compared {
-    /// Its deployment.
-    pub deployment: String,
+    /// Its deployment; `None` for whatever the stage served before the release.
+    pub deployment: Option<String>,
     /// The number of requests.
     pub requests: u64,
     /// How many of them were bad.
@@ -86,15 +86,12 @@ impl fmt::Display for Finding {
             write!(f, " ({}) since {}", percent(share(*bad, *requests)), stamp(since))?;
         }
         write!(f, "; tolerated {}", percent(*tolerated))?;
-        match &self.compared {
-            Some(Compared { deployment, requests: 0, .. }) => {
-                write!(f, "; no requests of {deployment} to compare with")
-            }
-            Some(Compared { deployment, requests, bad }) => {
-                write!(f, "; for comparison {deployment}: {}", percent(share(*bad, *requests)))
-            }
-            None => Ok(()),
+        let Some(Compared { deployment, requests, bad }) = &self.compared else { return Ok(()) };
+        let other = deployment.as_deref().unwrap_or("the stage before it");
+        if *requests == 0 {
+            return write!(f, "; no requests of {other} to compare with");
         }
+        write!(f, "; for comparison {other}: {}", percent(share(*bad, *requests)))
     }
 }
 

@@ -31,7 +31,7 @@ pub async fn read<C: Alarms + Parameters>(
 ) -> Result<Evidence, CloudError> {
     let since = candidate.first_seen;
     let mut evidence = Evidence::default();
-    // A fast alarm convicts nobody by itself; whoever records the release also tests its requests.
+    // A fast alarm alone proves nothing. The test of the requests, just before the release is recorded, takes its place.
     for alarm in guarding.iter().flat_map(|one| &one.about).filter(|alarm| !alarm.is_fast()) {
         // Clocks differ, so for a change close to `first_seen` the history decides.
         let fired = match alarm.quiet_since(since - CLOCK_SKEW) {

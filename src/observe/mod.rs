@@ -180,7 +180,7 @@ async fn complete<C: Gateway + Components + Parameters + Alarms>(
     let ask = deployment == Deployment::Always || stage.protocol.is_v2() || !listed.is_empty();
     let other = recorded.filter(|recorded| ask && recorded.deployment != live.release.deployment);
     let by_log = async {
-        // An operator is believed.
+        // An operator's rollback needs no proof.
         if matches!(trigger, Trigger::Operator { .. }) {
             return Ok(None);
         }

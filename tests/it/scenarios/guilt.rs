@@ -6,7 +6,7 @@ use apigw_rollback::model::access_log::{self, AccessLog};
 use apigw_rollback::model::alarm::{Metric, Watches};
 use apigw_rollback::model::guilt::Verdict;
 use apigw_rollback::model::protocol::Protocol;
-use apigw_rollback::model::records::SERVES_KNOWN_GOOD;
+use apigw_rollback::model::records::{SERVES_KNOWN_GOOD, print};
 use apigw_rollback::model::release::Canary;
 use apigw_rollback::model::report::{Outcome, Report};
 use apigw_rollback::model::traffic::Bucket;
@@ -14,7 +14,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use crate::support::harness::{event, reports};
-use crate::support::world::{API, Facts, Fault, World, at, denied};
+use crate::support::world::{API, Facts, Fault, World, at, denied, record, release};
 
 /// The requests of a deployment or of the whole stage: the name of the counter, the beginning, the number of periods of so
 /// many seconds, and the number of requests and failures in each.
@@ -405,12 +405,28 @@ fn requests_that_cannot_be_counted_are_told_and_the_alarm_alone_decides() {
 }
 
 #[test]
+fn a_sweep_from_before_the_record_saw_another_known_good_release() {
+    let recorded = |facts: &mut Facts| {
+        with_log_and_fast_alarm(facts);
+        let mut record = record(release("d1", &[("release", "1")]));
+        record.recorded_at = at("2026-11-20T09:59:31Z");
+        facts.known_good(&print(&record).unwrap());
+    };
+    let _ = check("recorded later", recorded, &[BAD, BAD_BEFORE], "ignored (not-decided), undecided");
+}
+
+#[test]
 fn a_report_says_why_in_numbers() {
     let report = check("", with_log_and_fast_alarm, &[BAD, WELL_BEFORE], "rolled-back, convicted");
     assert_eq!(
         report.test.as_ref().unwrap().to_string(),
         "deployment d2: 350 of 350 requests failed (100 %) since 2026-11-20T10:00:00Z; tolerated 5 %; for comparison d1: 0 %"
     );
+    // A stage without an access log does not say which release answered before.
+    let own = [(OWN, "09:50:00", 10, 60, (60, 0)), (OWN, "10:01:00", 4, 60, (60, 60))];
+    let report = check("", |_| (), &own, "rolled-back, convicted");
+    let found = report.test.as_ref().unwrap().to_string();
+    assert!(found.ends_with("; tolerated 5 %; for comparison the stage before it: 0 %"), "{found}");
     let report = check("", with_log_and_fast_alarm, &[BAD, BAD_BEFORE], "held (not-this-release), acquitted");
     assert_eq!(report.outcome, Outcome::Held);
     assert_eq!(
