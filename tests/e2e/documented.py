@@ -252,6 +252,7 @@ ROWS = [
     Row("(KEEP=1 )?make demo", **NOT_RUN, why="`make e2e` runs the same scenario with assertions"),
     Row("make drill.*", **NOT_RUN, why="`make e2e` runs the drill on its own stack"),
     Row("make bench|cargo bench.*", **NOT_RUN, why="takes many minutes; `make bench-smoke` is its short form"),
+    Row("make detect.*", **NOT_RUN, why="takes minutes; `.ci/run` plays its short form"),
     Row("make soak.*|make guards|make fuzz|make mutants", **NOT_RUN, why="takes half an hour or more"),
     Row("make (outages|attacks) STORY=.*", **NOT_RUN, why="`.ci/run` plays every story"),
     Row("make advisories", **NOT_RUN, why="needs github.com; `.ci/run` runs it where that can be reached"),
