@@ -1,4 +1,6 @@
 //! The Lambda function: creates the clients once, opens their connections, then handles one event at a time.
+// The futures of a run, down to the SDK's own, are nested more deeply than the compiler allows by default.
+#![recursion_limit = "256"]
 
 use std::io::Write;
 use std::time::{Duration, SystemTime};

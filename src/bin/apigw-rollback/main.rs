@@ -1,4 +1,6 @@
 //! The command-line tool: the same rules and settings as the function, with the operator's own credentials.
+// The futures of a run, down to the SDK's own, are nested more deeply than the compiler allows by default.
+#![recursion_limit = "256"]
 
 mod access_log;
 mod actions;
