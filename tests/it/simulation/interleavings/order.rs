@@ -119,7 +119,11 @@ impl Moment<'_> {
     /// here, has the same answer at any time; so it comes first, and alone.
     pub(super) fn all(&self) -> Vec<usize> {
         let fixed = self.waiting.iter().position(|(_, call)| call.starts_with("GetMetricData"));
-        fixed.map_or_else(|| (0..self.waiting.len() + self.open).collect(), |nth| vec![nth])
+        fixed.map_or_else(|| self.every(), |nth| vec![nth])
+    }
+
+    fn every(&self) -> Vec<usize> {
+        (0..self.waiting.len() + self.open).collect()
     }
 
     /// Returns a sufficient subset of the choices.
@@ -130,7 +134,9 @@ impl Moment<'_> {
         let is_beginning = self.time_passes() && (0..self.waiting.len()).any(|nth| begins(&nth));
         let calls = (0..self.waiting.len()).filter(|nth| !is_beginning && may_go(nth));
         let alone = calls.into_iter().find(|nth| self.goes_first(*nth));
-        alone.map_or_else(|| self.all().into_iter().filter(may_go).collect(), |nth| vec![nth])
+        // A read of metrics is a first call, too.
+        let others = || if is_beginning { self.every() } else { self.all() };
+        alone.map_or_else(|| others().into_iter().filter(may_go).collect(), |nth| vec![nth])
     }
 
     fn time_passes(&self) -> bool {
