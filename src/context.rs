@@ -77,7 +77,9 @@ impl<'a, C> Context<'a, C> {
                 let configured = self.config.entry(stage).map(|entry| entry.api_name.clone());
                 report.api_name = configured.or_else(|| report.api_name.take());
             }
-            None if report.signal.is_sweep() => report.people.scope = Some(self.config.scope()),
+            None if report.signal.is_sweep() || report.signal.is_rollout() => {
+                report.people.scope = Some(self.config.scope());
+            }
             None => {}
         }
     }

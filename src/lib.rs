@@ -25,6 +25,8 @@ pub mod rollback;
 
 /// Sends messages, events, metrics and the log line.
 pub mod notify;
+/// Moves traffic to a canary in steps; writes its stage and its record.
+pub mod rollout;
 /// Checks every protected stage; writes candidates and known-good records.
 pub mod sweep;
 

@@ -1,11 +1,13 @@
 //! Dispatches commands, and carries out the small ones.
 
+mod rollouts;
 pub mod status;
 
 use chrono::TimeDelta;
 use serde_json::json;
 
 use crate::cloud::{Alarms, Cloud, Components, Gateway, Parameters, Write};
+use crate::commands::rollouts::advance_all;
 use crate::commands::status::{history, status};
 use crate::context::Context;
 use crate::decide::Trigger;
@@ -25,6 +27,7 @@ use crate::observe::resolve::{NamedBy, resolve};
 use crate::observe::{evidence, guarding_alarms, observe};
 use crate::rollback::incident;
 use crate::rollback::{RollbackRequest, rollback};
+use crate::rollout::operate::{self, Order};
 use crate::signal::Command;
 use crate::sweep::promote::promote;
 use crate::sweep::reconcile::note;
@@ -43,24 +46,33 @@ pub async fn execute<C: Cloud>(context: &Context<'_, C>, command: &Command) -> V
 }
 
 async fn carry_out<C: Cloud>(context: &Context<'_, C>, command: &Command) -> Vec<Report> {
-    let Some(stage) = &command.stage else { return sweep(context).await };
+    let Some(stage) = &command.stage else {
+        return if command.verb == Verb::Advance { advance_all(context).await } else { sweep(context).await };
+    };
     let target =
         Target { api: ApiRef::parse(&stage.api), stage: stage.name.clone(), canary: false, protocol: None };
     let report = match resolve(context.cloud, context.config, &target, NamedBy::Operator).await {
-        Ok(Ok(stage)) => on_stage(context, &stage, command).await,
+        Ok(Ok(stage)) => return on_stage(context, &stage, command).await,
         Ok(Err(reason)) => context.no(reason),
         Err(error) => context.failed(&error),
     };
     vec![report]
 }
 
-async fn on_stage<C: Cloud>(context: &Context<'_, C>, stage: &StageRef, command: &Command) -> Report {
+async fn on_stage<C: Cloud>(context: &Context<'_, C>, stage: &StageRef, command: &Command) -> Vec<Report> {
     let trigger = Trigger::Operator { force: command.force.unwrap_or(false) };
     let request = |dry| RollbackRequest { trigger, version: command.to, dry };
+    let order = |order| async move { rollouts::give(context, stage, order, command.who.clone()).await };
     let done = match command.verb {
-        Verb::Record => return record(context, stage, recording(command)).await,
-        Verb::Rollback => return rollback(context, stage, request(false)).await,
-        Verb::Plan => return rollback(context, stage, request(true)).await,
+        Verb::Record => return vec![record(context, stage, recording(command)).await],
+        Verb::Rollback => return vec![rollback(context, stage, request(false)).await],
+        Verb::Plan => return vec![rollback(context, stage, request(true)).await],
+        Verb::RolloutStart => return rollouts::begin(context, stage, command).await,
+        Verb::RolloutPause => return order(Order::Pause(command.reason.clone())).await,
+        Verb::RolloutResume => return order(Order::Resume).await,
+        Verb::RolloutPromote => return order(Order::Promote).await,
+        Verb::RolloutAbort => return order(Order::Abort).await,
+        Verb::RolloutStatus => operate::status(context, stage).await,
         Verb::Status => status(context, stage).await,
         Verb::History => history(context, stage).await,
         Verb::Promote => promote_now(context, stage).await,
@@ -68,9 +80,11 @@ async fn on_stage<C: Cloud>(context: &Context<'_, C>, stage: &StageRef, command:
         Verb::Hold => hold(context, stage, command).await,
         Verb::ReleaseHold => release_hold(context, stage).await,
         Verb::Lift => lift(context, stage, command).await,
-        Verb::Sweep => Ok(context.no(Reason::Malformed("`sweep` takes no stage".to_owned()))),
+        Verb::Advance | Verb::Sweep => {
+            Ok(context.no(Reason::Malformed(format!("`{}` takes no stage", command.verb.word()))))
+        }
     };
-    done.unwrap_or_else(|error| context.failed(&error)).on(stage)
+    vec![done.unwrap_or_else(|error| context.failed(&error)).on(stage)]
 }
 
 fn recording(command: &Command) -> Recording<'static> {

@@ -81,6 +81,7 @@ pub async fn status<C: Gateway + Components + Parameters + Alarms>(
         alarms,
         admission: observed.admission,
         shows_variables: config.show_variables,
+        rollout: on_record.running().cloned(),
         alarm_now,
         configured: observed.configured,
     };

@@ -149,6 +149,7 @@ mod tests {
             hold: None,
             policy: PolicyOverrides::default(),
             rollbacks: Rollbacks { schema: SCHEMA, past },
+            rollout: Ok(None),
             unreadable: None,
         }
     }

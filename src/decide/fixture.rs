@@ -14,7 +14,8 @@ use crate::model::plan::{Plan, Step};
 use crate::model::policy::PolicyOverrides;
 use crate::model::policy::{AutoDeploy, MissingComponents, Mode, StagePolicy};
 use crate::model::records::{Record, Rollbacks, SCHEMA};
-use crate::model::release::Release;
+use crate::model::release::{Canary, Release};
+use crate::model::rollout::{self, Percent, Rollout, RolloutState};
 use crate::model::stage::LiveStage;
 use crate::model::stage::StageRef;
 
@@ -74,6 +75,7 @@ pub(super) fn good() -> (Plan, Observed) {
             hold: None,
             policy: PolicyOverrides::default(),
             rollbacks: Rollbacks::default(),
+            rollout: Ok(None),
             unreadable: None,
         },
         api_names: vec![],
@@ -112,6 +114,38 @@ pub(super) fn record(observed: &mut Observed) -> &mut Record {
     match &mut observed.on_record.known_good {
         KnownGood::Found { record, .. } => record,
         KnownGood::None { .. } | KnownGood::Unusable { .. } => panic!("there is a record"),
+    }
+}
+
+/// Makes a rollout from release 1 to deployment d2 in its first step, which gives the canary 5 %.
+pub(super) fn rollout(state: RolloutState) -> Rollout {
+    let percent = |number: f64| Percent::try_from(number).unwrap();
+    let at = time("2026-11-20T10:00:00Z").unwrap();
+    Rollout {
+        schema: SCHEMA,
+        id: "run-1".into(),
+        base: release("1").in_stage(),
+        canary: Canary {
+            deployment: Some("d2".into()),
+            percent: "0".into(),
+            overrides: [("release".to_owned(), "2".to_owned())].into(),
+            uses_cache: false,
+        },
+        terms: rollout::Terms {
+            steps: [5.0, 25.0, 50.0].map(percent).into(),
+            bake_seconds: 300,
+            min_requests: 100,
+        },
+        step: 0,
+        from: None,
+        state,
+        since: at,
+        changed_at: None,
+        live_since: None,
+        started_at: at,
+        who: Some("on call".into()),
+        label: Some("v2".into()),
+        note: None,
     }
 }
 

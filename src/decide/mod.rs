@@ -16,6 +16,10 @@ pub mod names;
 mod plan_tests;
 mod preconditions;
 pub mod recording;
+pub mod rollout;
+mod rollout_check;
+#[cfg(test)]
+mod rollout_tests;
 pub mod sequential;
 pub mod testimony;
 #[cfg(test)]
@@ -45,6 +49,7 @@ use testimony::{Subject, Testimony, testimony};
 
 pub use check::check;
 pub use preconditions::{counts_as_held, is_not_held};
+pub use rollout_check::check_step;
 
 /// The trigger of the rollback.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +66,8 @@ pub enum Trigger<'a> {
         /// Whether to roll back even a release that is marked irreversible.
         force: bool,
     },
+    /// A rollout whose canary the requests convict.
+    Rollout,
     /// No trigger: the decision shows what an alarm would do now.
     Imagined,
 }
@@ -71,7 +78,7 @@ impl<'a> Trigger<'a> {
     pub fn alarm(self) -> Option<&'a str> {
         match self {
             Self::Alarm { name, .. } => Some(name),
-            Self::Operator { .. } | Self::Imagined => None,
+            Self::Operator { .. } | Self::Rollout | Self::Imagined => None,
         }
     }
 }
@@ -134,6 +141,9 @@ fn plan(
         alarm_may_act(name, observed, &guilt)?;
         means_only_this_api(observed)?;
     }
+    if matches!(trigger, Trigger::Rollout) && guilt.conviction().is_none() {
+        return Err(Reason::RolloutWaits("the requests do not convict its canary".to_owned()));
+    }
     let live = observed.live.as_ref().ok_or_else(|| {
         Reason::NoStage(format!(
             "API Gateway has no stage `{}` on API `{}`",
@@ -151,7 +161,9 @@ fn plan(
         return Err(Reason::AlreadyKnownGood { deployment, version, by: None });
     }
     let candidate = observed.on_record.candidate_for(&live.release);
-    if !operator {
+    // The limits on alarms. A rollout knows what it brought and when.
+    let is_limited = matches!(trigger, Trigger::Alarm { .. } | Trigger::Imagined);
+    if is_limited {
         // A stage change after the alarm may be a fix, unless its own requests convict it. It matters only if the rollback
         // would change the stage.
         if matches!(trigger, Trigger::Alarm { .. })
@@ -174,12 +186,12 @@ fn plan(
     }
     let plan = steps_between(observed, live, to, version, policy);
     can_be_applied(&plan, observed, live, policy)?;
-    if !operator {
+    if is_limited {
         let accuser = budget::Accuser::of(trigger, observed, &guilt);
         budget::is_not_too_soon(&observed.on_record.rollbacks, accuser, policy, now)?;
-        if policy.mode == Mode::Observe {
-            return Err(Reason::ObserveMode { deployment: record.release.deployment.clone() });
-        }
+    }
+    if !operator && policy.mode == Mode::Observe {
+        return Err(Reason::ObserveMode { deployment: record.release.deployment.clone() });
     }
     Ok(plan)
 }

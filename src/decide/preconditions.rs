@@ -130,6 +130,7 @@ mod tests {
             hold: until.map(|until| Hold { schema: SCHEMA, until: at(until), by: None, why: None }),
             policy: PolicyOverrides::default(),
             rollbacks: Rollbacks::default(),
+            rollout: Ok(None),
             unreadable: unreadable.map(str::to_owned),
         };
         for (until, unreadable, expected) in [

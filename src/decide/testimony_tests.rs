@@ -15,7 +15,6 @@ use crate::model::stage::StageRef;
 use crate::model::target::{ApiRef, Target};
 
 const HOME: &str = "111111111111";
-
 /// An alarm's state, and what is said against it: `data`, `missing` or `foreign`.
 type Leaves<'a> = &'a [(&'a str, State, &'a str)];
 
@@ -490,6 +489,7 @@ fn only_the_stages_last_change_says_when_a_release_went_live_and_not_always() {
             hold: None,
             policy: PolicyOverrides::default(),
             rollbacks: Rollbacks::default(),
+            rollout: Ok(None),
             unreadable: None,
         };
         let live = LiveStage { release: live, updated_at: time(WENT_LIVE), ..LiveStage::default() };

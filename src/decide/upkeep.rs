@@ -15,6 +15,7 @@ use crate::model::observed::{DeploymentNow, LiveComponents, OnRecord, Pin, prote
 use crate::model::policy::AutoDeploy;
 use crate::model::reason::Reason;
 use crate::model::records::{self, Candidate, Incident, SERVES_KNOWN_GOOD};
+use crate::model::release::Release;
 use crate::model::stage::{LiveStage, StageRef};
 use crate::model::target::Target;
 
@@ -74,6 +75,10 @@ pub enum Action<'a> {
     RollBack(Vec<Accusation<'a>>),
     /// Record the proven candidate as known-good.
     Promote(Candidate),
+    /// Begin a rollout of the canary that a pipeline made, as the stage's policy asks.
+    Adopt,
+    /// Move the rollout on.
+    Advance,
 }
 
 /// The most accusing alarms of a stage that one sweep tries.
@@ -134,7 +139,12 @@ pub fn upkeep<'a>(facts: &StageFacts<'a>, config: &Config, now: DateTime<Utc>) -
         return Upkeep { actions, state: error.to_string() };
     }
     unreported(facts, live, now, &mut on_record, &mut actions);
+    actions.extend(
+        facts.on_record.rollout.as_ref().err().map(|why| Action::Report(Reason::NoRollout(why.clone()))),
+    );
     let state = judge_release(facts, config, now, &mut actions);
+    // After a rollback, too: the rollout has ended then.
+    actions.extend(facts.on_record.running().map(|_| Action::Advance));
     Upkeep { actions, state }
 }
 
@@ -241,12 +251,23 @@ enum Standing<'a> {
     Accused(Vec<Accusation<'a>>),
     /// The stage is held.
     Held,
+    /// A rollout judges it.
+    RollingOut,
+    /// It has a canary that the stage's policy wants to be rolled out.
+    Adoptable,
     /// The sweep sees it for the first time.
     New,
     /// It is not due for promotion yet.
     NotDue(Reason),
     /// Its evidence decides.
     Due,
+}
+
+/// Whether a pipeline has made a canary that the stage's policy wants to be rolled out. One that serves the stage's own
+/// deployment is left over from a promotion.
+fn is_adoptable(on_record: &OnRecord, live: &Release) -> bool {
+    let canary = live.canary.as_ref().and_then(|canary| canary.deployment.as_ref());
+    on_record.policy.rollout.is_some() && canary.is_some_and(|canary| *canary != live.deployment)
 }
 
 struct Judged<'a> {
@@ -281,6 +302,10 @@ fn judge_standing<'a>(
         Standing::Accused(accusations.to_vec())
     } else if is_not_held(on_record, now).is_err() {
         Standing::Held
+    } else if on_record.running().is_some() {
+        Standing::RollingOut
+    } else if is_adoptable(on_record, &live.release) {
+        Standing::Adoptable
     } else if is_new {
         Standing::New
     } else if let Err(reason) = is_due(on_record, &candidate, &facts.guarding, &policy, now, false) {
@@ -320,7 +345,10 @@ fn judge_release<'a>(
 ) -> String {
     let Some(live) = &facts.live else { return String::new() };
     let Judged { candidate, is_new, standing } = judge_standing(facts, live, config, now);
-    let is_recordable = !matches!(standing, Standing::KnownGood | Standing::TooLarge(_));
+    let is_recordable = !matches!(
+        standing,
+        Standing::KnownGood | Standing::TooLarge(_) | Standing::RollingOut | Standing::Adoptable
+    );
     if is_new && is_recordable {
         actions.push(Action::Note(candidate.clone()));
     }
@@ -335,6 +363,12 @@ fn judge_release<'a>(
             String::new()
         }
         Standing::Held => "is held".to_owned(),
+        // The rollout's own action says where it stands.
+        Standing::RollingOut => String::new(),
+        Standing::Adoptable => {
+            actions.push(Action::Adopt);
+            String::new()
+        }
         Standing::New => "a new release was found, and its bake time starts".to_owned(),
         Standing::NotDue(reason) => reason.to_string(),
         Standing::Due => judge_evidence(facts, config, now, candidate, actions),

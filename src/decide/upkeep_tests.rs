@@ -156,6 +156,8 @@ fn described(action: &Action<'_>) -> String {
             format!("roll back for {}", names.join(" or "))
         }
         Action::Promote(candidate) => format!("promote {}", candidate.release.deployment),
+        Action::Adopt => "adopt".to_owned(),
+        Action::Advance => "advance".to_owned(),
     }
 }
 

@@ -89,6 +89,18 @@ fn is_changeable(problems: &[Problem], observed: &Observed, live: &LiveStage) ->
             "switch it off now, so that a rollback has only the release to change",
         );
     }
+    if let Some(canary) = &live.release.canary {
+        let deployment = canary.deployment.as_deref().unwrap_or("unknown");
+        return Finding::warning(
+            "stage",
+            format!(
+                "it has a canary (deployment `{deployment}`, {} % of the traffic), so API Gateway refuses every other deployment \
+                 to it, as a plain `sam deploy` makes one",
+                canary.percent
+            ),
+            "promote the canary or take it off; `apigw-rollback rollout status` shows whether a rollout does so",
+        );
+    }
     Finding::ok("stage", format!("it serves {}", live.release))
 }
 

@@ -23,6 +23,7 @@ pub mod record_fault;
 pub mod records;
 pub mod release;
 pub mod report;
+pub mod rollout;
 pub mod routing;
 pub mod stage;
 pub mod status;

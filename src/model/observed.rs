@@ -16,6 +16,7 @@ use super::protocol::Protocol;
 use super::record_fault::RecordFault;
 use super::records::{self, Candidate, Hold, LastSweep, Parameter, Record, Rollbacks, Stored};
 use super::release::Release;
+use super::rollout::{Rollout, RolloutState};
 use super::stage::{Deployment, LiveStage, StageRef};
 use super::traffic::Traffic;
 
@@ -65,6 +66,9 @@ pub struct OnRecord {
     pub policy: PolicyOverrides,
     /// The latest rollbacks.
     pub rollbacks: Rollbacks,
+    /// The last rollout, with the version of its parameter; or a sentence, if it cannot be read. It keeps no alarm from
+    /// acting.
+    pub rollout: Result<Option<(i64, Box<Rollout>)>, String>,
     /// A sentence about a parameter that cannot be read, if any: the stage then counts as held.
     pub unreadable: Option<String>,
 }
@@ -122,6 +126,7 @@ impl OnRecord {
             hold: read(value(&names.hold(stage)), &mut unreadable),
             policy: read(value(&names.policy(stage)), &mut unreadable).unwrap_or_default(),
             rollbacks: read(value(&names.rollbacks(stage)), &mut unreadable).unwrap_or_default(),
+            rollout: value(&names.rollout(stage)).map(rollout).transpose(),
             unreadable,
         }
     }
@@ -133,6 +138,20 @@ impl OnRecord {
             KnownGood::Found { version, record, .. } => Some((*version, record)),
             KnownGood::None { .. } | KnownGood::Unusable { .. } => None,
         }
+    }
+
+    /// Returns the rollout that is running or paused, if there is one.
+    #[must_use]
+    pub fn running(&self) -> Option<&Rollout> {
+        let (_, rollout) = self.rollout.as_ref().ok()?.as_ref()?;
+        Some(&**rollout).filter(|rollout| !rollout.state.has_ended())
+    }
+
+    /// Ignores a stage's last change if it was a step of the rollout: such a change is not a fix.
+    #[must_use]
+    pub fn without_own_step(&self, live: LiveStage) -> LiveStage {
+        let since = self.running().and_then(|rollout| rollout.live_since(&live));
+        LiveStage { updated_at: since.or(live.updated_at), ..live }
     }
 
     /// Returns the label of a release: that of the record if it is the known-good release, otherwise that of the candidate.
@@ -155,13 +174,26 @@ impl OnRecord {
     /// new one keeps the mark of an irreversible release that a rollback from it would undo as well.
     #[must_use]
     pub fn candidate_or_new(&self, protocol: Protocol, live: &LiveStage, now: DateTime<Utc>) -> Candidate {
+        let (label, note) = self.promoted_as(&live.release);
         self.candidate_for(&live.release).cloned().map_or_else(
             || Candidate {
                 irreversible: self.irreversible(&live.release).is_some(),
+                label,
+                note,
                 ..Candidate::new(protocol, &live.release, now)
             },
             |known| known.unchanged_since(live.updated_at),
         )
+    }
+
+    /// Returns the label and the note of a release that the last rollout has promoted.
+    fn promoted_as(&self, live: &Release) -> (Option<String>, Option<String>) {
+        let last = self.rollout.as_ref().ok().and_then(Option::as_ref).map(|(_, rollout)| rollout);
+        let last = last.filter(|rollout| rollout.state == RolloutState::Promoted);
+        match last.filter(|rollout| rollout.promoted() == live.in_stage()) {
+            Some(rollout) => (rollout.label.clone(), rollout.note.clone()),
+            None => (None, None),
+        }
     }
 
     /// Returns the release marked irreversible that a rollback from the live release would undo: the live release itself, or
@@ -191,6 +223,12 @@ fn read<T: Stored>(found: Option<&Parameter>, unreadable: &mut Option<String>) -
             None
         }
     }
+}
+
+fn rollout(found: &Parameter) -> Result<(i64, Box<Rollout>), String> {
+    let rollout =
+        records::parse(&found.value).map_err(|why| format!("the parameter `{}` {why}", found.name))?;
+    Ok((found.version, Box::new(rollout)))
 }
 
 /// Parses a record. Refuses one of another stage, and one that no rollback could restore.

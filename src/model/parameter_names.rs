@@ -51,6 +51,18 @@ impl ParameterNames {
         self.of_stage(stage, "rollbacks")
     }
 
+    /// Returns the name of a stage's rollout.
+    #[must_use]
+    pub fn rollout(&self, stage: &StageRef) -> String {
+        self.of_stage(stage, "rollout")
+    }
+
+    /// Returns the names of a stage's records that every decision reads with the known-good record.
+    #[must_use]
+    pub fn besides_known_good(&self, stage: &StageRef) -> [String; 5] {
+        ["candidate", "hold", "policy", "rollbacks", "rollout"].map(|what| self.of_stage(stage, what))
+    }
+
     /// Returns the path above the parameters of all stages.
     #[must_use]
     pub fn stages(&self) -> String {

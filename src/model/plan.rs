@@ -69,11 +69,15 @@ pub enum Step {
 
 /// One change to one stage, sent as one `UpdateStage` unless it has too many variables (see [`StageChange::calls`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate part of the change")]
 pub struct StageChange {
     /// Remove the canary. Sent first, because API Gateway refuses another deployment while a canary is on.
     pub remove_canary: bool,
     /// Set this canary. Sent last, and only for an undo.
     pub put_canary: Option<Canary>,
+    /// Make the canary's deployment and variables those of the stage, and give the canary no more traffic. API Gateway keeps
+    /// the canary. Only for a rollout.
+    pub promote_canary: bool,
     /// Switch AutoDeploy off, because API Gateway refuses every deployment while it is on.
     pub stop_auto_deploy: bool,
     /// Point the stage to this deployment.
@@ -144,6 +148,7 @@ impl StageChange {
         Self {
             remove_canary: from.canary.is_some() && to.canary.is_none(),
             put_canary: to.canary.clone().filter(|_| from.canary != to.canary),
+            promote_canary: false,
             stop_auto_deploy: false,
             deployment: (from.deployment != to.deployment).then(|| to.deployment.clone()),
             set: to.variables.iter().filter(differs).map(|(n, v)| (n.clone(), v.clone())).collect(),
@@ -198,6 +203,11 @@ impl StageChange {
     #[must_use]
     pub fn applied_to(&self, release: &Release) -> Release {
         let mut after = release.clone();
+        if let Some(canary) = after.canary.as_mut().filter(|_| self.promote_canary) {
+            "0".clone_into(&mut canary.percent);
+            after.deployment = canary.deployment.clone().unwrap_or_default();
+            after.variables.extend(canary.overrides.clone());
+        }
         if self.remove_canary {
             after.canary = None;
         }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::component::{AliasRef, MAX_COMPONENTS, MappingRef};
 use super::guilt::Terms;
 use super::records::Stored;
+use super::rollout;
 
 pub(crate) const DAY: u32 = 86_400;
 
@@ -110,6 +111,8 @@ pub struct PolicyOverrides {
     pub mappings: Option<Vec<MappingRef>>,
     /// The beginnings of the names of the alarms that may act on the stage. It can only narrow the settings.
     pub alarm_prefixes: Option<Vec<String>>,
+    /// The steps by which a canary that appears on the stage is rolled out.
+    pub rollout: Option<rollout::Terms>,
 }
 
 impl Stored for PolicyOverrides {
@@ -136,6 +139,7 @@ impl Stored for PolicyOverrides {
         {
             return Err(format!("`{field}` lists more than {MAX_COMPONENTS} entries"));
         }
+        self.rollout.as_ref().map_or(Ok(()), rollout::Terms::check)?;
         let is_empty = |prefixes: &Vec<String>| prefixes.iter().any(String::is_empty);
         match self.alarm_prefixes.as_ref().filter(|prefixes| is_empty(prefixes)) {
             Some(_) => Err("`alarm_prefixes` has an empty entry, which would allow every name".to_owned()),

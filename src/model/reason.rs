@@ -147,6 +147,14 @@ pub enum Reason {
     ParametersNearlyFull { used: usize, most: usize },
     /// The function or the stage is in observe mode.
     ObserveMode { deployment: String },
+    /// A rollout cannot begin.
+    CannotRollOut(String),
+    /// The stage has a running rollout already.
+    RolloutRunning(String),
+    /// The stage has no rollout that the command could be about.
+    NoRollout(String),
+    /// A rollout does not move on, because it lacks evidence.
+    RolloutWaits(String),
 }
 
 const fn entry(code: &'static str, kind: Kind, meaning: &'static str, advice: &'static str) -> Entry {
@@ -432,6 +440,30 @@ impl Reason {
                 Kind::Hold,
                 "The mode is `observe`: the function only reports what it would do.",
                 "to let the function act, set MODE or the `mode` of the stage's policy to enforce",
+            ),
+            Self::CannotRollOut(_) => entry(
+                "cannot-roll-out",
+                Kind::Reject,
+                "A rollout cannot begin: the report says what it lacks.",
+                "resolve this, and start the rollout again",
+            ),
+            Self::RolloutRunning(_) => entry(
+                "rollout-running",
+                Kind::Reject,
+                "A rollout is running or paused on the stage, and there can be only one.",
+                "wait for it with `apigw-rollback rollout wait`, or end it with `apigw-rollback rollout abort`",
+            ),
+            Self::NoRollout(_) => entry(
+                "no-rollout",
+                Kind::Reject,
+                "The stage has no rollout that the command could be about, or its record cannot be read.",
+                "see `apigw-rollback rollout status`; delete a record that cannot be read when no rollout is running",
+            ),
+            Self::RolloutWaits(_) => entry(
+                "rollout-waits",
+                Kind::Hold,
+                "A step of a rollout is over, and too few requests speak for the new release, or they cannot be counted. Traffic never moves forward without evidence.",
+                "wait for more requests, or end the rollout: `apigw-rollback rollout promote` skips the rest of it, `abort` takes the canary off",
             ),
         }
     }

@@ -11,7 +11,7 @@ use crate::model::plan::Plan;
 use crate::model::reason::{Kind, Reason};
 use crate::model::release::Release;
 use crate::model::stage::StageRef;
-use crate::model::status::{HistoryEntry, StageStatus};
+use crate::model::status::{HistoryEntry, RolloutStatus, StageStatus};
 use crate::model::trigger::TriggeredBy;
 
 /// The outcome of a run.
@@ -31,6 +31,16 @@ pub enum Outcome {
     Promoted,
     /// The alarm is OK again after a rollback.
     Recovered,
+    /// A rollout began.
+    RolloutStarted,
+    /// The canary of a rollout got its next share of the traffic.
+    RolloutStep,
+    /// A rollout waits until an operator resumes or aborts it.
+    RolloutPaused,
+    /// A rollout is complete: the stage serves the new release.
+    RolloutPromoted,
+    /// A rollout ended without its release.
+    RolloutAborted,
     /// The sweep is complete. Each of its actions has a report of its own.
     Swept,
     /// The run carried out a command.
@@ -60,6 +70,11 @@ impl Outcome {
             Self::Status => "status",
             Self::Promoted => "promoted",
             Self::Recovered => "recovered",
+            Self::RolloutStarted => "rollout-started",
+            Self::RolloutStep => "rollout-step",
+            Self::RolloutPaused => "rollout-paused",
+            Self::RolloutPromoted => "rollout-promoted",
+            Self::RolloutAborted => "rollout-aborted",
             Self::Swept => "swept",
             Self::Done => "done",
             Self::Attention => "attention",
@@ -160,6 +175,8 @@ pub struct ForPeople {
     pub live: Option<String>,
     /// What a sweep looks after, for a report that is about no single stage.
     pub scope: Option<String>,
+    /// The rollout that the report is about, by the id of the run that started it.
+    pub rollout: Option<String>,
 }
 
 /// The facts that a report carries.
@@ -170,8 +187,10 @@ pub enum Details {
     Status(Box<StageStatus>),
     /// `history`, newest first.
     History(Vec<HistoryEntry>),
-    /// The sweep: the state of each stage.
+    /// The sweep, and `advance`: the state of each stage.
     Sweep(Vec<SweptStage>),
+    /// `rollout-status`.
+    Rollout(Box<RolloutStatus>),
 }
 
 /// The state of a stage after a sweep.

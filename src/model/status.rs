@@ -9,6 +9,7 @@ use super::plan::Plan;
 use super::reason::Reason;
 use super::records::{Candidate, Hold, Record, RollbackEntry};
 use super::release::Release;
+use super::rollout::Rollout;
 
 /// The state of one stage, as `status` reports it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -35,10 +36,22 @@ pub struct StageStatus {
     pub admission: Admission,
     /// Whether the values of stage variables leave the function in notifications, events, the log and the hook's input.
     pub shows_variables: bool,
+    /// The rollout that is running or paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
     /// The effect of an alarm that fires now.
     pub alarm_now: AlarmNowStatus,
     /// Whether the settings list the stage.
     pub configured: bool,
+}
+
+/// A rollout, as `rollout-status` reports it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RolloutStatus {
+    /// The rollout.
+    pub rollout: Rollout,
+    /// How many requests the canary has answered in the current step; `None` if they could not be counted, or at the end.
+    pub requests: Option<u64>,
 }
 
 /// The live release of a stage.

@@ -75,6 +75,12 @@ impl TriggeredBy {
         Self { kind: TriggerKind::Command(Verb::Sweep), ..Self::alarm(alarm) }
     }
 
+    /// Builds the trigger for a rollout that takes its own canary off, for this reason.
+    #[must_use]
+    pub fn rollout(why: String) -> Self {
+        Self::command(Verb::Advance, Some("rollout".to_owned()), Some(why))
+    }
+
     /// Builds the trigger for a command.
     #[must_use]
     pub fn command(verb: Verb, sender: Option<String>, why: Option<String>) -> Self {
@@ -93,10 +99,16 @@ impl TriggeredBy {
         self.kind == TriggerKind::Command(Verb::Sweep)
     }
 
+    /// Returns whether a rollout triggered the run: its schedule did, or its evidence.
+    #[must_use]
+    pub fn is_rollout(&self) -> bool {
+        self.kind == TriggerKind::Command(Verb::Advance)
+    }
+
     /// Returns whether an operator or a pipeline sent a command and reads its answer.
     #[must_use]
     pub fn is_operator(&self) -> bool {
-        matches!(self.kind, TriggerKind::Command(_)) && !self.is_sweep()
+        matches!(self.kind, TriggerKind::Command(_)) && !self.is_sweep() && !self.is_rollout()
     }
 }
 
@@ -124,6 +136,20 @@ pub enum Verb {
     ReleaseHold,
     /// Take a release out of quarantine.
     Lift,
+    /// Begin a rollout of a deployment, or of the canary that is on the stage.
+    RolloutStart,
+    /// Report where the last rollout stands, without writing anything.
+    RolloutStatus,
+    /// Let a rollout move no traffic until it is resumed.
+    RolloutPause,
+    /// Let a paused rollout go on.
+    RolloutResume,
+    /// Skip the remaining steps of a rollout.
+    RolloutPromote,
+    /// Take the canary of a rollout off.
+    RolloutAbort,
+    /// Move every running rollout on. The schedule for rollouts sends this command.
+    Advance,
     /// Check every protected stage. The schedule sends this command.
     Sweep,
 }
@@ -143,6 +169,13 @@ impl Verb {
             Self::Hold => "hold",
             Self::ReleaseHold => "release-hold",
             Self::Lift => "lift",
+            Self::RolloutStart => "rollout-start",
+            Self::RolloutStatus => "rollout-status",
+            Self::RolloutPause => "rollout-pause",
+            Self::RolloutResume => "rollout-resume",
+            Self::RolloutPromote => "rollout-promote",
+            Self::RolloutAbort => "rollout-abort",
+            Self::Advance => "advance",
             Self::Sweep => "sweep",
         }
     }

@@ -73,6 +73,11 @@ pub fn of(report: &Report, function: &str) -> Message {
         Outcome::NeedsHuman => writer.half_way(),
         Outcome::Failed => writer.failed(),
         Outcome::Held | Outcome::Rejected | Outcome::Attention | Outcome::Ignored => writer.not_done(),
+        Outcome::RolloutStarted
+        | Outcome::RolloutStep
+        | Outcome::RolloutPaused
+        | Outcome::RolloutPromoted
+        | Outcome::RolloutAborted => writer.rollout(),
         Outcome::WouldRollBack
         | Outcome::Recorded
         | Outcome::Status
@@ -103,6 +108,16 @@ fn why(report: &Report) -> Vec<String> {
 fn headline(state: Service, report: &Report) -> &'static str {
     let outcome = report.outcome;
     let is_after_rollback = outcome == Outcome::Attention && report.code() == Some("not-recovered");
+    let of_rollouts = [
+        (Outcome::RolloutStarted, "ROLLOUT STARTED"),
+        (Outcome::RolloutStep, "ROLLOUT STEP"),
+        (Outcome::RolloutPaused, "ROLLOUT PAUSED"),
+        (Outcome::RolloutPromoted, "ROLLOUT COMPLETE"),
+        (Outcome::RolloutAborted, "ROLLOUT ENDED"),
+    ];
+    if let Some((_, headline)) = of_rollouts.into_iter().find(|(one, _)| *one == outcome) {
+        return headline;
+    }
     match state {
         Service::ServedAgain if outcome == Outcome::Recovered => "RECOVERED",
         Service::ServedAgain => "ROLLED BACK",
@@ -167,6 +182,14 @@ impl Writer<'_> {
             let label = label.as_deref().map(short::name);
             release.as_ref().map(|release| plain::line(&release_name(release, label.as_deref())))
         };
+        let canary = before.as_ref().and_then(|before| before.canary.as_ref()?.deployment.as_ref());
+        let is_canary = before
+            .as_ref()
+            .zip(after.as_ref())
+            .is_some_and(|(before, after)| before.deployment == after.deployment);
+        if let (Some(canary), Some(after), true) = (canary, name(after, after_label), is_canary) {
+            return (format!("the canary with deployment {}", plain::line(canary)), after);
+        }
         match (name(before, before_label), name(after, after_label)) {
             (Some(before), Some(after)) if before == after && self.report.before != self.report.after => {
                 (format!("the bad release with {before}"), format!("the known-good release with {after}"))
@@ -208,7 +231,9 @@ impl Writer<'_> {
         let Report { signal, people, at, warnings, .. } = self.report;
         let (before, after) = self.names();
         let done = people.rolled_back_at.unwrap_or(*at);
-        let by = if let Some(fired) = signal.changed_at {
+        let by = if signal.is_rollout() {
+            format!(": {}", self.text(signal.why.as_deref().unwrap_or("the requests convict it")))
+        } else if let Some(fired) = signal.changed_at {
             format!(", {} after {} fired", duration(done - fired), self.alarm())
         } else if has_fired(self.report) {
             format!(", after {} fired", self.alarm())
@@ -228,6 +253,20 @@ impl Writer<'_> {
         );
         let next = format!("stop the pipeline; its next deploy brings {before} back");
         (Service::ServedAgain, what, Next { what: next, command: None })
+    }
+
+    /// The beginning, a pause or the end of a rollout.
+    fn rollout(&self) -> Parts {
+        let what = sentence(&self.text(&self.report.message));
+        let steps = [
+            (Outcome::RolloutPaused, Step::Rollout("to go on", "resume")),
+            (Outcome::RolloutPromoted, Step::Status("nothing needs to be done; to follow its bake time")),
+            (Outcome::RolloutAborted, Step::Do("find out what was wrong before the next rollout")),
+        ];
+        let step = steps.into_iter().find(|(outcome, _)| *outcome == self.report.outcome);
+        let step =
+            step.map_or(Step::Rollout("nothing needs to be done; to follow it", "status"), |(_, step)| step);
+        (Service::NotAffected, what, self.step(step))
     }
 
     fn recovered(&self) -> Parts {
@@ -286,7 +325,7 @@ impl Writer<'_> {
 
     fn step(&self, step: Step) -> Next {
         let plain = |what: &str| Next { what: what.to_owned(), command: None };
-        let with = |what: String, verb| match &self.report.stage {
+        let with = |what: String, verb: &str| match &self.report.stage {
             Some(stage) => Next { command: Some(self.command(verb, Some(stage))), what },
             None => Next { what, command: None },
         };
@@ -302,6 +341,7 @@ impl Writer<'_> {
                 let command = Some(self.command("doctor", self.report.stage.as_ref()));
                 Next { what: what.to_owned(), command }
             }
+            (Step::Rollout(what, verb), _) => with(what.to_owned(), &format!("rollout {verb}")),
             (Step::Do(what), _) => plain(what),
         }
     }

@@ -38,6 +38,11 @@ pub fn report_metrics(report: &Report, function: &str) -> Value {
         | Outcome::Recorded
         | Outcome::Status
         | Outcome::Promoted
+        | Outcome::RolloutStarted
+        | Outcome::RolloutStep
+        | Outcome::RolloutPaused
+        | Outcome::RolloutPromoted
+        | Outcome::RolloutAborted
         | Outcome::Done
         | Outcome::Attention
         | Outcome::Held

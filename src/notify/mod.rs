@@ -151,6 +151,11 @@ pub fn key(report: &Report) -> Option<String> {
         Outcome::RolledBack | Outcome::Recovered => {
             Some(digest(&[outcome, &stage, report.notification_key.as_deref().unwrap_or(&report.run)]))
         }
+        // Once for each state of a rollout, whoever gave the order: its team follows it.
+        Outcome::RolloutStarted
+        | Outcome::RolloutPaused
+        | Outcome::RolloutPromoted
+        | Outcome::RolloutAborted => Some(digest(&[outcome, &stage, report.notification_key.as_deref()?])),
         Outcome::Held | Outcome::Rejected if passes(report) => None,
         Outcome::Held | Outcome::Rejected | Outcome::Failed | Outcome::NeedsHuman | Outcome::Attention => {
             match trigger.changed_at {
@@ -169,6 +174,7 @@ pub fn key(report: &Report) -> Option<String> {
         | Outcome::Recorded
         | Outcome::Status
         | Outcome::Promoted
+        | Outcome::RolloutStep
         | Outcome::Swept
         | Outcome::Done
         | Outcome::Ignored => None,

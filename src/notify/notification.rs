@@ -54,6 +54,9 @@ fn facts(report: &Report, message: &Message, note: Option<&str>) -> Vec<Fact> {
         let why = signal.why.as_deref().unwrap_or("no reason given");
         let state = if report.outcome == Outcome::Recovered { "Cleared" } else { "Fired" };
         facts.push((state, format!("alarm `{name}` at {fired}: {why}")));
+    } else if signal.is_rollout() {
+        let why = signal.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        facts.push(("Trigger", format!("the rollout{why}")));
     } else if signal.is_sweep() && signal.name.is_none() {
         facts.push(("Trigger", "the sweep".to_owned()));
     } else {
@@ -153,12 +156,13 @@ fn chat_lines(text: &str) -> String {
     text.lines().map(plain::chat).collect::<Vec<_>>().join("\n")
 }
 
-/// Returns the id of the thread: the incident, otherwise the alarm and the time of its state change, otherwise the run.
+/// Returns the id of the thread: the rollout, otherwise the incident, otherwise the alarm and the time of its state change, otherwise the run.
 #[must_use]
 pub fn thread(report: &Report) -> String {
     let by_alarm = || {
         let signal = &report.signal;
         Some(format!("{}/{}", signal.name.as_deref()?, stamp(signal.changed_at?)))
     };
-    report.incident.clone().or_else(by_alarm).unwrap_or_else(|| report.run.clone())
+    let by_rollout = report.people.rollout.as_ref().map(|id| format!("rollout/{id}"));
+    by_rollout.or_else(|| report.incident.clone()).or_else(by_alarm).unwrap_or_else(|| report.run.clone())
 }

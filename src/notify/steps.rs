@@ -30,6 +30,8 @@ pub(super) enum Step {
     Record(&'static str),
     /// Do this; the doctor shows more.
     Doctor(&'static str),
+    /// Do this with this command for rollouts.
+    Rollout(&'static str, &'static str),
     /// Do this, without a command of the tool.
     Do(&'static str),
 }
@@ -49,7 +51,7 @@ const NOT_THE_CAUSE: &str = "So the release is probably not the cause.";
 #[expect(clippy::too_many_lines, reason = "a table with a row for each reason")]
 pub(super) fn row(reason: &Reason, fired: bool) -> Row {
     use Service::{NotAffected, StillBad, Unknown};
-    use Step::{Do, Doctor, GoBack, GoBackIf, Record, Status};
+    use Step::{Do, Doctor, GoBack, GoBackIf, Record, Rollout, Status};
     let row = |state, follows, step| Row { state, follows, step };
     // These reasons come after CloudWatch has confirmed that the alarm accuses the live release.
     let hurt = if fired { StillBad } else { NotAffected };
@@ -207,6 +209,17 @@ pub(super) fn row(reason: &Reason, fired: bool) -> Row {
             row(NotAffected, "", Do("lower IncidentsKeptDays, or have the quota of Parameter Store raised"))
         }
         Reason::ObserveMode { .. } => row(hurt, "", GoBack),
+        Reason::CannotRollOut(_) => {
+            row(NotAffected, "So no rollout began.", Do("resolve this, and start the rollout again"))
+        }
+        Reason::RolloutRunning(_) | Reason::NoRollout(_) => {
+            row(NotAffected, "", Rollout("to see the rollout", "status"))
+        }
+        Reason::RolloutWaits(_) => row(
+            NotAffected,
+            "Traffic does not move until there is enough evidence.",
+            Rollout("wait for more requests, or end the rollout; to take the new release off", "abort"),
+        ),
     }
 }
 

@@ -100,12 +100,12 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
     let (cloud, config, names) = (context.cloud, context.config, &context.config.names);
     let known_good = names.known_good(stage);
     let known_good = version.map_or_else(|| known_good.clone(), |version| format!("{known_good}:{version}"));
-    let others = [names.candidate(stage), names.hold(stage), names.policy(stage), names.rollbacks(stage)];
+    let others = names.besides_known_good(stage);
     let index = match trigger {
         Trigger::Alarm { target: Target { api: ApiRef::Name(name), .. }, .. } if name.len() <= MAX_NAME => {
             Some(names.api_name(name))
         }
-        Trigger::Alarm { .. } | Trigger::Operator { .. } | Trigger::Imagined => None,
+        Trigger::Alarm { .. } | Trigger::Operator { .. } | Trigger::Rollout | Trigger::Imagined => None,
     };
     let is_shown = matches!((trigger, deployment), (Trigger::Imagined, Deployment::Always));
     let sweep = (is_shown || trigger.alarm().is_some()).then(|| names.sweep());
@@ -149,7 +149,7 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
         at: context.clock(),
         stage: stage.clone(),
         configured: config.entry(stage).is_some(),
-        live: look.live,
+        live: look.live.map(|live| on_record.without_own_step(live)),
         seen_at: context.time(look.at),
         on_record,
         api_names,
@@ -217,7 +217,8 @@ fn names_in_metrics<C>(
         Trigger::Alarm { target: Target { api: ApiRef::Name(name), .. }, .. } => Some(vec![name.clone()]),
         Trigger::Alarm { .. } => Some(vec![]),
         Trigger::Imagined if deployment == Deployment::Always => Some(context.config.api_names(stage, None)),
-        Trigger::Imagined | Trigger::Operator { .. } => None,
+        // The deployments of a rollout are counted by the access log alone.
+        Trigger::Imagined | Trigger::Rollout | Trigger::Operator { .. } => None,
     }
 }
 

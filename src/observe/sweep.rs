@@ -124,7 +124,10 @@ impl SweepReadings {
             api_names: &context.config.api_names(stage, on_record.good().map(|(_, record)| record)),
             home: &context.config.home(context.account()),
             admission: &context.config.admission(context.function, &on_record.policy),
-            went_live: self.stages.get(stage).and_then(|live| went_live(on_record, live)),
+            went_live: self
+                .stages
+                .get(stage)
+                .and_then(|live| went_live(on_record, &on_record.without_own_step(live.clone()))),
             guilt: None,
         };
         guarding(&self.alarms, subject)
@@ -142,7 +145,7 @@ pub async fn stage<'a, C: Gateway + Components + Parameters + Alarms>(
 ) -> StageFacts<'a> {
     let mut facts = StageFacts {
         stage,
-        live: world.stages.get(stage).cloned(),
+        live: world.stages.get(stage).map(|live| on_record.without_own_step(live.clone())),
         on_record,
         incidents,
         alarms: &world.alarms,

@@ -166,6 +166,13 @@ fn advice(plan: &Plan, trigger: &TriggeredBy) -> Vec<String> {
          release back: fix or revert the change first",
         plan.from.deployment
     );
+    let stack = match &plan.from.canary {
+        Some(canary) if plan.from.deployment == plan.to.deployment => format!(
+            "only the canary is off (deployment `{}`): fix or revert its change before the next one",
+            canary.deployment.as_deref().unwrap_or("unknown")
+        ),
+        Some(_) | None => stack,
+    };
     let watch = "watch the alarm: if it stays in ALARM, the release was not the cause".to_owned();
     std::iter::once(stack).chain(trigger.is_alarm().then_some(watch)).collect()
 }

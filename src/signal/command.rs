@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::model::plain;
 use crate::model::reason::Reason;
+use crate::model::rollout::Percent;
 use crate::model::trigger::Verb;
 use crate::signal::target::is_stage_name;
 
@@ -37,9 +38,33 @@ pub struct Command {
     pub until: Option<DateTime<Utc>>,
     /// The fingerprint of the release to take out of quarantine.
     pub incident: Option<String>,
+    /// The deployment to roll out; without it, the canary that is on the stage.
+    pub deployment: Option<String>,
+    /// The steps of a rollout, in percent of the traffic.
+    pub steps: Option<Vec<Percent>>,
+    /// How long each step of a rollout lasts, in seconds.
+    pub bake_seconds: Option<u32>,
+    /// How many requests the new release must have answered in each step of a rollout.
+    pub min_requests: Option<u64>,
     /// The sender's name, for the records. The function cannot find it out from the event.
     pub who: Option<String>,
 }
+
+/// Every field of which some commands accept none.
+const FIELDS: [&str; 12] = [
+    "to",
+    "force",
+    "reason",
+    "label",
+    "note",
+    "reversible",
+    "until",
+    "incident",
+    "deployment",
+    "steps",
+    "bake_seconds",
+    "min_requests",
+];
 
 /// The fields that a command requires, then those it accepts. `stage` and `who` are not listed.
 fn fields_of(verb: Verb) -> (&'static [&'static str], &'static [&'static str]) {
@@ -48,7 +73,20 @@ fn fields_of(verb: Verb) -> (&'static [&'static str], &'static [&'static str]) {
         Verb::Rollback | Verb::Plan => (&[], &["to", "force", "reason"]),
         Verb::Hold => (&["until"], &["reason"]),
         Verb::Lift => (&["incident"], &["reason"]),
-        Verb::Promote | Verb::Status | Verb::History | Verb::ReleaseHold | Verb::Sweep => (&[], &[]),
+        Verb::RolloutStart => {
+            (&[], &["deployment", "steps", "bake_seconds", "min_requests", "label", "note"])
+        }
+        Verb::RolloutPause => (&[], &["reason"]),
+        Verb::Promote
+        | Verb::Status
+        | Verb::History
+        | Verb::ReleaseHold
+        | Verb::RolloutStatus
+        | Verb::RolloutResume
+        | Verb::RolloutPromote
+        | Verb::RolloutAbort
+        | Verb::Advance
+        | Verb::Sweep => (&[], &[]),
     }
 }
 
@@ -73,7 +111,7 @@ pub(super) fn read(event: &Value) -> Result<Command, Reason> {
     let word = command.verb.word();
     let (needed, allowed) = fields_of(command.verb);
     let given = |field: &str| event.get(field).is_some_and(|value| !value.is_null());
-    for field in ["to", "force", "reason", "label", "note", "reversible", "until", "incident"] {
+    for field in FIELDS {
         if given(field) && !needed.contains(&field) && !allowed.contains(&field) {
             return refuse(format!("the command `{word}` does not accept `{field}`"));
         }
@@ -81,7 +119,7 @@ pub(super) fn read(event: &Value) -> Result<Command, Reason> {
     if let Some(field) = needed.iter().find(|field| !given(field)) {
         return refuse(format!("the command `{word}` needs `{field}`"));
     }
-    if given("stage") == (command.verb == Verb::Sweep) {
+    if given("stage") == matches!(command.verb, Verb::Sweep | Verb::Advance) {
         return refuse(format!(
             "the command `{word}` {} stage",
             if given("stage") { "takes no" } else { "needs a" }
@@ -94,8 +132,14 @@ pub(super) fn read(event: &Value) -> Result<Command, Reason> {
             "`stage` must have the id or name of an API (`api`) and the name of a stage (`name`)".to_owned(),
         );
     }
-    let Command { reason, label, note, incident, who, .. } = &command;
-    for text in [reason, label, note, incident, who].into_iter().flatten() {
+    let terms = [given("steps"), given("bake_seconds"), given("min_requests")];
+    if terms.contains(&true) && terms.contains(&false) {
+        return refuse(
+            "a rollout needs `steps`, `bake_seconds` and `min_requests`, or none of them".to_owned(),
+        );
+    }
+    let Command { reason, label, note, incident, who, deployment, .. } = &command;
+    for text in [reason, label, note, incident, who, deployment].into_iter().flatten() {
         // The whole record must fit into a parameter of 8 KB.
         if text.len() > MAX_TEXT {
             return refuse(format!("a text field of a command may have at most {MAX_TEXT} bytes"));
@@ -118,13 +162,13 @@ pub(super) fn read(event: &Value) -> Result<Command, Reason> {
 mod tests {
     use super::*;
 
-    const ALL: [&str; 8] = ["to", "force", "reason", "label", "note", "reversible", "until", "incident"];
-
     fn value(field: &str) -> Value {
         match field {
             "to" => 1.into(),
             "force" | "reversible" => true.into(),
             "until" => "2026-11-20T12:00:00Z".into(),
+            "steps" => serde_json::json!([5, 25.5, 100]),
+            "bake_seconds" | "min_requests" => 60.into(),
             _ => "text".into(),
         }
     }
@@ -146,10 +190,17 @@ mod tests {
             ("hold", "until", "reason"),
             ("release-hold", "", ""),
             ("lift", "incident", "reason"),
+            ("rollout-start", "", "deployment steps bake_seconds min_requests label note"),
+            ("rollout-status", "", ""),
+            ("rollout-pause", "", "reason"),
+            ("rollout-resume", "", ""),
+            ("rollout-promote", "", ""),
+            ("rollout-abort", "", ""),
+            ("advance", "", ""),
             ("sweep", "", ""),
         ] {
             let mut command = serde_json::json!({"command": word, "who": "me"});
-            if word != "sweep" {
+            if !["sweep", "advance"].contains(&word) {
                 assert_eq!(described(&command), field_error(word, needs, "needs a stage"));
                 command["stage"] = serde_json::json!({"api": "a", "name": "prod"});
             }
@@ -158,9 +209,20 @@ mod tests {
                 command[needs] = value(needs);
             }
             assert_eq!(described(&command), word);
-            for field in ALL.into_iter().filter(|field| *field != needs) {
+            for field in FIELDS.into_iter().filter(|field| *field != needs) {
                 let mut command = command.clone();
                 command[field] = value(field);
+                if ["steps", "bake_seconds", "min_requests"].contains(&field) && word == "rollout-start" {
+                    let all = ["steps", "bake_seconds", "min_requests"];
+                    let refused =
+                        "a rollout needs `steps`, `bake_seconds` and `min_requests`, or none of them";
+                    assert_eq!(described(&command), refused);
+                    for field in all {
+                        command[field] = value(field);
+                    }
+                    assert_eq!(described(&command), word);
+                    continue;
+                }
                 let accepted = accepts.split(' ').any(|one| one == field);
                 let refused = format!("the command `{word}` does not accept `{field}`");
                 assert_eq!(described(&command), if accepted { word.to_owned() } else { refused });

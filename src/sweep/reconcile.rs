@@ -14,6 +14,8 @@ use crate::model::report::{ForPeople, Outcome, Report};
 use crate::model::stage::StageRef;
 use crate::model::trigger::TriggeredBy;
 use crate::rollback::{RollbackRequest, incident, pin, rollback};
+use crate::rollout::start::{Asked, start};
+use crate::rollout::{Advanced, advance};
 use crate::sweep::promote::promote;
 
 /// The result of the sweep for one stage.
@@ -33,6 +35,12 @@ pub async fn reconcile<C: Cloud>(context: &Context<'_, C>, facts: &StageFacts<'_
     let mut not_pinned = None;
     for action in actions {
         let moves_pin = matches!(action, Action::MovePin { .. });
+        if matches!(action, Action::Adopt | Action::Advance) {
+            let Advanced { reports, state: so_far } = Box::pin(roll_out(context, facts.stage, &action)).await;
+            reconciled.reports.extend(reports.into_iter().filter_map(worth_reporting));
+            reconciled.state = so_far;
+            continue;
+        }
         let judges = matches!(action, Action::RollBack(_) | Action::Promote(_));
         let is_note = matches!(action, Action::Note(_));
         match carry_out(context, facts.stage, action).await {
@@ -79,6 +87,27 @@ async fn carry_out<C: Cloud>(
         Action::Note(candidate) => note(context, stage, &candidate).await.map(|()| None),
         Action::RollBack(accusations) => Ok(roll_back(context, stage, accusations).await),
         Action::Promote(candidate) => Ok(Some(promote(context, stage, &candidate).await)),
+        Action::Adopt | Action::Advance => Ok(None),
+    }
+}
+
+/// Moves a rollout on, and begins it before if the stage's policy asks for that.
+async fn roll_out<C: Cloud>(context: &Context<'_, C>, stage: &StageRef, action: &Action<'_>) -> Advanced {
+    if !matches!(action, Action::Adopt) {
+        return advance(context, stage).await;
+    }
+    let asked = Asked { who: Some("the stage's policy".to_owned()), ..Asked::default() };
+    match start(context, stage, asked).await {
+        Ok(report) if report.outcome == Outcome::RolloutStarted => {
+            let mut advanced = advance(context, stage).await;
+            advanced.reports.insert(0, report.on(stage));
+            advanced
+        }
+        Ok(report) => {
+            let why = report.message.clone();
+            Advanced { state: why, reports: vec![Report { outcome: Outcome::Attention, ..report }.on(stage)] }
+        }
+        Err(error) => Advanced { state: error.to_string(), reports: vec![context.failed(&error).on(stage)] },
     }
 }
 

@@ -136,7 +136,7 @@ impl CommandJson {
     }
 
     /// Parses the command as the function does, so that both reject the same input.
-    fn command(&self) -> Result<Command, CliError> {
+    pub(crate) fn command(&self) -> Result<Command, CliError> {
         let event = signal::read(&Value::Object(self.fields.clone()).to_string());
         match event.deliveries.into_iter().next().map(|delivery| delivery.signal) {
             Some(Signal::Command(command)) => Ok(command),
@@ -390,7 +390,7 @@ async fn stages_of(session: &Session, misspelt: &StageRef) -> Option<String> {
     is_misspelt.then(|| format!("the stages of API `{}` are {}", misspelt.api, names.join(", ")))
 }
 
-async fn send(session: &Session, command: &Command) -> Vec<Report> {
+pub(crate) async fn send(session: &Session, command: &Command) -> Vec<Report> {
     let cloud = session.cloud();
     let run = session.run(&cloud);
     let reports = Box::pin(execute(&run, command)).await;

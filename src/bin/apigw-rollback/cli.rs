@@ -7,8 +7,9 @@ use clap::{Args, Parser, Subcommand};
 use super::actions::{self, CommandJson, Confirm, StageName, length, stage, time};
 use super::error::{CliError, EXIT_CODES, Exit};
 use super::policy::PolicyCommand;
+use super::rollout::RolloutCommand;
 use super::session::{Connection, Session, now};
-use super::{access_log, completion, doctor, explain, links, logs, policy, schema, watch};
+use super::{access_log, completion, doctor, explain, links, logs, policy, rollout, schema, watch};
 
 /// Rolls API Gateway stages back to their last known-good release.
 ///
@@ -24,9 +25,9 @@ pub(crate) struct Tool {
 pub(crate) struct OneStage {
     /// The stage; API is an id or a name
     #[arg(value_name = "API/STAGE", value_parser = stage)]
-    stage: StageName,
+    pub(crate) stage: StageName,
     #[command(flatten)]
-    connection: Connection,
+    pub(crate) connection: Connection,
 }
 
 #[derive(Debug, Args)]
@@ -168,6 +169,17 @@ Pass the first column to `lift`.
 Example:
   apigw-rollback incidents orders-api/prod")]
     Incidents(OneStage),
+    /// Move traffic to a new release in steps, and promote it or take it off
+    #[command(
+        subcommand,
+        after_help = "\
+Each step is judged by the requests of the new release; a bad one is taken off at once.
+
+Examples:
+  apigw-rollback rollout start orders-api/prod --deployment x1y2z3 --steps 5,25,50 --bake 10m --min-requests 500
+  apigw-rollback rollout wait orders-api/prod"
+    )]
+    Rollout(RolloutCommand),
     /// Pause automatic rollbacks and promotions of a stage
     #[command(after_help = "\
 Examples:
@@ -319,6 +331,7 @@ impl CliCommand {
             Self::Logs(args) => logs::run(&args).await,
             Self::Open { stage, connection } => links::run(&connection, stage.as_ref()).await,
             Self::Policy(command) => policy::run(command).await,
+            Self::Rollout(command) => rollout::run(command).await,
             Self::Watch { stage, every, connection } => {
                 watch::watch(&connection, stage.as_ref(), every).await
             }

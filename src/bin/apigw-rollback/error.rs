@@ -17,7 +17,9 @@ Exit codes:
   6  doctor: faults, so an alarm might not lead to a rollback
   7  no access: there are no credentials, or they do not allow the call
   8  the function does not exist in this Region, or is not an apigw-rollback function
-  9  doctor: some checks could not be made, and the others found no fault";
+  9  doctor: some checks could not be made, and the others found no fault
+  10  rollout wait: the rollout ended without its release
+  11  rollout wait: the rollout is paused, or was not over in time";
 
 /// An exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +36,8 @@ impl Exit {
     const WARNINGS: Self = Self(5);
     const NO_ACCESS: Self = Self(7);
     const NO_FUNCTION: Self = Self(8);
+    pub(crate) const ROLLOUT_ENDED: Self = Self(10);
+    pub(crate) const ROLLOUT_OPEN: Self = Self(11);
 
     /// Returns the exit code of the worst report: manual action, then no access, then failed, then held, then
     /// attention.
@@ -55,6 +59,11 @@ impl Exit {
             | Outcome::Recorded
             | Outcome::Status
             | Outcome::Promoted
+            | Outcome::RolloutStarted
+            | Outcome::RolloutStep
+            | Outcome::RolloutPaused
+            | Outcome::RolloutPromoted
+            | Outcome::RolloutAborted
             | Outcome::Recovered
             | Outcome::Swept
             | Outcome::Done

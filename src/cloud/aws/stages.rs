@@ -69,9 +69,23 @@ pub(super) fn time(time: &SdkTime) -> Option<DateTime<Utc>> {
 /// variable that does not exist yet.
 pub(super) fn patch(change: &StageChange) -> Vec<PatchOperation> {
     // Only HTTP and WebSocket stages have AutoDeploy.
-    let StageChange { remove_canary, put_canary, deployment, set, remove, close, stop_auto_deploy: _ } =
-        change;
+    let StageChange {
+        remove_canary,
+        put_canary,
+        promote_canary,
+        deployment,
+        set,
+        remove,
+        close,
+        stop_auto_deploy: _,
+    } = change;
     let mut patch = Vec::new();
+    if *promote_canary {
+        // Recorded on AWS: the overrides merge into the stage's variables, and the canary stays.
+        patch.push(replace("/canarySettings/percentTraffic".to_owned(), "0.0"));
+        patch.push(copy("/canarySettings/stageVariableOverrides", "/variables"));
+        patch.push(copy("/canarySettings/deploymentId", "/deploymentId"));
+    }
     if *remove_canary {
         patch.push(remove_at("/canarySettings".to_owned()));
     }
@@ -108,6 +122,10 @@ fn escaped(name: &str) -> String {
 
 fn replace(path: String, value: &str) -> PatchOperation {
     PatchOperation::builder().op(Op::Replace).path(path).value(value).build()
+}
+
+fn copy(from: &str, path: &str) -> PatchOperation {
+    PatchOperation::builder().op(Op::Copy).from(from).path(path).build()
 }
 
 fn remove_at(path: String) -> PatchOperation {

@@ -19,6 +19,10 @@ impl fmt::Display for Reason {
             | Self::Cooldown(what)
             | Self::NotProven(what)
             | Self::NotPinned(what)
+            | Self::CannotRollOut(what)
+            | Self::RolloutRunning(what)
+            | Self::NoRollout(what)
+            | Self::RolloutWaits(what)
             | Self::NotRecordable(what) => f.write_str(what),
             Self::PartMissing(what) => {
                 write!(f, "components of the release are missing: {}", what.join("; "))

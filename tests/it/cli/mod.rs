@@ -19,7 +19,7 @@ use serde_json::json;
 
 use crate::support::harness::snapshot;
 
-const VERBS: [&str; 22] = [
+const VERBS: [&str; 23] = [
     "status",
     "plan",
     "rollback",
@@ -40,6 +40,7 @@ const VERBS: [&str; 22] = [
     "logs",
     "open",
     "policy",
+    "rollout",
     "completions",
     "",
 ];

@@ -58,6 +58,10 @@ pub(crate) fn examples() -> Vec<Reason> {
         Reason::AlarmsWithFaults(vec![]),
         Reason::NotRecovered { alarm: text(), rolled_back_at: epoch },
         Reason::NotRecordable(text()),
+        Reason::CannotRollOut(text()),
+        Reason::RolloutRunning(text()),
+        Reason::NoRollout(text()),
+        Reason::RolloutWaits(text()),
     ]
 }
 

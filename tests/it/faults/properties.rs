@@ -12,9 +12,10 @@ use apigw_rollback::model::records::{
     print,
 };
 use apigw_rollback::model::release::{Canary, Release};
+use apigw_rollback::model::rollout::{Percent, Rollout, RolloutState, Terms};
 use apigw_rollback::model::stage::StageRef;
 use chrono::{DateTime, Datelike, Utc};
-use proptest::collection::{btree_map, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -40,6 +41,11 @@ fn times() -> impl Strategy<Value = DateTime<Utc>> {
     let ends = [DateTime::<Utc>::MIN_UTC.timestamp_millis(), DateTime::<Utc>::MAX_UTC.timestamp_millis()];
     prop_oneof![1_700_000_000_000_i64..1_900_000_000_000, ends[0]..=ends[1]]
         .prop_map(|millis| DateTime::from_timestamp_millis(millis).unwrap())
+}
+
+/// Times within the years that a bake time can be added to.
+fn seconds() -> impl Strategy<Value = DateTime<Utc>> {
+    (0..253_402_300_799_i64).prop_map(|second| DateTime::from_timestamp(second, 0).unwrap())
 }
 
 fn protocols() -> impl Strategy<Value = Protocol> {
@@ -181,6 +187,62 @@ fn lists() -> impl Strategy<Value = Rollbacks> {
     vec(one, 0..=Rollbacks::KEPT).prop_map(|past| Rollbacks { schema: SCHEMA, past })
 }
 
+/// Steps that grow, and numbers within their limits.
+fn terms() -> impl Strategy<Value = Terms> {
+    (btree_set(1..=10_000_u16, 1..=20), 0..=604_800_u32, 1..=u64::MAX).prop_map(
+        |(steps, bake_seconds, min_requests)| {
+            let steps =
+                steps.into_iter().map(|step| Percent::try_from(f64::from(step) / 100.0).unwrap()).collect();
+            Terms { steps, bake_seconds, min_requests }
+        },
+    )
+}
+
+fn states() -> impl Strategy<Value = RolloutState> {
+    prop_oneof![
+        Just(RolloutState::Moving),
+        Just(RolloutState::Baking),
+        Just(RolloutState::Promoting),
+        Just(RolloutState::Aborting),
+        Just(RolloutState::Promoted),
+        (words(), of(words())).prop_map(|(why, by)| RolloutState::Paused { why, by }),
+        words().prop_map(|why| RolloutState::Aborted { why }),
+        words().prop_map(|why| RolloutState::RolledBack { why }),
+        words().prop_map(|why| RolloutState::Overtaken { why }),
+    ]
+}
+
+/// Rollouts as they are recorded.
+fn rollouts() -> impl Strategy<Value = Rollout> {
+    let numbers = (terms(), any::<prop::sample::Index>());
+    let texts = (words(), of(words()), of(words()), of(words()));
+    (releases(), "[a-z0-9]{1,6}", btree_map(words(), words(), 0..3), numbers, states(), seconds(), texts)
+        .prop_map(|(base, deployment, overrides, (terms, step), state, since, (id, who, label, note))| {
+            Rollout {
+                schema: SCHEMA,
+                id,
+                base: Release { deployment: "d1".to_owned(), canary: None, ..base.in_stage() },
+                canary: Canary {
+                    deployment: Some(deployment),
+                    percent: "0".to_owned(),
+                    overrides,
+                    uses_cache: false,
+                },
+                step: step.index(terms.steps.len()),
+                from: terms.steps.first().copied(),
+                terms,
+                state,
+                since,
+                changed_at: Some(since),
+                live_since: None,
+                started_at: since,
+                who,
+                label,
+                note,
+            }
+        })
+}
+
 /// Policies with numbers within their limits.
 fn policies() -> impl Strategy<Value = PolicyOverrides> {
     let numbers = (of(0..=604_800_u32), of(0..=31_536_000_u32), of(0..=86_400_u32), of(0..=20_u32));
@@ -189,13 +251,14 @@ fn policies() -> impl Strategy<Value = PolicyOverrides> {
         of(prop_oneof![Just(AutoDeploy::Hold), Just(AutoDeploy::SwitchOff)]),
         of(prop_oneof![Just(MissingComponents::Hold), Just(MissingComponents::Skip)]),
     );
-    let lists = (of(vec(aliases(), 0..4)), of(vec(mappings(), 0..4)), of(vec("[a-z]{1,9}", 0..3)));
+    let lists =
+        (of(vec(aliases(), 0..4)), of(vec(mappings(), 0..4)), of(vec("[a-z]{1,9}", 0..3)), of(terms()));
     (numbers, modes, any::<(Option<bool>, Option<bool>)>(), lists).prop_map(
         |(
             (bake_seconds, rollback_window_seconds, cooldown_seconds, max_rollbacks_a_day),
             (mode, auto_deploy, missing_parts),
             (bake_needs_data, flush_cache),
-            (aliases, mappings, alarm_prefixes),
+            (aliases, mappings, alarm_prefixes, rollout),
         )| PolicyOverrides {
             schema: SCHEMA,
             mode,
@@ -210,6 +273,7 @@ fn policies() -> impl Strategy<Value = PolicyOverrides> {
             aliases,
             mappings,
             alarm_prefixes,
+            rollout,
         },
     )
 }
@@ -244,6 +308,11 @@ proptest! {
     #[test]
     fn a_list_of_rollbacks_is_read_as_it_was_written(list in lists()) {
         round_trip(&list)?;
+    }
+
+    #[test]
+    fn a_rollout_is_read_as_it_was_written(rollout in rollouts()) {
+        round_trip(&rollout)?;
     }
 
     #[test]

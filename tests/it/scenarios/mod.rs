@@ -15,6 +15,7 @@ mod notifications;
 mod old_incidents;
 mod previews;
 mod refusals;
+pub(crate) mod rollouts;
 mod scale;
 mod secrets;
 mod stories;

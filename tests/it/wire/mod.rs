@@ -75,7 +75,7 @@ fn stage(live: &Release) -> Value {
 }
 
 fn get_record(value: &str) -> ReplayEvent {
-    let others = ["candidate", "hold", "policy", "rollbacks"];
+    let others = ["candidate", "hold", "policy", "rollbacks", "rollout"];
     let others = others.map(|what| KNOWN_GOOD.replace("known-good", what));
     let others = others
         .iter()

@@ -177,17 +177,26 @@ async fn always(recorder: &mut Recorder, stage: &StageRef, name: &str) {
     let (change, parked) = (StageChange::default(), stage.parked());
     let incident = names.incident(stage, "000000000000");
     let (good, hold, rollbacks) = (names.known_good(stage), names.hold(stage), names.rollbacks(stage));
-    let policy = [names.policy(stage), names.candidate(stage), hold.clone(), rollbacks.clone()];
-    let wanted = [good.clone(), format!("{good}:3"), incident.clone()];
+    let rollout = names.rollout(stage);
+    let policy =
+        [names.policy(stage), names.candidate(stage), hold.clone(), rollbacks.clone(), rollout.clone()];
+    let wanted = [good.clone(), format!("{good}:3"), incident.clone(), format!("{rollout}:3")];
     drive!(recorder,
         stage(stage); stage(&parked); stages(stage.protocol, &stage.api);
         look(stage); look_at_once(stage); change_stage(stage, &change, just_seen(&Release::default())); deployment(stage, "d1");
         parameters(&wanted); parameters(&policy); history(&good);
         parameters(&[names.api_name(name)]); parameters(&[names.sweep()]);
     );
-    for written in
-        [good, names.candidate(stage), hold, rollbacks, incident, names.api_name(name), names.sweep()]
-    {
+    for written in [
+        good,
+        names.candidate(stage),
+        hold,
+        rollbacks,
+        rollout,
+        incident,
+        names.api_name(name),
+        names.sweep(),
+    ] {
         drive!(recorder, put_parameter(&written, "{}", Write::Overwrite););
     }
     drive!(recorder, delete_parameter(&names.incident(stage, "000000000000")););

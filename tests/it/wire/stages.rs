@@ -1,10 +1,13 @@
 //! What the adapter reads from a stage.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use apigw_rollback::cloud::Gateway;
 use apigw_rollback::cloud::aws::Clients;
+use apigw_rollback::cloud::{Gateway, Seen};
+use apigw_rollback::model::plan::StageChange;
 use apigw_rollback::model::protocol::Protocol;
+use apigw_rollback::model::release::{Canary, Release};
 use apigw_rollback::model::stage::{LiveStage, StageRef};
 use aws_sdk_ssm::config::SharedHttpClient;
 use aws_smithy_http_client::test_util::infallible_client_fn;
@@ -72,4 +75,61 @@ fn a_stage_is_closed_only_if_every_throttle_is_there_and_zero() {
         let read = read(Protocol::Http, answer);
         assert_eq!(read.map(|live| live.closed), [closed; 2], "HTTP: {case}");
     }
+}
+
+/// The patch of a rollout's step and of its promotion, as AWS has accepted them.
+#[test]
+fn a_rollout_sends_the_patches_that_aws_accepts() {
+    let canary = Canary {
+        deployment: Some("d2".to_owned()),
+        percent: "12.5".to_owned(),
+        overrides: [("release".to_owned(), "2".to_owned())].into(),
+        uses_cache: false,
+    };
+    let replace = |path: &str, value: &str| json!({"op": "replace", "path": path, "value": value});
+    let copy = |from: &str, path: &str| json!({"op": "copy", "from": from, "path": path});
+    for (change, patch) in [
+        (
+            StageChange { put_canary: Some(canary), ..StageChange::default() },
+            json!([
+                replace("/canarySettings/deploymentId", "d2"),
+                replace("/canarySettings/percentTraffic", "12.5"),
+                replace("/canarySettings/stageVariableOverrides/release", "2"),
+            ]),
+        ),
+        (
+            StageChange { promote_canary: true, ..StageChange::default() },
+            json!([
+                replace("/canarySettings/percentTraffic", "0.0"),
+                copy("/canarySettings/stageVariableOverrides", "/variables"),
+                copy("/canarySettings/deploymentId", "/deploymentId"),
+            ]),
+        ),
+        (
+            StageChange { remove_canary: true, ..StageChange::default() },
+            json!([{"op": "remove", "path": "/canarySettings"}]),
+        ),
+    ] {
+        assert_eq!(sent(&change), json!({ "patchOperations": patch }), "{change:?}");
+    }
+}
+
+/// Returns the body that a change of a REST stage sends.
+fn sent(change: &StageChange) -> Value {
+    let body = Arc::new(Mutex::new(Value::Null));
+    let kept = Arc::clone(&body);
+    let client = infallible_client_fn(move |request| {
+        *kept.lock().unwrap() = serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap();
+        http::Response::builder().status(200).body("{}").unwrap()
+    });
+    let aws = Clients::new(&settings(SharedHttpClient::new(client)));
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let until = Instant::now() + Duration::from_secs(10);
+        let what = Release::default();
+        let seen = Seen { what: &what, at: Instant::now() };
+        aws.until(until, until).change_stage(&StageRef::rest(API, "prod"), change, seen).await.unwrap();
+    });
+    body.lock().unwrap().clone()
 }

@@ -1,10 +1,12 @@
 //! Renders lists: a stage's history, its incidents, and the doctor's findings.
 
+use std::cmp::Ordering;
 use std::fmt::Write as _;
 
 use apigw_rollback::doctor::{Finding, Level};
 use apigw_rollback::model::report::{Report, SweptStage};
-use apigw_rollback::model::status::{HistoryEntry, Version};
+use apigw_rollback::model::rollout::{Rollout, RolloutState};
+use apigw_rollback::model::status::{HistoryEntry, RolloutStatus, Version};
 use apigw_rollback::observe::incidents::OnFile;
 use chrono::{DateTime, Utc};
 
@@ -48,6 +50,46 @@ pub(crate) fn history(report: &Report, entries: &[HistoryEntry]) -> String {
         });
     }
     format!("{}\n{}\n", report.message, drawn(rows))
+}
+
+/// Renders the steps of a rollout: which have passed, and how far the current one is.
+pub(crate) fn rollout(status: &RolloutStatus) -> String {
+    let RolloutStatus { rollout, requests } = status;
+    let mut rows = table(&["STEP", "TRAFFIC", "STATE"]);
+    for (nth, share) in rollout.terms.steps.iter().enumerate() {
+        let (state, tone) = match nth.cmp(&rollout.step) {
+            Ordering::Less => ("passed".to_owned(), Tone::Good),
+            Ordering::Greater => (String::new(), Tone::Quiet),
+            Ordering::Equal => (current(rollout, *requests), Tone::Careful),
+        };
+        let number = (nth + 1).to_string();
+        rows.add_row([cell(number, None), cell(format!("{share} %"), None), cell(state, Some(tone))]);
+    }
+    format!("{}\n", drawn(rows))
+}
+
+fn current(rollout: &Rollout, requests: Option<u64>) -> String {
+    let requests = requests.map(|seen| format!("; {seen} of {} requests", rollout.terms.min_requests));
+    let requests = requests.unwrap_or_default();
+    let since = second(rollout.since);
+    match &rollout.state {
+        RolloutState::Baking => {
+            format!("bakes from {since} until {}{requests}", second(rollout.bakes_until()))
+        }
+        RolloutState::Paused { why, by } => {
+            let by = by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+            format!("paused since {since}{by}: {why}")
+        }
+        RolloutState::Aborted { why }
+        | RolloutState::RolledBack { why }
+        | RolloutState::Overtaken { why } => {
+            format!("{} at {since}: {why}", rollout.state.word())
+        }
+        RolloutState::Promoted => format!("promoted at {since}"),
+        RolloutState::Moving | RolloutState::Promoting | RolloutState::Aborting => {
+            format!("{} since {since}", rollout.state.word())
+        }
+    }
 }
 
 /// Renders the state of each stage after a sweep.

@@ -26,7 +26,7 @@ pub(crate) fn reports(reports: &[Report]) -> String {
 fn status_of(report: &Report) -> Option<(&Report, &StageStatus)> {
     match &report.details {
         Some(Details::Status(status)) => Some((report, status)),
-        Some(Details::History(_) | Details::Sweep(_)) | None => None,
+        Some(Details::History(_) | Details::Sweep(_) | Details::Rollout(_)) | None => None,
     }
 }
 
@@ -44,6 +44,7 @@ pub(crate) fn before_asking(report: &Report) -> String {
         Some(Details::Status(status)) => status::card(report, status),
         Some(Details::History(entries)) => lists::history(report, entries),
         Some(Details::Sweep(stages)) => format!("{}{}", headline(report), lists::swept(stages)),
+        Some(Details::Rollout(status)) => format!("{}{}", headline(report), lists::rollout(status)),
         None => headline(report),
     };
     for warning in &report.warnings {
@@ -68,11 +69,19 @@ fn tone(outcome: Outcome) -> Tone {
         Outcome::RolledBack
         | Outcome::Recorded
         | Outcome::Promoted
+        | Outcome::RolloutStarted
+        | Outcome::RolloutStep
+        | Outcome::RolloutPromoted
         | Outcome::Recovered
         | Outcome::Swept
         | Outcome::Status
         | Outcome::Done => Tone::Good,
-        Outcome::WouldRollBack | Outcome::Held | Outcome::Rejected | Outcome::Attention => Tone::Careful,
+        Outcome::WouldRollBack
+        | Outcome::RolloutPaused
+        | Outcome::RolloutAborted
+        | Outcome::Held
+        | Outcome::Rejected
+        | Outcome::Attention => Tone::Careful,
         Outcome::Ignored => Tone::Quiet,
         Outcome::Failed | Outcome::NeedsHuman => Tone::Bad,
     }

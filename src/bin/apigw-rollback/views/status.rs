@@ -22,6 +22,7 @@ pub(crate) fn card(report: &Report, status: &StageStatus) -> String {
         ("live", live(status, now), None),
         ("known-good", known_good(status, now), missing(status)),
         ("pin", pin(status), None),
+        ("rollout", rollout(status), Some(Tone::Careful)),
         ("candidate", candidate(status, now), None),
         ("not known-good yet", not_yet(status, now), Some(Tone::Careful)),
         ("alarms", alarms(status), alarms_tone(status)),
@@ -123,6 +124,20 @@ fn pin(status: &StageStatus) -> String {
         Some(PinStatus::Foreign { foreign }) => foreign.clone(),
         None => "none".to_owned(),
     }
+}
+
+/// The rollout that is running. While the stage has its canary, API Gateway refuses other deployments.
+fn rollout(status: &StageStatus) -> String {
+    let Some(rollout) = &status.rollout else { return String::new() };
+    format!(
+        "{} to {}: step {} of {}, {} % of the traffic, since {}; no other deployment is possible until it ends",
+        rollout.state.word(),
+        rollout.name(),
+        rollout.step + 1,
+        rollout.terms.steps.len(),
+        rollout.share(),
+        second(rollout.since)
+    )
 }
 
 /// Why the live release is not known-good yet. Without a release that waits, the row is empty and left out.

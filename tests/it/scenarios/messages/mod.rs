@@ -1,6 +1,7 @@
 //! Every message that people can get, in one file: `tests/it/snapshots/messages.snap`. Each says first whether users are
 //! affected, then what happened, then the one next step.
 
+mod rollouts;
 mod table;
 
 use std::collections::BTreeSet;
@@ -103,7 +104,19 @@ fn every_outcome_and_reason_that_people_are_notified_of_has_a_message() {
         assert!(key(&report).is_none() || covered.contains(code), "`{code}` has no row");
     }
     let outcomes: BTreeSet<&str> = all().iter().map(|(_, report)| report.outcome.word()).collect();
-    let sent = ["attention", "failed", "held", "needs-human", "recovered", "rejected", "rolled-back"];
+    let sent = [
+        "attention",
+        "failed",
+        "held",
+        "needs-human",
+        "recovered",
+        "rejected",
+        "rolled-back",
+        "rollout-aborted",
+        "rollout-paused",
+        "rollout-promoted",
+        "rollout-started",
+    ];
     assert_eq!(outcomes.into_iter().collect::<Vec<_>>(), sent);
 }
 
@@ -237,6 +250,7 @@ fn a_release_has_the_label_of_its_record() {
         hold: None,
         policy: PolicyOverrides::default(),
         rollbacks: Rollbacks::default(),
+        rollout: Ok(None),
         unreadable: None,
     };
     let mut with_alias = good.clone();

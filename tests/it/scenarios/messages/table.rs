@@ -9,6 +9,7 @@ use apigw_rollback::model::report::{ForPeople, Outcome, Report};
 use apigw_rollback::model::trigger::{TriggerKind, TriggeredBy, Verb};
 use chrono::{DateTime, Utc};
 
+use super::rollouts;
 use crate::support::world::{prod, release};
 
 pub(super) const ALARM: &str = "orders-prod-5xx";
@@ -428,5 +429,5 @@ pub(super) fn findings() -> Vec<(&'static str, Report)> {
 }
 
 pub(super) fn all() -> Vec<(&'static str, Report)> {
-    [outcomes(), refused_alarms(), holds(), findings()].concat()
+    [outcomes(), refused_alarms(), holds(), findings(), rollouts::rollouts()].concat()
 }

@@ -2,6 +2,7 @@
 //! A test can make any call fail before or after its effect, and can change the world between calls.
 
 mod calls;
+mod change;
 mod cloud;
 mod ledger;
 mod many;

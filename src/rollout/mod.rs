@@ -1,0 +1,212 @@
+//! Rollouts: moves a stage's traffic to a canary in steps, and promotes it or takes it off.
+
+pub mod operate;
+mod record;
+mod report;
+pub mod start;
+
+use tokio::time::Instant;
+
+use crate::cloud::{Alarms, Cloud, Components, Gateway, Parameters, Seen};
+use crate::context::Context;
+use crate::decide::guilt::guilt;
+use crate::decide::rollout::{Move, RolloutFacts, Waits, next_move};
+use crate::decide::testimony::{Subject, guarding};
+use crate::decide::{Trigger, check_step};
+use crate::model::cloud_error::{CloudError, Failure};
+use crate::model::guarding_alarm::GuardingAlarm;
+use crate::model::observed::Observed;
+use crate::model::plan::StageChange;
+use crate::model::reason::Reason;
+use crate::model::release::Release;
+use crate::model::report::{Outcome, Report};
+use crate::model::rollout::{Rollout, RolloutState};
+use crate::model::stage::StageRef;
+use crate::model::trigger::TriggeredBy;
+use crate::observe::{guarding_alarms, observe_for_preview};
+use crate::rollback::{RollbackRequest, rollback};
+use record::Replaced;
+
+/// The most moves of one run. A step takes three: its record, its change, and the record of the change.
+const MOVES: usize = 12;
+
+/// What a run did for a rollout.
+#[derive(Debug, Default)]
+pub struct Advanced {
+    /// The reports of what changed, and of problems.
+    pub reports: Vec<Report>,
+    /// Where the rollout stands, in a few words.
+    pub state: String,
+}
+
+/// Moves the rollout of a stage on as far as its evidence allows. Every move rests on a new look at the stage.
+pub async fn advance<C: Cloud>(context: &Context<'_, C>, stage: &StageRef) -> Advanced {
+    let mut advanced = Advanced::default();
+    let mut refused = None;
+    for _ in 0..MOVES {
+        let step = match look(context, stage).await {
+            Ok(look) => Box::pin(one_move(context, &look, &mut refused)).await,
+            Err(error) => Err(error),
+        };
+        match step {
+            Ok(Moved::On(report)) => advanced.reports.extend(report.map(|report| report.on(stage))),
+            Ok(Moved::No(so_far, report)) => {
+                advanced.reports.extend(report.map(|report| report.on(stage)));
+                advanced.state = so_far;
+                return advanced;
+            }
+            Err(error) => {
+                advanced.state = error.to_string();
+                advanced.reports.push(context.failed(&error).on(stage));
+                return advanced;
+            }
+        }
+        if Instant::now() >= context.deadline {
+            break;
+        }
+    }
+    "goes on with the next run".clone_into(&mut advanced.state);
+    advanced
+}
+
+/// What a rollout rests on, read in one go.
+struct Look {
+    observed: Observed,
+    alarms: Vec<GuardingAlarm>,
+    /// The version of the parameter, and the rollout.
+    on_record: Option<(i64, Rollout)>,
+}
+
+/// Reads the stage, its records and requests, and every guarding alarm.
+async fn look<C: Gateway + Components + Parameters + Alarms>(
+    context: &Context<'_, C>,
+    stage: &StageRef,
+) -> Result<Look, CloudError> {
+    let (observed, alarms) = tokio::join!(
+        observe_for_preview(context, stage, None, Trigger::Imagined),
+        guarding_alarms::read(context)
+    );
+    let observed = observed?;
+    let found = observed.on_record.rollout.as_ref().ok().and_then(Option::as_ref);
+    let on_record = found.map(|(version, rollout)| (*version, (**rollout).clone()));
+    Ok(Look { alarms: alarms?, on_record, observed })
+}
+
+/// The result of one move.
+enum Moved {
+    /// Another look follows.
+    On(Option<Report>),
+    /// Nothing more can be done now. The state in a few words, and what must be reported.
+    No(String, Option<Report>),
+}
+
+async fn one_move<C: Cloud>(
+    context: &Context<'_, C>,
+    look: &Look,
+    refused: &mut Option<CloudError>,
+) -> Result<Moved, CloudError> {
+    let Look { observed, alarms, on_record } = look;
+    let stage = &observed.stage;
+    let Some((version, rollout)) = on_record else {
+        return Ok(Moved::No("has no rollout".to_owned(), None));
+    };
+    let policy = context.config.policy.under(&observed.on_record.policy);
+    let guilt = guilt(observed, &policy);
+    let guarding = guarding(alarms, Subject::of(observed, &guilt));
+    // The decision of a later move rests on a later look.
+    let now = observed.at;
+    let facts = RolloutFacts { rollout, observed, guarding: &guarding, policy: &policy, now };
+    match next_move(&facts) {
+        Move::Wait(waits) => Ok(waiting(context, rollout, &waits)),
+        Move::Record(next) => put(context, stage, (*version, rollout), *next).await,
+        Move::Change(change) => {
+            if let Err(broken) = check_step(&change, rollout, &live_release(observed)) {
+                return Ok(Moved::No(broken.clone(), Some(context.report(Outcome::NeedsHuman, broken))));
+            }
+            match make(context, observed, &change).await {
+                Ok(()) => Ok(Moved::On(None)),
+                // The next look shows whether it had an effect.
+                Err(error) if error.failure != Failure::Refused => Ok(Moved::On(None)),
+                Err(error) if refused.is_none() => {
+                    *refused = Some(error);
+                    Ok(Moved::On(None))
+                }
+                Err(error) => give_up(context, observed, (*version, rollout), error.to_string()).await,
+            }
+        }
+        Move::RollBack => {
+            let by = TriggeredBy::rollout(report::conviction(&guilt, rollout));
+            let request = RollbackRequest { trigger: Trigger::Rollout, version: None, dry: false };
+            let report = rollback(&context.triggered_by(&by), stage, request).await;
+            if report.outcome == Outcome::RolledBack {
+                return Ok(Moved::On(Some(report)));
+            }
+            give_up(context, observed, (*version, rollout), report.message).await
+        }
+    }
+}
+
+fn live_release(observed: &Observed) -> Release {
+    observed.live.as_ref().map(|live| live.release.in_stage()).unwrap_or_default()
+}
+
+/// Sends one change of the canary (`UpdateStage`).
+async fn make<C: Gateway>(
+    context: &Context<'_, C>,
+    observed: &Observed,
+    change: &StageChange,
+) -> Result<(), CloudError> {
+    let what = live_release(observed);
+    let seen = Seen { what: &what, at: context.instant(observed.seen_at) };
+    context.cloud.change_stage(&observed.stage, change, seen).await.map(|_| ())
+}
+
+fn waiting<C>(context: &Context<'_, C>, rollout: &Rollout, waits: &Waits) -> Moved {
+    let state = match waits {
+        Waits::Ended => format!("its rollout has ended: {}", rollout.state.word()),
+        Waits::Bake(_) | Waits::Operator | Waits::Permission(_) | Waits::Alarm(_) | Waits::Evidence(_) => {
+            format!("its rollout to {} {}", rollout.name(), waits.described())
+        }
+    };
+    let report = match waits {
+        Waits::Evidence(why) => {
+            let why = format!(
+                "{}: step {} of {}: {why}",
+                rollout.name(),
+                rollout.step + 1,
+                rollout.terms.steps.len()
+            );
+            Some(Report { outcome: Outcome::Attention, ..context.no(Reason::RolloutWaits(why)) })
+        }
+        Waits::Ended | Waits::Bake(_) | Waits::Operator | Waits::Permission(_) | Waits::Alarm(_) => None,
+    };
+    Moved::No(state, report)
+}
+
+/// Lets an operator decide, if the canary is on. Without it, the rollout has ended.
+async fn give_up<C: Parameters>(
+    context: &Context<'_, C>,
+    observed: &Observed,
+    before: (i64, &Rollout),
+    why: String,
+) -> Result<Moved, CloudError> {
+    let has_canary = observed.live.as_ref().is_some_and(|live| live.release.canary.is_some());
+    let next =
+        if has_canary { RolloutState::Paused { why, by: None } } else { RolloutState::Aborted { why } };
+    let next = Rollout { state: next, since: context.clock(), ..before.1.clone() };
+    put(context, &observed.stage, before, next).await
+}
+
+/// Records the next state of a rollout, unless another run or an operator was quicker.
+async fn put<C: Parameters>(
+    context: &Context<'_, C>,
+    stage: &StageRef,
+    (version, before): (i64, &Rollout),
+    next: Rollout,
+) -> Result<Moved, CloudError> {
+    match record::replace(context, stage, version, &next).await? {
+        Replaced::Ours => Ok(Moved::On(report::of(context, stage, before, &next))),
+        Replaced::Theirs => Ok(Moved::On(None)),
+        Replaced::TooLong(why) => Ok(Moved::No(why.clone(), Some(context.no(Reason::CannotRollOut(why))))),
+    }
+}

@@ -1,0 +1,292 @@
+//! Rollouts from their beginning to their end, and what others do meanwhile.
+//!
+//! Release 1 is known-good and serves as deployment d1; d2 is the new one. The access log counts the requests of each.
+
+use apigw_rollback::model::access_log::{self, AccessLog};
+use apigw_rollback::model::alarm::State;
+use apigw_rollback::model::cloud_error::Failure;
+use apigw_rollback::model::protocol::Protocol;
+use apigw_rollback::model::release::Canary;
+use apigw_rollback::model::traffic::Bucket;
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use crate::support::story::Story;
+use crate::support::world::{Facts, Fault, error};
+
+/// A stage whose first release is known-good and whose access log counts by deployment.
+pub(crate) fn logged() -> Story {
+    let format = access_log::format(Protocol::Rest);
+    let log = AccessLog { destination: String::new(), format };
+    Story::with_known_good()
+        .world("", |facts| facts.stage().access_log = Some(log))
+        .set("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people")
+        .quietly()
+}
+
+pub(crate) fn terms() -> Value {
+    json!({"steps": [10, 50, 100], "bake_seconds": 300, "min_requests": 100})
+}
+
+fn start() -> Value {
+    let mut command = terms();
+    command["deployment"] = json!("d2");
+    command["label"] = json!("v2");
+    command
+}
+
+pub(crate) trait Rolls: Sized {
+    /// Lets so many minutes pass, in which d2 answers so many requests every ten seconds, of which so many fail, and d1 a
+    /// hundred, of which none does.
+    fn served(self, minutes: i64, requests: u64, failed: u64) -> Self;
+    /// The schedule for rollouts runs.
+    fn advance(self) -> Self;
+}
+
+impl Rolls for Story {
+    fn served(self, minutes: i64, requests: u64, failed: u64) -> Self {
+        self.world.change(|facts| serve(facts, minutes, requests, failed));
+        self.later(minutes)
+    }
+
+    fn advance(self) -> Self {
+        self.send("the schedule moves rollouts on", r#"{"command":"advance"}"#)
+    }
+}
+
+pub(crate) fn serve(facts: &mut Facts, minutes: i64, requests: u64, failed: u64) {
+    let now = facts.now;
+    for (deployment, requests, failed) in [("d1", 100, 0), ("d2", requests, failed)] {
+        let buckets = (0..minutes * 6).map(|nth| Bucket {
+            begins: now + TimeDelta::seconds(10 * nth),
+            requests,
+            failed,
+            slow: 0,
+        });
+        facts.requests.entry(deployment.to_owned()).or_default().extend(buckets);
+    }
+}
+
+fn canary(facts: &mut Facts, percent: &str) {
+    let now = facts.now;
+    let overrides = [("release".to_owned(), "2".to_owned())].into();
+    facts.stage().release.canary = Some(Canary {
+        deployment: Some("d2".to_owned()),
+        percent: percent.to_owned(),
+        overrides,
+        uses_cache: false,
+    });
+    facts.stage().updated_at = Some(now);
+}
+
+#[test]
+fn a_good_release_is_promoted_in_steps_and_bakes() {
+    logged()
+        .command("rollout-start", &start())
+        .served(4, 12, 0)
+        .advance()
+        .served(2, 12, 0)
+        .advance()
+        .served(6, 60, 0)
+        .advance()
+        .served(6, 120, 0)
+        .advance()
+        .command("rollout-status", &json!({}))
+        .sweep()
+        .later(31)
+        .sweep()
+        .ends("a good release is rolled out");
+}
+
+#[test]
+fn a_bad_release_is_taken_off_by_its_requests() {
+    logged()
+        .command("rollout-start", &start())
+        .served(1, 12, 12)
+        .advance()
+        .advance()
+        .command("rollout-start", &start())
+        .ends("a bad release is taken off by its requests");
+}
+
+#[test]
+fn the_sweep_moves_a_rollout_on_as_well() {
+    logged()
+        .command("rollout-start", &start())
+        .served(6, 12, 0)
+        .sweep()
+        .served(1, 60, 60)
+        .sweep()
+        .ends("the sweep moves a rollout on");
+}
+
+#[test]
+fn an_alarm_ends_a_rollout_and_people_are_told_once() {
+    logged()
+        .command("rollout-start", &start())
+        .served(6, 12, 0)
+        .advance()
+        .served(2, 1, 0)
+        .alarm_is(State::Alarm)
+        .event_arrives()
+        .advance()
+        .alarm_is(State::Ok)
+        .event_arrives()
+        .ends("an alarm ends a rollout");
+}
+
+/// Only a step of the rollout changed the stage, so a breach that began in the step before is the canary's.
+#[test]
+fn a_step_of_a_rollout_is_no_new_release_to_an_alarm() {
+    logged()
+        .command("rollout-start", &start())
+        .served(6, 12, 0)
+        .alarm_is(State::Alarm)
+        .advance()
+        .event_arrives()
+        .ends("a step of a rollout is no fix");
+}
+
+#[test]
+fn traffic_does_not_move_without_evidence() {
+    logged()
+        .command("rollout-start", &start())
+        .served(6, 2, 0)
+        .advance()
+        .advance()
+        .world("the access log loses its format", |facts| facts.stage().access_log = None)
+        .served(6, 20, 0)
+        .advance()
+        .ends("traffic does not move without evidence");
+}
+
+#[test]
+fn an_operator_pauses_resumes_skips_and_aborts() {
+    logged()
+        .command("rollout-resume", &json!({}))
+        .command("rollout-start", &start())
+        .command("rollout-start", &start())
+        .command("record", &json!({}))
+        .command("rollout-resume", &json!({}))
+        .command("rollout-pause", &json!({"reason": "lunch"}))
+        .command("rollout-pause", &json!({}))
+        .served(6, 12, 0)
+        .advance()
+        .command("rollout-resume", &json!({}))
+        .served(6, 12, 0)
+        .advance()
+        .command("rollout-abort", &json!({}))
+        .command("rollout-abort", &json!({}))
+        .command("rollout-start", &start())
+        .command("rollout-promote", &json!({}))
+        .ends("an operator pauses, resumes, skips and aborts");
+}
+
+#[test]
+fn others_are_not_fought() {
+    let begun = || logged().command("rollout-start", &start()).served(6, 12, 0).quietly();
+    begun()
+        .world("somebody sets the canary to 60 %", |facts| canary(facts, "60"))
+        .world("with other variables", |facts| {
+            facts.stage().release.canary.as_mut().unwrap().overrides.clear();
+        })
+        .advance()
+        .advance()
+        .command("rollout-resume", &json!({}))
+        .advance()
+        .ends("another share pauses a rollout");
+    begun()
+        .world("somebody deploys without the canary", |facts| {
+            facts.stage().release.canary = None;
+            facts.stage().release.deployment = "d5".to_owned();
+        })
+        .advance()
+        .advance()
+        .ends("a deploy ends a rollout");
+    begun()
+        .world("somebody takes the canary off", |facts| facts.stage().release.canary = None)
+        .advance()
+        .ends("a canary that is taken off ends a rollout");
+    begun()
+        .command("rollback", &json!({"reason": "by hand"}))
+        .advance()
+        .ends("a rollback by hand ends a rollout");
+    let until = json!({"until": "2026-11-20T12:00:00Z", "reason": "load test"});
+    begun()
+        .command("hold", &until)
+        .advance()
+        .command("release-hold", &json!({}))
+        .advance()
+        .ends("a hold keeps a rollout where it is");
+}
+
+#[test]
+fn a_policy_adopts_the_canary_of_a_pipeline() {
+    let policy = |facts: &mut Facts| {
+        let policy = json!({"schema": 1, "rollout": terms()}).to_string();
+        facts.parameters.insert("/apigw-rollback/stages/a1b2c3d4e5/prod/policy".to_owned(), vec![policy]);
+    };
+    logged()
+        .world("the policy asks for rollouts", policy)
+        .world("a pipeline makes a canary with 25 %", |facts| canary(facts, "25"))
+        .sweep()
+        .served(6, 30, 0)
+        .advance()
+        .ends("a policy adopts a canary");
+    logged()
+        .world("the policy asks for rollouts", policy)
+        .world("the access log counts nothing", |facts| facts.stage().access_log = None)
+        .world("a pipeline makes a canary", |facts| canary(facts, "0"))
+        .sweep()
+        .ends("a policy cannot adopt a canary");
+}
+
+#[test]
+fn a_rollout_that_cannot_begin_says_why() {
+    let with = |more: &Value| {
+        let mut command = start();
+        for (field, value) in more.as_object().unwrap() {
+            command[field] = value.clone();
+        }
+        command
+    };
+    logged()
+        .command("rollout-start", &with(&json!({"deployment": "d99"})))
+        .command("rollout-start", &with(&json!({"deployment": "d1"})))
+        .command("rollout-start", &with(&json!({"deployment": null})))
+        .command("rollout-start", &with(&json!({"steps": [50, 10]})))
+        .command("rollout-start", &with(&json!({"steps": [0.001]})))
+        .command("rollout-start", &with(&json!({"min_requests": 0})))
+        .command("rollout-start", &json!({"deployment": "d2"}))
+        .deploy(3)
+        .command("rollout-start", &start())
+        .ends("a rollout that cannot begin");
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_told_and_keeps_no_alarm_from_acting() {
+    logged()
+        .deploy(2)
+        .sweep()
+        .quietly()
+        .world("the record of the rollout is damaged", |facts| {
+            let name = "/apigw-rollback/stages/a1b2c3d4e5/prod/rollout".to_owned();
+            facts.parameters.insert(name, vec!["{".to_owned()]);
+        })
+        .sweep()
+        .command("rollout-status", &json!({}))
+        .command("rollout-abort", &json!({}))
+        .later(2)
+        .alarm_is(State::Alarm)
+        .event_arrives()
+        .ends("a damaged record of a rollout");
+}
+
+#[test]
+fn a_refused_step_pauses_a_rollout() {
+    let refused = error(Failure::Refused, "BadRequestException", "Invalid percentage");
+    logged()
+        .with_fault("UpdateStage", 0, Fault::Before(refused))
+        .command("rollout-start", &start())
+        .ends("a refused step pauses a rollout");
+}
