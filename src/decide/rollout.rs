@@ -3,7 +3,7 @@
 //! Each move either records a new state or changes the stage, and another look at the stage follows it. So whatever a dead run
 //! left is finished by the next one, and traffic moves forward only by a step that has passed.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::guilt::guilt;
 use super::is_not_held;
@@ -121,6 +121,9 @@ fn place(rollout: &Rollout, live: &Release) -> Place {
     }
 }
 
+/// A look at the stage so soon after a step may be older than the step.
+const OUT_OF_DATE: TimeDelta = TimeDelta::seconds(30);
+
 /// Decides the next move.
 #[must_use]
 pub fn next_move(facts: &RolloutFacts<'_>) -> Move {
@@ -132,6 +135,10 @@ pub fn next_move(facts: &RolloutFacts<'_>) -> Move {
     let Some(live) = &observed.live else {
         return to(RolloutState::Overtaken { why: "the stage does not exist any more".to_owned() });
     };
+    // What the stage served before the step.
+    let may_be_old = |share: Option<Percent>| {
+        rollout.state == RolloutState::Baking && share == rollout.from && now - rollout.since < OUT_OF_DATE
+    };
     let paused = |why: String| to(RolloutState::Paused { why, by: None });
     match (place(rollout, &live.release.in_stage()), &rollout.state) {
         (Place::Share(_) | Place::HalfPromoted | Place::Changed(_), RolloutState::Paused { .. }) => {
@@ -139,11 +146,14 @@ pub fn next_move(facts: &RolloutFacts<'_>) -> Move {
         }
         (Place::Base, state) => match (rolled_back(rollout, &observed.on_record), state) {
             (Some(why), _) => to(RolloutState::RolledBack { why }),
+            (None, _) if may_be_old(None) => Move::Wait(Waits::Bake(rollout.bakes_until())),
             (None, RolloutState::Moving) if rollout.from.is_none() => begin(facts, &live.release),
             (None, RolloutState::Aborting) => {
                 to(RolloutState::Aborted { why: "an operator took the canary off".to_owned() })
             }
-            (None, _) => to(RolloutState::Aborted { why: "somebody else took the canary off".to_owned() }),
+            (None, _) => to(RolloutState::Aborted {
+                why: "somebody else, or a run that died, took the canary off".to_owned(),
+            }),
         },
         (Place::Promoted, _) => to(RolloutState::Promoted),
         (Place::Other(why), _) => to(RolloutState::Overtaken { why }),
@@ -161,6 +171,7 @@ pub fn next_move(facts: &RolloutFacts<'_>) -> Move {
             step(facts, &live.release)
         }
         (Place::Share(share), RolloutState::Baking) if share == rollout.share() => baking(facts),
+        (Place::Share(share), _) if may_be_old(Some(share)) => Move::Wait(Waits::Bake(rollout.bakes_until())),
         (Place::Share(share), RolloutState::Promoting) if share == rollout.share() => promoting(facts),
         (Place::Share(share), _) => paused(format!(
             "somebody set the canary to {share} % of the traffic; this rollout had set {} %",

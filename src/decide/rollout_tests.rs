@@ -129,7 +129,7 @@ fn ours() -> Vec<Row> {
         (live.deployment, live.canary) = ("d2".into(), None);
         live.variables.insert("release".into(), "2".into());
     };
-    let off = "record aborted in step 1: somebody else took the canary off";
+    let off = "record aborted in step 1: somebody else, or a run that died, took the canary off";
     let lower =
         "record paused in step 1: somebody set the canary to 5 % of the traffic; this rollout had set 25 %";
     vec![
@@ -239,8 +239,29 @@ fn a_canary_is_made_once() {
     let adopted = Rollout { from: Some(percent(0.0)), ..begin.clone() };
     assert_eq!(
         decide(&adopted, &observed, &[]),
-        "record aborted in step 0: somebody else took the canary off"
+        "record aborted in step 0: somebody else, or a run that died, took the canary off"
     );
+}
+
+/// API Gateway may answer a read with what it served before a change.
+#[test]
+fn a_look_just_after_a_step_may_be_older_than_the_step() {
+    for (seconds, second_step, first_step) in [
+        (29, "bakes until 10:09:31", "bakes until 10:09:31"),
+        (
+            30,
+            "record paused in step 1: somebody set the canary to 5 % of the traffic; this rollout had set 25 %",
+            "record aborted in step 0: somebody else, or a run that died, took the canary off",
+        ),
+    ] {
+        let since = now() - TimeDelta::seconds(seconds);
+        let (rollout, mut observed) = second(RolloutState::Baking);
+        observed.live.as_mut().unwrap().release.canary.as_mut().unwrap().percent = "5".into();
+        assert_eq!(decide(&Rollout { since, ..rollout }, &observed, &[]), second_step);
+        let first = Rollout { since, ..super::fixture::rollout(RolloutState::Baking) };
+        observed.live.as_mut().unwrap().release.canary = None;
+        assert_eq!(decide(&first, &observed, &[]), first_step);
+    }
 }
 
 fn alarm() -> GuardingAlarm {

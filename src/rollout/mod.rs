@@ -138,8 +138,16 @@ async fn one_move<C: Cloud>(
             let by = TriggeredBy::rollout(report::conviction(&guilt, rollout));
             let request = RollbackRequest { trigger: Trigger::Rollout, version: None, dry: false };
             let report = rollback(&context.triggered_by(&by), stage, request).await;
-            if report.outcome == Outcome::RolledBack {
-                return Ok(Moved::On(Some(report)));
+            match (report.outcome, &report.reason) {
+                (Outcome::RolledBack, _) => return Ok(Moved::On(Some(report))),
+                (Outcome::Failed | Outcome::NeedsHuman, _) => {
+                    return Ok(Moved::No(report.message.clone(), Some(report)));
+                }
+                // Another run was quicker, or the evidence has changed. The next run looks again.
+                (_, Some(Reason::AlreadyKnownGood { .. } | Reason::RolloutWaits(_))) => {
+                    return Ok(Moved::No(report.message, None));
+                }
+                _ => {}
             }
             give_up(context, observed, (*version, rollout), report.message).await
         }

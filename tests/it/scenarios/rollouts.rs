@@ -28,7 +28,7 @@ pub(crate) fn terms() -> Value {
     json!({"steps": [10, 50, 100], "bake_seconds": 300, "min_requests": 100})
 }
 
-fn start() -> Value {
+pub(crate) fn start() -> Value {
     let mut command = terms();
     command["deployment"] = json!("d2");
     command["label"] = json!("v2");
@@ -67,7 +67,7 @@ pub(crate) fn serve(facts: &mut Facts, minutes: i64, requests: u64, failed: u64)
     }
 }
 
-fn canary(facts: &mut Facts, percent: &str) {
+pub(crate) fn canary(facts: &mut Facts, percent: &str) {
     let now = facts.now;
     let overrides = [("release".to_owned(), "2".to_owned())].into();
     facts.stage().release.canary = Some(Canary {
