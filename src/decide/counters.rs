@@ -7,7 +7,7 @@ use crate::model::access_log::{self, Counted};
 use crate::model::alarm::{CLOCK_SKEW, Metric};
 use crate::model::observed::OnRecord;
 use crate::model::protocol::Protocol;
-use crate::model::records::{LastSweep, SERVES_KNOWN_GOOD};
+use crate::model::records::LastSweep;
 use crate::model::stage::{LiveStage, StageRef};
 use crate::model::target::metric_name;
 use crate::model::traffic::{Bucket, Counter, Source, Statistic, Traffic};
@@ -185,6 +185,6 @@ pub fn of_release(
 /// Returns when a sweep last saw the stage serve its known-good release, if the last one did.
 #[must_use]
 pub fn known_good_seen(last_sweep: Option<&LastSweep>, stage: &StageRef) -> Option<DateTime<Utc>> {
-    let last = last_sweep?;
-    (last.states.get(&stage.to_string())? == SERVES_KNOWN_GOOD).then_some(last.at)
+    let name = stage.to_string();
+    last_sweep.filter(|last| last.known_good.contains(&name)).map(|last| last.at)
 }
