@@ -3,6 +3,7 @@ time that the function takes."""
 
 import datetime
 import io
+import json
 import statistics
 import time
 import zipfile
@@ -17,6 +18,7 @@ AS_DEPLOYED = 'release != "1"'
 SOMETIMES = 'release != "1" and answers % 6 == 0'
 OUTAGE = "True"
 BACKEND = """\
+import json
 
 answers = 0
 
@@ -25,7 +27,7 @@ def handler(event, context):
     global answers
     answers += 1
     release = (event.get("stageVariables") or {}).get("release", "unknown")
-    return {"statusCode": 500 if %s else 200, "body": json.dumps({"release": release})}
+    return {"statusCode": 500 if %s else 200, "body": json.dumps({"release": release, "code": %r})}
 """
 # The function trusts a sweep's look at the stage only for what was a minute before it.
 CERTAIN = 60 + 2 * EVERY
@@ -38,15 +40,23 @@ ENOUGH = 40
 AT_MOST = 2.0
 
 
-def backend_fails(stack, when):
-    """Replaces the code of the sample's backend, which all releases share."""
+def backend_fails(stack, users, when):
+    """Replaces the code of the sample's backend, which all releases share. Users wait until it is in use."""
+    functions = stack.client("lambda")
     described = stack.client("cloudformation").describe_stack_resource(
         StackName=STACK_NAME, LogicalResourceId="SampleBackend")
+    name = described["StackResourceDetail"]["PhysicalResourceId"]
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("index.py", BACKEND % when)
-    stack.client("lambda").update_function_code(
-        FunctionName=described["StackResourceDetail"]["PhysicalResourceId"], ZipFile=packed.getvalue())
+        archive.writestr("index.py", BACKEND % (when, when))
+
+    def is_in_use():
+        answer = json.loads(functions.invoke(FunctionName=name, Payload="{}")["Payload"].read())
+        return json.loads(answer["body"]).get("code") == when
+
+    with users.away():
+        functions.update_function_code(FunctionName=name, ZipFile=packed.getvalue())
+        wait_for("the backend's new code", is_in_use)
 
 
 def new_release(stack, name):
@@ -96,13 +106,13 @@ def numbers_are_those_of_the_lines(users, checks, report, deployment):
 
 def one_in_six_fails(stack, users, watch, reports, checks, good):
     """The fast alarm fires, the requests do not decide within DecideSeconds, and the alarm on the minute rolls back."""
-    backend_fails(stack, SOMETIMES)
+    backend_fails(stack, users, SOMETIMES)
     users.own_metrics.pace = PAUSED
+    reports.skip()
     with users.away():
         bad = new_release(stack, "partly bad")
     wait_for("the fast alarm on a release that fails sometimes", lambda: watch.state() == "ALARM", 60)
-    report = reports.until(
-        "the function's verdict", lambda each: each["signal"]["name"] == FAST_ALARM and each["reason"] is not None, 60)
+    report = reports.until("the function's verdict", lambda each: each["signal"].get("name") == FAST_ALARM, 60)
     checks.equal("the fast alarm alone convicts nobody", (report["outcome"], report["reason"]), ("ignored", "not-decided"))
     checks.equal("  because the requests do not decide", (report["test"] or {}).get("verdict"), "undecided")
     numbers_are_those_of_the_lines(users, checks, report, bad)
@@ -111,14 +121,14 @@ def one_in_six_fails(stack, users, watch, reports, checks, good):
     report = reports.until("the alarm on the minute to roll back", rolled_back, 60)
     checks.equal("the alarm on the minute decides", report["signal"]["name"], ALARM)
     checks.equal("  and release 1 serves again", stack.stage()["deploymentId"], good)
-    backend_fails(stack, AS_DEPLOYED)
+    backend_fails(stack, users, AS_DEPLOYED)
 
 
 def an_outage(stack, users, watch, reports, checks, good, world):
     """The backend of all releases fails, and during the outage a release goes live. An alarm accuses it, its requests do not."""
     wait_for("quiet alarms", lambda: (watch.state(), users.alarm_state()) == ("OK", "OK"), 120)
     users.own_metrics.pace = PAUSED
-    backend_fails(stack, OUTAGE)
+    backend_fails(stack, users, OUTAGE)
     wait_for("the outage", lambda: users.healthy_in_a_row == 0)
     wait_for("the fast alarm", lambda: watch.state() == "ALARM", 60)
     checks.equal("an outage of the known-good release changes nothing", stack.stage()["deploymentId"], good)
@@ -130,7 +140,7 @@ def an_outage(stack, users, watch, reports, checks, good, world):
     before = world(stack)
     wait_for("requests of the new release", lambda: any(line["DeploymentId"] == new for line in users.access_log.lines()))
     users.own_metrics.pace = AT_ONCE
-    report = reports.until("the verdict on the new release", lambda each: each["signal"]["name"] == ALARM, 60)
+    report = reports.until("the verdict on the new release", lambda each: each["signal"].get("name") == ALARM, 60)
     checks.equal("a release that fails no more often than the known-good one is acquitted",
                  (report["outcome"], report["reason"]), ("held", "not-this-release"))
     test = report["test"] or {}
@@ -139,9 +149,11 @@ def an_outage(stack, users, watch, reports, checks, good, world):
     checks.equal("  and nothing is written", world(stack), before)
     users.own_metrics.pace = PAUSED
     serve(stack, good, "1")
-    backend_fails(stack, AS_DEPLOYED)
-    wait_for("the end of the outage", lambda: users.healthy_in_a_row > 0)
-    users.own_metrics.pace = AT_ONCE
+    backend_fails(stack, users, AS_DEPLOYED)
+    # So much good traffic ends the trouble for the test of guilt, too.
+    wait_for("the end of the outage", lambda: users.healthy_in_a_row >= 100, 60)
+    # The drill sets the alarm anew. It would be OK by itself in a minute.
+    stack.client("cloudwatch").set_alarm_state(AlarmName=ALARM, StateValue="OK", StateReason="the outage is over")
 
 
 def seconds_to_the_rollback(stack, users, watch, reports, checks, good):

@@ -355,7 +355,16 @@ fn without_deployments_the_requests_before_and_after_the_release_count() {
 #[test]
 fn without_an_access_log_the_minutes_before_and_after_the_release_count() {
     let changed = |facts: &mut Facts| facts.stage().updated_at = Some(at("2026-11-20T10:05:20Z"));
-    let cases: [Row; 6] = [
+    let cases: [Row; 7] = [
+        (
+            "the known-good release is live, and its own requests failed before",
+            |facts| {
+                swept_before_the_release(facts);
+                facts.stage().release = release("d1", &[("release", "1")]);
+            },
+            vec![(OWN, "09:50:00", 15, 60, (60, 60))],
+            "held (already-known-good), undecided",
+        ),
         (
             "it fails since",
             |_| (),
