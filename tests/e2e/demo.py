@@ -78,7 +78,7 @@ def show(stack, users, watch, reports, good, recovery, say):
         return 1
     report = reports.until("the report of the rollback", rolled_back, PATIENCE)
     print(json.dumps(report, indent=2), flush=True)
-    test = report["test"] or {}
+    test = report.get("test") or {}
     if (report["signal"]["name"], test.get("verdict")) != (FAST_ALARM, "convicted"):
         say(f"FAILED: the fast alarm did not lead to a conviction: {report['signal']['name']}, {test}")
         return 1

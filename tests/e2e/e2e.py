@@ -236,7 +236,7 @@ def fast_alarm_rolls_back(stack, users, watch, reports, checks, good, bad):
     report = reports.until("the alarm's report", rolled_back, patience=30)
     checks.equal("the alarm's event caused the rollback", report["signal"]["kind"], "alarm")
     checks.equal("  with this alarm", report["signal"]["name"], FAST_ALARM)
-    checks.equal("  and the requests of release 2 convict it", (report["test"] or {}).get("verdict"), "convicted")
+    checks.equal("  and the requests of release 2 convict it", (report.get("test") or {}).get("verdict"), "convicted")
     fast.numbers_are_those_of_the_lines(users, checks, report, bad["deployment"])
     checks.equal("the alarm on the minute did not fire", users.alarm_state(), "OK")
     checks.equal("the stage was rolled back once", len([each for each in reports.all() if rolled_back(each)]), 1)

@@ -90,7 +90,7 @@ def the_emulator_counts_as_cloudwatch(stack, checks):
 
 def numbers_are_those_of_the_lines(users, checks, report, deployment):
     """The function must have counted the requests of this deployment that are in the access log, all of them until it looked."""
-    test = report["test"] or {}
+    test = report.get("test") or {}
     since = 1000 * datetime.datetime.fromisoformat(test["since"].replace("Z", "+00:00")).timestamp() if test.get("since") else 0
     lines = [
         line for line in users.access_log.lines()
@@ -114,7 +114,7 @@ def one_in_six_fails(stack, users, watch, reports, checks, good):
     wait_for("the fast alarm on a release that fails sometimes", lambda: watch.state() == "ALARM", 60)
     report = reports.until("the function's verdict", lambda each: each["signal"].get("name") == FAST_ALARM, 60)
     checks.equal("the fast alarm alone convicts nobody", (report["outcome"], report["reason"]), ("ignored", "not-decided"))
-    checks.equal("  because the requests do not decide", (report["test"] or {}).get("verdict"), "undecided")
+    checks.equal("  because the requests do not decide", (report.get("test") or {}).get("verdict"), "undecided")
     numbers_are_those_of_the_lines(users, checks, report, bad)
     checks.equal("  and the release stays live", stack.stage()["deploymentId"], bad)
     users.own_metrics.pace = AT_ONCE
@@ -143,7 +143,7 @@ def an_outage(stack, users, watch, reports, checks, good, world):
     report = reports.until("the verdict on the new release", lambda each: each["signal"].get("name") == ALARM, 60)
     checks.equal("a release that fails no more often than the known-good one is acquitted",
                  (report["outcome"], report["reason"]), ("held", "not-this-release"))
-    test = report["test"] or {}
+    test = report.get("test") or {}
     checks.that("  by the requests of both", test.get("verdict") == "acquitted" and test["compared"]["deployment"] == good
                 and test["compared"]["bad"] > 0, test)
     checks.equal("  and nothing is written", world(stack), before)
@@ -179,7 +179,7 @@ def seconds_to_the_rollback(stack, users, watch, reports, checks, good):
         time.sleep(COOLDOWN)
     reports.skip()
     convicted = [
-        each for each in reports.all() if rolled_back(each) and (each["test"] or {}).get("verdict") == "convicted"]
+        each for each in reports.all() if rolled_back(each) and (each.get("test") or {}).get("verdict") == "convicted"]
     checks.that("each bad release of the measurement was convicted by its requests", len(convicted) > ROUNDS,
                 [in_words(each) for each in reports.all() if rolled_back(each)])
     middle = statistics.median(took)
