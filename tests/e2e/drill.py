@@ -110,6 +110,9 @@ class Sandbox:
         else:
             self.gateway.delete_deployment(ApiId=self.api, DeploymentId=deployment)
 
+    def alarm_state(self):
+        return self.client("cloudwatch").describe_alarms(AlarmNames=[self.alarm])["MetricAlarms"][0]["StateValue"]
+
     def set_alarm(self, state):
         self.client("cloudwatch").set_alarm_state(
             AlarmName=self.alarm, StateValue=state, StateReason="apigw-rollback drill")
@@ -121,6 +124,8 @@ def drill(sandbox, say):
     verdict = sandbox.ask("status")["details"]["alarm_now"]
     if verdict.get("reason") != "already-known-good":
         raise NotDrilled(f"the stage does not serve its known-good release, or is held: {verdict.get('why', verdict)}")
+    if sandbox.alarm_state() == "ALARM":
+        raise NotDrilled(f"the alarm {sandbox.alarm} is in ALARM, so setting it to ALARM is no change; wait until it is OK")
     made = sandbox.deploy()
     say(f"stage {sandbox.stage} serves the drill's deployment {made} instead of {before[0]}")
     try:
