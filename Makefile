@@ -85,9 +85,9 @@ detect: ## simulate how soon a bad release is rolled back, and how often a healt
 	cargo build --locked --release --bin detect --manifest-path benches/cold/Cargo.toml --target-dir target/bench-tool
 	@exec target/bench-tool/release/detect $(if $(filter smoke,$(DETECT)),--smoke,docs/detection.svg)
 
-drill: ## trip the alarm of your sandbox stack and check the rollback (STACK=name; uses your credentials)
+drill: ## measure log delivery, trip the alarm of your sandbox stack, check the rollback (STACK=name; uses your credentials)
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh emulator
-	@STACK="$(STACK)" YES="$(YES)" $(PLAY) tests/e2e/drill.py
+	@STACK="$(STACK)" YES="$(YES)" URL="$(URL)" $(PLAY) tests/e2e/drill.py
 
 soak: ## test every pair of faults, every interleaving of three runs, and SEEDS=n more simulation runs (takes a while)
 	cargo test --locked --test it -- --ignored --nocapture

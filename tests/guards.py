@@ -64,6 +64,8 @@ GUARDS = [
      "if began.certain { from } else { from + CLOCK_SKEW }", "from"),
     ("only requests of a known-good release that a sweep saw live acquit", "src/decide/counters.rs",
      "seen.map(|seen| (seen - CLOCK_SKEW).min(began.at));", "seen.or(Some(began.at)).map(|_| began.at);"),
+    ("the known-good release is not acquitted by its own requests", "src/decide/counters.rs",
+     "good.filter(|_| !is_known_good)", "good.filter(|_| !is_known_good || is_known_good)"),
     ("a refused notification does not replace another run's mark", "src/notify/marks.rs",
      "if is_marked { Write::Overwrite } else { Write::Create }", "if is_marked { Write::Overwrite } else { Write::Overwrite }"),
     ("a muted alarm accuses nobody", "src/decide/testimony.rs",

@@ -7,7 +7,7 @@ use crate::model::access_log::{self, Counted};
 use crate::model::alarm::{CLOCK_SKEW, Metric};
 use crate::model::observed::OnRecord;
 use crate::model::protocol::Protocol;
-use crate::model::records::{LastSweep, SERVES_KNOWN_GOOD};
+use crate::model::records::LastSweep;
 use crate::model::stage::{LiveStage, StageRef};
 use crate::model::target::metric_name;
 use crate::model::traffic::{Bucket, Counter, Source, Statistic, Traffic};
@@ -143,8 +143,9 @@ pub fn of_own_metrics(stage: &StageRef, api_names: &[String], latency: Option<u3
     Some(Counter { requests, failed, slow: slow.into_iter().collect() })
 }
 
-/// Keeps of the requests that were read those of the live release, and those of the known-good release before it. Returns
-/// `None` if nothing says when the live release went live.
+/// Keeps of the requests that were read those of the live release, and those of the known-good release before it. Nothing before
+/// the known-good release itself acquits it, because that is its own trouble. Returns `None` if nothing says when the live
+/// release went live.
 #[must_use]
 pub fn of_release(
     read: &Traffic,
@@ -164,7 +165,9 @@ pub fn of_release(
     let since = |of: &[Bucket]| of.iter().filter(|bucket| bucket.begins >= from).copied().collect();
     let before = if source == Source::Deployments { &read.before } else { &read.live };
     // A sweep before the record was written saw another known-good release.
-    let recorded_at = on_record.good().map(|(_, record)| record.recorded_at);
+    let good = on_record.good().map(|(_, record)| record);
+    let is_known_good = good.is_some_and(|good| good.release.over(&live.release) == live.release);
+    let recorded_at = good.filter(|_| !is_known_good).map(|good| good.recorded_at);
     let seen = known_good_seen.filter(|seen| recorded_at.is_some_and(|recorded| recorded <= *seen));
     let known_good_until = seen.map(|seen| (seen - CLOCK_SKEW).min(began.at));
     // If only the function's clock says when the release went live, it may have been live before.
@@ -185,6 +188,6 @@ pub fn of_release(
 /// Returns when a sweep last saw the stage serve its known-good release, if the last one did.
 #[must_use]
 pub fn known_good_seen(last_sweep: Option<&LastSweep>, stage: &StageRef) -> Option<DateTime<Utc>> {
-    let last = last_sweep?;
-    (last.states.get(&stage.to_string())? == SERVES_KNOWN_GOOD).then_some(last.at)
+    let name = stage.to_string();
+    last_sweep.filter(|last| last.known_good.contains(&name)).map(|last| last.at)
 }

@@ -198,13 +198,19 @@ pub struct LastSweep {
     /// release are absent, and so are those for which there is no room.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub states: BTreeMap<String, String>,
+    /// The full names of the stages that served their known-good release, as far as there is room.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known_good: Vec<String>,
 }
 
 impl LastSweep {
     /// The most bytes of the value: the standard tier, which is free of charge, holds 4 KB (`PutParameter`).
     const MAX_BYTES: usize = 4_096;
 
-    /// Prints the record. Leaves the longest states out until the rest fits into a parameter of the standard tier.
+    /// The bytes up to which the stages with their known-good release have precedence over the longest states.
+    const KNOWN_GOOD_BYTES: usize = 2_048;
+
+    /// Prints the record. Leaves states and names out until the rest fits into a parameter of the standard tier.
     ///
     /// # Errors
     /// See [`print`].
@@ -214,9 +220,14 @@ impl LastSweep {
             if printed.as_ref().is_ok_and(|text| text.len() <= Self::MAX_BYTES) {
                 return printed;
             }
+            // With its quotes and its comma.
+            let names: usize = self.known_good.iter().map(|name| name.len() + 3).sum();
             let longest = self.states.iter().max_by_key(|(_, state)| state.len());
-            let Some(longest) = longest.map(|(stage, _)| stage.clone()) else { return printed };
-            self.states.remove(&longest);
+            match longest.map(|(stage, _)| stage.clone()).filter(|_| names <= Self::KNOWN_GOOD_BYTES) {
+                Some(longest) => drop(self.states.remove(&longest)),
+                None if self.known_good.pop().is_none() => return printed,
+                None => (),
+            }
         }
     }
 }
@@ -425,13 +436,23 @@ mod tests {
     #[test]
     fn the_states_of_a_sweep_are_left_out_until_the_record_fits() {
         let at = DateTime::from_timestamp(1_795_168_800, 0).unwrap();
-        for (states, length, kept) in [(0_usize, 100, 0), (20, 100, 20), (100, 100, 34), (1, 5_000, 0)] {
+        for (states, length, good, kept) in [
+            (0_usize, 100, 0_usize, (0, 0)),
+            (20, 100, 20, (20, 20)),
+            (100, 100, 0, (34, 0)),
+            (1, 5_000, 10, (0, 10)),
+            (100, 100, 20, (31, 20)),
+            (100, 100, 500, (16, 136)),
+            (0, 100, 500, (0, 267)),
+        ] {
             let state = |nth: usize| (format!("rest/a/{nth:03}"), "x".repeat(length));
+            let known_good = (0..good).map(|nth| format!("rest/b/{nth:05}")).collect();
             let states = (0..states).map(state).collect();
-            let sweep = LastSweep { schema: SCHEMA, at, run: "run".into(), stages: 7, states };
+            let sweep = LastSweep { schema: SCHEMA, at, run: "run".into(), stages: 7, states, known_good };
             let text = sweep.print().unwrap();
             assert!(text.len() <= 4_096, "{length}");
-            assert_eq!(parse::<LastSweep>(&text).unwrap().states.len(), kept, "{length}");
+            let read = parse::<LastSweep>(&text).unwrap();
+            assert_eq!((read.states.len(), read.known_good.len()), kept, "{length} {good}");
         }
         // A sweep without states has the record that older versions wrote.
         let old = r#"{"schema":1,"at":"2026-11-20T10:00:00Z","run":"run","stages":7}"#;

@@ -86,13 +86,15 @@ pub async fn sweep<C: Cloud>(context: &Context<'_, C>) -> Vec<Report> {
     reports
 }
 
-/// Records that a sweep ran, for `doctor`, and why a release is not known-good yet, for `status` (`PutParameter`).
+/// Records that a sweep ran, for `doctor`; why a release is not known-good yet, for `status`; and which stages served their
+/// known-good release, for the test of guilt (`PutParameter`).
 async fn note_sweep<C: Parameters>(context: &Context<'_, C>, swept: &[SweptStage]) -> Result<(), CloudError> {
-    let open = swept.iter().filter(|one| one.state != SERVES_KNOWN_GOOD);
-    let states = open.map(|one| (one.stage.clone(), one.state.clone())).collect();
+    let (good, open): (Vec<_>, Vec<_>) = swept.iter().partition(|one| one.state == SERVES_KNOWN_GOOD);
+    let states = open.iter().map(|one| (one.stage.clone(), one.state.clone())).collect();
+    let known_good = good.iter().map(|one| one.stage.clone()).collect();
     let (at, run) = (context.now, context.id.to_owned());
-    let last = LastSweep { schema: SCHEMA, at, run, stages: swept.len(), states };
-    // Without its states it always fits.
+    let last = LastSweep { schema: SCHEMA, at, run, stages: swept.len(), states, known_good };
+    // Without states and names it always fits.
     let value = last.print().unwrap_or_default();
     context.cloud.put_parameter(&context.config.names.sweep(), &value, Write::Overwrite).await.map(|_| ())
 }

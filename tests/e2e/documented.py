@@ -272,8 +272,8 @@ def row_of(command):
 
 
 def by_ci():
-    """Returns the make commands that .ci/run runs, directly or through another target."""
-    targets = re.findall(r"^make ([a-z0-9-]+)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    """Returns the make commands that .ci/run runs as they are, directly or through another target."""
+    targets = re.findall(r"^make ([a-z0-9-]+)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
     makefile = (ROOT / "Makefile").read_text()
     for target in targets:
         recipe = re.search(rf"^{target}:.*\n((\t.*\n)*)", makefile, re.MULTILINE)[1]

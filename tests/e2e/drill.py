@@ -1,5 +1,7 @@
 """`make drill STACK=name`: trips the alarm of a sandbox stack, and asserts that the function rolls the stage back.
 
+It first measures how late the metrics of the stage's access log arrive, if the stage has them (delivery.py).
+
 The drill deploys a release of its own (a new deployment of the unchanged API, with the stage variable `drill`), sets
 the stack's alarm to ALARM, and waits. In any case it then restores the stage, deletes its deployment and lifts its
 quarantine. It uses your credentials and Region.
@@ -15,11 +17,14 @@ import time
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+import delivery
+
 PATIENCE = 120
 USAGE = """\
-usage: make drill STACK=name [YES=1]
+usage: make drill STACK=name [YES=1] [URL=https://...]
 STACK is a sandbox stack of this template. For some seconds its stage serves a release that differs only in a stage
-variable, and its alarm is set to ALARM. YES=1 skips the confirmation."""
+variable, and its alarm is set to ALARM. If the stage has an access log with metrics, the drill first sends it some
+requests, to URL or to the address of the stage, and measures how late they are counted. YES=1 skips the confirmation."""
 
 
 class NotDrilled(Exception):
@@ -41,8 +46,24 @@ class Sandbox:
         except KeyError as missing:
             raise NotDrilled(f"the stack `{name}` has no output {missing}; name a stack of this template") from None
         self.stage = given.get("StageName", "prod")
-        self.is_rest = given.get("Protocol", "REST") == "REST"
+        protocol = given.get("Protocol", "REST")
+        self.is_rest = protocol == "REST"
+        self.url = None if protocol == "WEBSOCKET" else os.environ.get("URL") or outputs.get("SampleUrl") or self._address()
         self.gateway = client("apigateway" if self.is_rest else "apigatewayv2")
+
+    def _address(self):
+        region = self.client("cloudformation").meta.region_name
+        suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+        path = "" if self.stage == "$default" else f"{self.stage}/"
+        return f"https://{self.api}.execute-api.{region}.{suffix}/{path}"
+
+    def access_log(self):
+        """Returns the format of the stage's access log, or `None`."""
+        if self.is_rest:
+            stage = self.gateway.get_stage(restApiId=self.api, stageName=self.stage)
+            return (stage.get("accessLogSettings") or {}).get("format")
+        stage = self.gateway.get_stage(ApiId=self.api, StageName=self.stage)
+        return (stage.get("AccessLogSettings") or {}).get("Format")
 
     def ask(self, command, **more):
         """Sends the function a command and returns its report."""
@@ -89,6 +110,9 @@ class Sandbox:
         else:
             self.gateway.delete_deployment(ApiId=self.api, DeploymentId=deployment)
 
+    def alarm_state(self):
+        return self.client("cloudwatch").describe_alarms(AlarmNames=[self.alarm])["MetricAlarms"][0]["StateValue"]
+
     def set_alarm(self, state):
         self.client("cloudwatch").set_alarm_state(
             AlarmName=self.alarm, StateValue=state, StateReason="apigw-rollback drill")
@@ -100,6 +124,8 @@ def drill(sandbox, say):
     verdict = sandbox.ask("status")["details"]["alarm_now"]
     if verdict.get("reason") != "already-known-good":
         raise NotDrilled(f"the stage does not serve its known-good release, or is held: {verdict.get('why', verdict)}")
+    if sandbox.alarm_state() == "ALARM":
+        raise NotDrilled(f"the alarm {sandbox.alarm} is in ALARM, so setting it to ALARM is no change; wait until it is OK")
     made = sandbox.deploy()
     say(f"stage {sandbox.stage} serves the drill's deployment {made} instead of {before[0]}")
     try:
@@ -147,6 +173,7 @@ def main():
             if not sys.stdin.isatty() or input(question).strip().lower() != "y":
                 print("nothing was changed; YES=1 skips the confirmation", file=sys.stderr)
                 return 2
+        delivery.measure(sandbox, print)
         drill(sandbox, print)
     except (NotDrilled, ClientError, BotoCoreError) as failure:
         print(f"error: {failure}", file=sys.stderr)

@@ -8,8 +8,11 @@ import subprocess
 import sys
 import time
 
+import delivery
+import fast
 from checks import Checks
 from drill import NotDrilled, Sandbox, drill
+from metrics import AT_ONCE, PAUSED
 from stack import (
     COOLDOWN, ROOT, STACK_NAME, STAGE_NAME, Stack, StepFailed, Timeline, clean_environment, stop_on_signals,
 )
@@ -17,6 +20,7 @@ from story import (
     ALARM, ALARM_IS_OVER, TWO_SWEEPS, Reports, Users, earned, recovered, rolled_back, swept, wait_for,
     watch_until_healthy,
 )
+from watch import FAST_ALARM, Watch
 
 PARKED_STAGE = f"{STAGE_NAME}-known-good"
 # The sweep runs once a minute; the emulator may start it ten seconds late.
@@ -38,28 +42,42 @@ def main():
 
 def play(stack, checks):
     stack.build()
-    stack.deploy(release=1)
+    # The requests of a release decide at once in these stories, or not at all.
+    settings = {"DecideSeconds": 6}
+    stack.deploy(release=1, **settings)
     messages = listen_to_the_alarm_topic(stack)
+    fast.the_emulator_counts_as_cloudwatch(stack, checks)
     refuse_impossible_commands(stack, checks)
-    with Users(stack) as users:
+    with Users(stack) as users, Watch(stack) as watch:
         reports = Reports(stack, users, checks.say)
         good = earn_release_one(stack, reports, checks)
         record_as_a_pipeline(stack, checks, good)
+        # On AWS they come once a minute, and so after the fast alarm.
+        users.own_metrics.pace = PAUSED
         with users.away():
-            stack.deploy(release=2)
+            stack.deploy(release=2, **settings)
             bad = released(stack)
             plan_release_one(stack, checks, good, bad)
-        alarm_rolls_back(stack, users, reports, checks, good)
+        fast_alarm_rolls_back(stack, users, watch, reports, checks, good, bad)
         with users.away():
-            same_alarm_again(stack, checks, messages)
+            # A fast alarm does nothing by itself, and here its requests say nothing about the release that is live now.
+            same_alarm_again(stack, checks, messages, FAST_ALARM, ("ignored", "not-decided"))
         recover(stack, reports, checks)
         with users.away():
             roll_back_by_hand(stack, checks, good, bad)
+        fast.one_in_six_fails(stack, users, watch, reports, checks, good["deployment"])
+        with users.away():
+            same_alarm_again(stack, checks, messages, ALARM, ("held", "already-known-good"))
+        fast.seconds_to_the_rollback(stack, users, watch, reports, checks, good["deployment"])
         lose_an_event(stack, users, reports, checks, good, messages)
-    read_the_history(stack, checks)
-    send_an_unreadable_event(stack, checks)
-    use_the_command_line_tool(stack, checks)
-    run_a_drill(stack, checks)
+        read_the_history(stack, checks)
+        use_the_command_line_tool(stack, checks)
+        send_an_unreadable_event(stack, checks)
+        # The drill sets the alarm to ALARM, which must be a change. Data would evaluate it anew.
+        wait_for("the alarm on the minute to be quiet", lambda: users.alarm_state() == "OK", ALARM_IS_OVER)
+        with users.away():
+            run_a_drill(stack, users, checks)
+        fast.an_outage(stack, users, watch, reports, checks, good["deployment"], world)
 
 
 def use_the_command_line_tool(stack, checks):
@@ -79,12 +97,27 @@ def use_the_command_line_tool(stack, checks):
         checks.that(f"`apigw-rollback {arguments[0]}` answers", ran.returncode in answers, f"{ran.returncode}: {end}")
 
 
-def run_a_drill(stack, checks):
-    """Runs `make drill` on this stack, once the cooldown of the last rollback is over."""
+def run_a_drill(stack, users, checks):
+    """Runs `make drill` on this stack, once the cooldown of the last rollback is over.
+
+    The emulator writes no access log, so the lines come from the test, and the measured times say nothing about AWS.
+    """
+    sandbox = Sandbox(STACK_NAME, stack.client)
+    # Requests of the same second would count, too.
+    time.sleep(1.1)
+    took = delivery.measure(sandbox, checks.say, request=lambda: users.send(1))
+    checks.that("the drill measures when the access log's metric counts a request",
+                len(took) == delivery.TIMES and max(took) < 10, took)
+    said = []
+    sandbox.stage = PARKED_STAGE
+    checks.equal("a stage without an access log is not measured", delivery.measure(sandbox, said.append), [])
+    checks.that("  and the drill says so", "has no access log" in " ".join(said), said)
     time.sleep(COOLDOWN + 1)
     try:
         drill(Sandbox(STACK_NAME, stack.client), checks.say)
         checks.that("the drill passes", True)
+        *_, last = [report for report in map(json.loads, (line["report"] for line in stack.reports())) if rolled_back(report)]
+        checks.equal("  by the alarm's event, not by a sweep", last["signal"]["kind"], "alarm")
     except NotDrilled as failure:
         checks.that("the drill passes", False, failure)
 
@@ -134,9 +167,11 @@ def listen_to_the_alarm_topic(stack):
 
     def receive():
         """Returns the messages since the last call, of alarms that fired."""
-        found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
-        for each in found:
-            sqs.delete_message(QueueUrl=url, ReceiptHandle=each["ReceiptHandle"])
+        found = []
+        while batch := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+            for each in batch:
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=each["ReceiptHandle"])
+            found += batch
         envelopes = [json.loads(each["Body"]) for each in found]
         return [each for each in envelopes if '"NewStateValue": "ALARM"' in each["Message"]]
 
@@ -198,29 +233,33 @@ def plan_release_one(stack, checks, good, bad):
     checks.equal("  and writes nothing", world(stack), before)
 
 
-def alarm_rolls_back(stack, users, reports, checks, good):
-    recovery = watch_until_healthy(stack, users, good["deployment"], checks.say)
-    checks.that("the alarm fired", recovery.alarm is not None)
+def fast_alarm_rolls_back(stack, users, watch, reports, checks, good, bad):
+    recovery = watch_until_healthy(stack, users, watch, good["deployment"], checks.say)
+    checks.that("the fast alarm fired", recovery.alarm is not None)
     checks.that("traffic was healthy within 60 s of the alarm", recovery.healthy is not None)
     checks.equal("deployment and variables are those of release 1", released(stack), good)
     report = reports.until("the alarm's report", rolled_back, patience=30)
     checks.equal("the alarm's event caused the rollback", report["signal"]["kind"], "alarm")
-    checks.equal("  with this alarm", report["signal"]["name"], ALARM)
+    checks.equal("  with this alarm", report["signal"]["name"], FAST_ALARM)
+    checks.equal("  and the requests of release 2 convict it", (report.get("test") or {}).get("verdict"), "convicted")
+    fast.numbers_are_those_of_the_lines(users, checks, report, bad["deployment"])
+    checks.equal("the alarm on the minute did not fire", users.alarm_state(), "OK")
     checks.equal("the stage was rolled back once", len([each for each in reports.all() if rolled_back(each)]), 1)
     checks.equal("the incident is recorded", len(named(stack, "/incidents/")), 1)
 
 
-def same_alarm_again(stack, checks, messages):
+def same_alarm_again(stack, checks, messages, alarm, verdict):
     """Delivers the alarm's message again: SNS delivers at least once, and a second delivery must change nothing."""
-    envelope = wait_for("the alarm's message", messages)[0]
+    [envelope, *_] = wait_for("the alarm's message", lambda: [
+        each for each in messages() if f'"{alarm}"' in each["Message"]])
     record = {
         "EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": "arn:again", "Sns": envelope,
     }
     before = world(stack)
     report = stack.invoke({"Records": [record]})
     checks.that(
-        "a second delivery causes no second rollback",
-        report.get("outcome") in ("held",),
+        f"a second delivery of {alarm} causes no second rollback",
+        (report.get("outcome"), report.get("reason")) == verdict,
         outcome_of(report),
     )
     checks.equal("  and writes nothing", world(stack), before)
@@ -275,9 +314,12 @@ def unsubscribed(stack):
 def lose_an_event(stack, users, reports, checks, good, messages):
     """A third, bad release is deployed and its alarm event is lost. A hold first keeps the sweep from acting."""
     until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)
+    users.own_metrics.pace = AT_ONCE
+    wait_for("the alarm on the minute to be quiet", lambda: users.alarm_state() == "OK", ALARM_IS_OVER)
     hold = stack.command("hold", until=until.isoformat(timespec="seconds").replace("+00:00", "Z"),
                          reason="looking into release 3", who="make e2e")
     checks.that("an operator can hold the stage", hold.get("outcome") == "done", outcome_of(hold))
+    messages()  # Those of the earlier stories.
     with unsubscribed(stack):
         before = len(reports.all())
         release_3 = stack.client("apigateway").create_deployment(restApiId=stack.api, description="release 3")
@@ -285,7 +327,8 @@ def lose_an_event(stack, users, reports, checks, good, messages):
             change_stage(stack, release_3["id"], release="3")
         bad = released(stack)
         wait_for("the alarm on release 3", lambda: users.alarm_state() == "ALARM", patience=60)
-        checks.that("the alarm's message was sent", wait_for("the message", messages))
+        checks.that("the alarm's message was sent", wait_for(
+            "the message", lambda: [each for each in messages() if f'"{ALARM}"' in each["Message"]]))
         reports.skip()
         reports.until("a sweep during the hold", swept, ONE_SWEEP)
         meanwhile = reports.all()[before:]

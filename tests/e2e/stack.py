@@ -29,7 +29,7 @@ STACK_NAME = "apigw-rollback-demo"
 STAGE_NAME = "prod"
 REGION = "us-east-1"
 # Seconds; short, so that one scenario can contain several rollbacks.
-COOLDOWN = 10
+COOLDOWN = 5
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -149,15 +149,16 @@ class Stack:
             env,
         )
 
-    def deploy(self, release):
-        """Deploys the built stack with `sam deploy`; its sample API serves this release."""
+    def deploy(self, release, **settings):
+        """Deploys the built stack with `sam deploy`; its sample API serves this release. `settings` are further parameters."""
         parameters = {
             "Architecture": self._architecture(),
             "StageName": STAGE_NAME,
             "SampleRelease": release,
-            # The emulator evaluates only alarms on a single metric, so the demo uses the plain average
-            # of 5XXError instead of the metric-math alarm.
+            # The emulator evaluates only alarms on a single metric, so the alarm on the minute is the plain average
+            # of 5XXError instead of the metric-math alarm. `watch.py` evaluates the fast ones.
             "MinimumRequests": 0,
+            "FastDetection": "on",
             # A bake time shorter than the time between two sweeps, so that the second sweep promotes.
             "SweepMinutes": 1,
             "BakeSeconds": 30,
@@ -166,6 +167,7 @@ class Stack:
             # The tests roll back several times within minutes.
             "CooldownSeconds": COOLDOWN,
             "MaxRollbacksADay": 20,
+            **settings,
         }
         self._run(
             f"sam deploy, release {release}",
@@ -195,11 +197,16 @@ class Stack:
 
     def request(self):
         """Sends one request as a user and returns the HTTP status."""
+        return self.answer()[0]
+
+    def answer(self):
+        """Sends one request as a user and returns the HTTP status, and the release that answered if the answer names it."""
         try:
             with _DIRECT.open(self.url, timeout=15) as response:
-                return response.status
+                return response.status, release_in(response.read())
         except urllib.error.HTTPError as refusal:
-            return refusal.code
+            with refusal:
+                return refusal.code, release_in(refusal.read())
 
     def invoke(self, event):
         """Invokes the function with an event and returns its answer."""
@@ -245,7 +252,7 @@ class Stack:
         log = self.work / "emulator.log"
         with log.open("wb") as output:
             self.emulator = subprocess.Popen(
-                [TOOLS / "emulator" / "bin" / "ministack"],
+                [TOOLS / "emulator" / "bin" / "python", ROOT / "tests" / "e2e" / "emulator.py"],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 cwd=self.work, env=env, start_new_session=True,
             )
@@ -305,6 +312,13 @@ To clean up: kill {self.emulator.pid}; rm -r {self.work}""")
     def _architecture():
         # The emulator runs the function as a local process.
         return "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
+
+
+def release_in(body):
+    """Returns the release in an answer of the sample's backend."""
+    with contextlib.suppress(ValueError, AttributeError):
+        return json.loads(body).get("release")
+    return None
 
 
 def tail(path, lines=40):

@@ -5,23 +5,25 @@ import json
 import threading
 import time
 
-from stack import STACK_NAME, STAGE_NAME, StepFailed
+from metrics import AccessLog, Answer, OwnMetrics
+from stack import STACK_NAME, StepFailed
+from watch import FAST_ALARM
 
 ALARM = f"{STACK_NAME}-stage-errors"
 HEALTHY_IN_A_ROW = 10
 PATIENCE = 60
 # The sweep runs once a minute, and the emulator checks its schedules every ten seconds.
 TWO_SWEEPS = 150
-# Bad data counts for one alarm period of a minute; after that only good traffic counts.
+# Bad data counts for a minute, in each of the alarms; after that only good traffic counts.
 ALARM_IS_OVER = 120
 
 
 class Users:
-    """Sends real HTTP requests to the sample API all the time, and turns the answers into metric data.
+    """Sends real HTTP requests to the sample API all the time, and turns the answers into metrics.
 
-    API Gateway publishes `AWS/ApiGateway` metrics; the emulated gateway does not. So this class
-    publishes them from the statuses that users received. The emulator evaluates an alarm only when
-    data arrives, so an alarm also needs this traffic to become OK again.
+    API Gateway publishes metrics of its own, and CloudWatch extracts others from the access log. The emulator does neither, so
+    this class does both (metrics.py). The emulator evaluates an alarm only when data arrives, so an alarm also needs this
+    traffic to become OK again.
     """
 
     AT_ONCE = 5
@@ -30,11 +32,13 @@ class Users:
     def __init__(self, stack):
         self.stack = stack
         self.cloudwatch = stack.client("cloudwatch")
+        self.access_log = AccessLog(stack)
+        self.own_metrics = OwnMetrics(stack)
         self.latest = []
         # The time and status of each answer.
         self.seen = []
         self.healthy_in_a_row = 0
-        self.published_at = time.monotonic()
+        self._deployment_of = {}
         self._failure = None
         self._over = threading.Event()
         # The thread that sends holds it; `away` holds it to stop the traffic.
@@ -66,11 +70,30 @@ class Users:
             raise StepFailed(f"users got no answer: {self._failure}") from self._failure
         return counted(self.latest)
 
-    def alarm_state(self):
-        alarms = self.cloudwatch.describe_alarms(AlarmNames=[ALARM])["MetricAlarms"]
+    def alarm_state(self, name=ALARM):
+        alarms = self.cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
         if not alarms:
-            raise StepFailed(f"the stack has no alarm `{ALARM}`; check template.yaml")
+            raise StepFailed(f"the stack has no alarm `{name}`; check template.yaml")
         return alarms[0]["StateValue"]
+
+    def send(self, number):
+        """Sends requests and writes their lines. Returns the answers."""
+        self._note_deployment()
+        asked = [(time.time(), time.monotonic(), self.stack.answer()) for _ in range(number)]
+        self._note_deployment()
+        ends = [began for _, began, _ in asked[1:]] + [time.monotonic()]
+        answers = [
+            Answer(at, self._deployment_of.get(release, "-"), status, int(1000 * (end - began)))
+            for (at, began, (status, release)), end in zip(asked, ends)]
+        self.seen.extend((began, status) for _, began, (status, _) in asked)
+        self.access_log.write(answers)
+        return answers
+
+    def _note_deployment(self):
+        """Notes which deployment the live release has. The emulator does not say which one answered a request, but the sample's
+        backend answers with the release."""
+        live = self.stack.stage()
+        self._deployment_of[live["variables"]["release"]] = live["deploymentId"]
 
     def _send_until_over(self):
         try:
@@ -81,31 +104,10 @@ class Users:
             self._failure = failure
 
     def _send(self):
-        statuses = [self._request() for _ in range(self.AT_ONCE)]
-        self.healthy_in_a_row = 0 if max(statuses) >= 500 else self.healthy_in_a_row + len(statuses)
-        self.latest = statuses
-        self.published_at = time.monotonic()
-        self._publish(statuses)
-
-    def _request(self):
-        status = self.stack.request()
-        self.seen.append((time.monotonic(), status))
-        return status
-
-    def _publish(self, statuses):
-        dimensions = [
-            {"Name": "ApiName", "Value": f"{STACK_NAME}-sample"},
-            {"Name": "Stage", "Value": STAGE_NAME},
-        ]
-        errors = [1.0 if status >= 500 else 0.0 for status in statuses]
-        self.cloudwatch.put_metric_data(
-            Namespace="AWS/ApiGateway",
-            MetricData=[
-                {"MetricName": "5XXError", "Dimensions": dimensions, "Values": errors, "Unit": "Count"},
-                {"MetricName": "Count", "Dimensions": dimensions, "Values": [1.0] * len(statuses),
-                 "Unit": "Count"},
-            ],
-        )
+        answers = self.send(self.AT_ONCE)
+        self.latest = [answer.status for answer in answers]
+        self.healthy_in_a_row = 0 if max(self.latest) >= 500 else self.healthy_in_a_row + len(answers)
+        self.own_metrics.add(answers)
 
 
 class Reports:
@@ -124,14 +126,14 @@ class Reports:
 
     def skip(self):
         """Discards the reports so far, so that `until` waits for new ones."""
-        self._print_new()
+        self.show()
         self._waiting.clear()
 
     def until(self, what, wanted, patience):
         """Returns the next report that `wanted` accepts, after the one that it returned last."""
         started = shown = time.monotonic()
         while True:
-            self._print_new()
+            self.show()
             while self._waiting:
                 report = self._waiting.pop(0)
                 if wanted(report):
@@ -143,11 +145,12 @@ class Reports:
                 shown = now
                 self._say(
                     f"    waited {now - started:.0f} s so far for {what}; users get {self._users.answers()}; "
-                    f"the alarm is {self._users.alarm_state()}"
+                    f"the alarm on the minute is {self._users.alarm_state()}"
                 )
             time.sleep(0.5)
 
-    def _print_new(self):
+    def show(self):
+        """Prints the new reports."""
         for report in self.all():
             if key(report) not in self._printed:
                 self._printed.add(key(report))
@@ -156,7 +159,7 @@ class Reports:
 
 
 class Recovery:
-    """The times from the first error until the alarm is OK again; `None` for a moment that did not come."""
+    """The times from the first error until the alarms are OK again; `None` for a moment that did not come."""
 
     def __init__(self, say):
         self._say = say
@@ -164,6 +167,7 @@ class Recovery:
         self.alarm = None
         self.stage_back = None
         self.healthy = None
+        self.slow_alarm = None
         self.over = None
 
     def mark(self, moment, text, at=None):
@@ -172,12 +176,12 @@ class Recovery:
             setattr(self, moment, at or time.monotonic())
             self._say(text)
 
-    def after_alarm(self, moment):
-        return f"{getattr(self, moment) - self.alarm:.1f} s"
+    def between(self, earlier, later):
+        return f"{getattr(self, later) - getattr(self, earlier):.1f} s"
 
 
-def watch_until_healthy(stack, users, good, say):
-    """Watches until the alarm fired, the stage is rolled back and the traffic is healthy again.
+def watch_until_healthy(stack, users, watch, good, say):
+    """Watches until the fast alarm fired, the stage is rolled back and the traffic is healthy again.
 
     `good` is the known-good deployment. Gives up after PATIENCE seconds without an alarm, or
     PATIENCE seconds after the alarm.
@@ -188,9 +192,8 @@ def watch_until_healthy(stack, users, good, say):
         answers = users.answers()
         if users.healthy_in_a_row == 0:
             recovery.mark("first_error", f"users see errors: {answers}")
-        if recovery.alarm is None and users.alarm_state() == "ALARM":
-            # The time of the data, because the emulator evaluates an alarm when data arrives.
-            recovery.mark("alarm", f"the alarm {ALARM} fires", at=users.published_at)
+        if recovery.alarm is None and watch.state() == "ALARM":
+            recovery.mark("alarm", f"the alarm {FAST_ALARM} fires")
         if recovery.alarm and stack.stage()["deploymentId"] == good:
             recovery.mark("stage_back", f"the stage serves deployment {good} again")
         if recovery.stage_back and users.healthy_in_a_row >= HEALTHY_IN_A_ROW:
@@ -198,7 +201,7 @@ def watch_until_healthy(stack, users, good, say):
             break
         if time.monotonic() - shown >= 5:
             shown = time.monotonic()
-            say(f"    users get {answers}; the alarm is {users.alarm_state()}")
+            say(f"    users get {answers}; the fast alarm is {watch.state()}")
         time.sleep(0.1)
     return recovery
 
@@ -237,8 +240,8 @@ def counted(statuses):
     return ", ".join(f"{statuses.count(each)} x {each}" for each in sorted(set(statuses))) or "nothing yet"
 
 
-def wait_for(what, probe, patience=30):
-    """Calls `probe` until its answer is true, and returns the answer."""
+def wait_for(what, probe, patience=30, every=0.2):
+    """Calls `probe` every so many seconds until its answer is true, and returns the answer."""
     deadline = time.monotonic() + patience
     while True:
         answer = probe()
@@ -246,4 +249,4 @@ def wait_for(what, probe, patience=30):
             return answer
         if time.monotonic() > deadline:
             raise StepFailed(f"waited {patience} s for {what}, but it did not come")
-        time.sleep(0.2)
+        time.sleep(every)

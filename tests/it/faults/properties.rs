@@ -323,12 +323,12 @@ proptest! {
     #[test]
     fn a_small_record_is_read_as_it_was_written(
         until in times(), by in of(words()), why in of(words()), apis in vec(words(), 0..9), run in words(),
-        stages in any::<u32>(), states in btree_map(words(), words(), 0..9),
+        stages in any::<u32>(), states in btree_map(words(), words(), 0..9), known_good in vec(words(), 0..9),
     ) {
         round_trip(&Hold { schema: SCHEMA, until, by, why })?;
         round_trip(&NameIndex { schema: SCHEMA, apis })?;
         let stages = stages.try_into().unwrap();
-        round_trip(&LastSweep { schema: SCHEMA, at: until, run, stages, states })?;
+        round_trip(&LastSweep { schema: SCHEMA, at: until, run, stages, states, known_good })?;
     }
 
     #[test]

@@ -3,10 +3,10 @@
 //! In each row release 1 is known-good, release 2 is live since 10:00:00, the alarm fired at 10:05:12, and it is 10:06:00.
 
 use apigw_rollback::model::access_log::{self, AccessLog};
-use apigw_rollback::model::alarm::{Metric, Watches};
+use apigw_rollback::model::alarm::{Metric, State, Watches};
 use apigw_rollback::model::guilt::Verdict;
 use apigw_rollback::model::protocol::Protocol;
-use apigw_rollback::model::records::{SERVES_KNOWN_GOOD, print};
+use apigw_rollback::model::records::print;
 use apigw_rollback::model::release::Canary;
 use apigw_rollback::model::report::{Outcome, Report};
 use apigw_rollback::model::traffic::Bucket;
@@ -14,7 +14,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use crate::support::harness::{event, reports};
-use crate::support::world::{API, Facts, Fault, World, at, denied, record, release};
+use crate::support::world::{API, Facts, Fault, World, at, denied, live, record, release};
 
 /// The requests of a deployment or of the whole stage: the name of the counter, the beginning, the number of periods of so
 /// many seconds, and the number of requests and failures in each.
@@ -28,7 +28,7 @@ const OWN: &str = "own metrics";
 
 /// The access log of a REST stage counts requests by deployment, and the last sweep saw the known-good release.
 fn logged(facts: &mut Facts) {
-    swept(facts, SERVES_KNOWN_GOOD);
+    swept_before_the_release(facts);
     let format = access_log::format(Protocol::Rest);
     facts.stage().access_log = Some(AccessLog { destination: String::new(), format });
 }
@@ -70,6 +70,20 @@ fn canary(facts: &mut Facts) {
     });
     live.deployment = "d1".to_owned();
     live.variables = [("release".to_owned(), "1".to_owned())].into();
+}
+
+/// The function's own sweep, at 09:59:30, finds the stage with its known-good release.
+fn swept_before_the_release(facts: &mut Facts) {
+    let mut before = Facts::bad_release();
+    before.now = at("2026-11-20T09:59:30Z");
+    *before.stage() = live(release("d1", &[("release", "1")]), "2026-11-20T09:00:00Z");
+    for now in &mut before.alarms {
+        now.alarm.state = State::Ok;
+    }
+    let world = World::new(before);
+    let _ = reports(r#"{"command":"sweep"}"#, &world);
+    let sweep = world.facts().parameters["/apigw-rollback/sweep"].clone();
+    facts.parameters.insert("/apigw-rollback/sweep".to_owned(), sweep);
 }
 
 /// The last sweep, at 09:59:30, found the stage in this state.
@@ -269,7 +283,7 @@ fn without_deployments_the_requests_before_and_after_the_release_count() {
     let by_stage = |facts: &mut Facts| {
         logged_by_stage(facts);
         fast(facts);
-        swept(facts, SERVES_KNOWN_GOOD);
+        swept_before_the_release(facts);
     };
     let unseen = |facts: &mut Facts| {
         logged_by_stage(facts);
@@ -341,7 +355,16 @@ fn without_deployments_the_requests_before_and_after_the_release_count() {
 #[test]
 fn without_an_access_log_the_minutes_before_and_after_the_release_count() {
     let changed = |facts: &mut Facts| facts.stage().updated_at = Some(at("2026-11-20T10:05:20Z"));
-    let cases: [Row; 6] = [
+    let cases: [Row; 7] = [
+        (
+            "the known-good release is live, and its own requests failed before",
+            |facts| {
+                swept_before_the_release(facts);
+                facts.stage().release = release("d1", &[("release", "1")]);
+            },
+            vec![(OWN, "09:50:00", 15, 60, (60, 60))],
+            "held (already-known-good), undecided",
+        ),
         (
             "it fails since",
             |_| (),
@@ -350,7 +373,7 @@ fn without_an_access_log_the_minutes_before_and_after_the_release_count() {
         ),
         (
             "they failed before, too",
-            |facts| swept(facts, SERVES_KNOWN_GOOD),
+            swept_before_the_release,
             vec![(OWN, "09:50:00", 15, 60, (60, 60))],
             "held (not-this-release), acquitted",
         ),
