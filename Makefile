@@ -12,7 +12,7 @@ MUTANTS := $(TOOLS)/cargo-mutants@27.1.0/bin/cargo-mutants
 SBOM := $(TOOLS)/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 PLAY := PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/emulator/bin/python
 
-.PHONY: help setup build demo test template e2e documents contract outages attacks local bench bench-smoke detect enumerate drill soak guards fuzz mutants deny advisory-db advisories sbom lock lint fmt clean
+.PHONY: help setup build demo test template e2e documents contract outages attacks local bench bench-smoke detect enumerate drill record-aws record-play soak guards fuzz mutants deny advisory-db advisories sbom lock lint fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -93,6 +93,14 @@ enumerate: ## judge a rollback by every combination of facts, against a table wr
 drill: ## trip the alarm of your sandbox stack and check the rollback (STACK=name; uses your credentials)
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh emulator
 	@STACK="$(STACK)" YES="$(YES)" $(PLAY) tests/e2e/drill.py
+
+record-aws: ## answer the open questions of docs/limits.md in a sandbox account, and write transcripts (OUT=, YES=1, CACHE=off, CLEAN=1)
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh emulator
+	@OUT="$(OUT)" YES="$(YES)" CACHE="$(CACHE)" CLEAN="$(CLEAN)" $(PLAY) tests/record_aws/record.py
+
+record-play: ## play `make record-aws` on an emulator, as far as it goes
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh emulator
+	@OUT="$(OUT)" $(PLAY) tests/record_aws/play.py
 
 soak: ## test every pair of faults, every interleaving of three runs, and SEEDS=n more simulation runs (takes a while)
 	cargo test --locked --test it -- --ignored --nocapture

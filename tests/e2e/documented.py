@@ -251,6 +251,7 @@ ROWS = [
     # Make targets that CI does not run.
     Row("(KEEP=1 )?make demo", **NOT_RUN, why="`make e2e` runs the same scenario with assertions"),
     Row("make drill.*", **NOT_RUN, why="`make e2e` runs the drill on its own stack"),
+    Row("(AWS_REGION=.* )?make record-aws.*", **NOT_RUN, why="needs an AWS account; `make record-play` runs it on the emulator"),
     Row("make bench|cargo bench.*", **NOT_RUN, why="takes many minutes; `make bench-smoke` is its short form"),
     Row("make detect.*", **NOT_RUN, why="takes minutes; `.ci/run` plays its short form"),
     Row("make soak.*|make guards|make fuzz|make mutants", **NOT_RUN, why="takes half an hour or more"),
