@@ -22,6 +22,8 @@ use apigw_rollback::model::plan::Plan;
 
 use facts::Facts;
 use table::ACTS;
+#[cfg(test)]
+use table::Truth;
 use world::Case;
 
 /// The number of cases by their outcome.
@@ -205,4 +207,22 @@ fn the_requests_of_the_cases_lead_to_the_verdicts_that_they_stand_for() {
             assert_eq!(is, expected, "{verdict:?} {live:?}");
         }
     }
+}
+
+/// The page has the order of the decision. What an event alone shows is found before, so those reasons come first there.
+#[cfg(test)]
+#[test]
+fn the_page_of_reasons_has_the_order_of_the_table() {
+    let page = include_str!("../../../docs/reasons.md");
+    let place = |code: &str| page.find(&format!("\n| `{code}` |"));
+    let all = Truth {
+        alarm_says: Some("alarm-unknown"),
+        changed_after: Some("changed-after-alarm"),
+        ..Truth::FREE
+    };
+    let of_events = ["ambiguous-target", "no-stage", "alarm-unreadable"];
+    let codes: Vec<&str> =
+        all.rules().iter().map(|(_, code)| *code).filter(|code| !of_events.contains(code)).collect();
+    assert!(codes.len() == 19 && codes.iter().all(|code| place(code).is_some()), "{codes:?}");
+    assert!(codes.is_sorted_by_key(|code| place(code)), "docs/reasons.md has another order than {codes:?}");
 }

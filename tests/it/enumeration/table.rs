@@ -125,12 +125,17 @@ impl Truth {
 
     /// Returns the reason for doing nothing, or [`ACTS`]: the first rule that applies.
     pub(crate) fn outcome(&self) -> &'static str {
+        self.rules().into_iter().find(|(applies, _)| *applies).map_or(ACTS, |(_, code)| code)
+    }
+
+    /// Returns the rules in their order: whether each applies, and its reason.
+    pub(crate) fn rules(&self) -> [(bool, &'static str); 22] {
         let by_alarm = self.by == By::Alarm;
         let automatic = matches!(self.by, By::Alarm | By::Nobody);
         // Requests can only be those of a stage that exists.
         let convicted = self.exists && self.verdict == Verdict::Convicted;
         let acquitted = self.exists && self.verdict == Verdict::Acquitted && self.alarm_is_tested;
-        let rules = [
+        [
             (!self.is_protected, "not-protected"),
             (by_alarm && self.alarm_says.is_some(), self.alarm_says.unwrap_or_default()),
             (by_alarm && acquitted, "not-this-release"),
@@ -156,7 +161,6 @@ impl Truth {
             (self.changes_deployment && self.deploys_itself, "auto-deploy"),
             (automatic && self.too_often, "cooldown"),
             (automatic && self.only_observes, "observe-mode"),
-        ];
-        rules.into_iter().find(|(applies, _)| *applies).map_or(ACTS, |(_, code)| code)
+        ]
     }
 }
