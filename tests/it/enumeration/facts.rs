@@ -46,7 +46,6 @@ macro_rules! space {
     ($(#[$doc:meta])* $space:ident { $($(#[$of:meta])* $fact:ident: $values:ty),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
-        #[allow(clippy::struct_excessive_bools, reason = "each fact is independent of the others")]
         pub(crate) struct $space { $($(#[$of])* pub(crate) $fact: $values),+ }
 
         impl $crate::enumeration::facts::Facts for $space {

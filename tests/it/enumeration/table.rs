@@ -36,7 +36,7 @@ pub(crate) const ACTS: &str = "rolls back";
 
 /// What is true of a case.
 #[derive(Clone, Copy, Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "each sentence is true or false by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "each sentence is true or false by itself")]
 pub(crate) struct Truth {
     /// Who asks.
     pub(crate) by: By,

@@ -28,7 +28,7 @@ impl SimulationRun {
         let stage = self.others.stage();
         let names = self.config.names.clone();
         let region = self.config.region.clone();
-        let mut state = match self.others.kind {
+        let mut reached = match self.others.kind {
             Kind::Rest => "rest",
             Kind::Aliased | Kind::Mapped => "components",
             Kind::Http | Kind::WebSocket | Kind::AutoDeploy => "v2",
@@ -46,11 +46,11 @@ impl SimulationRun {
                 .collect();
             let on_record = OnRecord::from_parameters(&names, &region, &stage, &found);
             let words = [serving(facts, &stage, &on_record), recorded(facts, &on_record), incidents(&found)];
-            state.extend(words.concat().into_iter().chain(alarms(facts)).map(|word| format!(" {word}")));
+            reached.extend(words.concat().into_iter().chain(alarms(facts)).map(|word| format!(" {word}")));
         });
-        state.push_str(if self.under_way() > 0 { " another run" } else { "" });
-        state.push_str(&ended.map(said).unwrap_or_default());
-        self.states.get_or_insert_default().insert(state);
+        reached.push_str(if self.under_way() > 0 { " another run" } else { "" });
+        reached.push_str(&ended.map(said).unwrap_or_default());
+        self.states.get_or_insert_default().insert(reached);
     }
 }
 
