@@ -12,7 +12,7 @@ MUTANTS := $(TOOLS)/cargo-mutants@27.1.0/bin/cargo-mutants
 SBOM := $(TOOLS)/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 PLAY := PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/emulator/bin/python
 
-.PHONY: help setup build demo test template e2e documents contract outages attacks local bench bench-smoke detect drill soak guards fuzz mutants deny advisory-db advisories sbom lock lint fmt clean
+.PHONY: help setup build demo test template e2e documents contract outages attacks local bench bench-smoke detect enumerate model drill record-aws record-play soak guards fuzz mutants deny advisory-db advisories sbom lock lint fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -85,11 +85,28 @@ detect: ## simulate how soon a bad release is rolled back, and how often a healt
 	cargo build --locked --release --bin detect --manifest-path benches/cold/Cargo.toml --target-dir target/bench-tool
 	@exec target/bench-tool/release/detect $(if $(filter smoke,$(DETECT)),--smoke,docs/detection.svg)
 
+# The deciding code is compiled from its source here, too. EVERY=211 judges every 211th case.
+enumerate: ## judge a rollback by every combination of facts, against a table written from the documents (EVERY=1)
+	cargo build --locked --release --bin enumerate --manifest-path proof/Cargo.toml --target-dir target/proof
+	@exec target/proof/release/enumerate $(EVERY)
+
+model: ## explore a stage's whole life with deploys, crashes, lost events and holds; it must come to rest (MODEL=large)
+	cargo build --locked --release --features model --bin model --manifest-path proof/Cargo.toml --target-dir target/proof
+	@exec target/proof/release/model $(if $(filter large,$(MODEL)),--large)
+
 drill: ## measure log delivery, trip the alarm of your sandbox stack, check the rollback (STACK=name; uses your credentials)
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh emulator
 	@STACK="$(STACK)" YES="$(YES)" URL="$(URL)" $(PLAY) tests/e2e/drill.py
 
-soak: ## test every pair of faults, every interleaving of three runs, and SEEDS=n more simulation runs (takes a while)
+record-aws: ## answer the open questions of docs/limits.md in a sandbox account, and write transcripts (OUT=, YES=1, CACHE=off, CLEAN=1)
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh emulator
+	@OUT="$(OUT)" YES="$(YES)" CACHE="$(CACHE)" CLEAN="$(CLEAN)" $(PLAY) tests/record_aws/record.py
+
+record-play: ## play `make record-aws` on an emulator, as far as it goes
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh emulator
+	@OUT="$(OUT)" $(PLAY) tests/record_aws/play.py
+
+soak: ## test every pair of faults, every interleaving of three runs, and SEEDS=n more simulation runs; counts their states
 	cargo test --locked --test it -- --ignored --nocapture
 
 guards: ## remove each guard from the engine and check that a test fails (takes an hour)
@@ -142,6 +159,7 @@ lint: ## check the formatting, clippy and the template
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --no-default-features --bin apigw-rollback-function -- -D warnings
 	cd benches/cold && cargo fmt --check && cargo clippy --locked --all-targets --target-dir ../../target/bench-tool -- -D warnings
+	cd proof && cargo fmt --check && cargo clippy --locked --all-targets --features model --target-dir ../target/proof -- -D warnings
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cfn-lint
 	$(SAM) validate --lint
 	$(TOOLS)/cfn-lint/bin/cfn-lint template.yaml
@@ -149,6 +167,7 @@ lint: ## check the formatting, clippy and the template
 fmt: ## format the Rust code
 	cargo fmt
 	cd benches/cold && cargo fmt
+	cd proof && cargo fmt
 
 $(DENY) $(FUZZ) $(MUTANTS) $(SBOM):
 	@echo "installing $(@F) into $(TOOLS)/ once; compiling it takes some minutes"

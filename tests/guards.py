@@ -2,7 +2,8 @@
 """Removes each guard from the engine, one at a time, and checks that a test fails.
 
 A passing simulation proves nothing unless it fails when it should. For each entry of GUARDS, this script removes the
-guard from a copy of the sources. Then a test of the faults or the scenarios must fail, or else a seed of the simulation.
+guard from a copy of the sources. Then the enumeration, a test of the faults or the scenarios must fail, or else a seed of
+the simulation.
 
     guards.py [NAME ...]        without a name, all guards
 """
@@ -199,6 +200,19 @@ GUARDS = [
      "others.extend(without_effect(&world.alarms, &protected));", ""),
     ("the sweep reports the rollback of a dead run", "src/decide/upkeep.rs",
      "unreported(facts, live, now, &mut on_record, &mut actions);", ""),
+    ("a release in quarantine is not restored", "src/decide/mod.rs",
+     "    is_not_quarantined(observed, version, record)?;\n", ""),
+    ("a deployment that cannot be served is not restored", "src/decide/mod.rs",
+     "    can_be_served(observed, version, record)?;\n", ""),
+    ("a missing component holds the whole release", "src/decide/mod.rs",
+     "if !observed.components.missing.is_empty() && policy", "if observed.components.missing.len() > 9 && policy"),
+    ("an alias that CodeDeploy moves is left alone", "src/decide/mod.rs", "if !contested.is_empty() {", "if contested.len() > 9 {"),
+    ("a mapping that gets no requests is not moved", "src/decide/mod.rs", "if !overridden.is_empty() {", "if overridden.len() > 9 {"),
+    ("a managed stage is left alone", "src/decide/mod.rs", "if live.managed && plan.change().is_some() {", "if live.managed && plan.change().is_none() {"),
+    ("the rollback window contains its end", "src/decide/preconditions.rs", "now - live_since > window =>", "now - live_since >= window =>"),
+    ("a datapoint that ends with the change is from before it", "src/decide/testimony.rs", "point.ends <= live_since)", "point.ends < live_since)"),
+    ("an unlisted stage without a record is left alone", "src/decide/mod.rs",
+     "if !observed.configured && matches!", "if observed.live.is_none() && !observed.configured && matches!"),
 ]
 
 
@@ -226,7 +240,7 @@ def tested(tests: str) -> tuple[str, str]:
     if done.returncode == 0:
         return "missed", ""
     seed = re.search(r"^SEED=(\d+) .*?# (.*)$", done.stdout, re.MULTILINE)
-    fault = re.search(r"^thread '((?:faults|scenarios)::\S+)'.*panicked at.*\n(.*)$", done.stdout, re.MULTILINE)
+    fault = re.search(r"^thread '((?:enumeration|faults|scenarios)::\S+)'.*panicked at.*\n(.*)$", done.stdout, re.MULTILINE)
     if seed is not None:
         return "caught", f"seed {seed[1]}: {seed[2][:160]}"
     if fault is not None:
@@ -256,7 +270,7 @@ def main() -> int:
             path.write_text(text.replace(there, without))
         try:
             # The quickest tests come first.
-            for tests in ("scenarios::", "faults::", "simulation::ten"):
+            for tests in ("enumeration::", "scenarios::", "faults::", "simulation::ten"):
                 verdict, why = tested(tests)
                 if verdict != "missed":
                     break

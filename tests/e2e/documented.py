@@ -251,8 +251,10 @@ ROWS = [
     # Make targets that CI does not run.
     Row("(KEEP=1 )?make demo", **NOT_RUN, why="`make e2e` runs the same scenario with assertions"),
     Row("make drill.*", **NOT_RUN, why="`make e2e` runs the drill on its own stack"),
+    Row("(AWS_REGION=.* )?make record-aws.*", **NOT_RUN, why="needs an AWS account; `make record-play` runs it on the emulator"),
     Row("make bench|cargo bench.*", **NOT_RUN, why="takes many minutes; `make bench-smoke` is its short form"),
     Row("make detect.*", **NOT_RUN, why="takes minutes; `.ci/run` plays its short form"),
+    Row("make model.*", **NOT_RUN, why="explores for minutes, and needs nothing that an emulator has"),
     Row("make soak.*|make guards|make fuzz|make mutants", **NOT_RUN, why="takes half an hour or more"),
     Row("make (outages|attacks) STORY=.*", **NOT_RUN, why="`.ci/run` plays every story"),
     Row("make advisories", **NOT_RUN, why="needs github.com; `.ci/run` runs it where that can be reached"),

@@ -8,6 +8,8 @@ mod cli;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod enumeration;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod scenarios;

@@ -24,7 +24,7 @@ use crate::support::world::{
 /// A release with two components: an alias and a mapping.
 pub(crate) const WHOLE: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod",
     "aliases":["orders:live"],"mappings":["api.example.com/orders"]}]"#;
-const HTTP: &str = r#"[{"api":"ju6maoy9o2","name":"web","stage":"$default","protocol":"http"}]"#;
+pub(crate) const HTTP: &str = r#"[{"api":"ju6maoy9o2","name":"web","stage":"$default","protocol":"http"}]"#;
 
 pub(super) fn alias(version: &str) -> AliasTarget {
     AliasTarget { version: version.to_owned(), weights: [].into() }
@@ -57,7 +57,7 @@ pub(super) fn policy(facts: &mut Facts, policy: PolicyOverrides) {
     policy_of(&prod(), facts, policy);
 }
 
-fn policy_of(stage: &StageRef, facts: &mut Facts, policy: PolicyOverrides) {
+pub(crate) fn policy_of(stage: &StageRef, facts: &mut Facts, policy: PolicyOverrides) {
     let policy = PolicyOverrides { schema: SCHEMA, ..policy };
     facts
         .parameters
@@ -310,12 +310,12 @@ fn a_release_is_recorded_whole_or_refused_with_every_problem() {
     });
 }
 
-fn web() -> StageRef {
+pub(crate) fn web() -> StageRef {
     StageRef::new(Protocol::Http, "ju6maoy9o2", "$default")
 }
 
 /// Turns the world's API into an HTTP API with its default stage.
-fn http(facts: &mut Facts) {
+pub(crate) fn http(facts: &mut Facts) {
     let live = facts.stages.remove(&prod()).unwrap();
     facts.stages.insert(web(), live);
     facts.deployments.iter_mut().for_each(|(api, _)| *api = web().api);

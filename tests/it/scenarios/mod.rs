@@ -1,6 +1,7 @@
 //! An event, a world and the outcome: data in, a snapshot out, through one `check()`.
 
 mod admission;
+mod answers;
 pub(crate) mod components;
 pub(crate) mod doctor;
 mod doctor_access_log;

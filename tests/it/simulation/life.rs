@@ -18,6 +18,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::others::Others;
+use super::states::States;
 use super::weather::SeededFaults;
 use crate::simulation::invariants::{Seen, Signal};
 use crate::support::world::{Clock, FUNCTION, Facts, Network, World, at};
@@ -66,6 +67,8 @@ pub(crate) struct SimulationRun {
     pub(crate) config: Arc<Config>,
     pub(crate) seen: Vec<Seen>,
     pub(crate) calm: bool,
+    /// The states that were reached, if they are counted.
+    pub(crate) states: Option<States>,
     /// The story so far, if it is recorded.
     pub(crate) story: Option<Vec<String>>,
     faults: Arc<SeededFaults>,
@@ -95,6 +98,7 @@ impl SimulationRun {
             clock,
             config,
             seen: vec![],
+            states: None,
             story: with_story.then(Vec::new),
             faults,
             others,
@@ -190,6 +194,11 @@ impl SimulationRun {
         }
     }
 
+    /// The number of runs that are in progress.
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
     fn carry_out(&mut self, what: AgendaItem) {
         match what {
             AgendaItem::Minute => self.minute(),
@@ -198,7 +207,10 @@ impl SimulationRun {
                 self.invoke(Event { text, signal: Signal::Sweep }, 1);
             }
             AgendaItem::Event(event, attempt) => self.invoke(event, attempt),
-            AgendaItem::Other(action) => super::others::carry_out(self, action),
+            AgendaItem::Other(action) => {
+                super::others::carry_out(self, action);
+                self.note_state(None);
+            }
             AgendaItem::Calm => {
                 self.say(|| "from now on there are no faults".to_owned());
                 self.faults.stop();
@@ -269,6 +281,7 @@ impl SimulationRun {
     fn ended(&mut self, ended: Ended) {
         let Ended { event, attempt, seen, failed } = ended;
         self.say(|| format!("{} ends: {}", seen.id, said(seen.reports.as_deref())));
+        self.note_state(Some(&seen));
         // Lambda retries a failed event twice; an operator's command is not retried.
         let again = failed && attempt < 3 && seen.signal != Signal::Operator;
         if again {
@@ -297,10 +310,19 @@ fn said(reports: Option<&[Report]>) -> String {
 
 /// Runs one seed to its end, on its own clock; returns the simulation run and the world at its start.
 pub(crate) fn simulate(seed: u64, with_story: bool) -> (SimulationRun, Facts) {
+    played(|| SimulationRun::new(seed, with_story))
+}
+
+/// Runs one seed to its end, and counts the states that it reaches.
+pub(crate) fn simulate_counting(seed: u64) -> (SimulationRun, Facts) {
+    played(|| SimulationRun { states: Some(States::new()), ..SimulationRun::new(seed, false) })
+}
+
+fn played(simulation: impl FnOnce() -> SimulationRun) -> (SimulationRun, Facts) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let mut simulation = SimulationRun::new(seed, with_story);
+        let mut simulation = simulation();
         let before = simulation.world.facts();
         simulation.run_to_end().await;
         simulation.world.change(|facts| facts.now = simulation.clock.now());

@@ -1,7 +1,8 @@
 //! AWS's recorded answers through the adapter: each is read, or refused with AWS's code.
 //!
 //! `AWS_RECORDINGS` names the folder, with one JSON file for each answer: `request.operation`, and `response` or
-//! `error{status, code, message}`, in the spelling of AWS's Python SDK. Without it, nothing is read.
+//! `error{status, code, message}`, in the spelling of AWS's Python SDK. Without it, nothing is read. `make record-aws` writes
+//! such files, and besides them what it measured, which is no answer.
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
@@ -45,7 +46,7 @@ const KEPT: [&str; 12] = [
 ];
 
 /// Recorded operations that the function does not use, or whose answer it does not read.
-const UNUSED: [&str; 22] = [
+const UNUSED: [&str; 30] = [
     "CreateAuthorizer",
     "CreateDeployment",
     "CreateResource",
@@ -61,6 +62,14 @@ const UNUSED: [&str; 22] = [
     "SQS message of a publish with MessageStructure json",
     "Publish",
     "DescribeEventBus",
+    "EventBridge event of a muted alarm",
+    "FilterLogEvents",
+    "FlushStageCache",
+    "GetAlarmMuteRule",
+    "ListAlarmMuteRules",
+    "ListMetrics",
+    "PutAlarmMuteRule",
+    "PutLogAlarm",
     "GetBasePathMappings",
     "CloudControl GetResource AWS::ApiGateway::BasePathMapping",
     "CloudControl GetResource AWS::ApiGatewayV2::ApiMapping",
@@ -278,6 +287,9 @@ fn every_recorded_answer_is_read_as_aws_means_it() {
     let mut differences = Vec::new();
     for file in &files {
         let recording: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        if recording.get("request").is_none() || recording["kind"] == "measured" {
+            continue;
+        }
         let service = file.parent().unwrap().file_name().unwrap().to_string_lossy();
         differences.extend(wrong(&service, &recording).map(|why| format!("{}: {why}", file.display())));
     }
