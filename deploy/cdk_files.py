@@ -1,4 +1,4 @@
-"""The generated file of the CDK construct: src/settings.ts."""
+"""The generated files of the CDK construct: src/settings.ts and src/parameters.ts."""
 
 import json
 
@@ -31,33 +31,44 @@ def property_of(one):
     return f"  /**\n{doc}\n   */\n  readonly {one.camel}?: {TYPES.get(one.kind, 'string')};\n"
 
 
-def settings_ts():
+def own():
+    """Returns the parameters that have a property of their own in the settings."""
     known = parameters()
-    names = {one.name for one in known}
-    assert set(TYPED) | set(WITHOUT) <= names, f"the template lacks {(set(TYPED) | set(WITHOUT)) - names}"
-    own = [one for one in known if one.name not in TYPED and one.name not in WITHOUT]
-    properties = "\n".join(property_of(one) for one in own)
-    table = "\n".join(f"  {one.name}: '{one.camel}'," for one in own)
-    handled = ", ".join(f"'{one.name}'" for one in known if one.name not in {each.name for each in own})
-    release = ", ".join(f"'{name}'" for name in OF_RELEASE)
-    return f"""{NOTE}
-/** The release of the template that this construct deploys. */
-export const VERSION = '{version()}';
+    lost = (set(TYPED) | set(WITHOUT)) - {one.name for one in known}
+    assert not lost, f"the template lacks {lost}"
+    return [one for one in known if one.name not in TYPED and one.name not in WITHOUT]
 
+
+def settings_ts():
+    properties = "\n".join(property_of(one) for one in own())
+    return f"""{NOTE}
 /**
  * The parameters of the template that have no typed property of their own. The template says what they may be, and
- * the construct checks that in `cdk synth`.
+ * `cdk synth` checks it.
  */
 export interface ApiGatewayRollbackSettings {{
 {properties}}}
+"""
+
+
+def parameters_ts():
+    names = [one.name for one in own()]
+    table = "\n".join(f"  {one.name}: '{one.camel}'," for one in own())
+    others = [one.name for one in parameters() if one.name not in names] + list(OF_RELEASE)
+    lines = "\n".join(f"  '{name}'," for name in others)
+    return f"""{NOTE}
+import type {{ ApiGatewayRollbackSettings }} from './settings';
+
+/** The release of the template that this construct deploys. */
+export const VERSION = '{version()}';
 
 /** The template's parameter of each setting. */
 export const SETTINGS: {{ readonly [parameter: string]: keyof ApiGatewayRollbackSettings }} = {{
 {table}
 }};
 
-/** The other parameters of the template: those of the typed properties, of the sample API, and of the release. */
+/** The other parameters of the template: of the typed properties, of the sample API, and of the release. */
 export const OTHERS: readonly string[] = [
-  {handled}, {release},
+{lines}
 ];
 """

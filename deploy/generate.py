@@ -46,6 +46,7 @@ def files():
         readme: terraform_files.readme(
             readme.read_text(), (TERRAFORM / "versions.tf").read_text(), (TERRAFORM / "main.tf").read_text()),
         HERE / "cdk/src/settings.ts": cdk_files.settings_ts(),
+        HERE / "cdk/src/parameters.ts": cdk_files.parameters_ts(),
         package: with_version(package, r'^  "version": "([^"]+)"'),
         lock: json.dumps(locked, indent=2, ensure_ascii=False) + "\n",
         HERE / "action/action.yml": with_version(HERE / "action/action.yml", r'^    default: "(\d+\.\d+\.\d+[^"]*)"  # version'),

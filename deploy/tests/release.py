@@ -67,3 +67,17 @@ def newer(template):
     version_of(new)["SemanticVersion"] = "9.0.0"
     new["Parameters"]["FromTheFuture"] = {"Type": "String", "Default": ""}
     return new
+
+
+def write_all(folder):
+    """Writes a good release and all bad ones, for the tests of the CDK construct."""
+    template = plain()
+    write(folder / "good", template)
+    write(folder / "older", older(template))
+    write(folder / "newer", newer(template))
+    write(folder / "without-code", template, without=(ZIP,))
+    (write(folder / "damaged", template) / ZIP).write_bytes(b"other")
+
+
+if __name__ == "__main__":
+    write_all(Path(sys.argv[1]))

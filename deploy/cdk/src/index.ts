@@ -1,2 +1,2 @@
 export * from './rollback';
-export * from './settings-props';
+export * from './settings';

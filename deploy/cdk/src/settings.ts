@@ -1,11 +1,8 @@
 // Written by `make door-files` from template.yaml. Change the template, not this file.
 
-/** The release of the template that this construct deploys. */
-export const VERSION = '0.1.0';
-
 /**
  * The parameters of the template that have no typed property of their own. The template says what they may be, and
- * the construct checks that in `cdk synth`.
+ * `cdk synth` checks it.
  */
 export interface ApiGatewayRollbackSettings {
   /**
@@ -267,49 +264,3 @@ export interface ApiGatewayRollbackSettings {
    */
   readonly logRetentionDays?: number;
 }
-
-/** The template's parameter of each setting. */
-export const SETTINGS: { readonly [parameter: string]: keyof ApiGatewayRollbackSettings } = {
-  Functions: 'functions',
-  FunctionAlias: 'functionAlias',
-  DomainName: 'domainName',
-  BasePath: 'basePath',
-  FlushCache: 'flushCache',
-  ErrorRateThreshold: 'errorRateThreshold',
-  MinimumRequests: 'minimumRequests',
-  MinimumErrors: 'minimumErrors',
-  LatencyP99Threshold: 'latencyP99Threshold',
-  AlarmPeriodSeconds: 'alarmPeriodSeconds',
-  AlarmEvaluationPeriods: 'alarmEvaluationPeriods',
-  AlarmDatapoints: 'alarmDatapoints',
-  FastDetection: 'fastDetection',
-  DecideSeconds: 'decideSeconds',
-  ConvictAlpha: 'convictAlpha',
-  BakeSeconds: 'bakeSeconds',
-  BakeNeedsData: 'bakeNeedsData',
-  SweepMinutes: 'sweepMinutes',
-  MaxAlarmAgeSeconds: 'maxAlarmAgeSeconds',
-  RollbackWindowSeconds: 'rollbackWindowSeconds',
-  CooldownSeconds: 'cooldownSeconds',
-  MaxRollbacksADay: 'maxRollbacksADay',
-  Mode: 'mode',
-  Pin: 'pin',
-  ParameterPrefix: 'parameterPrefix',
-  AlarmPrefixes: 'alarmPrefixes',
-  UnwiredAlarmPrefixes: 'unwiredAlarmPrefixes',
-  DirectAlarmPrefix: 'directAlarmPrefix',
-  NotificationEmail: 'notificationEmail',
-  NotRecoveredSeconds: 'notRecoveredSeconds',
-  IncidentsKeptDays: 'incidentsKeptDays',
-  HookSeconds: 'hookSeconds',
-  ShowVariables: 'showVariables',
-  Architecture: 'architecture',
-  ReservedConcurrency: 'reservedConcurrency',
-  MaxEventAgeSeconds: 'maxEventAgeSeconds',
-  LogRetentionDays: 'logRetentionDays',
-};
-
-/** The other parameters of the template: those of the typed properties, of the sample API, and of the release. */
-export const OTHERS: readonly string[] = [
-  'Protocol', 'ApiId', 'ApiName', 'StageName', 'SampleRelease', 'NotificationTopicArn', 'EventBus', 'HookFunctionArn', 'KmsKey', 'CodeBucket', 'CodeKey',
-];
