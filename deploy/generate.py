@@ -49,7 +49,7 @@ def files():
         HERE / "cdk/src/parameters.ts": cdk_files.parameters_ts(),
         package: with_version(package, r'^  "version": "([^"]+)"'),
         lock: json.dumps(locked, indent=2, ensure_ascii=False) + "\n",
-        HERE / "action/action.yml": with_version(HERE / "action/action.yml", r'^    default: "(\d+\.\d+\.\d+[^"]*)"  # version'),
+        HERE / "action/action.yml": with_version(HERE / "action/action.yml", r'^    default: "(\d+\.\d+\.\d+[^"]*)" # version'),
     }
 
 

@@ -32,7 +32,7 @@ def cdk(stack, title, *arguments, status=0, **env):
 
 
 def play(stack, checks, dist):
-    cdk(stack, "cdk bootstrap", "bootstrap", f"aws://{ACCOUNT}/{REGION}")
+    cdk(stack, "cdk bootstrap", "bootstrap", f"aws://{ACCOUNT}/{REGION}", RELEASE=str(dist))
     said = cdk(stack, "cdk deploy with a release that is not there", "deploy", "--require-approval", "never",
                status=1, RELEASE=str(stack.work / "none"))
     checks.that("a release that is not there fails the synthesis", "There is no template.yaml in" in said, said[-500:])
