@@ -12,7 +12,7 @@ MUTANTS := $(TOOLS)/cargo-mutants@27.1.0/bin/cargo-mutants
 SBOM := $(TOOLS)/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 PLAY := PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/emulator/bin/python
 
-.PHONY: help setup build demo test template e2e documents contract outages attacks local bench bench-smoke detect drill soak guards fuzz mutants deny advisory-db advisories sbom lock lint fmt clean
+.PHONY: help setup build demo test template e2e documents contract outages attacks local bench bench-smoke detect drill soak guards fuzz mutants deny advisory-db advisories sbom lock lint fmt clean doors door-files
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,21 @@ e2e: ## test the demo's story, a lost alarm, the commands and a drill on an emul
 documents: ## run every command in README and docs as written, and nest the template in another stack
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cargo-lambda emulator awscli
 	@$(PLAY) tests/e2e/documents.py
+
+DOORS := PYTHONDONTWRITEBYTECODE=1 $(TOOLS)/sam/bin/python
+doors: RELEASE = $(or $(DIST),target/dist)
+doors: ## test the Terraform module, the CDK construct and the GitHub Action (DIST=path of a built release)
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam terraform node actions emulator
+	@test -f $(RELEASE)/template.yaml || $(MAKE) --no-print-directory dist
+	@$(DOORS) deploy/generate.py --check
+	@$(DOORS) deploy/tests/release.py target/doors
+	cd deploy/cdk && ../node.sh npm ci --no-audit --no-fund --ignore-scripts && ../node.sh npm run --silent build && ../node.sh npm test
+	@DIST="$(RELEASE)" $(DOORS) -m unittest discover --start-directory deploy/tests
+	@$(PLAY) deploy/tests/deploy.py $(RELEASE)
+
+door-files: ## write the files of the doors that follow from template.yaml, after a change to its parameters
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam terraform
+	@$(DOORS) deploy/generate.py
 
 contract: ## test the function against LocalEmu, which serves frozen deployments, and MiniStack (needs Python 3.13+)
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam emulator localemu awscli
