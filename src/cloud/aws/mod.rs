@@ -1,6 +1,8 @@
 //! The port over the AWS SDK, with one file for each trait. Only this folder uses `aws_sdk_*`.
 
 mod alarms;
+#[cfg(feature = "cli")]
+mod bundle;
 mod call;
 mod clients;
 mod components;
@@ -32,8 +34,11 @@ use super::{Cloud, Spent};
 
 pub use clients::Clients;
 #[cfg(feature = "cli")]
+pub use bundle::bundle;
+#[cfg(feature = "cli")]
 pub use diagnostics::AwsDiagnostics;
 pub use environment::{Environment, environment_settings};
+pub use http::Roots;
 #[cfg(feature = "cli")]
 pub use operator::{AwsOperator, Caller, LogEvent};
 #[cfg(feature = "cli")]

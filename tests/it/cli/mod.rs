@@ -3,6 +3,7 @@
 mod aws;
 mod explain;
 mod operator;
+mod tls;
 #[path = "../../../src/bin/apigw-rollback/style.rs"]
 mod style;
 #[path = "../../../src/bin/apigw-rollback/views/mod.rs"]
