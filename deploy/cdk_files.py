@@ -2,15 +2,16 @@
 
 import json
 
-from parameters import LIST, NUMBER, OF_RELEASE, SWITCH, parameters, version
+from parameters import LIST, MAP, NUMBER, OF_RELEASE, SWITCH, parameters, version
 
 NOTE = "// Written by `make door-files` from template.yaml. Change the template, not this file.\n"
-TYPES = {SWITCH: "boolean", NUMBER: "number", LIST: "string[]"}
+TYPES = {SWITCH: "boolean", NUMBER: "number", LIST: "string[]", MAP: "{ [name: string]: string }"}
 
 # The parameters that the construct's own typed properties set, and the properties.
 TYPED = {
     "Protocol": "api", "ApiId": "api", "ApiName": "api", "StageName": "stage", "NotificationTopicArn": "notificationTopic",
-    "HookFunctionArn": "hook", "KmsKey": "encryptionKey", "EventBus": "eventBus",
+    "HookFunctionArn": "hook", "KmsKey": "encryptionKey", "EventBus": "eventBus", "LogGroupName": "logGroup",
+    "PermissionsBoundary": "permissionsBoundary",
 }
 # The parameters without a property, and why.
 WITHOUT = {"SampleRelease": "the construct protects an API of the app, so there is no sample API"}

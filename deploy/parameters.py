@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # The release's template has these besides the parameters of template.yaml: they say where the function's code is.
 OF_RELEASE = ("CodeBucket", "CodeKey")
 # The kinds of a parameter: what a door takes for it.
-SWITCH, NUMBER, LIST, TEXT = "switch", "number", "list", "text"
+SWITCH, NUMBER, LIST, MAP, TEXT = "switch", "number", "list", "map", "text"
 
 
 class Parameter(NamedTuple):
@@ -49,18 +49,21 @@ def kind_of(one):
         return SWITCH
     if one["Type"] == "Number":
         return NUMBER
-    # The pattern of a list repeats a name after a comma.
-    return LIST if "(,[" in one.get("AllowedPattern", "") else TEXT
+    # The pattern of a list repeats a name after a comma, and that of a map a name with its value.
+    pattern = one.get("AllowedPattern", "")
+    return TEXT if "(,[" not in pattern else MAP if "}=[" in pattern else LIST
 
 
 def parameter(name, one):
     kind, plain = kind_of(one), str(one["Default"])
+    parts = [part for part in plain.split(",") if part]
     default = {
-        SWITCH: plain == "on",
-        NUMBER: one["Default"],
-        LIST: [part for part in plain.split(",") if part],
-        TEXT: plain,
-    }[kind]
+        SWITCH: lambda: plain == "on",
+        NUMBER: lambda: one["Default"],
+        LIST: lambda: parts,
+        MAP: lambda: dict(part.split("=", 1) for part in parts),
+        TEXT: lambda: plain,
+    }[kind]()
     return Parameter(
         name, kind, default, plain, " ".join(one["Description"].split()), one.get("AllowedValues", []),
         one.get("AllowedPattern", ""), one.get("MinValue"), one.get("MaxValue"), one.get("MaxLength"),

@@ -3,10 +3,10 @@
 import json
 import re
 
-from parameters import LIST, NUMBER, SWITCH, groups, parameters, rules, template, version
+from parameters import LIST, MAP, NUMBER, SWITCH, groups, parameters, rules, template, version
 
 NOTE = "# Written by `make door-files` from template.yaml. Change the template, not this file.\n"
-TYPES = {SWITCH: "bool", NUMBER: "number", LIST: "list(string)"}
+TYPES = {SWITCH: "bool", NUMBER: "number", LIST: "list(string)", MAP: "map(string)"}
 BEGIN, END = "<!-- BEGIN_TF_DOCS -->", "<!-- END_TF_DOCS -->"
 
 # The variables that are not parameters of the template: name, type, default, description, and the validations. A
@@ -31,7 +31,6 @@ OWN = [
      "Release to deploy. It must be the release of this module, whose variables are the parameters of the template.",
      [('can(regex("^[0-9]+\\\\.[0-9]+\\\\.[0-9]+(-[0-9A-Za-z.-]+)?$", var.release_version))',
        "Give a version such as 1.2.3, without a v.")]),
-    ("tags", "map(string)", {}, "Tags of the stack. CloudFormation gives them to all its resources.", []),
     ("deployment_role_arn", "string", None,
      "Role that CloudFormation assumes for the stack. null uses the credentials of Terraform.", []),
     ("timeout_in_minutes", "number", 30, "Minutes after which CloudFormation gives up and rolls the stack back.", []),
@@ -46,12 +45,20 @@ def literal(value):
     return quoted(value) if isinstance(value, str) else json.dumps(value)
 
 
-def sentence(text):
-    return text[:1].upper() + text[1:].rstrip(".") + "."
+# What the module does with a parameter besides passing it on.
+MORE = {"Tags": "The module also gives them to the stack, and CloudFormation to its resources."}
 
 
 def description(one):
-    return f"{one.description} true stands for on, and false for off." if one.kind == SWITCH else one.description
+    more = "true stands for on, and false for off." if one.kind == SWITCH else MORE.get(one.name, "")
+    return f"{one.description} {more}".rstrip()
+
+
+def text_of(one):
+    """Returns the expression for the value of a text, a list or a map as the template takes it."""
+    variable = f"var.{one.snake}"
+    pairs = f'[for name, value in {variable} : "${{name}}=${{value}}"]'
+    return {LIST: f'join(",", {variable})', MAP: f'join(",", {pairs})'}.get(one.kind, variable)
 
 
 def validations(one):
@@ -63,8 +70,11 @@ def validations(one):
         allowed = ", ".join(map(str, one.allowed))
         yield f"contains({json.dumps(one.allowed)}, {variable})", f"{one.name} must be one of {allowed}."
     if one.pattern:
-        text = f'join(",", {variable})' if one.kind == LIST else variable
-        yield f"can(regex({quoted(one.pattern)}, {text}))", f"{one.name} must be {sentence(one.constraint)[:1].lower()}{sentence(one.constraint)[1:]}"
+        message = f"{one.name} must be {one.constraint.rstrip('.')}."
+        if one.kind in (LIST, MAP):
+            yield from for_each_part(one, message)
+        else:
+            yield f"can(regex({quoted(one.pattern)}, {variable}))", message
     bounds = [(one.lowest, ">=", "at least"), (one.highest, "<=", "at most")]
     bounds = [(bound, sign, words) for bound, sign, words in bounds if bound is not None]
     if bounds:
@@ -72,6 +82,21 @@ def validations(one):
         yield condition, f"{one.name} must be " + " and ".join(f"{words} {bound}" for bound, _, words in bounds) + "."
     if one.longest is not None:
         yield f"length({variable}) <= {one.longest}", f"{one.name} can have at most {one.longest} characters."
+
+
+def for_each_part(one, message):
+    """Yields the conditions for the parts of a list or a map.
+
+    Terraform's regular expressions allow fewer repetitions than CloudFormation's, so they check one part each.
+    """
+    part = one.pattern.removeprefix("^(").partition("(,")[0]
+    most = re.fullmatch(re.escape(f"^({part}(,{part})") + r"(?:\*|\{0,(\d+)\})\)\?\$", one.pattern)
+    assert most, f"{one.name} has a pattern of another form: {one.pattern}"
+    values = f"part in var.{one.snake}" if one.kind == LIST else f"name, value in var.{one.snake}"
+    text = "part" if one.kind == LIST else '"${name}=${value}"'
+    yield f"alltrue([for {values} : can(regex({quoted(f'^{part}$')}, {text}))])", message
+    if most[1]:
+        yield f"length(var.{one.snake}) <= {int(most[1]) + 1}", message
 
 
 def block(name, kind, default, text, conditions, nullable):
@@ -102,9 +127,7 @@ def variables_tf():
 
 def value_of(one):
     variable = f"var.{one.snake}"
-    return {
-        SWITCH: f'{variable} ? "on" : "off"', NUMBER: f"tostring({variable})", LIST: f'join(",", {variable})',
-    }.get(one.kind, variable)
+    return {SWITCH: f'{variable} ? "on" : "off"', NUMBER: f"tostring({variable})"}.get(one.kind, text_of(one))
 
 
 def expression(test):

@@ -59,3 +59,8 @@ output "dead_letter_queue_url" {
   description = "Queue with the events that failed on every retry"
   value       = aws_cloudformation_stack.this.outputs["DeadLetterQueueUrl"]
 }
+
+output "version" {
+  description = "Version of apigw-rollback that this template belongs to"
+  value       = aws_cloudformation_stack.this.outputs["Version"]
+}

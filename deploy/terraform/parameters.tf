@@ -48,7 +48,11 @@ locals {
     ReservedConcurrency    = tostring(var.reserved_concurrency)
     MaxEventAgeSeconds     = tostring(var.max_event_age_seconds)
     LogRetentionDays       = tostring(var.log_retention_days)
+    LogGroupName           = var.log_group_name
     KmsKey                 = var.kms_key
+    PermissionsBoundary    = var.permissions_boundary
+    RolePath               = var.role_path
+    Tags                   = join(",", [for name, value in var.tags : "${name}=${value}"])
   }
 
   # The messages of the template's rules that these values break. CloudFormation checks the rules too, but only while it

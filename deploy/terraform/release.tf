@@ -7,7 +7,7 @@ locals {
   template     = try(yamldecode(local.template_text), null)
   has_template = can(keys(local.template.Parameters)) && can(keys(local.template.Resources))
 
-  template_version    = try(local.template.Metadata["AWS::ServerlessRepo::Application"].SemanticVersion, "unknown")
+  template_version    = try(local.template.Mappings.Release.This.Version, "unknown")
   template_parameters = try(keys(local.template.Parameters), [])
   set_parameters      = concat(keys(local.parameters), ["CodeBucket", "CodeKey"])
   missing_parameters  = setsubtract(local.set_parameters, local.template_parameters)

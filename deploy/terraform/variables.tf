@@ -48,13 +48,6 @@ variable "release_version" {
   }
 }
 
-variable "tags" {
-  description = "Tags of the stack. CloudFormation gives them to all its resources."
-  type        = map(string)
-  default     = {}
-  nullable    = false
-}
-
 variable "deployment_role_arn" {
   description = "Role that CloudFormation assumes for the stack. null uses the credentials of Terraform."
   type        = string
@@ -144,7 +137,7 @@ variable "functions" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^([A-Za-z0-9_-]{1,64}(,[A-Za-z0-9_-]{1,64})*)?$", join(",", var.functions)))
+    condition     = alltrue([for part in var.functions : can(regex("^[A-Za-z0-9_-]{1,64}$", part))])
     error_message = "Functions must be names of Lambda functions, not ARNs, separated by commas without spaces."
   }
 }
@@ -441,7 +434,7 @@ variable "alarm_prefixes" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^([^,*?]+(,[^,*?]+)*)?$", join(",", var.alarm_prefixes)))
+    condition     = alltrue([for part in var.alarm_prefixes : can(regex("^[^,*?]+$", part))])
     error_message = "AlarmPrefixes must be starts of alarm names separated by commas, without the wildcards * and ?."
   }
 }
@@ -465,7 +458,7 @@ variable "unwired_alarm_prefixes" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^([^,*?]+(,[^,*?]+)*)?$", join(",", var.unwired_alarm_prefixes)))
+    condition     = alltrue([for part in var.unwired_alarm_prefixes : can(regex("^[^,*?]+$", part))])
     error_message = "UnwiredAlarmPrefixes must be starts of alarm names separated by commas, without the wildcards * and ?."
   }
 }
@@ -613,6 +606,18 @@ variable "log_retention_days" {
   }
 }
 
+variable "log_group_name" {
+  description = "Log group of yours for the function, of the class Standard. Leave it empty to create one. LogRetentionDays and KmsKey do not apply to yours."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_./#-]{0,512}$", var.log_group_name))
+    error_message = "LogGroupName must be the name of a log group of this account and Region, or empty."
+  }
+}
+
 variable "kms_key" {
   description = "Key that encrypts the topics, the dead-letter queue and the log. create makes a key with the right policy. The policy of your own key must allow CloudWatch to use it (docs/security.md). Otherwise CloudWatch loses alarms silently."
   type        = string
@@ -622,5 +627,48 @@ variable "kms_key" {
   validation {
     condition     = can(regex("^(create|arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+)?$", var.kms_key))
     error_message = "KmsKey must be empty, the word create, or the ARN of a symmetric KMS key of this Region."
+  }
+}
+
+# Rules of your organization
+
+variable "permissions_boundary" {
+  description = "IAM policy that limits every role of this stack. It must allow what the roles need (docs/permissions.md). Leave it empty for roles without a boundary."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^(arn:[a-z-]+:iam::([0-9]{12}|aws):policy/[!-~]+)?$", var.permissions_boundary))
+    error_message = "PermissionsBoundary must be the ARN of an IAM policy, or empty."
+  }
+}
+
+variable "role_path" {
+  description = "IAM path of every role of this stack. Leave it empty for the root path."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^(/|/[!-~]{1,510}/)?$", var.role_path))
+    error_message = "RolePath must be an IAM path that begins and ends with a slash, such as /teams/orders/, or empty."
+  }
+}
+
+variable "tags" {
+  description = "Tags for the parked stage, which the function creates. CloudFormation adds the tags of the stack only to what CloudFormation creates. The module also gives them to the stack, and CloudFormation to its resources."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for name, value in var.tags : can(regex("^[A-Za-z0-9 _.:/+@-]{1,128}=[A-Za-z0-9 _.:/=+@-]{0,256}$", "${name}=${value}"))])
+    error_message = "Tags must be at most 50 tags such as team=orders,cost-center=42, or empty."
+  }
+
+  validation {
+    condition     = length(var.tags) <= 50
+    error_message = "Tags must be at most 50 tags such as team=orders,cost-center=42, or empty."
   }
 }

@@ -49,14 +49,10 @@ def write(folder, template, zipped=b"PK stands for a zip", without=()):
     return folder
 
 
-def version_of(template):
-    return template["Metadata"]["AWS::ServerlessRepo::Application"]
-
-
 def older(template):
     """Returns an older release of the template: it lacks a parameter."""
     old = json.loads(json.dumps(template))
-    version_of(old)["SemanticVersion"] = "0.0.9"
+    old["Mappings"]["Release"]["This"]["Version"] = "0.0.9"
     del old["Parameters"]["ConvictAlpha"]
     return old
 
@@ -64,7 +60,7 @@ def older(template):
 def newer(template):
     """Returns a newer release of the template: it has one more parameter."""
     new = json.loads(json.dumps(template))
-    version_of(new)["SemanticVersion"] = "9.0.0"
+    new["Mappings"]["Release"]["This"]["Version"] = "9.0.0"
     new["Parameters"]["FromTheFuture"] = {"Type": "String", "Default": ""}
     return new
 

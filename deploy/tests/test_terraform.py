@@ -14,7 +14,7 @@ import unittest
 from pathlib import Path
 
 import release
-from parameters import LIST, NUMBER, OF_RELEASE, SWITCH, parameters, version
+from parameters import LIST, MAP, NUMBER, OF_RELEASE, SWITCH, parameters, version
 
 MODULE = release.ROOT / "deploy" / "terraform"
 PYTHON = release.ROOT / ".tools" / "terraform" / "bin" / "python"
@@ -45,6 +45,8 @@ REFUSED = [
     ({"alarm_period_seconds": 61}, "AlarmPeriodSeconds must be one of 60, 120,"),
     ({"error_rate_threshold": 5}, "ErrorRateThreshold must be at least 0 and at most 1."),
     ({"bake_seconds": -1}, "BakeSeconds must be at least 0 and at most 604800."),
+    ({"tags": {f"t{n}": "x" for n in range(51)}}, "Tags must be at most 50 tags such as team=orders"),
+    ({"tags": {"team": "a,b"}}, "Tags must be at most 50 tags such as team=orders"),
     ({"flush_cache": "maybe"}, "a bool is required"),
     ({"bake_seconds": "soon"}, "a number is required"),
     ({"release_version": "v1.2.3"}, "Give a version such as 1.2.3, without a v."),
@@ -145,7 +147,8 @@ class Terraform(unittest.TestCase):
     def settable():
         """Returns a value other than the default for each parameter whose kind allows one without further knowledge."""
         kinds = {SWITCH: lambda one: (not one.default, "off" if one.default else "on"),
-                 LIST: lambda _: (["orders", "carts"], "orders,carts")}
+                 LIST: lambda _: (["orders", "carts"], "orders,carts"),
+                 MAP: lambda _: ({"team": "orders", "cost-center": "42"}, "cost-center=42,team=orders")}
         found = []
         for one in parameters():
             if one.kind in kinds:

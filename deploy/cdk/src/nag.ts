@@ -7,17 +7,18 @@ import type { CfnInclude } from 'aws-cdk-lib/cloudformation-include';
  */
 const WILDCARDS: { readonly [id: string]: { readonly reason: string; readonly resources: readonly string[] } } = {
   FunctionRole: {
-    reason: "The API's own deployments, the stage's own records, and calls whose actions know no resource",
+    reason: "The API's own deployments, the stage's own records, the streams of the log, and actions that know no resource",
     resources: [
       '["${Api}/deployments/*",{"Api":{"Fn::Sub":["arn:${AWS::Partition}:apigateway:${AWS::Region}::/${Apis}/${Id}",{"Apis":{"Fn::FindInMap":["Kind",{"Ref":"Protocol"},"Apis"]},"Id":{"Fn::If":["IsRest",{"Fn::If":["CreateSample",{"Ref":"SampleApi"},{"Ref":"ApiId"}]},{"Fn::If":["CreateSample",{"Ref":"SampleHttpApi"},{"Ref":"ApiId"}]}]}}]}}]',
       '["${Records}/*",{"Records":{"Fn::Sub":["arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${ParameterPrefix}/stages/${Id}/${Stage}",{"Id":{"Fn::If":["IsRest",{"Fn::If":["CreateSample",{"Ref":"SampleApi"},{"Ref":"ApiId"}]},{"Fn::If":["CreateSample",{"Ref":"SampleHttpApi"},{"Ref":"ApiId"}]}]},"Stage":{"Fn::If":["IsDefaultStage","_24default",{"Fn::Join":["__",{"Fn::Split":["_",{"Ref":"StageName"}]}]}]}}]}}]',
       'arn:<AWS::Partition>:ssm:<AWS::Region>:<AWS::AccountId>:parameter<ParameterPrefix>/names/*',
       '["${Records}/incidents/*",{"Records":{"Fn::Sub":["arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter${ParameterPrefix}/stages/${Id}/${Stage}",{"Id":{"Fn::If":["IsRest",{"Fn::If":["CreateSample",{"Ref":"SampleApi"},{"Ref":"ApiId"}]},{"Fn::If":["CreateSample",{"Ref":"SampleHttpApi"},{"Ref":"ApiId"}]}]},"Stage":{"Fn::If":["IsDefaultStage","_24default",{"Fn::Join":["__",{"Fn::Split":["_",{"Ref":"StageName"}]}]}]}}]}}]',
+      '{"Fn::If":["CreateLog",{"Fn::GetAtt":["FunctionLog","Arn"]},{"Fn::Sub":"arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:${LogGroupName}:*"}]}',
       '*',
     ],
   },
   AliasPolicy: {
-    reason: 'The versions of the listed functions, and the deployments of CodeDeploy, whose groups nobody lists',
+    reason: 'CloudFormation can join the names of the listed functions to no partition, Region and account; CodeDeploy knows no resource for reads',
     resources: [
       '*',
       '{"Fn::Split":[",",{"Fn::Sub":["arn:*:lambda:*:*:function:${Names}",{"Names":{"Fn::Join":[",arn:*:lambda:*:*:function:",{"Fn::Split":[",",{"Ref":"Functions"}]}]}}]}]}',
@@ -25,7 +26,7 @@ const WILDCARDS: { readonly [id: string]: { readonly reason: string; readonly re
     ],
   },
   BasePathPolicy: {
-    reason: 'The listed domain; without a base path in the settings, its root',
+    reason: 'The mapping of the listed domain; AWS does not document how an ARN writes the root',
     resources: [
       '["arn:${AWS::Partition}:apigateway:${AWS::Region}::/domainnames/${DomainName}/basepathmappings/${Path}",{"Path":{"Fn::If":["HasBasePath",{"Ref":"BasePath"},"*"]}}]',
     ],

@@ -44,6 +44,8 @@ export const SETTINGS: { readonly [parameter: string]: keyof ApiGatewayRollbackS
   ReservedConcurrency: 'reservedConcurrency',
   MaxEventAgeSeconds: 'maxEventAgeSeconds',
   LogRetentionDays: 'logRetentionDays',
+  RolePath: 'rolePath',
+  Tags: 'tags',
 };
 
 /** The other parameters of the template: of the typed properties, of the sample API, and of the release. */
@@ -56,7 +58,9 @@ export const OTHERS: readonly string[] = [
   'NotificationTopicArn',
   'EventBus',
   'HookFunctionArn',
+  'LogGroupName',
   'KmsKey',
+  'PermissionsBoundary',
   'CodeBucket',
   'CodeKey',
 ];

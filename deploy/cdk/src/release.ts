@@ -18,7 +18,7 @@ interface Parameter {
 }
 
 interface Template {
-  readonly Metadata?: { [name: string]: { SemanticVersion?: string } };
+  readonly Mappings?: { readonly Release?: { readonly This?: { readonly Version?: string } } };
   readonly Parameters: { readonly [name: string]: Parameter };
   readonly Rules?: { readonly [name: string]: { RuleCondition?: unknown; Assertions: Assertion[] } };
   readonly Resources: { readonly [id: string]: { Type: string } };
@@ -86,7 +86,7 @@ export class Release {
   }
 
   private compareVersions(): void {
-    const version = this.template.Metadata?.['AWS::ServerlessRepo::Application']?.SemanticVersion ?? 'unknown';
+    const version = this.template.Mappings?.Release?.This?.Version ?? 'unknown';
     const known = new Set([...Object.keys(SETTINGS), ...OTHERS]);
     const present = Object.keys(this.template.Parameters);
     const missing = [...known].filter((name) => !present.includes(name));

@@ -4,8 +4,10 @@ import * as apigatewayv2 from 'aws-cdk-lib/aws-apigatewayv2';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as actions from 'aws-cdk-lib/aws-cloudwatch-actions';
 import * as events from 'aws-cdk-lib/aws-events';
+import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
+import * as logs from 'aws-cdk-lib/aws-logs';
 import * as assets from 'aws-cdk-lib/aws-s3-assets';
 import * as sns from 'aws-cdk-lib/aws-sns';
 import { CfnInclude } from 'aws-cdk-lib/cloudformation-include';
@@ -78,6 +80,20 @@ export interface ApiGatewayRollbackProps extends ApiGatewayRollbackSettings {
    * @default - none
    */
   readonly eventBus?: events.IEventBus;
+
+  /**
+   * Log group of the function, of the class Standard. `logRetentionDays` and `encryptionKey` do not apply to it.
+   *
+   * @default - a new log group
+   */
+  readonly logGroup?: logs.ILogGroup;
+
+  /**
+   * Policy that limits every role of the template. It must allow what the roles need.
+   *
+   * @default - none
+   */
+  readonly permissionsBoundary?: iam.IManagedPolicy;
 }
 
 /**
@@ -167,6 +183,8 @@ function settingsOf(props: ApiGatewayRollbackProps): { [name: string]: string } 
       values[name] = value ? 'on' : 'off';
     } else if (Array.isArray(value)) {
       values[name] = value.join(',');
+    } else if (typeof value === 'object') {
+      values[name] = Object.entries(value).map(([key, text]) => `${key}=${text}`).join(',');
     } else if (value !== undefined) {
       values[name] = typeof value === 'number' ? Tokenization.stringifyNumber(value) : value;
     }
@@ -181,6 +199,8 @@ function connectionsOf(props: ApiGatewayRollbackProps): { [name: string]: string
     ...(props.hook && { HookFunctionArn: props.hook.functionArn }),
     ...(props.encryptionKey && { KmsKey: props.encryptionKey.keyArn }),
     ...(props.eventBus && { EventBus: props.eventBus.eventBusName }),
+    ...(props.logGroup && { LogGroupName: props.logGroup.logGroupName }),
+    ...(props.permissionsBoundary && { PermissionsBoundary: props.permissionsBoundary.managedPolicyArn }),
   };
 }
 

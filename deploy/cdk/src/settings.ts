@@ -263,4 +263,18 @@ export interface ApiGatewayRollbackSettings {
    * @default `90`
    */
   readonly logRetentionDays?: number;
+
+  /**
+   * IAM path of every role of this stack. Leave it empty for the root path.
+   *
+   * @default `""`
+   */
+  readonly rolePath?: string;
+
+  /**
+   * Tags for the parked stage, which the function creates. CloudFormation adds the tags of the stack only to what CloudFormation creates.
+   *
+   * @default `{}`
+   */
+  readonly tags?: { [name: string]: string };
 }

@@ -9,8 +9,10 @@ import * as apigateway from 'aws-cdk-lib/aws-apigateway';
 import * as apigatewayv2 from 'aws-cdk-lib/aws-apigatewayv2';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as events from 'aws-cdk-lib/aws-events';
+import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
+import * as logs from 'aws-cdk-lib/aws-logs';
 import * as sns from 'aws-cdk-lib/aws-sns';
 import { Template } from 'aws-cdk-lib/assertions';
 import { AwsSolutionsChecks } from 'cdk-nag';
@@ -86,6 +88,8 @@ test('every setting reaches its parameter', () => {
     let [value, wanted]: [unknown, string] = [Default, String(Default)];
     if (AllowedValues.includes('on')) {
       [value, wanted] = [Default !== 'on', Default === 'on' ? 'off' : 'on'];
+    } else if (AllowedPattern.includes('}=[')) {
+      [value, wanted] = [{ team: 'orders', 'cost-center': '42' }, 'team=orders,cost-center=42'];
     } else if (AllowedPattern.includes('(,[')) {
       [value, wanted] = [['one', 'two'], 'one,two'];
     } else if (Type === 'Number') {
@@ -107,9 +111,13 @@ test('what the app connects reaches its parameter', () => {
     hook: lambda.Function.fromFunctionArn(stack, 'Hook', 'arn:aws:lambda:eu-west-1:123456789012:function:capture'),
     encryptionKey: new kms.Key(stack, 'Key'),
     eventBus: events.EventBus.fromEventBusName(stack, 'Bus', 'orders'),
+    logGroup: logs.LogGroup.fromLogGroupName(stack, 'Log', '/teams/orders'),
+    permissionsBoundary: iam.ManagedPolicy.fromManagedPolicyArn(stack, 'Boundary', 'arn:aws:iam::123456789012:policy/limit'),
   }));
-  const { NotificationTopicArn, HookFunctionArn, KmsKey, EventBus } = parametersOf(stack);
-  assert.deepEqual({ NotificationTopicArn, HookFunctionArn, KmsKey, EventBus }, {
+  const { NotificationTopicArn, HookFunctionArn, KmsKey, EventBus, LogGroupName, PermissionsBoundary } = parametersOf(stack);
+  assert.deepEqual({ NotificationTopicArn, HookFunctionArn, KmsKey, EventBus, LogGroupName, PermissionsBoundary }, {
+    LogGroupName: '/teams/orders',
+    PermissionsBoundary: 'arn:aws:iam::123456789012:policy/limit',
     NotificationTopicArn: { Ref: 'PeopleE38C8D03' },
     HookFunctionArn: 'arn:aws:lambda:eu-west-1:123456789012:function:capture',
     KmsKey: { 'Fn::GetAtt': ['Key961B73FD', 'Arn'] },
