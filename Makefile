@@ -49,11 +49,12 @@ DOORS := PYTHONDONTWRITEBYTECODE=1 $(TOOLS)/sam/bin/python
 doors: RELEASE = $(or $(DIST),target/dist)
 doors: ## test the Terraform module, the CDK construct and the GitHub Action (DIST=path of a built release)
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam terraform node actions emulator
-	@test -f $(RELEASE)/template.yaml || $(MAKE) --no-print-directory dist
+	@test -f $(RELEASE)/template.yaml || $(MAKE) --no-print-directory dist-code
 	@$(DOORS) deploy/generate.py --check
 	@$(DOORS) deploy/tests/release.py target/doors
 	cd deploy/cdk && ../node.sh npm ci --no-audit --no-fund --ignore-scripts && ../node.sh npm run --silent build && ../node.sh npm test
 	@DIST="$(RELEASE)" $(DOORS) -m unittest discover --start-directory deploy/tests
+	cargo build --locked --bin apigw-rollback
 	@$(PLAY) deploy/tests/deploy.py $(RELEASE)
 
 door-files: ## write the files of the doors that follow from template.yaml, after a change to its parameters

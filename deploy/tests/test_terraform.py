@@ -161,6 +161,11 @@ class Terraform(unittest.TestCase):
                 found.append((one, value, value))
         return found
 
+    def test_the_built_release_is_accepted(self):
+        built = release.real()
+        self.assertIsNotNone(built, "there is no built release: run `make doors`, which builds one")
+        self.assertEqual(self.planned({**API, "dist": str(built.resolve())})["ApiId"], API["api_id"])
+
     def test_what_breaks_a_rule_of_the_template_is_refused_in_the_plan(self):
         for values, sentence in REFUSED:
             with self.subTest(values=values):

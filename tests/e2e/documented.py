@@ -257,6 +257,7 @@ ROWS = [
     Row("make (outages|attacks) STORY=.*", **NOT_RUN, why="`.ci/run` plays every story"),
     Row("make advisories", **NOT_RUN, why="needs github.com; `.ci/run` runs it where that can be reached"),
     Row("make lock", **NOT_RUN, why="changes the locked packages"),
+    Row("make door-files", **NOT_RUN, why="writes files of the repository; `make doors` compares them"),
     Row("make sbom", **NOT_RUN, why="spends minutes on compiling a tool"),
 ]
 
