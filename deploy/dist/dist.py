@@ -23,8 +23,8 @@ PROGRAMS = ROOT / "target" / "dist-programs"
 TARGETS = {"x86_64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
 # The oldest glibc that Rust's standard library supports, and that zig links for (RHEL 7, 2014).
 GLIBC = "2.17"
-# Also in the folder, because `sam publish` uploads them.
-TEXTS = ("README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT")
+# Also in the folder: `sam publish` uploads the texts, and `sam deploy` takes its defaults from the last file.
+OTHERS = ("README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "samconfig.toml")
 
 
 class CannotRelease(Exception):
@@ -121,7 +121,7 @@ def release(into, code_only):
     for architecture in built:
         add_function(into, architecture)
     add_templates(into, built, number)
-    for name in TEXTS:
+    for name in OTHERS:
         shutil.copy(ROOT / name, into)
     if not code_only:
         for architecture in built:
