@@ -1,7 +1,7 @@
-"""Releases for the tests of the doors: a plain template as `make dist` writes it, and variations of it.
+"""Releases for the tests of the doors: the template as `make dist` writes it, and variations of it.
 
-The fast tests read only the template, so the code of their releases is a few bytes. `make doors` takes the real release
-where a function has to run.
+The fast tests read only the template, so the code of their releases is a few bytes. Where a function has to run, the
+tests take the built release.
 """
 
 import hashlib
@@ -12,9 +12,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE.parent), str(ROOT / "deploy" / "dist")]
 
-import parameters  # noqa: E402
+import templates  # noqa: E402
 
 ZIP = "apigw-rollback-function-x86_64.zip"
 
@@ -26,22 +26,14 @@ def real():
 
 
 def plain():
-    """Returns the template as CloudFormation takes it: without SAM, with the code's place in two parameters."""
-    sys.path.insert(0, str(ROOT / "tests" / "template"))
-    from stack import translated
-
-    template = translated()
-    code = {"S3Bucket": {"Ref": "CodeBucket"}, "S3Key": {"Ref": "CodeKey"}}
-    template["Resources"]["RollbackFunction"]["Properties"]["Code"] = code
-    template["Parameters"].update({name: {"Type": "String", "Description": name} for name in parameters.OF_RELEASE})
-    template.pop("Transform", None)
-    return template
+    """Returns the template of a release with code for x86_64."""
+    return templates.plain(["x86_64"])
 
 
 def write(folder, template, zipped=b"PK stands for a zip", without=()):
-    """Writes a release into a folder. JSON is YAML too."""
+    """Writes a release into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {"template.yaml": json.dumps(template, indent=1).encode(), ZIP: zipped}
+    files = {"template.yaml": templates.written(template).encode(), ZIP: zipped}
     sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in files.items())
     for name, data in {**files, "SHA256SUMS": sums.encode()}.items():
         if name not in without:

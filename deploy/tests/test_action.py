@@ -230,7 +230,7 @@ class Action(unittest.TestCase):
         text = (ACTION / "examples" / "deploy.yml").read_text()
         example = folder / "deploy.yml"
         example.write_text(text.replace("@COMMIT", f"@{'1' * 40}"))
-        lint = [release.ROOT / "deploy" / "node.sh", "node", release.ROOT / "deploy" / "tests" / "lint.cjs"]
+        lint = [release.ROOT / ".tools" / "actionlint" / "bin" / "actionlint", "-no-color"]
         audit = [release.ROOT / ".tools" / "actions" / "bin" / "zizmor", "--offline", "--no-progress", "--persona=pedantic"]
         ran = subprocess.run([*lint, example], capture_output=True, text=True, check=False)
         self.assertEqual((ran.returncode, ran.stdout.strip()), (0, ""))

@@ -90,8 +90,11 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             let is_reserved = key.to_ascii_lowercase().starts_with("aws:");
             !key.is_empty() && !is_reserved && fits(key, 128) && fits(value, 256)
         };
-        let tags: BTreeMap<_, _> =
-            pairs.iter().filter(|pair| is_tag(pair)).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let tags: BTreeMap<_, _> = pairs
+            .iter()
+            .filter(|pair| is_tag(pair))
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
         if tags.len() < text.split(',').count() || tags.len() > MAX_TAGS {
             self.errors.push(format!(
                 "{name} is `{text}`; it must be at most {MAX_TAGS} tags such as team=orders,cost-center=42, with different keys that \

@@ -122,15 +122,23 @@ fn one_message_names_all_invalid_variables() {
 
 #[test]
 fn tags_follow_the_rules_of_api_gateway() {
-    let read = |tags: &str| read(&[("AWS_REGION", "eu-west-1"), ("TAGS", tags)]).map(|config| config.tags.len());
+    let read =
+        |tags: &str| read(&[("AWS_REGION", "eu-west-1"), ("TAGS", tags)]).map(|config| config.tags.len());
     let many = |count: usize| (0..count).map(|nth| format!("k{nth}=v")).collect::<Vec<_>>().join(",");
     let long = |key: usize, value: usize| format!("{}={}", "k".repeat(key), "v".repeat(value));
-    for (tags, count) in [("", 0), ("a=", 1), ("a=b=c", 1), ("Straße=ä", 1), (&many(50), 50), (&long(128, 256), 1)] {
+    for (tags, count) in
+        [("", 0), ("a=", 1), ("a=b=c", 1), ("Straße=ä", 1), (&many(50), 50), (&long(128, 256), 1)]
+    {
         assert_eq!(read(tags), Ok(count), "{tags}");
     }
-    for tags in ["a", "=b", "a=b,", "a=b,a=c", "aws:x=y", "AWS:x=y", "a=b;c", &many(51), &long(129, 0), &long(1, 257)] {
+    for tags in
+        ["a", "=b", "a=b,", "a=b,a=c", "aws:x=y", "AWS:x=y", "a=b;c", &many(51), &long(129, 0), &long(1, 257)]
+    {
         let error = read(tags).unwrap_err();
-        assert!(error.contains("TAGS is `") && error.contains("team=orders,cost-center=42"), "{tags}: {error}");
+        assert!(
+            error.contains("TAGS is `") && error.contains("team=orders,cost-center=42"),
+            "{tags}: {error}"
+        );
     }
 }
 

@@ -16,12 +16,13 @@ import * as logs from 'aws-cdk-lib/aws-logs';
 import * as sns from 'aws-cdk-lib/aws-sns';
 import { Template } from 'aws-cdk-lib/assertions';
 import { AwsSolutionsChecks } from 'cdk-nag';
+import { parse } from 'yaml';
 import { ApiGatewayRollback, type ApiGatewayRollbackProps } from '../lib/index.js';
 import { OTHERS, SETTINGS } from '../lib/parameters.js';
 
 const RELEASES = path.resolve(import.meta.dirname, '../../../target/doors');
 const GOOD = path.join(RELEASES, 'good');
-const RELEASED = JSON.parse(fs.readFileSync(path.join(GOOD, 'template.yaml'), 'utf8'));
+const RELEASED = parse(fs.readFileSync(path.join(GOOD, 'template.yaml'), 'utf8'));
 
 type Given = Omit<ApiGatewayRollbackProps, 'api' | 'release'> & { api?: ApiGatewayRollbackProps['api']; release?: string };
 

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use apigw_rollback::cloud::FunctionNow;
 use apigw_rollback::cloud::aws::{
-    Aws, AwsDiagnostics, AwsOperator, Caller, Clients, Roots, bundle, find_credentials, has_profile, personal_settings,
+    Aws, AwsDiagnostics, AwsOperator, Caller, Clients, Roots, bundle, find_credentials, has_profile,
+    personal_settings,
 };
 use apigw_rollback::config::Config;
 use apigw_rollback::context::Context;
@@ -135,7 +136,9 @@ async fn is_known_profile(connection: &Connection) -> Result<(), CliError> {
 fn roots() -> Result<Roots, CliError> {
     match (variable("AWS_CA_BUNDLE"), variable("SSL_CERT_FILE")) {
         (Some(path), _) => bundle(&path).map_err(|why| {
-            CliError::Usage(format!("AWS_CA_BUNDLE: {why}; name a file with the root certificates to trust, or unset it"))
+            CliError::Usage(format!(
+                "AWS_CA_BUNDLE: {why}; name a file with the root certificates to trust, or unset it"
+            ))
         }),
         (None, Some(_)) => Ok(Roots::Systems),
         (None, None) => Ok(Roots::Amazons),

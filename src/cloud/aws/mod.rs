@@ -32,9 +32,9 @@ use tokio::time::Instant;
 
 use super::{Cloud, Spent};
 
-pub use clients::Clients;
 #[cfg(feature = "cli")]
 pub use bundle::bundle;
+pub use clients::Clients;
 #[cfg(feature = "cli")]
 pub use diagnostics::AwsDiagnostics;
 pub use environment::{Environment, environment_settings};

@@ -11,9 +11,9 @@ use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurat
 use aws_types::os_shim_internal::{Env, Fs};
 use tokio::time::Instant;
 
+use super::Clients;
 use super::call::{causes, found};
 use super::http::{self, Roots};
-use super::Clients;
 use crate::cloud::FunctionNow;
 use crate::model::cloud_error::{CloudError, Failure};
 

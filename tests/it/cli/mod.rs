@@ -3,9 +3,9 @@
 mod aws;
 mod explain;
 mod operator;
-mod tls;
 #[path = "../../../src/bin/apigw-rollback/style.rs"]
 mod style;
+mod tls;
 #[path = "../../../src/bin/apigw-rollback/views/mod.rs"]
 mod views;
 

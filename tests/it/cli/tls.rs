@@ -26,8 +26,7 @@ pub(super) fn identity(owner: &str) -> (Arc<ServerConfig>, String) {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let mut config =
-        config.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], key).unwrap();
+    let mut config = config.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], key).unwrap();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     (Arc::new(config), root.pem())
 }
@@ -80,7 +79,8 @@ fn aws_ca_bundle_names_the_only_root_certificates_to_trust() {
 #[test]
 fn a_bundle_that_no_client_could_use_is_refused_before_any_call() {
     let (aws, authority) = Aws::over_tls(facts());
-    let (body, no_certificate) = ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "no certificate\n");
+    let (body, no_certificate) =
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "no certificate\n");
     for (name, content, why) in [
         ("nothing.pem", "", "has no certificate in PEM form"),
         ("text.pem", no_certificate, "has no certificate in PEM form"),
