@@ -5,7 +5,6 @@
 
 import hashlib
 import json
-import os
 import pathlib
 import shutil
 import subprocess
@@ -115,7 +114,7 @@ def main():
         print(f"error: there is no release in {dist}: run `make dist`, or give DIST=path", file=sys.stderr)
         return 1
     try:
-        with Stack(timeline, keep=os.environ.get("KEEP", "") not in ("", "0")) as stack:
+        with Stack(timeline) as stack:
             play(stack, checks, dist)
     except StepFailed as failure:
         print(f"error: {failure}", file=sys.stderr)

@@ -200,7 +200,10 @@ class Terraform(unittest.TestCase):
         caller.mkdir()
         (caller / "main.tf").write_text(
             'module "rollback" {\n  source = "../module"\n  bucket = "releases"\n  bake_hours = 3\n}\n')
+        # Newer versions of Terraform refuse it already here.
         status, said = terraform(caller, "init", "-input=false", "-no-color")
+        if status == 0:
+            status, said = terraform(caller, "validate", "-no-color")
         self.assertNotEqual(status, 0)
         self.assertIn('An argument named "bake_hours" is not expected here.', said)
 
