@@ -191,4 +191,4 @@ $(DENY) $(FUZZ) $(MUTANTS) $(SBOM):
 
 clean: ## remove all build outputs (the tools in .tools/ stay)
 	cargo clean
-	rm -rf .aws-sam .documents
+	rm -rf .aws-sam .documents deploy/cdk/lib

@@ -145,11 +145,9 @@ export class ApiGatewayRollback extends Construct {
       throw new Error(`The alarm ${alarm.node.path} is not of this app. Where it is defined, let it notify the alarm `
         + `topic, and add "rollback-target: API/STAGE" to its description.`);
     }
-    // The function reads from the description for which stage an alarm speaks.
-    const before = own.alarmDescription ? `${own.alarmDescription} ` : '';
-    if (!before.includes('rollback-target:')) {
-      own.alarmDescription = `${before}rollback-target: ${this.target}`;
-    }
+    // The function reads from each line of the description for which stages an alarm speaks.
+    const before = own.alarmDescription ? `${own.alarmDescription}\n` : '';
+    own.alarmDescription = `${before}rollback-target: ${this.target}`;
     const action = new actions.SnsAction(this.alarmTopic);
     alarm.addAlarmAction(action);
     // The function learns from OK that the rollback has helped.

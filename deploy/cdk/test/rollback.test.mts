@@ -148,7 +148,7 @@ test('an alarm of the app notifies the alarm topic and names the stage', () => {
     return typeof text === 'string' ? text : text['Fn::Join'][1][0];
   });
   assert.deepEqual(said.sort(), [
-    'Checkout fails rollback-target: ', 'rollback-target: ', 'rollback-target: ', 'rollback-target: x/y',
+    'Checkout fails\nrollback-target: ', 'rollback-target: ', 'rollback-target: ', 'rollback-target: x/y\nrollback-target: ',
   ]);
   assert.ok(JSON.stringify(all).includes(JSON.stringify(target[1])));
   assert.throws(
@@ -219,9 +219,17 @@ test('a stack name that leaves too little for the name of the function is refuse
   assert.throws(() => protectedApi(undefined, 'x'.repeat(38)), /which leaves 37: give the stack a shorter stackName/);
 });
 
-test('two stages of one app can be protected', () => {
-  const { stack } = protectedApi();
+test('two stages of one app can be protected, and one alarm can speak for both', () => {
+  const { stack, rollback } = protectedApi();
   const api = new apigatewayv2.HttpApi(stack, 'Http');
-  new ApiGatewayRollback(stack, 'Second', { release: GOOD, api });
+  const alarm = new cloudwatch.Alarm(stack, 'Shared', {
+    metric: new cloudwatch.Metric({ namespace: 'Orders', metricName: 'Failures' }), threshold: 1, evaluationPeriods: 1,
+  });
+  rollback.addAlarm(alarm);
+  new ApiGatewayRollback(stack, 'Second', { release: GOOD, api, alarms: [alarm] });
+  const [shared] = Object.values(Template.fromStack(stack).findResources('AWS::CloudWatch::Alarm'));
+  const text = shared.Properties.AlarmDescription['Fn::Join'][1].filter((part: unknown) => typeof part === 'string').join('');
+  assert.equal(text, 'rollback-target: /\nrollback-target: /$default');
+  assert.equal(shared.Properties.AlarmActions.length, 2);
   assert.equal(Object.keys(Template.fromStack(stack).findResources('AWS::CloudFormation::Stack')).length, 2);
 });
