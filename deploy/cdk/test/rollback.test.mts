@@ -215,7 +215,10 @@ for (const [what, given, sentence] of REFUSED) {
 }
 
 test('a stack name that leaves too little for the name of the function is refused', () => {
-  protectedApi(undefined, 'x'.repeat(37));
+  const { stack } = protectedApi(undefined, 'x'.repeat(37));
+  // CloudFormation names the nested stack after both, and appends a hyphen and up to 13 characters.
+  const [id] = Object.keys(Template.fromStack(stack).findResources('AWS::CloudFormation::Stack'));
+  assert.equal(`${stack.stackName}-${id}-`.length + 13, 64);
   assert.throws(() => protectedApi(undefined, 'x'.repeat(38)), /which leaves 37: give the stack a shorter stackName/);
 });
 
