@@ -2,7 +2,7 @@
 # Uploads the code of this release to a bucket of yours, and prints the command that deploys the plain template with it.
 # Before it changes anything, it checks the files and the Region of the bucket.
 #
-#   ./upload.sh BUCKET
+#   bash upload.sh BUCKET
 set -euo pipefail
 
 version=@VERSION@
@@ -12,7 +12,7 @@ fail() {
     exit 1
 }
 
-[[ $# == 1 && $1 != -* ]] || fail "give the name of a bucket: ./upload.sh BUCKET"
+[[ $# == 1 && $1 != -* ]] || fail "give the name of a bucket: bash upload.sh BUCKET"
 bucket=$1
 cd "$(dirname "${BASH_SOURCE[0]}")"
 command -v aws >/dev/null || fail "the AWS CLI is not installed: https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"

@@ -165,7 +165,7 @@ ROWS = [
     Row("sam deploy --guided --template-file template-sam.yaml", answers=GUIDED, patience=300, then=from_release,
         where=RELEASED),
     Row("aws s3 mb .*", where=RELEASED),
-    Row(r"\./upload\.sh .*", then=says("CodeBucket="), where=RELEASED),
+    Row(r"bash upload\.sh .*", then=says("CodeBucket="), where=RELEASED),
     Row("aws cloudformation deploy .*", Orders.no_stack, from_release, patience=300, where=RELEASED),
     Row("install -m 755 apigw-rollback-x86_64-linux .*", Orders.with_tool, where=RELEASED),
     Row("sam deploy --parameter-overrides .*", patience=300, given=Orders.remember_settings, then=aliases),

@@ -39,7 +39,7 @@ class Release:
         return answer.get("outcome") != "status" and f"the function answers {answer}"
 
     def make_tool(self):
-        """A release that was built without the tool gets the one that the tests compiled."""
+        """Puts a text in the place of the tool if the release was built without it."""
         tool = self.folder / "apigw-rollback-x86_64-linux"
         if not tool.is_file():
             self.checks.say("        this release was built without the command line, so a text stands for it")
@@ -80,7 +80,7 @@ def run(newcomer, command, patience=300):
 
 def refuse_a_bucket_of_another_region(newcomer, stack, checks):
     stack.client("s3").create_bucket(Bucket="elsewhere", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    ran = run(newcomer, "./upload.sh elsewhere")
+    ran = run(newcomer, "bash upload.sh elsewhere")
     checks.that("a bucket in another Region is refused", ran.status == 1 and "is in eu-west-1" in ran.output, ran.end())
     left = stack.client("s3").list_objects_v2(Bucket="elsewhere").get("Contents", [])
     checks.equal("  before anything is uploaded", left, [])

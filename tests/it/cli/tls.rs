@@ -86,7 +86,7 @@ fn a_bundle_that_no_client_could_use_is_refused_before_any_call() {
         ("text.pem", no_certificate, "has no certificate in PEM form"),
         ("broken.pem", body, "certificate 1 of"),
         ("second.pem", &format!("{authority}{body}"), "certificate 2 of"),
-        ("cut.pem", &authority[..authority.len() / 2], "certificate 1 of"),
+        ("cut.pem", authority.split_at(authority.len() / 2).0, "certificate 1 of"),
     ] {
         let path = file(name, content);
         let (code, shown) = status(&aws.endpoint, &[("AWS_CA_BUNDLE", &path)]);
