@@ -12,7 +12,7 @@ MUTANTS := $(TOOLS)/cargo-mutants@27.1.0/bin/cargo-mutants
 SBOM := $(TOOLS)/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 PLAY := PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/emulator/bin/python
 
-.PHONY: help setup build demo test template e2e documents contract outages attacks local bench bench-smoke detect enumerate model drill record-aws record-play soak guards fuzz mutants deny advisory-db advisories sbom lock lint fmt clean
+.PHONY: help setup build demo test template e2e documents contract outages attacks local bench bench-smoke detect enumerate model drill record-aws record-play soak guards fuzz mutants deny advisory-db advisories sbom lock lint fmt clean dist dist-code dist-twice released doors door-files
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -24,16 +24,35 @@ build: ## build the function with `sam build`, ready for `sam deploy`
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cargo-lambda
 	$(WITH_CARGO_LAMBDA) $(SAM) build
 
-demo: ## show how a release is earned and a bad one is rolled back, on an emulator (KEEP=1 keeps it running)
-	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cargo-lambda emulator
-	@$(PLAY) tests/e2e/demo.py
+# The programs have no path of this machine, so that two builds of one version are equal.
+DIST_BY := PYTHONDONTWRITEBYTECODE=1 $(TOOLS)/sam/bin/python deploy/dist
+dist: sbom ## build a release into target/dist/: the function, the command line, the templates, checksums
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cargo-lambda
+	@$(DIST_BY)/dist.py
+
+dist-code: ## build only the function and the templates into target/dist/
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cargo-lambda
+	@$(DIST_BY)/dist.py --code-only
+
+dist-twice: ## build the function of target/dist/ again, in another folder, and compare the checksums
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cargo-lambda
+	@$(DIST_BY)/twice.py
+
+released: ## deploy the release in target/dist/ (or DIST=folder) to an emulator, with CloudFormation alone and with SAM
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam emulator awscli
+	@DIST="$(or $(DIST),target/dist)" $(PLAY) tests/e2e/released.py
+
+demo: ## show how a release is earned and a bad one is rolled back, on an emulator (KEEP=1 keeps it running, DIST=folder)
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam $(if $(DIST),,cargo-lambda) emulator
+	@DIST="$(DIST)" $(PLAY) tests/e2e/demo.py
 
 test: ## run the offline tests (needs only Rust)
 	cargo test --locked
 
-template: ## check the template against every request, every combination of conditions, its documents and checkov
-	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam checkov
+template: ## check the template against every request, every combination of conditions, its documents and checkov; check releases
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam checkov cfn-lint actions actionlint
 	@PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/sam/bin/python -m unittest discover --start-directory tests/template
+	@PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/sam/bin/python -m unittest discover --start-directory deploy/dist/tests
 
 e2e: ## test the demo's story, a lost alarm, the commands and a drill on an emulator, then run `make documents`
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cargo-lambda emulator
@@ -44,6 +63,22 @@ e2e: ## test the demo's story, a lost alarm, the commands and a drill on an emul
 documents: ## run every command in README and docs as written, and nest the template in another stack
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cargo-lambda emulator awscli
 	@$(PLAY) tests/e2e/documents.py
+
+DOORS := PYTHONDONTWRITEBYTECODE=1 $(TOOLS)/sam/bin/python
+doors: RELEASE = $(or $(DIST),target/dist)
+doors: ## test the Terraform module, the CDK construct and the GitHub Action (DIST=path of a built release)
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam terraform node actions actionlint emulator
+	@test -f $(RELEASE)/template.yaml || $(MAKE) --no-print-directory dist-code
+	@$(DOORS) deploy/generate.py --check
+	@$(DOORS) deploy/tests/release.py target/doors
+	cd deploy/cdk && ../node.sh npm ci --no-audit --no-fund --ignore-scripts && ../node.sh npm run --silent build && ../node.sh npm test
+	@DIST="$(RELEASE)" $(DOORS) -m unittest discover --start-directory deploy/tests
+	cargo build --locked --bin apigw-rollback
+	@$(PLAY) deploy/tests/deploy.py $(RELEASE)
+
+door-files: ## write the files of the doors that follow from template.yaml, after a change to its parameters
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam terraform
+	@$(DOORS) deploy/generate.py
 
 contract: ## test the function against LocalEmu, which serves frozen deployments, and MiniStack (needs Python 3.13+)
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam emulator localemu awscli
@@ -175,4 +210,4 @@ $(DENY) $(FUZZ) $(MUTANTS) $(SBOM):
 
 clean: ## remove all build outputs (the tools in .tools/ stay)
 	cargo clean
-	rm -rf .aws-sam .documents
+	rm -rf .aws-sam .documents deploy/cdk/lib

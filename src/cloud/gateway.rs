@@ -1,5 +1,7 @@
 //! The port's verbs for APIs, and for stages, their deployments and caches (`apigateway`, `apigatewayv2`).
 
+use std::collections::BTreeMap;
+
 use super::{Look, Seen};
 use crate::model::cloud_error::CloudError;
 use crate::model::plan::StageChange;
@@ -55,7 +57,7 @@ pub trait Gateway: Sync {
         seen: Seen<'_, Release>,
     ) -> impl Future<Output = Result<LiveStage, CloudError>> + Send;
 
-    /// Creates a stage on an existing deployment (`CreateStage`).
+    /// Creates a stage with these tags on an existing deployment (`CreateStage`).
     ///
     /// # Errors
     /// [`Conflict`](crate::model::cloud_error::Failure::Conflict) if the stage exists (409).
@@ -64,6 +66,7 @@ pub trait Gateway: Sync {
         stage: &StageRef,
         deployment: &str,
         description: &str,
+        tags: &BTreeMap<String, String>,
     ) -> impl Future<Output = Result<(), CloudError>> + Send;
 
     /// Reads a deployment of the stage's API (`GetDeployment`). Returns `None` if it does not exist.

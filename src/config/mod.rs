@@ -6,6 +6,7 @@ mod reader;
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -32,12 +33,13 @@ use crate::signal::target::is_stage_name;
 use reader::Reader;
 
 /// The environment variables, for error messages and documents.
-pub const VARIABLES: [&str; 26] = [
+pub const VARIABLES: [&str; 27] = [
     "PROTECTED_STAGES",
     "PARAMETER_PREFIX",
     "MAX_ALARM_AGE_SECONDS",
     "MODE",
     "PIN",
+    "TAGS",
     "AWS_REGION",
     "ALARM_TOPIC_ARN",
     "ALARM_PREFIXES",
@@ -75,6 +77,8 @@ pub struct Config {
     pub max_age: Option<TimeDelta>,
     /// Whether a parked stage pins the recorded deployment.
     pub pin: bool,
+    /// The tags of the stages that the function creates.
+    pub tags: BTreeMap<String, String>,
     /// The Region in which the function runs.
     pub region: String,
     /// The topic that guarding alarms notify.
@@ -153,6 +157,7 @@ impl Config {
             test: reader.terms(),
         };
         let pin = reader.one_of("PIN", [("on", true), ("off", false)]);
+        let tags = reader.tags("TAGS");
         let alarm_topic = reader.alarm_topic("ALARM_TOPIC_ARN");
         let alarm_prefixes = reader.prefixes("ALARM_PREFIXES");
         let unwired_alarm_prefixes = reader.prefixes("UNWIRED_ALARM_PREFIXES");
@@ -188,6 +193,7 @@ impl Config {
             names,
             max_age,
             pin,
+            tags,
             region,
             alarm_topic,
             alarm_prefixes,

@@ -1,8 +1,13 @@
 //! Reads single settings, and collects what is wrong with them.
 
+use std::collections::BTreeMap;
+
 use chrono::TimeDelta;
 
 use crate::model::guilt::Terms;
+
+/// The most tags that API Gateway accepts for a stage.
+const MAX_TAGS: usize = 50;
 
 /// Collects the errors, so that one message reports all of them.
 pub(super) struct Reader<G> {
@@ -71,6 +76,32 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             self.errors.push(format!("{name} is `{text}`; an empty entry would allow every name"));
         }
         prefixes.into_iter().filter(|prefix| !prefix.is_empty()).collect()
+    }
+
+    /// Reads tags such as `team=orders,cost-center=42`, by the rules that API Gateway has for them.
+    pub(super) fn tags(&mut self, name: &str) -> BTreeMap<String, String> {
+        let Some(text) = self.text(name) else { return BTreeMap::new() };
+        let fits = |text: &str, most| {
+            let is_allowed = |c: char| c.is_alphanumeric() || " _.:/=+-@".contains(c);
+            text.chars().count() <= most && text.chars().all(is_allowed)
+        };
+        let pairs: Vec<_> = text.split(',').filter_map(|pair| pair.trim().split_once('=')).collect();
+        let is_tag = |(key, value): &(&str, &str)| {
+            let is_reserved = key.to_ascii_lowercase().starts_with("aws:");
+            !key.is_empty() && !is_reserved && fits(key, 128) && fits(value, 256)
+        };
+        let tags: BTreeMap<_, _> = pairs
+            .iter()
+            .filter(|pair| is_tag(pair))
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        if tags.len() < text.split(',').count() || tags.len() > MAX_TAGS {
+            self.errors.push(format!(
+                "{name} is `{text}`; it must be at most {MAX_TAGS} tags such as team=orders,cost-center=42, with different keys that \
+                 do not begin with aws:"
+            ));
+        }
+        tags
     }
 
     pub(super) fn name_or_arn(&mut self, name: &str, what: &str) -> Option<String> {

@@ -31,6 +31,7 @@ fn every_setting_is_read() {
         ("MAX_ALARM_AGE_SECONDS", "0"),
         ("MODE", "observe"),
         ("PIN", "off"),
+        ("TAGS", "team=orders, Cost Center=4/2=x,Empty="),
         ("ROLLBACK_WINDOW_SECONDS", "0"),
         ("ALARM_PREFIXES", " orders-, web- "),
         ("UNWIRED_ALARM_PREFIXES", "queue-"),
@@ -40,6 +41,8 @@ fn every_setting_is_read() {
     assert_eq!(config.max_age, None);
     assert_eq!((config.policy.mode, config.pin), (Mode::Observe, false));
     assert_eq!(config.policy.window, None);
+    let tags: Vec<_> = config.tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    assert_eq!(tags, [("Cost Center", "4/2=x"), ("Empty", ""), ("team", "orders")]);
     assert_eq!(config.names, ParameterNames::under("/team/rollback"));
     assert_eq!(config.alarm_prefixes, ["orders-", "web-"]);
     assert_eq!(config.unwired_alarm_prefixes, ["queue-"]);
@@ -90,6 +93,7 @@ fn one_message_names_all_invalid_variables() {
         ("MAX_ALARM_AGE_SECONDS", "soon"),
         ("MODE", "on"),
         ("PIN", "yes"),
+        ("TAGS", "Team"),
         ("INCIDENTS_KEPT_DAYS", "9999"),
         ("ALARM_PREFIXES", "orders-,"),
         ("UNWIRED_ALARM_PREFIXES", ","),
@@ -113,6 +117,28 @@ fn one_message_names_all_invalid_variables() {
     .unwrap_err();
     for name in VARIABLES.iter().filter(|name| **name != "ALARM_TOPIC_ARN") {
         assert!(error.contains(name), "{name} is not named: {error}");
+    }
+}
+
+#[test]
+fn tags_follow_the_rules_of_api_gateway() {
+    let read =
+        |tags: &str| read(&[("AWS_REGION", "eu-west-1"), ("TAGS", tags)]).map(|config| config.tags.len());
+    let many = |count: usize| (0..count).map(|nth| format!("k{nth}=v")).collect::<Vec<_>>().join(",");
+    let long = |key: usize, value: usize| format!("{}={}", "k".repeat(key), "v".repeat(value));
+    for (tags, count) in
+        [("", 0), ("a=", 1), ("a=b=c", 1), ("Straße=ä", 1), (&many(50), 50), (&long(128, 256), 1)]
+    {
+        assert_eq!(read(tags), Ok(count), "{tags}");
+    }
+    for tags in
+        ["a", "=b", "a=b,", "a=b,a=c", "aws:x=y", "AWS:x=y", "a=b;c", &many(51), &long(129, 0), &long(1, 257)]
+    {
+        let error = read(tags).unwrap_err();
+        assert!(
+            error.contains("TAGS is `") && error.contains("team=orders,cost-center=42"),
+            "{tags}: {error}"
+        );
     }
 }
 

@@ -63,7 +63,7 @@ pub async fn move_to<C: Gateway + Parameters>(
         Pin::Other(owner) => return Err(NotPinned::Other(protected_by_other(stage, &owner))),
         Pin::None => {
             let description = Pin::description(stage, prefix);
-            match cloud.create_stage(&parked, deployment, &description).await {
+            match cloud.create_stage(&parked, deployment, &description, &context.config.tags).await {
                 // Another run created it, or this one did and lost the answer. It is closed below.
                 Err(error) if error.failure == Failure::Conflict => {
                     look = cloud.look(&parked).await?;

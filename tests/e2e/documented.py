@@ -13,8 +13,9 @@ from pages import Command
 from stack import ROOT
 from terminal import CTRL_C
 
-# Run on MiniStack by `make documents`, on LocalEmu by `make contract`, by .ci/run directly, or not at all.
-HERE, LOCALEMU, CI, NOWHERE = "MiniStack", "LocalEmu", "CI", "nowhere"
+# Run on MiniStack by `make documents`, there with the files of a release by `make released`, on LocalEmu by `make
+# contract`, by .ci/run directly, or not at all.
+HERE, RELEASED, LOCALEMU, CI, NOWHERE = "MiniStack", "a release", "LocalEmu", "CI", "nowhere"
 YES = ((r"\[y/N\]:?", "y\n"),)
 # The answers of an operator who protects `orders-api`. MinimumRequests=0 makes an alarm on one metric, because the
 # emulator evaluates no other. SweepMinutes=60 keeps scheduled sweeps from interfering with the commands.
@@ -44,6 +45,8 @@ class Row(NamedTuple):
     at_root: bool = False
     where: str = HERE
     why: str = ""
+    # Whether other commands need this one, wherever the documents have it.
+    first: bool = False
     # Yields rows and commands that can run only after this command.
     more: object = None
 
@@ -78,6 +81,12 @@ def equal(read, wanted):
         got = read(orders)
         return got != wanted and f"got {got!r}, wanted {wanted!r}"
     return then
+
+
+def from_release(orders, _ran):
+    """Checks that the stack `apigw-rollback` runs the zip of the release and knows its version."""
+    orders.stack.read_outputs("apigw-rollback")
+    return orders.release.wrong_in(orders)
 
 
 def recorded(api, **fields):
@@ -150,9 +159,15 @@ NOT_RUN = {"where": NOWHERE}
 
 ROWS = [
     # Building and deploying.
-    Row("sam build", patience=3600, answers=()),
-    Row("make build", patience=600, answers=()),
-    Row("sam deploy --guided", answers=GUIDED, patience=600, then=deployed, more=outputs),
+    Row("sam build", patience=3600, answers=(), first=True),
+    Row("make build", patience=600, answers=(), first=True),
+    Row("sam deploy --guided", answers=GUIDED, patience=600, then=deployed, more=outputs, first=True),
+    Row("sam deploy --guided --template-file template-sam.yaml", answers=GUIDED, patience=300, then=from_release,
+        where=RELEASED),
+    Row("aws s3 mb .*", where=RELEASED),
+    Row(r"bash upload\.sh .*", then=says("CodeBucket="), where=RELEASED),
+    Row("aws cloudformation deploy .*", Orders.no_stack, from_release, patience=300, where=RELEASED),
+    Row("install -m 755 apigw-rollback-x86_64-linux .*", Orders.with_tool, where=RELEASED),
     Row("sam deploy --parameter-overrides .*", patience=300, given=Orders.remember_settings, then=aliases),
     Row("sam deploy", patience=300, then=says("apigw-rollback")),
     Row("sam delete .*", patience=300, then=says("Deleted successfully")),
@@ -187,6 +202,10 @@ ROWS = [
     Row("apigw-rollback announce .*", Orders.new_release,
         equal(lambda orders: orders.status()["candidate"]["candidate"].get("label"), "v2.0.0")),
     Row("apigw-rollback hold .*", Orders.good_release, equal(hold, True)),
+    # The stage has no access log that counts by deployment, so a rollout is refused.
+    Row("apigw-rollback rollout start .*", Orders.good_release, says("access log does not count"), status=(3,)),
+    Row("apigw-rollback rollout (status|wait) .*", Orders.good_release, says("never had a rollout"), status=(3,)),
+    Row("apigw-rollback rollout (pause|resume|promote|abort) .*", Orders.good_release, says("no rollout"), status=(3,)),
     Row("apigw-rollback release-hold .*", Orders.held, equal(hold, False)),
     Row("apigw-rollback lift .*", Orders.rolled_back, lifted),
     # The emulator's IAM cannot simulate a role's permissions, which the doctor reports as a fault.
@@ -245,11 +264,13 @@ ROWS = [
 
     # The documents only mention these; the sentence says which arguments they need.
     *[Row(name, **NOT_RUN, why="the documents only mention it, without its arguments") for name in (
-        "apigw-rollback explain", "apigw-rollback incidents", "apigw-rollback policy set", "aws apigatewayv2 get-stages",
+        "apigw-rollback explain", "apigw-rollback incidents", "apigw-rollback policy set",
+        "apigw-rollback rollout abort", "apigw-rollback rollout promote", "apigw-rollback rollout status",
+        "apigw-rollback rollout wait", "aws apigateway create-deployment --rest-api-id a1b2c3d4e5", "aws apigatewayv2 get-stages",
         "aws kms cancel-key-deletion", "sam sync")],
 
     # Make targets that CI does not run.
-    Row("(KEEP=1 )?make demo", **NOT_RUN, why="`make e2e` runs the same scenario with assertions"),
+    Row("(KEEP=1 )?make demo( DIST=.*)?", **NOT_RUN, why="`make e2e` runs the same scenario with assertions"),
     Row("make drill.*", **NOT_RUN, why="`make e2e` runs the drill on its own stack"),
     Row("(AWS_REGION=.* )?make record-aws.*", **NOT_RUN, why="needs an AWS account; `make record-play` runs it on the emulator"),
     Row("make bench|cargo bench.*", **NOT_RUN, why="takes many minutes; `make bench-smoke` is its short form"),
@@ -259,7 +280,10 @@ ROWS = [
     Row("make (outages|attacks) STORY=.*", **NOT_RUN, why="`.ci/run` plays every story"),
     Row("make advisories", **NOT_RUN, why="needs github.com; `.ci/run` runs it where that can be reached"),
     Row("make lock", **NOT_RUN, why="changes the locked packages"),
-    Row("make sbom", **NOT_RUN, why="spends minutes on compiling a tool"),
+    Row("make door-files", **NOT_RUN, why="writes files of the repository; `make doors` compares them"),
+    Row("make sbom|make dist", **NOT_RUN, why="spends minutes on compiling a tool; `.ci/run` builds the code of a release"),
+    Row("make dist-twice", **NOT_RUN, why="takes minutes; `.ci/run` runs it if enough time is left"),
+    Row("sam (package|publish)", **NOT_RUN, why="a test publishes to a stand-in, because no emulator has the repository"),
 ]
 
 

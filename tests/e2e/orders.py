@@ -73,6 +73,14 @@ class Orders:
 
     # Preparations before a command.
 
+    def no_stack(self):
+        formation = self.stack.client("cloudformation")
+        formation.delete_stack(StackName="apigw-rollback")
+        formation.get_waiter("stack_delete_complete").wait(StackName="apigw-rollback", WaiterConfig={"Delay": 1})
+
+    def with_tool(self):
+        self.release.make_tool()
+
     def remember_settings(self):
         self.settings = self.function("apigw-rollback")["Environment"]
 

@@ -24,6 +24,7 @@ SAMPLES = {
     # The documents' stack `orders` is the stack of the function here.
     "--stack-name orders": lambda _orders: "--stack-name apigw-rollback",
     # The emulator does not support the alarm on the error rate.
+    "CodeBucket=orders-rollback-code": lambda _orders: "CodeBucket=orders-rollback-code MinimumRequests=0 SweepMinutes=60",
     "apigw-rollback-stage-error-rate": lambda _orders: "apigw-rollback-stage-errors",
 }
 
@@ -107,7 +108,7 @@ def known(checks):
 
 def play(where, reader, world, checks):
     """Runs the commands for this emulator, in the order of the documents."""
-    for row, command in known(checks):
+    for row, command in sorted(known(checks), key=lambda one: not one[0].first):
         if row.where == where and reader.run(row, command, world) and row.more:
             for further in row.more(world):
                 reader.run(*further, world)

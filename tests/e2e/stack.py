@@ -6,6 +6,7 @@ the sweep on the template's own schedule.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -67,6 +68,28 @@ def clean_environment(endpoint):
     return env
 
 
+def release():
+    """Returns the folder of the release in `DIST`, whose files are complete and unchanged."""
+    folder = pathlib.Path(os.environ["DIST"]).expanduser().absolute()
+    sums = folder / "SHA256SUMS"
+    if not sums.is_file():
+        raise StepFailed(f"{folder} has no release: `make dist` builds one into target/dist")
+    for line in sums.read_text().splitlines():
+        digest, name = line.split(maxsplit=1)
+        file = folder / name
+        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+            raise StepFailed(f"{file} is missing or differs from SHA256SUMS: get the whole release again")
+    return folder
+
+
+def released_template(folder, architecture):
+    """Returns the SAM template of a release for this machine."""
+    template = folder / ("template-sam.yaml" if architecture == "x86_64" else f"template-sam-{architecture}.yaml")
+    if not template.is_file():
+        raise StepFailed(f"the release in {folder} has no code for this machine's architecture, {architecture}")
+    return template
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -104,6 +127,7 @@ class Stack:
         self.timeline = timeline
         self.keep = keep
         self.work = pathlib.Path(tempfile.mkdtemp(prefix="apigw-rollback-"))
+        self.template = self.work / "build" / "template.yaml"
         self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.env = clean_environment(self.endpoint)
@@ -138,13 +162,16 @@ class Stack:
         )
 
     def build(self):
-        """Builds the function with `sam build`, without touching the user's own build."""
+        """Builds the function with `sam build`, without touching the user's own build, or takes the release in `DIST`."""
+        if os.environ.get("DIST"):
+            self.template = released_template(release(), self._architecture())
+            return
         zig_python = str(TOOLS / "cargo-lambda" / "bin")
         env = dict(self.env, PATH=os.pathsep.join((zig_python, self.env["PATH"])))
         self._run(
             "sam build (the first build compiles the AWS SDK and takes minutes)",
             [self._sam(), "build", "--template-file", ROOT / "template.yaml",
-             "--build-dir", self.work / "build",
+             "--build-dir", self.template.parent,
              "--parameter-overrides", f"Architecture={self._architecture()}"],
             env,
         )
@@ -171,7 +198,7 @@ class Stack:
         }
         self._run(
             f"sam deploy, release {release}",
-            [self._sam(), "deploy", "--template-file", self.work / "build" / "template.yaml",
+            [self._sam(), "deploy", "--template-file", self.template,
              "--config-file", ROOT / "samconfig.toml", "--stack-name", STACK_NAME,
              "--region", REGION, "--no-confirm-changeset", "--no-progressbar",
              "--parameter-overrides", *(f"{key}={value}" for key, value in parameters.items())],

@@ -3,7 +3,7 @@
 # virtual environment, because they need different versions of the same libraries. pip checks the hash of every package:
 # requirements/ has the versions that we chose, and locked/ all packages with their hashes (`make lock`).
 #
-#   tools.sh [sam|cargo-lambda|cfn-lint|checkov|emulator|localemu|awscli ...]     without a name: those of `make setup`
+#   tools.sh [sam|cargo-lambda|cfn-lint|checkov|emulator|localemu|awscli|terraform ...]     without a name: those of `make setup`
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -5,7 +5,7 @@ function's behalf.
 import json
 import re
 from dataclasses import dataclass
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from stack import ACCOUNT, NAME, REGION, ROOT
 
@@ -106,6 +106,16 @@ def operation(verb, call, on):
     if verb == "flush":
         return "FlushStageCache" if on[0].endswith("/data") else "FlushStageAuthorizersCache"
     return OPERATIONS.get(verb, call)
+
+
+def tagging(create, stage):
+    """Returns what CreateStage with tags needs besides its own permission. IAM sees the new stage's ARN as a segment."""
+    made = quote(f"arn:aws:apigateway:{REGION}::{create.resources[0].split('::')[1]}/{stage}", safe="")
+    tags = (f"arn:aws:apigateway:{REGION}::/tags/{made}",)
+    return [
+        Call(create.verb, create.operation, "apigateway:TagResource", create.resources),
+        Call(create.verb, create.operation, "apigateway:PUT", tags),
+    ]
 
 
 def recorded():

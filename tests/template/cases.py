@@ -1,6 +1,6 @@
 """The stages and features with recorded requests, each with its parameters, its role and its calls."""
 
-from calls import ALWAYS_BY_AWS, ENCRYPTING, KEY, arn, recorded
+from calls import ALWAYS_BY_AWS, ENCRYPTING, KEY, arn, recorded, tagging
 from policy import is_allowed, of_role
 from stack import Stack, translated
 
@@ -8,6 +8,7 @@ PEOPLE = arn("sns", "people")
 # The parameters that switch each feature on.
 FEATURES = {
     "pinning": {"Pin": "on"},
+    "tags": {"Pin": "on", "Tags": "team=orders,cost-center=42"},
     "aliases": {"Functions": "orders,carts_2", "FunctionAlias": "live"},
     "mapping": {"DomainName": "api.example.com", "BasePath": "orders"},
     "mapping-root": {"DomainName": "api.example.com"},
@@ -18,6 +19,8 @@ FEATURES = {
     "encryption": {"KmsKey": KEY},
 }
 OFF = {"Pin": "off", "EventBus": ""}
+# The features that another one needs.
+BASES = {"tags": ["pinning"]}
 PROTOCOLS = {"rest": "REST", "http": "HTTP", "websocket": "WEBSOCKET"}
 
 
@@ -34,6 +37,10 @@ class Cases:
         self.anywhere = requests.pop("any")
         self.by_record = [one["by-record"] for one in requests.values() if "by-record" in one]
         self.places = {key: one for key, one in requests.items() if "by-record" not in one}
+        for key, features in self.places.items():
+            (create,) = [one for one in features["pinning"] if one.operation == "CreateStage"]
+            parked = key.split("/")[2].replace("$", "_") + "-known-good"
+            features["tags"] = features["pinning"] + tagging(create, parked)
         self.template = translated()
 
     def role(self, key, features, more=None):

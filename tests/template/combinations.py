@@ -27,6 +27,10 @@ GIVEN = {
     "NotificationTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:people",
     "EventBus": "default",
     "HookFunctionArn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:capture",
+    "LogGroupName": "/team/rollbacks",
+    "PermissionsBoundary": f"arn:aws:iam::{ACCOUNT}:policy/boundary",
+    "RolePath": "/teams/orders/",
+    "Tags": "team=orders",
     "KmsKey": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/own",
 }
 

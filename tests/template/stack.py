@@ -81,7 +81,7 @@ class Stack:
         parameters = self.template["Parameters"]
         unknown = set(values or {}) - set(parameters)
         assert not unknown, f"the template has no parameter {unknown}"
-        self.values = {name: one["Default"] for name, one in parameters.items()}
+        self.values = {name: one["Default"] for name, one in parameters.items() if "Default" in one}
         self.values.update(values or {})
         self._conditions = {}
 

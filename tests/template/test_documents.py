@@ -5,7 +5,7 @@ import re
 import unittest
 
 from calls import KEY
-from cases import FEATURES, Cases
+from cases import BASES, FEATURES, Cases
 from policy import is_allowed, statements
 from stack import NAME, ROOT, Stack, source
 from test_doors import key_statements
@@ -15,6 +15,7 @@ WHEN = {
     "always": None,
     "HTTP, WebSocket": None,
     "pinning": "pinning",
+    "tags": "tags",
     "aliases": "aliases",
     "a mapping, REST": "mapping",
     "a mapping, HTTP or WebSocket": "mapping",
@@ -62,6 +63,7 @@ def in_words(arn, key):
     kind = "restapis" if protocol == "rest" else "apis"
     text = arn if arn == "*" else arn.split(":", 5)[5]
     for pattern, word in [
+        ("^/tags/.*", "/tags/<parked stage>"),
         (rf"^/{kind}(?=/{api}/authorizers|/{api}/stages/{stage}/cache)", f"/{kind}"),
         (rf"^/{kind}(?!/{api}/authorizers|/{api}/stages/{stage}/cache)", "/A"),
         (rf"/{api}\b", "/<api>"),
@@ -100,9 +102,10 @@ class Documents(unittest.TestCase):
 
     def test_the_tables_of_permissions_match_the_policies(self):
         for key in PLACES:
-            plain = {(action, in_words(on, key)) for one in self.cases.role(key, []) for action, on in one.pairs()}
             for feature in [None, *self.cases.features(key), "encryption"]:
                 given = self.cases.role(key, [feature] if feature else [])
+                without = self.cases.role(key, BASES.get(feature, []))
+                plain = {(action, in_words(on, key)) for one in without for action, on in one.pairs()}
                 allowing = (one for one in given if one.effect == "Allow")
                 granted = {(action, in_words(on, key)) for one in allowing for action, on in one.pairs()}
                 if feature == "mapping-root":

@@ -1,6 +1,7 @@
 """The function's role allows exactly the calls that the function makes."""
 
 import unittest
+from urllib.parse import quote
 
 import calls
 from calls import KEY, arn
@@ -41,6 +42,10 @@ DENIED = [
     ("apigateway:GET", f"{API}/stages/prod/exports/oas30"),
     ("apigateway:GET", f"{API}/stages/prod/sdks/android"),
     ("apigateway:PATCH", f"{API}/stages/test"),
+    ("apigateway:TagResource", f"{API}/stages/prod"),
+    ("apigateway:TagResource", API),
+    ("apigateway:PUT", f"arn:aws:apigateway:{REGION}::/tags/{quote(API + '/stages/prod', safe='')}"),
+    ("apigateway:DELETE", f"arn:aws:apigateway:{REGION}::/tags/{quote(API + '/stages/prod-known-good', safe='')}"),
     ("apigateway:PATCH", f"{API}/stages/prod2"),
     ("apigateway:PATCH", f"{API}/stages/test-known-good"),
     ("apigateway:DELETE", f"{API}/stages/test/cache/data"),

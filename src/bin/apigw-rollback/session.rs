@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use apigw_rollback::cloud::FunctionNow;
 use apigw_rollback::cloud::aws::{
-    Aws, AwsDiagnostics, AwsOperator, Caller, Clients, find_credentials, has_profile, personal_settings,
+    Aws, AwsDiagnostics, AwsOperator, Caller, Clients, Roots, bundle, find_credentials, has_profile,
+    personal_settings,
 };
 use apigw_rollback::config::Config;
 use apigw_rollback::context::Context;
@@ -131,6 +132,19 @@ async fn is_known_profile(connection: &Connection) -> Result<(), CliError> {
     }
 }
 
+/// Returns the root certificates to trust. As for the AWS CLI, `AWS_CA_BUNDLE` names the only ones.
+fn roots() -> Result<Roots, CliError> {
+    match (variable("AWS_CA_BUNDLE"), variable("SSL_CERT_FILE")) {
+        (Some(path), _) => bundle(&path).map_err(|why| {
+            CliError::Usage(format!(
+                "AWS_CA_BUNDLE: {why}; name a file with the root certificates to trust, or unset it"
+            ))
+        }),
+        (None, Some(_)) => Ok(Roots::Systems),
+        (None, None) => Ok(Roots::Amazons),
+    }
+}
+
 /// Reads the deployed function and its settings.
 async fn deployed(clients: &Clients, name: &str, region: &str) -> Result<(FunctionNow, Config), CliError> {
     let found = clients.function(name).await.map_err(|error| CliError::of(&error, region))?;
@@ -175,10 +189,9 @@ impl Session {
     /// Like [`Session::open`], but prints nothing.
     pub(crate) async fn connect(connection: &Connection) -> Result<Self, CliError> {
         is_known_profile(connection).await?;
-        let system_roots = variable("SSL_CERT_FILE").is_some();
+        let roots = roots()?;
         let settings =
-            personal_settings(connection.profile.as_deref(), connection.region.as_deref(), system_roots)
-                .await;
+            personal_settings(connection.profile.as_deref(), connection.region.as_deref(), &roots).await;
         let settings = settings
             .map_err(|error| CliError::Usage(format!("connections to AWS cannot be set up: {error}")))?;
         let Some(region) = settings.region().map(|region| region.as_ref().to_owned()) else {

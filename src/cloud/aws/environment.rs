@@ -6,7 +6,7 @@ use aws_sdk_ssm::error::BoxError;
 use aws_types::SdkConfig;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
-use super::http;
+use super::http::{self, Roots};
 
 /// Returns a variable's value, if it is set.
 pub type Environment = fn(&str) -> Option<String>;
@@ -23,9 +23,10 @@ pub fn environment_settings(get: Environment) -> Result<SdkConfig, BoxError> {
         let credentials = Credentials::new(key, secret, get("AWS_SESSION_TOKEN"), None, "Environment");
         SharedCredentialsProvider::new(credentials)
     });
+    let roots = if get("SSL_CERT_FILE").is_some() { Roots::Systems } else { Roots::Amazons };
     let mut settings = SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
-        .http_client(http::client(get("SSL_CERT_FILE").is_some())?)
+        .http_client(http::client(&roots)?)
         .service_config(Endpoints(get))
         .use_fips(is_true("AWS_USE_FIPS_ENDPOINT"))
         .use_dual_stack(is_true("AWS_USE_DUALSTACK_ENDPOINT"));

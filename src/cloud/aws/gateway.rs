@@ -1,5 +1,6 @@
 //! The port's gateway over the SDK. The calls on stages and deployments of HTTP and WebSocket APIs are in `v2`.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use aws_sdk_apigateway::operation::get_deployment::GetDeploymentOutput;
@@ -75,9 +76,10 @@ impl Gateway for Aws {
         stage: &StageRef,
         deployment: &str,
         description: &str,
+        tags: &BTreeMap<String, String>,
     ) -> Result<(), CloudError> {
         if stage.protocol.is_v2() {
-            return self.v2_create_stage(stage, deployment, description).await;
+            return self.v2_create_stage(stage, deployment, description, tags).await;
         }
         let call = self
             .clients
@@ -86,7 +88,8 @@ impl Gateway for Aws {
             .rest_api_id(&stage.api)
             .stage_name(&stage.stage)
             .deployment_id(deployment)
-            .description(description);
+            .description(description)
+            .set_tags(stages::tags(tags));
         self.call("CreateStage", &stage.to_string(), || call.clone().send()).await.map(|_| ())
     }
 

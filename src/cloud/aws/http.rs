@@ -32,16 +32,32 @@ const ROOTS: &[u8] = include_bytes!("roots.pem");
 #[derive(Clone, Debug)]
 pub(super) struct HandshakeOnly;
 
-/// Builds a client that trusts Amazon's own root certificates. If they do not fit, as behind a proxy that intercepts
-/// TLS, it falls back to the system's. With `system_only` it uses only the system's, which `SSL_CERT_FILE` can name.
+/// The root certificates that a client trusts.
+#[derive(Clone, Debug)]
+pub enum Roots {
+    /// Amazon's own. If they do not fit, as behind a proxy that intercepts TLS, the system's.
+    Amazons,
+    /// Only the system's, which `SSL_CERT_FILE` can name.
+    Systems,
+    /// Only those of a file, in PEM form. The SDK panics on an invalid certificate, so [`bundle`](super::bundle) checks them.
+    #[cfg(feature = "cli")]
+    Bundle(Vec<u8>),
+}
+
+/// Builds a client that trusts these root certificates.
 ///
 /// # Errors
 /// The SDK refuses the settings of a pool.
-pub(super) fn client(system_only: bool) -> Result<SharedHttpClient, BoxError> {
+pub(super) fn client(roots: &Roots) -> Result<SharedHttpClient, BoxError> {
+    let others = match roots {
+        Roots::Amazons | Roots::Systems => TrustStore::default(),
+        #[cfg(feature = "cli")]
+        Roots::Bundle(pem) => TrustStore::empty().with_pem_certificate(pem.as_slice()),
+    };
     // A pool reads its root certificates when it first connects, so an unused pool costs nothing.
     let amazons = Pool::new(TrustStore::empty().with_pem_certificate(ROOTS))?;
-    let systems = Pool::new(TrustStore::default())?;
-    let falls_back = Arc::new(AtomicBool::new(system_only));
+    let systems = Pool::new(others)?;
+    let falls_back = Arc::new(AtomicBool::new(!matches!(roots, Roots::Amazons)));
     Ok(SharedHttpClient::new(Trust { amazons, systems, falls_back }))
 }
 

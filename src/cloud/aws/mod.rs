@@ -1,6 +1,8 @@
 //! The port over the AWS SDK, with one file for each trait. Only this folder uses `aws_sdk_*`.
 
 mod alarms;
+#[cfg(feature = "cli")]
+mod bundle;
 mod call;
 mod clients;
 mod components;
@@ -30,10 +32,13 @@ use tokio::time::Instant;
 
 use super::{Cloud, Spent};
 
+#[cfg(feature = "cli")]
+pub use bundle::bundle;
 pub use clients::Clients;
 #[cfg(feature = "cli")]
 pub use diagnostics::AwsDiagnostics;
 pub use environment::{Environment, environment_settings};
+pub use http::Roots;
 #[cfg(feature = "cli")]
 pub use operator::{AwsOperator, Caller, LogEvent};
 #[cfg(feature = "cli")]

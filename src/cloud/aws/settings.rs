@@ -11,23 +11,23 @@ use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurat
 use aws_types::os_shim_internal::{Env, Fs};
 use tokio::time::Instant;
 
+use super::Clients;
 use super::call::{causes, found};
-use super::{Clients, http};
+use super::http::{self, Roots};
 use crate::cloud::FunctionNow;
 use crate::model::cloud_error::{CloudError, Failure};
 
 /// Loads the credentials and the Region of a profile from the places where the AWS CLI looks. As there, a profile that is
-/// given wins over keys in the environment, which can belong to another account. With `system_roots` the clients trust only
-/// the system's root certificates, which `SSL_CERT_FILE` can name.
+/// given wins over keys in the environment, which can belong to another account.
 ///
 /// # Errors
 /// The SDK refuses the settings of the HTTP client.
 pub async fn personal_settings(
     profile: Option<&str>,
     region: Option<&str>,
-    system_roots: bool,
+    roots: &Roots,
 ) -> Result<SdkConfig, BoxError> {
-    let client = http::client(system_roots)?;
+    let client = http::client(roots)?;
     let load = || {
         let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(client.clone());
         let loader = profile.iter().fold(loader, |loader, profile| loader.profile_name(*profile));

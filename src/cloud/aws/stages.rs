@@ -1,5 +1,7 @@
 //! The conversion of REST stages from the SDK's types, and of a change into a patch.
 
+use std::collections::{BTreeMap, HashMap};
+
 use aws_sdk_apigateway::operation::get_stage::GetStageOutput;
 use aws_sdk_apigateway::operation::update_stage::UpdateStageOutput;
 use aws_sdk_apigateway::types::{CanarySettings, Op, PatchOperation, Stage};
@@ -36,6 +38,11 @@ macro_rules! live_stage {
             }),
         }
     }};
+}
+
+/// Returns the tags as the SDK takes them, if there are any: a request with tags may need another permission.
+pub(super) fn tags(tags: &BTreeMap<String, String>) -> Option<HashMap<String, String>> {
+    Some(tags.clone().into_iter().collect()).filter(|tags: &HashMap<_, _>| !tags.is_empty())
 }
 
 pub(super) fn from_get(stage: GetStageOutput) -> LiveStage {

@@ -1,6 +1,6 @@
 //! Stages and deployments of HTTP and WebSocket APIs (`apigatewayv2`), and their conversion from the SDK's types.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_apigatewayv2::operation::get_stage::GetStageOutput;
 use aws_sdk_apigatewayv2::operation::get_stage::builders::GetStageFluentBuilder;
@@ -117,6 +117,7 @@ impl Aws {
         stage: &StageRef,
         deployment: &str,
         description: &str,
+        tags: &BTreeMap<String, String>,
     ) -> Result<(), CloudError> {
         let call = self
             .clients
@@ -125,7 +126,8 @@ impl Aws {
             .api_id(&stage.api)
             .stage_name(&stage.stage)
             .deployment_id(deployment)
-            .description(description);
+            .description(description)
+            .set_tags(stages::tags(tags));
         self.call("CreateStage", &stage.to_string(), || call.clone().send()).await.map(|_| ())
     }
 

@@ -1,11 +1,14 @@
 //! A small AWS for the real program: it answers each request with a fixed text, and keeps the writes.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use rustls::{ServerConnection, StreamOwned};
 use serde_json::{Value, json};
+
+use super::tls;
 
 /// The state of this AWS.
 pub(super) struct Facts {
@@ -57,13 +60,31 @@ pub(super) struct Aws {
 
 impl Aws {
     pub(super) fn new(facts: Facts) -> Self {
+        Self::over("http", facts, serve)
+    }
+
+    /// Like [`Aws::new`], but over TLS. Returns the root certificate, too, as PEM.
+    pub(super) fn over_tls(facts: Facts) -> (Self, String) {
+        let (config, authority) = tls::identity("a company");
+        let aws = Self::over("https", facts, move |stream, facts| {
+            let connection = ServerConnection::new(Arc::clone(&config)).ok()?;
+            serve(StreamOwned::new(connection, stream), facts)
+        });
+        (aws, authority)
+    }
+
+    fn over(
+        scheme: &str,
+        facts: Facts,
+        serve: impl Fn(TcpStream, &Mutex<Facts>) -> Option<()> + Clone + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let endpoint = format!("{scheme}://{}", listener.local_addr().unwrap());
         let facts = Arc::new(Mutex::new(facts));
         let shared = Arc::clone(&facts);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let facts = Arc::clone(&shared);
+                let (facts, serve) = (Arc::clone(&shared), serve.clone());
                 std::thread::spawn(move || serve(stream, &facts));
             }
         });
@@ -78,9 +99,8 @@ impl Aws {
 /// One answer: the status, the type of its error or its content, and the body.
 type Answer = (u16, &'static str, Vec<u8>);
 
-fn serve(stream: TcpStream, facts: &Mutex<Facts>) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut stream = stream;
+fn serve(stream: impl Read + Write, facts: &Mutex<Facts>) -> Option<()> {
+    let mut reader = BufReader::new(stream);
     let (mut first, mut headers) = (String::new(), BTreeMap::new());
     reader.read_line(&mut first).ok()?;
     loop {
@@ -103,8 +123,10 @@ fn serve(stream: TcpStream, facts: &Mutex<Facts>) -> Option<()> {
     };
     let head =
         format!("HTTP/1.1 {status} x\r\n{kind}\r\nconnection: close\r\ncontent-length: {}", body.len());
+    let stream = reader.get_mut();
     stream.write_all(format!("{head}\r\n\r\n").as_bytes()).ok()?;
-    stream.write_all(&body).ok()
+    stream.write_all(&body).ok()?;
+    stream.flush().ok()
 }
 
 fn found(value: &Value) -> Answer {

@@ -5,6 +5,7 @@ mod explain;
 mod operator;
 #[path = "../../../src/bin/apigw-rollback/style.rs"]
 mod style;
+mod tls;
 #[path = "../../../src/bin/apigw-rollback/views/mod.rs"]
 mod views;
 

@@ -283,6 +283,10 @@ fn every_dependency_is_justified() {
     for pins in std::fs::read_dir(root().join("tests/e2e/requirements")).unwrap() {
         used.extend(first_words(&std::fs::read_to_string(pins.unwrap().path()).unwrap(), &['=']));
     }
+    let npm: Value = serde_json::from_str(&read("deploy/cdk/package.json")).unwrap();
+    for kind in ["dependencies", "devDependencies"] {
+        used.extend(npm[kind].as_object().unwrap().keys().cloned());
+    }
     let page = Page::read(root().join("docs/dependencies.md"));
     let rows = page.text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | "));
     let mut described = BTreeSet::new();

@@ -109,7 +109,7 @@ fn no_file_is_longer_than_500_lines() {
 fn every_make_target_that_the_readme_names_exists() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
-    let named = readme.replace("`KEEP=1 make", "`make");
+    let named = readme.replace("`KEEP=1 make", "`make").replace(" DIST=~/apigw-rollback-0.1.0`", "`");
     let named: Vec<&str> = named.split("`make ").skip(1).filter_map(|rest| rest.split('`').next()).collect();
     for target in &named {
         let is_target = makefile.lines().any(|line| line.starts_with(&format!("{target}:")));

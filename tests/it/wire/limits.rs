@@ -1,5 +1,6 @@
 //! Requests that AWS throttles or refuses because of a quota.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -86,8 +87,9 @@ fn a_rival_write_of_a_parameter_is_sent_again() {
 /// API Gateway uses one error code for "too many requests" and for "no more stages".
 #[test]
 fn a_call_over_a_full_quota_does_not_wait_until_the_deadline() {
-    let (error, took, count) =
-        alone(429, "LimitExceededException", async |cloud| cloud.create_stage(&prod(), "d1", "").await);
+    let (error, took, count) = alone(429, "LimitExceededException", async |cloud| {
+        cloud.create_stage(&prod(), "d1", "", &BTreeMap::new()).await
+    });
     assert_eq!((error.code.as_str(), count), ("LimitExceededException", 5));
     assert!(took < Duration::from_secs(2), "{took:?}");
 }

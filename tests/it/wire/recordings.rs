@@ -4,6 +4,7 @@
 //! `error{status, code, message}`, in the spelling of AWS's Python SDK. Without it, nothing is read. `make record-aws` writes
 //! such files, and besides them what it measured, which is no answer.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -168,7 +169,7 @@ async fn read(aws: &Aws, service: &str, operation: &str) -> Option<Result<String
         "UpdateStage" | "any" => {
             shown(aws.change_stage(&stage, &change, just_seen(&Release::default())).await)
         }
-        "CreateStage" => shown(aws.create_stage(&stage, "d1", "x").await),
+        "CreateStage" => shown(aws.create_stage(&stage, "d1", "x", &BTreeMap::new()).await),
         "GetDeployment" => shown(aws.deployment(&stage, "d1").await),
         "GetRestApi" => shown(aws.rest_api("a1b2c3d4e5").await),
         "GetRestApis" => shown(aws.rest_apis().await),

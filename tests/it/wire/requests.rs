@@ -220,7 +220,7 @@ async fn always(recorder: &mut Recorder, stage: &StageRef, name: &str) {
 /// Makes the requests for the pin.
 async fn pinning(recorder: &mut Recorder, stage: &StageRef) {
     let change = StageChange::default();
-    drive!(recorder, create_stage(&stage.parked(), "d1", "parked"); change_stage(&stage.parked(), &change, just_seen(&Release::default())););
+    drive!(recorder, create_stage(&stage.parked(), "d1", "parked", &BTreeMap::new()); change_stage(&stage.parked(), &change, just_seen(&Release::default())););
 }
 
 /// Makes the requests for aliases.

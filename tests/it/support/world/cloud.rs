@@ -1,5 +1,7 @@
 //! The twin's answers to each call.
 
+use std::collections::BTreeMap;
+
 use apigw_rollback::cloud::{Alarms, Components, Gateway, Outbox, Parameters, Wiring};
 use apigw_rollback::cloud::{Cache, Cloud, Look, Notification, Seen, Spent, Write, Written};
 use apigw_rollback::model::access_log::{DEPLOYMENT, NAMESPACE};
@@ -80,6 +82,7 @@ impl Gateway for World {
         stage: &StageRef,
         deployment: &str,
         description: &str,
+        _tags: &BTreeMap<String, String>,
     ) -> Result<(), CloudError> {
         self.call("CreateStage", stage, |facts| {
             if !facts.deployments.contains(&(stage.api.clone(), deployment.to_owned())) {

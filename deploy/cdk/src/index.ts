@@ -1,0 +1,2 @@
+export * from './rollback';
+export * from './settings';
