@@ -384,6 +384,7 @@ fn on_record(normal: Option<Normal>) -> OnRecord {
         hold: None,
         policy: PolicyOverrides::default(),
         rollbacks: Rollbacks::default(),
+        rollout: Ok(None),
         unreadable: None,
     }
 }
