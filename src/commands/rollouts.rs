@@ -72,7 +72,7 @@ pub(super) async fn advance_all<C: Cloud>(context: &Context<'_, C>) -> Vec<Repor
     let (mut reports, mut details) = (Vec::new(), Vec::new());
     for stage in protected_stages::protected(context.config, &found) {
         let on_record = context.config.on_record(&stage, &found);
-        if on_record.running().is_none() {
+        if !on_record.has_open_rollout() {
             continue;
         }
         let advanced = Box::pin(advance(context, &stage)).await;

@@ -146,6 +146,7 @@ pub(super) fn rollout(state: RolloutState) -> Rollout {
         who: Some("on call".into()),
         label: Some("v2".into()),
         note: None,
+        told: false,
     }
 }
 

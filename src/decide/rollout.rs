@@ -145,7 +145,7 @@ pub fn next_move(facts: &RolloutFacts<'_>) -> Move {
             Move::Wait(Waits::Operator)
         }
         (Place::Base, state) => match (rolled_back(rollout, &observed.on_record), state) {
-            (Some(why), _) => to(RolloutState::RolledBack { why }),
+            (Some(rolled_back), _) => to(rolled_back),
             (None, _) if may_be_old(None) => Move::Wait(Waits::Bake(rollout.bakes_until())),
             (None, RolloutState::Moving) if rollout.from.is_none() => begin(facts, &live.release),
             (None, RolloutState::Aborting) => {
@@ -180,14 +180,15 @@ pub fn next_move(facts: &RolloutFacts<'_>) -> Move {
     }
 }
 
-/// Returns by whom the stage was rolled back since the rollout began, as a clause.
-fn rolled_back(rollout: &Rollout, on_record: &OnRecord) -> Option<String> {
+/// Returns the end of a rollout whose stage was rolled back since it began.
+fn rolled_back(rollout: &Rollout, on_record: &OnRecord) -> Option<RolloutState> {
     let last = on_record.rollbacks.past.iter().rev().find(|past| past.at >= rollout.started_at)?;
     let at = stamp(last.at);
-    Some(match &last.alarm {
+    let why = match &last.alarm {
         Some(alarm) => format!("the alarm `{alarm}` rolled the stage back at {at}"),
         None => format!("the stage was rolled back at {at}"),
-    })
+    };
+    Some(RolloutState::RolledBack { why, at: last.at, fingerprint: last.fingerprint.clone() })
 }
 
 /// What keeps every rollout from moving, if anything does.

@@ -88,7 +88,7 @@ fn described(next: &Move) -> String {
             let why = match &next.state {
                 RolloutState::Paused { why, .. }
                 | RolloutState::Aborted { why }
-                | RolloutState::RolledBack { why }
+                | RolloutState::RolledBack { why, .. }
                 | RolloutState::Overtaken { why } => {
                     format!(": {why}")
                 }

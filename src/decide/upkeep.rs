@@ -144,7 +144,7 @@ pub fn upkeep<'a>(facts: &StageFacts<'a>, config: &Config, now: DateTime<Utc>) -
     );
     let state = judge_release(facts, config, now, &mut actions);
     // After a rollback, too: the rollout has ended then.
-    actions.extend(facts.on_record.running().map(|_| Action::Advance));
+    actions.extend(facts.on_record.has_open_rollout().then_some(Action::Advance));
     Upkeep { actions, state }
 }
 

@@ -147,6 +147,13 @@ impl OnRecord {
         Some(&**rollout).filter(|rollout| !rollout.state.has_ended())
     }
 
+    /// Whether a rollout needs a run: it is running or paused, or people may not know its end.
+    #[must_use]
+    pub fn has_open_rollout(&self) -> bool {
+        let last = self.rollout.as_ref().ok().and_then(Option::as_ref);
+        last.is_some_and(|(_, rollout)| !rollout.state.has_ended() || !rollout.told)
+    }
+
     /// Ignores a stage's last change if it was a step of the rollout: such a change is not a fix.
     #[must_use]
     pub fn without_own_step(&self, live: LiveStage) -> LiveStage {

@@ -139,6 +139,9 @@ pub struct Rollout {
     pub label: Option<String>,
     /// The note for the changelog.
     pub note: Option<String>,
+    /// Whether people were certainly told of its state.
+    #[serde(default)]
+    pub told: bool,
 }
 
 /// Where a rollout stands.
@@ -171,6 +174,10 @@ pub enum RolloutState {
     RolledBack {
         /// By whom and when, as a clause.
         why: String,
+        /// When.
+        at: DateTime<Utc>,
+        /// The fingerprint of what was rolled back: the last part of the incident's name.
+        fingerprint: String,
     },
     /// Somebody else changed what the stage serves.
     Overtaken {
@@ -194,6 +201,12 @@ impl RolloutState {
             Self::RolledBack { .. } => "rolled-back",
             Self::Overtaken { .. } => "overtaken",
         }
+    }
+
+    /// Whether people are told of it.
+    #[must_use]
+    pub fn is_news(&self) -> bool {
+        matches!(self, Self::Paused { .. }) || self.has_ended()
     }
 
     /// Whether it lasts for good.

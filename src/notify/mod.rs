@@ -151,6 +151,11 @@ pub fn key(report: &Report) -> Option<String> {
         Outcome::RolledBack | Outcome::Recovered => {
             Some(digest(&[outcome, &stage, report.notification_key.as_deref().unwrap_or(&report.run)]))
         }
+        // The same news as that of the rollback.
+        Outcome::RolloutAborted if report.people.rolled_back_at.is_some() => {
+            let rolled_back = Outcome::RolledBack.word();
+            Some(digest(&[rolled_back, &stage, report.notification_key.as_deref()?]))
+        }
         // Once for each state of a rollout, whoever gave the order: its team follows it.
         Outcome::RolloutStarted
         | Outcome::RolloutPaused

@@ -23,6 +23,7 @@ use crate::model::report::{Outcome, Report};
 use crate::model::rollout::{Rollout, RolloutState};
 use crate::model::stage::StageRef;
 use crate::model::trigger::TriggeredBy;
+use crate::notify;
 use crate::observe::{guarding_alarms, observe_for_preview};
 use crate::rollback::{RollbackRequest, rollback};
 use record::Replaced;
@@ -43,8 +44,15 @@ pub struct Advanced {
 pub async fn advance<C: Cloud>(context: &Context<'_, C>, stage: &StageRef) -> Advanced {
     let mut advanced = Advanced::default();
     let mut refused = None;
-    for _ in 0..MOVES {
+    for nth in 0..MOVES {
         let step = match look(context, stage).await {
+            Ok(look) if nth == 0 => match settle(context, &look).await {
+                Ok(report) => {
+                    advanced.reports.extend(report);
+                    Box::pin(one_move(context, &look, &mut refused)).await
+                }
+                Err(error) => Err(error),
+            },
             Ok(look) => Box::pin(one_move(context, &look, &mut refused)).await,
             Err(error) => Err(error),
         };
@@ -92,6 +100,27 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
     Ok(Look { alarms: alarms?, on_record, observed })
 }
 
+/// Makes sure that people know the state of a rollout: the run that recorded it may have died before it could tell them
+/// (`GetParameters`). Returns the report, if they may not know it.
+async fn settle<C: Parameters>(context: &Context<'_, C>, look: &Look) -> Result<Option<Report>, CloudError> {
+    let (stage, Some((version, rollout))) = (&look.observed.stage, &look.on_record) else { return Ok(None) };
+    if rollout.told || !rollout.state.is_news() {
+        return Ok(None);
+    }
+    let Some(report) = report::of(context, stage, rollout, rollout).map(|report| report.on(stage)) else {
+        return Ok(None);
+    };
+    let key = notify::key(&report).filter(|_| context.config.notification_topic.is_some());
+    if let Some(key) = key {
+        let mark = context.config.names.sent_mark(&key);
+        if context.cloud.parameters(&[mark]).await?.is_empty() {
+            return Ok(Some(report));
+        }
+    }
+    let told = Rollout { told: true, ..rollout.clone() };
+    record::replace(context, stage, *version, &told).await.map(|_| None)
+}
+
 /// The result of one move.
 enum Moved {
     /// Another look follows.
@@ -126,7 +155,10 @@ async fn one_move<C: Cloud>(
             match make(context, observed, &change).await {
                 Ok(()) => Ok(Moved::On(None)),
                 // The next look shows whether it had an effect.
-                Err(error) if error.failure != Failure::Refused => Ok(Moved::On(None)),
+                Err(error) if matches!(error.failure, Failure::Conflict | Failure::NoAnswer) => {
+                    Ok(Moved::On(None))
+                }
+                Err(error) if error.failure != Failure::Refused => Err(error),
                 Err(error) if refused.is_none() => {
                     *refused = Some(error);
                     Ok(Moved::On(None))
@@ -212,6 +244,7 @@ async fn put<C: Parameters>(
     (version, before): (i64, &Rollout),
     next: Rollout,
 ) -> Result<Moved, CloudError> {
+    let next = Rollout { told: false, ..next };
     match record::replace(context, stage, version, &next).await? {
         Replaced::Ours => Ok(Moved::On(report::of(context, stage, before, &next))),
         Replaced::Theirs => Ok(Moved::On(None)),

@@ -50,7 +50,7 @@ pub async fn order<C: Gateway + Components + Parameters + Alarms>(
         let share =
             observed.live.as_ref().and_then(|live| Percent::read(&live.release.canary.as_ref()?.percent));
         let next = match ordered(&rollout, order, share, who.clone()) {
-            Ok(next) => Rollout { since: context.clock(), ..next },
+            Ok(next) => Rollout { since: context.clock(), told: false, ..next },
             Err(why) => return Ok(context.no(Reason::NoRollout(why))),
         };
         match replace(context, stage, version, &next).await? {

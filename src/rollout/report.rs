@@ -5,6 +5,7 @@ use crate::decide::guilt::Guilt;
 use crate::model::report::{ForPeople, Outcome, Report};
 use crate::model::rollout::{Rollout, RolloutState};
 use crate::model::stage::StageRef;
+use crate::rollback::incident;
 
 /// Returns why the requests convict the canary, as a clause.
 pub(super) fn conviction(guilt: &Guilt, rollout: &Rollout) -> String {
@@ -38,7 +39,7 @@ pub(super) fn of<C>(
             (Outcome::RolloutPromoted, format!("{stage}: {name} gets all traffic; its bake time begins"))
         }
         RolloutState::Aborted { why }
-        | RolloutState::RolledBack { why }
+        | RolloutState::RolledBack { why, .. }
         | RolloutState::Overtaken { why } => {
             (Outcome::RolloutAborted, format!("{stage}: the rollout to {name} has ended ({step}): {why}"))
         }
@@ -52,16 +53,20 @@ pub(super) fn of<C>(
 /// Gives a report the key by which people are told once, and the releases.
 pub(super) fn told(report: Report, rollout: &Rollout) -> Report {
     let after = if rollout.state == RolloutState::Promoted { rollout.promoted() } else { rollout.in_step() };
-    // The rollback itself has been told.
-    let is_news = !matches!(rollout.state, RolloutState::RolledBack { .. });
-    let key = format!("{} {} {}", rollout.id, rollout.state.word(), rollout.since.timestamp_millis());
+    let mut people = ForPeople { rollout: Some(rollout.id.clone()), ..report.people.clone() };
+    let mut key = format!("{} {} {}", rollout.id, rollout.state.word(), rollout.since.timestamp_millis());
+    // Its run may have died before it could tell people of the rollback.
+    if let RolloutState::RolledBack { at, fingerprint, .. } = &rollout.state {
+        key = incident::notification_key(fingerprint, *at);
+        people.rolled_back_at = Some(*at);
+    }
     Report {
-        notification_key: is_news.then_some(key),
+        notification_key: Some(key),
         before: Some(rollout.base.clone()),
         after: Some(after),
         after_label: rollout.label.clone(),
         since: Some(rollout.started_at),
-        people: ForPeople { rollout: Some(rollout.id.clone()), ..report.people.clone() },
+        people,
         ..report
     }
 }

@@ -166,6 +166,7 @@ fn planned<C>(
         who: asked.who,
         label: asked.label,
         note: asked.note,
+        told: false,
     })
 }
 

@@ -51,7 +51,7 @@ fn kinds() -> Vec<Kind> {
     ]
 }
 
-fn faults() -> Vec<Fault> {
+pub(crate) fn faults() -> Vec<Fault> {
     vec![
         Fault::Before(conflict()),
         Fault::Before(denied()),

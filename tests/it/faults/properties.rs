@@ -207,7 +207,11 @@ fn states() -> impl Strategy<Value = RolloutState> {
         Just(RolloutState::Promoted),
         (words(), of(words())).prop_map(|(why, by)| RolloutState::Paused { why, by }),
         words().prop_map(|why| RolloutState::Aborted { why }),
-        words().prop_map(|why| RolloutState::RolledBack { why }),
+        (words(), seconds(), words()).prop_map(|(why, at, fingerprint)| RolloutState::RolledBack {
+            why,
+            at,
+            fingerprint
+        }),
         words().prop_map(|why| RolloutState::Overtaken { why }),
     ]
 }
@@ -239,6 +243,7 @@ fn rollouts() -> impl Strategy<Value = Rollout> {
                 who,
                 label,
                 note,
+                told: false,
             }
         })
 }

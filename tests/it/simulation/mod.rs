@@ -13,6 +13,7 @@ mod life;
 mod others;
 mod requests;
 mod rest;
+mod rollouts;
 mod states;
 pub(crate) mod weather;
 

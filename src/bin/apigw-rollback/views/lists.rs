@@ -81,7 +81,7 @@ fn current(rollout: &Rollout, requests: Option<u64>) -> String {
             format!("paused since {since}{by}: {why}")
         }
         RolloutState::Aborted { why }
-        | RolloutState::RolledBack { why }
+        | RolloutState::RolledBack { why, .. }
         | RolloutState::Overtaken { why } => {
             format!("{} at {since}: {why}", rollout.state.word())
         }
