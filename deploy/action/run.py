@@ -28,11 +28,12 @@ class Refused(Exception):
 
 
 class Command(NamedTuple):
-    """A command of the action. A rollout would be one more row."""
+    """A command of the action: its words, the inputs that it takes besides, and how long it may take, in seconds."""
 
     arguments: tuple
     texts: tuple = ()
     needs_stage: bool = True
+    patience: int = 900
 
 
 COMMANDS = {
@@ -40,7 +41,13 @@ COMMANDS = {
     "record": Command(("record", "--yes"), ("label", "note", "irreversible")),
     "promote": Command(("promote", "--yes")),
     "announce": Command(("announce", "--yes"), ("label", "note", "irreversible")),
+    "rollout-start": Command(
+        ("rollout", "start", "--yes"), ("label", "note", "deployment", "steps", "bake", "min_requests")),
+    # A job of GitHub's own runners ends after six hours.
+    "rollout-wait": Command(("rollout", "wait"), ("timeout",), patience=6 * 3600),
 }
+# The inputs that become an option of the same name.
+OPTIONS = ("label", "note", "deployment", "steps", "bake", "min_requests", "timeout")
 
 
 def read_inputs(env):
@@ -58,9 +65,10 @@ def read_inputs(env):
         raise Refused(f"{name} needs a stage. Give stage: API/STAGE.")
     if value("irreversible", "false") not in ("true", "false"):
         raise Refused(f"irreversible is {value('irreversible')!r}. Give true or false.")
-    for text in ("label", "note", "irreversible"):
+    for text in (*OPTIONS, "irreversible"):
         if value(text) not in ("", "false") and text not in command.texts:
-            raise Refused(f"{name} takes no {text}. Remove it, or use record or announce.")
+            takers = [other for other, one in COMMANDS.items() if text in one.texts]
+            raise Refused(f"{name} takes no {text}. Remove it, or use {' or '.join(takers)}.")
         if len(value(text).encode()) > LONGEST_TEXT:
             raise Refused(f"The {text} is longer than {LONGEST_TEXT} bytes. Shorten it.")
     if name == "announce" and not any(value(text) not in ("", "false") for text in command.texts):
@@ -137,9 +145,9 @@ def command_line(path, given, env):
     if "--yes" in command.arguments:
         run = "/".join(env.get(name, "") for name in ("GITHUB_REPOSITORY", "GITHUB_WORKFLOW", "GITHUB_RUN_ID"))
         arguments.append(f"--who={env.get('GITHUB_ACTOR', 'pipeline')} ({run})")
-    for text in ("label", "note"):
+    for text in OPTIONS:
         if given.get(text) and text in command.texts:
-            arguments.append(f"--{text}={given[text]}")
+            arguments.append(f"--{text.replace('_', '-')}={given[text]}")
     if given.get("irreversible") == "true":
         arguments.append("--irreversible")
     return [*arguments, *(["--", given["stage"]] if given.get("stage") else [])]
@@ -186,15 +194,16 @@ def read_report(text):
         report = json.loads(text)
     except ValueError:
         return None
-    # A command prints its reports in a list.
+    # A command prints its reports in a list. The first one is about the command itself.
     reports = report.get("reports") if isinstance(report, dict) else None
-    return reports[0] if isinstance(reports, list) and len(reports) == 1 else report
+    return reports[0] if isinstance(reports, list) and reports else report
 
 
 def run(env):
     given = read_inputs(env)
     path = fetch(given, env)
-    ran = subprocess.run(command_line(path, given, env), capture_output=True, text=True, timeout=900, check=False,
+    ran = subprocess.run(command_line(path, given, env), capture_output=True, text=True,
+                         timeout=COMMANDS[given["command"]].patience, check=False,
                          stdin=subprocess.DEVNULL)
     report = read_report(ran.stdout)
     lines = show(given, report, ran.stderr or ran.stdout)

@@ -41,13 +41,16 @@ sys.exit(int(os.environ["STATUS"]))
 RECORD = {"command": "record", "stage": "orders/prod"}
 # The inputs, and the sentence that refuses them before anything is fetched or run.
 REFUSED = [
-    ({"command": "rollout"}, "The command 'rollout' does not exist. Give one of doctor, record, promote, announce."),
+    ({"command": "rollout"}, "The command 'rollout' does not exist. Give one of doctor, record, promote, announce, "
+     "rollout-start, rollout-wait."),
     ({"command": ""}, "The command '' does not exist."),
     ({"command": "record"}, "record needs a stage."),
     (RECORD | {"stage": "orders"}, "The stage 'orders' is not API/STAGE."),
     (RECORD | {"stage": "--force/prod"}, "is not API/STAGE."),
     (RECORD | {"irreversible": "yes"}, "irreversible is 'yes'. Give true or false."),
-    (RECORD | {"command": "promote", "label": "v1"}, "promote takes no label."),
+    (RECORD | {"command": "promote", "label": "v1"}, "promote takes no label. Remove it, or use record or announce or rollout-start."),
+    (RECORD | {"steps": "5,25"}, "record takes no steps. Remove it, or use rollout-start."),
+    (RECORD | {"command": "rollout-start", "timeout": "2h"}, "rollout-start takes no timeout. Remove it, or use rollout-wait."),
     (RECORD | {"command": "doctor", "irreversible": "true"}, "doctor takes no irreversible."),
     (RECORD | {"note": "x" * 501}, "The note is longer than 500 bytes."),
     (RECORD | {"command": "announce"}, "announce has nothing to announce."),
@@ -65,6 +68,11 @@ CALLS = [
       "--irreversible", "--", "orders/prod"]),
     ({"command": "promote", "stage": "my orders/$default"},
      ["promote", "--yes", "--format=json", "--function=apigw-rollback", "--who=ada (o/r/deploy/7)", "--", "my orders/$default"]),
+    (RECORD | {"command": "rollout-start", "deployment": "x1", "steps": "5,25", "bake": "10m", "min-requests": "500"},
+     ["rollout", "start", "--yes", "--format=json", "--function=apigw-rollback", "--who=ada (o/r/deploy/7)",
+      "--deployment=x1", "--steps=5,25", "--bake=10m", "--min-requests=500", "--", "orders/prod"]),
+    (RECORD | {"command": "rollout-wait", "timeout": "90m"},
+     ["rollout", "wait", "--format=json", "--function=apigw-rollback", "--timeout=90m", "--", "orders/prod"]),
     ({"command": "doctor"}, ["doctor", "--format=json", "--function=apigw-rollback"]),
     (RECORD | {"label": "--force"}, ["record", "--yes", "--format=json", "--function=apigw-rollback",
                                     "--who=ada (o/r/deploy/7)", "--label=--force", "--", "orders/prod"]),
@@ -76,6 +84,8 @@ GATES = [
     ("doctor", 6, FAULT, "not-checked", False), ("doctor", 7, FAULT, "", False), ("doctor", 0, None, "", False),
     ("record", 0, {"reports": [REPORT]}, "", True), ("record", 3, {"reports": [REPORT]}, "", False),
     ("record", 5, {"reports": [REPORT]}, "", False), ("record", 0, None, "", False),
+    ("rollout-start", 0, {"reports": [REPORT, REPORT]}, "", True), ("rollout-wait", 10, REPORT, "", False),
+    ("rollout-wait", 11, REPORT, "", False),
     ("promote", 7, {"schema": 1, "error": "no credentials", "exit": 7}, "", False),
 ]
 
