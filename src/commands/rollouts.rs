@@ -8,9 +8,9 @@ use crate::model::report::{Details, Outcome, Report, SweptStage};
 use crate::model::rollout::Terms;
 use crate::model::stage::StageRef;
 use crate::observe::protected_stages;
-use crate::rollout::advance;
 use crate::rollout::operate::{Order, order};
 use crate::rollout::start::{Asked, start};
+use crate::rollout::{advance, go_on};
 use crate::signal::Command;
 
 /// Begins a rollout, and gives the canary its first share.
@@ -42,7 +42,7 @@ async fn and_advance<C: Cloud>(
         matches!(report.outcome, Outcome::RolloutStarted | Outcome::RolloutPaused | Outcome::Done);
     let mut reports = vec![report.on(stage)];
     if is_written {
-        reports.extend(Box::pin(advance(context, stage)).await.reports);
+        reports.extend(Box::pin(go_on(context, stage)).await.reports);
     }
     reports
 }

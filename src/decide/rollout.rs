@@ -172,7 +172,8 @@ pub fn next_move(facts: &RolloutFacts<'_>) -> Move {
         }
         (Place::Share(share), RolloutState::Baking) if share == rollout.share() => baking(facts),
         (Place::Share(share), _) if may_be_old(Some(share)) => Move::Wait(Waits::Bake(rollout.bakes_until())),
-        (Place::Share(share), RolloutState::Promoting) if share == rollout.share() => promoting(facts),
+        // An operator may skip the rest at any share.
+        (Place::Share(share), RolloutState::Promoting) if Some(share) == rollout.from => promoting(facts),
         (Place::Share(share), _) => paused(format!(
             "somebody set the canary to {share} % of the traffic; this rollout had set {} %",
             rollout.share()
@@ -271,7 +272,7 @@ fn baking(facts: &RolloutFacts<'_>) -> Move {
         return Move::Wait(Waits::Evidence(why));
     }
     let passed = if rollout.is_last() {
-        Rollout { state: RolloutState::Promoting, ..rollout.clone() }
+        Rollout { state: RolloutState::Promoting, from: Some(rollout.share()), ..rollout.clone() }
     } else {
         let (step, from) = (rollout.step + 1, Some(rollout.share()));
         Rollout { state: RolloutState::Moving, step, from, ..rollout.clone() }

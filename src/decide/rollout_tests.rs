@@ -30,7 +30,9 @@ fn percent(number: f64) -> Percent {
 
 /// A rollout in its second step, from 5 to 25 percent, and the stage as it should be in this state.
 fn second(state: RolloutState) -> (Rollout, Observed) {
-    let rollout = Rollout { step: 1, from: Some(percent(5.0)), ..rollout(state) };
+    // The share of the step before, or that with which the canary is promoted.
+    let from = if state == RolloutState::Promoting { 25.0 } else { 5.0 };
+    let rollout = Rollout { step: 1, from: Some(percent(from)), ..rollout(state) };
     let observed = serving(&rollout, |_| ());
     (rollout, observed)
 }
@@ -320,7 +322,7 @@ const KEPT: [(&str, Circumstances); 15] = [
         o.traffic = Some(Ok(traffic(200, 200)));
     }),
     ("roll back", |r, o| {
-        r.state = RolloutState::Promoting;
+        (r.state, r.from) = (RolloutState::Promoting, Some(percent(25.0)));
         o.traffic = Some(Ok(traffic(200, 200)));
     }),
     ("waits: the stage is held until 2026-11-20T11:00:00Z by on call: work", |_, o| {

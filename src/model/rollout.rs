@@ -121,7 +121,7 @@ pub struct Rollout {
     pub terms: Terms,
     /// The number of the current step, counted from 0.
     pub step: usize,
-    /// The share of the canary before the current step; `None` if the step makes the canary.
+    /// The share of the canary before the current step, or with which it is promoted; `None` if the step makes the canary.
     pub from: Option<Percent>,
     /// Where the rollout stands.
     pub state: RolloutState,

@@ -41,27 +41,34 @@ pub struct Advanced {
 }
 
 /// Moves the rollout of a stage on as far as its evidence allows. Every move rests on a new look at the stage.
+///
+/// Tells people before of what they may not know yet, because an earlier run died.
 pub async fn advance<C: Cloud>(context: &Context<'_, C>, stage: &StageRef) -> Advanced {
+    let untold = settle(context, stage).await;
+    let mut advanced = go_on(context, stage).await;
+    match untold {
+        Ok(report) => advanced.reports.splice(0..0, report).for_each(drop),
+        Err(error) => advanced.reports.push(context.failed(&error).on(stage)),
+    }
+    advanced
+}
+
+/// Moves a rollout on after this run has recorded an order.
+pub async fn go_on<C: Cloud>(context: &Context<'_, C>, stage: &StageRef) -> Advanced {
     let mut advanced = Advanced::default();
     let mut refused = None;
-    for nth in 0..MOVES {
-        let step = match look(context, stage).await {
-            Ok(look) if nth == 0 => match settle(context, &look).await {
-                Ok(report) => {
-                    advanced.reports.extend(report);
-                    Box::pin(one_move(context, &look, &mut refused)).await
-                }
-                Err(error) => Err(error),
-            },
-            Ok(look) => Box::pin(one_move(context, &look, &mut refused)).await,
-            Err(error) => Err(error),
-        };
-        match step {
-            Ok(Moved::On(report)) => advanced.reports.extend(report.map(|report| report.on(stage))),
-            Ok(Moved::No(so_far, report)) => {
+    for _ in 0..MOVES {
+        match Box::pin(look_and_move(context, stage, &mut refused)).await {
+            Ok(moved) => {
+                let (end, report) = match moved {
+                    Moved::On(report) => (None, report),
+                    Moved::No(so_far, report) => (Some(so_far), report),
+                };
                 advanced.reports.extend(report.map(|report| report.on(stage)));
-                advanced.state = so_far;
-                return advanced;
+                if let Some(so_far) = end {
+                    advanced.state = so_far;
+                    return advanced;
+                }
             }
             Err(error) => {
                 advanced.state = error.to_string();
@@ -75,6 +82,14 @@ pub async fn advance<C: Cloud>(context: &Context<'_, C>, stage: &StageRef) -> Ad
     }
     "goes on with the next run".clone_into(&mut advanced.state);
     advanced
+}
+
+async fn look_and_move<C: Cloud>(
+    context: &Context<'_, C>,
+    stage: &StageRef,
+    refused: &mut Option<CloudError>,
+) -> Result<Moved, CloudError> {
+    one_move(context, &look(context, stage).await?, refused).await
 }
 
 /// What a rollout rests on, read in one go.
@@ -102,12 +117,18 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
 
 /// Makes sure that people know the state of a rollout: the run that recorded it may have died before it could tell them
 /// (`GetParameters`). Returns the report, if they may not know it.
-async fn settle<C: Parameters>(context: &Context<'_, C>, look: &Look) -> Result<Option<Report>, CloudError> {
-    let (stage, Some((version, rollout))) = (&look.observed.stage, &look.on_record) else { return Ok(None) };
+async fn settle<C: Parameters>(
+    context: &Context<'_, C>,
+    stage: &StageRef,
+) -> Result<Option<Report>, CloudError> {
+    let found = context.cloud.parameters(&[context.config.names.rollout(stage)]).await?;
+    let Ok(Some((version, rollout))) = context.config.on_record(stage, &found).rollout else {
+        return Ok(None);
+    };
     if rollout.told || !rollout.state.is_news() {
         return Ok(None);
     }
-    let Some(report) = report::of(context, stage, rollout, rollout).map(|report| report.on(stage)) else {
+    let Some(report) = report::of(context, stage, &rollout, &rollout).map(|report| report.on(stage)) else {
         return Ok(None);
     };
     let key = notify::key(&report).filter(|_| context.config.notification_topic.is_some());
@@ -117,8 +138,8 @@ async fn settle<C: Parameters>(context: &Context<'_, C>, look: &Look) -> Result<
             return Ok(Some(report));
         }
     }
-    let told = Rollout { told: true, ..rollout.clone() };
-    record::replace(context, stage, *version, &told).await.map(|_| None)
+    let told = Rollout { told: true, ..*rollout };
+    record::replace(context, stage, version, &told).await.map(|_| None)
 }
 
 /// The result of one move.
@@ -246,7 +267,9 @@ async fn put<C: Parameters>(
 ) -> Result<Moved, CloudError> {
     let next = Rollout { told: false, ..next };
     match record::replace(context, stage, version, &next).await? {
-        Replaced::Ours => Ok(Moved::On(report::of(context, stage, before, &next))),
+        Replaced::Ours => {
+            Ok(Moved::On(report::of(context, stage, before, &next).map(report::unless_rolled_back)))
+        }
         Replaced::Theirs => Ok(Moved::On(None)),
         Replaced::TooLong(why) => Ok(Moved::No(why.clone(), Some(context.no(Reason::CannotRollOut(why))))),
     }

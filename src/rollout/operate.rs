@@ -82,8 +82,8 @@ fn ordered(
         _ if on_its_way => Err(format!("the rollout is already {}", rollout.state.word())),
         Order::Pause(_) if is_paused => Err("the rollout is paused already".to_owned()),
         Order::Resume if !is_paused => Err("the rollout is not paused".to_owned()),
-        Order::Resume if share.is_none() => {
-            Err("the canary is off, so there is nothing to resume".to_owned())
+        Order::Resume | Order::Promote if share.is_none() => {
+            Err("the canary is off, so there is nothing to go on with".to_owned())
         }
         Order::Pause(why) => to(RolloutState::Paused {
             why: why.clone().unwrap_or_else(|| "no reason given".to_owned()),
@@ -95,6 +95,7 @@ fn ordered(
         // The canary keeps its share until it is promoted.
         Order::Promote => Ok(Rollout {
             state: RolloutState::Promoting,
+            from: share,
             terms: Terms {
                 steps: rollout.terms.steps.iter().copied().take(rollout.step + 1).collect(),
                 ..rollout.terms.clone()

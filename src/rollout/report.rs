@@ -55,7 +55,7 @@ pub(super) fn told(report: Report, rollout: &Rollout) -> Report {
     let after = if rollout.state == RolloutState::Promoted { rollout.promoted() } else { rollout.in_step() };
     let mut people = ForPeople { rollout: Some(rollout.id.clone()), ..report.people.clone() };
     let mut key = format!("{} {} {}", rollout.id, rollout.state.word(), rollout.since.timestamp_millis());
-    // Its run may have died before it could tell people of the rollback.
+    // The same news as that of the rollback.
     if let RolloutState::RolledBack { at, fingerprint, .. } = &rollout.state {
         key = incident::notification_key(fingerprint, *at);
         people.rolled_back_at = Some(*at);
@@ -69,4 +69,10 @@ pub(super) fn told(report: Report, rollout: &Rollout) -> Report {
         people,
         ..report
     }
+}
+
+/// Leaves people to the rollback's own notification. If its run died before, the next run tells them.
+pub(super) fn unless_rolled_back(report: Report) -> Report {
+    let key = report.notification_key.clone().filter(|_| report.people.rolled_back_at.is_none());
+    Report { notification_key: key, ..report }
 }

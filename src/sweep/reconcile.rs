@@ -38,7 +38,10 @@ pub async fn reconcile<C: Cloud>(context: &Context<'_, C>, facts: &StageFacts<'_
         if matches!(action, Action::Adopt | Action::Advance) {
             let Advanced { reports, state: so_far } = Box::pin(roll_out(context, facts.stage, &action)).await;
             reconciled.reports.extend(reports.into_iter().filter_map(worth_reporting));
-            reconciled.state = so_far;
+            // What the sweep found itself says more than the end of a rollout.
+            if reconciled.state.is_empty() {
+                reconciled.state = so_far;
+            }
             continue;
         }
         let judges = matches!(action, Action::RollBack(_) | Action::Promote(_));
