@@ -53,7 +53,7 @@ GUARDS = [
     ("trouble that has ended excuses nothing later", "src/decide/guilt.rs",
      "self.recovered(live, share(bad, requests))", "self.recovered(live, share(bad, requests)).filter(|_| self.bar < 0.0)"),
     ("a release that is much worse than the known-good one is convicted", "src/decide/guilt.rs",
-     "            (true, _) => Verdict::Convicted,\n            (false, true)", "            (_, true)"),
+     "            (true, _) => Verdict::Convicted,", "            (_, true) => Verdict::Acquitted,\n            (true, false) => Verdict::Convicted,"),
     ("a conviction takes the whole e-value", "src/decide/guilt.rs", "bar: -terms.alpha.ln()", "bar: -terms.alpha.ln() / 100.0"),
     ("a canary is compared with its base", "src/decide/guilt.rs",
      "if has_base { pairs } else { alone }", "if has_base && pairs < 0.0 { pairs } else { alone }"),
