@@ -297,7 +297,8 @@ fn carry_out(life: &mut Life, action: &Action<'_>) {
     let number = |release: &Release| release.deployment.parse::<Number>().unwrap_or_default();
     match action {
         Action::Report(_) => life.told = true,
-        Action::Fail(_) | Action::Close(_) => {}
+        // This stage has no rollouts.
+        Action::Fail(_) | Action::Close(_) | Action::Adopt | Action::Advance => {}
         Action::List { incident, .. } => {
             let bad = number(&incident.bad.release);
             life.rollbacks.iter_mut().filter(|one| one.bad == bad).for_each(|one| one.listed = true);
