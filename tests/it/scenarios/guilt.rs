@@ -142,6 +142,15 @@ fn a_fast_alarm_convicts_nobody_and_the_requests_do() {
             vec![BAD, BAD_BEFORE],
             "held (not-this-release), acquitted",
         ),
+        (
+            "it fails as often as the known-good release, and then always",
+            vec![
+                ("d2", "10:00:00", 20, 10, (20, 8)),
+                ("d2", "10:03:20", 10, 10, (10, 10)),
+                ("d1", "09:55:00", 30, 10, (10, 4)),
+            ],
+            "rolled-back, convicted",
+        ),
         ("no request fails", vec![WELL, WELL_BEFORE], "ignored (not-decided), undecided"),
         ("there are no requests", vec![], "ignored (not-decided), not tested"),
         (
