@@ -149,10 +149,10 @@ pub fn next_move(facts: &RolloutFacts<'_>) -> Move {
             (None, _) if may_be_old(None) => Move::Wait(Waits::Bake(rollout.bakes_until())),
             (None, RolloutState::Moving) if rollout.from.is_none() => begin(facts, &live.release),
             (None, RolloutState::Aborting) => {
-                to(RolloutState::Aborted { why: "an operator took the canary off".to_owned() })
+                to(RolloutState::Aborted { why: "an operator removed the canary".to_owned() })
             }
             (None, _) => to(RolloutState::Aborted {
-                why: "somebody else, or a run that died, took the canary off".to_owned(),
+                why: "somebody else, or a run that died, removed the canary".to_owned(),
             }),
         },
         (Place::Promoted, _) => to(RolloutState::Promoted),

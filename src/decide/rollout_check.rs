@@ -45,7 +45,7 @@ pub fn check_step(change: &StageChange, rollout: &Rollout, live: &Release) -> Re
         (None, false, true) => {
             let is_promoted = live.deployment == rollout.deployment();
             let is_aborting = rollout.state == RolloutState::Aborting;
-            rule(is_promoted || is_aborting, "it takes the canary off only when it is promoted or aborted")
+            rule(is_promoted || is_aborting, "it removes the canary only when it is promoted or aborted")
         }
         _ => rule(false, "it does one thing at a time"),
     }
@@ -95,7 +95,7 @@ mod tests {
                 r.state = RolloutState::Promoting;
                 live.deployment = "d9".into();
             }),
-            ("it takes the canary off only when it is promoted or aborted", |c, _, _| {
+            ("it removes the canary only when it is promoted or aborted", |c, _, _| {
                 *c = StageChange { remove_canary: true, ..StageChange::default() };
             }),
             ("", |c, r, _| {

@@ -131,11 +131,11 @@ fn ours() -> Vec<Row> {
         (live.deployment, live.canary) = ("d2".into(), None);
         live.variables.insert("release".into(), "2".into());
     };
-    let off = "record aborted in step 1: somebody else, or a run that died, took the canary off";
+    let off = "record aborted in step 1: somebody else, or a run that died, removed the canary";
     let lower =
         "record paused in step 1: somebody set the canary to 5 % of the traffic; this rollout had set 25 %";
     vec![
-        ("base", base, [off, off, off, off, "record aborted in step 1: an operator took the canary off"]),
+        ("base", base, [off, off, off, off, "record aborted in step 1: an operator removed the canary"]),
         ("the share before", before, ["canary d2 at 25", lower, "is paused", lower, "remove the canary"]),
         (
             "the share of the step",
@@ -241,7 +241,7 @@ fn a_canary_is_made_once() {
     let adopted = Rollout { from: Some(percent(0.0)), ..begin.clone() };
     assert_eq!(
         decide(&adopted, &observed, &[]),
-        "record aborted in step 0: somebody else, or a run that died, took the canary off"
+        "record aborted in step 0: somebody else, or a run that died, removed the canary"
     );
 }
 
@@ -253,7 +253,7 @@ fn a_look_just_after_a_step_may_be_older_than_the_step() {
         (
             30,
             "record paused in step 1: somebody set the canary to 5 % of the traffic; this rollout had set 25 %",
-            "record aborted in step 0: somebody else, or a run that died, took the canary off",
+            "record aborted in step 0: somebody else, or a run that died, removed the canary",
         ),
     ] {
         let since = now() - TimeDelta::seconds(seconds);

@@ -98,7 +98,7 @@ fn is_changeable(problems: &[Problem], observed: &Observed, live: &LiveStage) ->
                  to it, as a plain `sam deploy` makes one",
                 canary.percent
             ),
-            "promote the canary or take it off; `apigw-rollback rollout status` shows whether a rollout does so",
+            "promote the canary or remove it; `apigw-rollback rollout status` shows whether a rollout does so",
         );
     }
     Finding::ok("stage", format!("it serves {}", live.release))

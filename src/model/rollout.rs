@@ -1,4 +1,4 @@
-//! A rollout: traffic moves to a canary in steps, until it is promoted or taken off. No I/O.
+//! A rollout: traffic moves to a canary in steps, until it is promoted or removed. No I/O.
 
 use std::fmt;
 
@@ -161,7 +161,7 @@ pub enum RolloutState {
     },
     /// All steps have passed, or an operator skipped the rest: the canary becomes what the stage serves.
     Promoting,
-    /// An operator takes the canary off.
+    /// An operator removes the canary.
     Aborting,
     /// The stage serves the release of the canary.
     Promoted,
@@ -170,7 +170,7 @@ pub enum RolloutState {
         /// Why, as a clause.
         why: String,
     },
-    /// The stage was rolled back, which took the canary off.
+    /// The stage was rolled back, which removed the canary.
     RolledBack {
         /// By whom and when, as a clause.
         why: String,

@@ -75,7 +75,7 @@ impl TriggeredBy {
         Self { kind: TriggerKind::Command(Verb::Sweep), ..Self::alarm(alarm) }
     }
 
-    /// Builds the trigger for a rollout that takes its own canary off, for this reason.
+    /// Builds the trigger for a rollout that removes its own canary, for this reason.
     #[must_use]
     pub fn rollout(why: String) -> Self {
         Self::command(Verb::Advance, Some("rollout".to_owned()), Some(why))
@@ -146,7 +146,7 @@ pub enum Verb {
     RolloutResume,
     /// Skip the remaining steps of a rollout.
     RolloutPromote,
-    /// Take the canary of a rollout off.
+    /// Remove the canary of a rollout.
     RolloutAbort,
     /// Move every running rollout on. The schedule for rollouts sends this command.
     Advance,

@@ -156,7 +156,7 @@ pub fn key(report: &Report) -> Option<String> {
             let rolled_back = Outcome::RolledBack.word();
             Some(digest(&[rolled_back, &stage, report.notification_key.as_deref()?]))
         }
-        // Once for each state of a rollout, whoever gave the order: its team follows it.
+        // Once for each state of a rollout, no matter who gave the order.
         Outcome::RolloutStarted
         | Outcome::RolloutPaused
         | Outcome::RolloutPromoted

@@ -218,7 +218,7 @@ pub(super) fn row(reason: &Reason, fired: bool) -> Row {
         Reason::RolloutWaits(_) => row(
             NotAffected,
             "Traffic does not move until there is enough evidence.",
-            Rollout("wait for more requests, or end the rollout; to take the new release off", "abort"),
+            Rollout("wait for more requests, or end the rollout; to remove the new release", "abort"),
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! Rollouts: moves a stage's traffic to a canary in steps, and promotes it or takes it off.
+//! Rollouts: moves a stage's traffic to a canary in steps, and promotes it or removes it.
 
 pub mod operate;
 mod record;

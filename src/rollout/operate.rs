@@ -21,7 +21,7 @@ pub enum Order {
     Resume,
     /// Skip the remaining steps.
     Promote,
-    /// Take the canary off.
+    /// Remove the canary.
     Abort,
 }
 

@@ -1,5 +1,7 @@
 //! Begins a rollout: for a deployment that an operator names, or for the canary that is on the stage.
 
+use std::collections::BTreeMap;
+
 use super::record::{Replaced, replace};
 use super::report::told;
 use super::{Look, look};
@@ -103,7 +105,7 @@ fn wanted(observed: &Observed, asked: &Asked) -> Result<Canary, String> {
         (None, Some(deployment)) => Ok(Canary {
             deployment: Some(deployment.clone()),
             percent: Percent::NONE.to_string(),
-            overrides: std::collections::BTreeMap::new(),
+            overrides: BTreeMap::new(),
             uses_cache: false,
         }),
     }

@@ -169,11 +169,11 @@ Pass the first column to `lift`.
 Example:
   apigw-rollback incidents orders-api/prod")]
     Incidents(OneStage),
-    /// Move traffic to a new release in steps, and promote it or take it off
+    /// Move traffic to a new release in steps, and promote it or remove it
     #[command(
         subcommand,
         after_help = "\
-Each step is judged by the requests of the new release; a bad one is taken off at once.
+Each step is judged by the requests of the new release; a bad one is removed at once.
 
 Examples:
   apigw-rollback rollout start orders-api/prod --deployment x1y2z3 --steps 5,25,50 --bake 10m --min-requests 500

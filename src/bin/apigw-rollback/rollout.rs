@@ -111,7 +111,7 @@ Example:
         #[command(flatten)]
         confirm: Confirm,
     },
-    /// Take the new release off; the stage serves what it served before
+    /// Remove the new release; the stage serves what it served before
     #[command(after_help = "\
 Example:
   apigw-rollback rollout abort orders-api/prod --yes")]

@@ -52,7 +52,7 @@ pub(super) fn rollouts() -> Vec<(&'static str, Report)> {
             told(
                 Outcome::RolloutAborted,
                 &moved,
-                "rest/a1b2c3d4e5/prod: the rollout to v1.4.2 (d2) has ended (step 1 of 2): somebody else, or a run that died, took the canary off",
+                "rest/a1b2c3d4e5/prod: the rollout to v1.4.2 (d2) has ended (step 1 of 2): somebody else, or a run that died, removed the canary",
             ),
         ),
         ("a rollout takes its canary off", Report { before: Some(base), before_label: None, ..off }),
