@@ -132,6 +132,16 @@ const BAD_BEFORE: Series = ("d1", "09:55:00", 30, 10, (10, 9));
 const WELL_BEFORE: Series = ("d1", "09:45:00", 90, 10, (10, 0));
 
 #[test]
+fn earlier_trouble_excuses_no_release_that_becomes_much_worse() {
+    let as_before = ("d2", "10:00:00", 20, 10, (20, 8));
+    let then_always = ("d2", "10:03:20", 10, 10, (10, 10));
+    let before = ("d1", "09:55:00", 30, 10, (10, 4));
+    let requests = [as_before, then_always, before];
+    let report = check("", with_log_and_fast_alarm, &requests, "rolled-back, convicted");
+    assert_eq!(report.test.unwrap().bad, 260);
+}
+
+#[test]
 fn a_fast_alarm_convicts_nobody_and_the_requests_do() {
     let fast = with_log_and_fast_alarm;
     for (case, requests, expected) in [
@@ -141,15 +151,6 @@ fn a_fast_alarm_convicts_nobody_and_the_requests_do() {
             "and the known-good release failed, too",
             vec![BAD, BAD_BEFORE],
             "held (not-this-release), acquitted",
-        ),
-        (
-            "it fails as often as the known-good release, and then always",
-            vec![
-                ("d2", "10:00:00", 20, 10, (20, 8)),
-                ("d2", "10:03:20", 10, 10, (10, 10)),
-                ("d1", "09:55:00", 30, 10, (10, 4)),
-            ],
-            "rolled-back, convicted",
         ),
         ("no request fails", vec![WELL, WELL_BEFORE], "ignored (not-decided), undecided"),
         ("there are no requests", vec![], "ignored (not-decided), not tested"),
