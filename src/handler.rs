@@ -20,16 +20,18 @@ use crate::model::cloud_error::CloudError;
 use crate::model::policy::PolicyOverrides;
 use crate::model::reason::{NO_SUCH_ALARM, Reason};
 use crate::model::report::{Outcome, Report};
+use crate::model::sibling::SiblingReport;
 use crate::model::stage::StageRef;
 use crate::model::target::Target;
 use crate::model::trigger::TriggeredBy;
 use crate::notify::{metrics, notify};
 use crate::observe::guarding_alarms;
 use crate::observe::resolve::{NamedBy, resolve};
+use crate::regions::{hear, name_bad};
 use crate::rollback::{RollbackRequest, incident, rollback};
 use crate::signal::target::stages_named_by;
 use crate::signal::triage::{Bounds, Triage, is_current, triage};
-use crate::signal::{self, Delivery, Signal};
+use crate::signal::{self, Delivery, Signal, sibling};
 
 /// How many stages of one alarm are rolled back at the same time, and how many messages of one event are handled. An alarm
 /// names at most this many stages, so none waits for another. The port respects API Gateway's rate limit.
@@ -98,7 +100,7 @@ pub async fn handle<C: Cloud>(event: &str, context: &Context<'_, C>) -> Answer {
 async fn unknown_alarms<C: Alarms>(context: &Context<'_, C>, deliveries: &[Delivery]) -> BTreeSet<String> {
     let in_alarm = deliveries.iter().filter_map(|delivery| match &delivery.signal {
         Signal::Alarm(alarm) if alarm.state == State::Alarm => Some(alarm.name.clone()),
-        Signal::Alarm(_) | Signal::Command(_) | Signal::Unreadable(_) => None,
+        Signal::Alarm(_) | Signal::Sibling(_) | Signal::Command(_) | Signal::Unreadable(_) => None,
     });
     let names: Vec<String> = in_alarm.collect::<BTreeSet<_>>().into_iter().collect();
     if names.len() < 2 {
@@ -132,6 +134,7 @@ impl Turns {
 async fn on_delivery<C: Cloud>(context: &Context<'_, C>, signal: &Signal, turns: &Turns) -> Vec<Report> {
     let mut reports = match signal {
         Signal::Alarm(alarm) => Box::pin(on_alarm(context, alarm, turns)).await,
+        Signal::Sibling(report) => vec![Box::pin(on_sibling(context, report, turns)).await],
         Signal::Command(command) => {
             let _turn = turns.commands.lock().await;
             Box::pin(execute(context, command)).await
@@ -141,6 +144,7 @@ async fn on_delivery<C: Cloud>(context: &Context<'_, C>, signal: &Signal, turns:
     for report in &mut reports {
         report.trace = context.trace.map(str::to_owned);
         context.complete(report);
+        name_bad(context, report).await;
     }
     for report in &reports {
         crate::notify::log(&context.config.shown(report));
@@ -257,6 +261,27 @@ async fn until_decided<C: Cloud>(
             return report;
         }
         tokio::time::sleep(LOOKS_AGAIN).await;
+    }
+}
+
+/// Takes the report of the function in another Region as a hint about the stage of the same name here.
+async fn on_sibling<C: Cloud>(context: &Context<'_, C>, report: &SiblingReport, turns: &Turns) -> Report {
+    let trigger = TriggeredBy::sibling(&report.incident);
+    let context = &context.triggered_by(&trigger);
+    let home = context.config.home(context.account());
+    let welcome = sibling::is_welcome(report, &home, context.function_name(), &context.config.siblings);
+    let target = match welcome.and_then(|()| sibling::target(report)) {
+        Ok(target) => target,
+        Err(reason) => return context.no(reason),
+    };
+    match resolve(context.cloud, context.config, &target, NamedBy::AlarmOfMany).await {
+        Ok(Ok(stage)) => {
+            let turn = turns.of(&stage);
+            let _turn = turn.lock().await;
+            hear(context, &stage, &report.incident).await
+        }
+        Ok(Err(reason)) => context.no(reason),
+        Err(error) => context.failed(&error),
     }
 }
 

@@ -21,6 +21,7 @@ pub mod context;
 /// Reads AWS, before anything is decided.
 pub mod observe;
 /// Writes stages, aliases, mappings, incidents and pins.
+pub mod regions;
 pub mod rollback;
 
 /// Sends messages, events, metrics and the log line.

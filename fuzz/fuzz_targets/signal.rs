@@ -38,6 +38,11 @@ fn check(event: &Event) {
                 assert!(stage.is_none_or(|stage| is_stage_name(&stage.name) && !stage.api.is_empty()));
                 assert!(command.to.is_none_or(|version| version > 0));
             }
+            Signal::Sibling(report) => {
+                let target = signal::sibling::target(report);
+                assert!(!report.account.is_empty() && !report.region.is_empty() && !report.incident.bad.id.is_empty());
+                assert!(target.is_err() || report.api_name.is_some());
+            }
             Signal::Unreadable(reason) => assert!(!reason.to_string().is_empty()),
         }
     }

@@ -204,8 +204,16 @@ async fn release_hold<C: Parameters>(
     context: &Context<'_, C>,
     stage: &StageRef,
 ) -> Result<Report, CloudError> {
-    let found = context.cloud.parameters(&[context.config.names.hold(stage)]).await?;
-    let message = match context.config.on_record(stage, &found).hold {
+    let mut wanted = vec![context.config.names.hold(stage)];
+    wanted.extend(context.config.hears_siblings().then(|| context.config.names.rollbacks(stage)));
+    let mut found = context.cloud.parameters(&wanted).await?;
+    let on_record = context.config.on_record(stage, &found);
+    let cleared = match incident::clear_siblings(context, stage, &on_record).await {
+        Ok(cleared) => cleared,
+        Err(why) => return Ok(context.no(Reason::NotRecordable(why))),
+    };
+    found.retain(|found| found.name == context.config.names.hold(stage));
+    let message = match on_record.hold {
         Some(hold) if hold.until > context.now => {
             write_hold(context, stage, &Hold { until: context.now, ..hold }).await?;
             format!("{stage} is no longer held")
@@ -217,8 +225,11 @@ async fn release_hold<C: Parameters>(
             write_hold(context, stage, &ended).await?;
             format!("{stage} is no longer held; its hold could not be read")
         }
+        Some(_) | None if !cleared.is_empty() => format!("{stage} may go on"),
         Some(_) | None => format!("{stage} was not held"),
     };
+    let cleared: Vec<String> = cleared.iter().map(|one| format!("; no longer held up: {one}")).collect();
+    let message = format!("{message}{}", cleared.join(""));
     Ok(context.report(Outcome::Done, message))
 }
 

@@ -76,6 +76,7 @@ pub async fn status<C: Gateway + Components + Parameters + Alarms>(
         not_yet: not_yet(&observed),
         hold: on_record.hold.clone().filter(|hold| hold.until > context.now),
         rollbacks: on_record.rollbacks.past.clone(),
+        siblings: on_record.rollbacks.siblings.clone(),
         history: versions?.iter().rev().map(|one| version(one, stage, config)).collect(),
         pin: shown(pin),
         alarms,

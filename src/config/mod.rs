@@ -22,7 +22,7 @@ use crate::model::plain;
 use crate::model::policy::PolicyOverrides;
 use crate::model::policy::{
     AutoDeploy, DAY, MAX_BAKE_SECONDS, MAX_COOLDOWN_SECONDS, MAX_ROLLBACKS_A_DAY, MAX_WINDOW_SECONDS,
-    MissingComponents, Mode, StagePolicy, unless_zero,
+    MissingComponents, Mode, Siblings, StagePolicy, unless_zero,
 };
 use crate::model::protocol::Protocol;
 use crate::model::records::{Parameter, Record};
@@ -33,7 +33,7 @@ use crate::signal::target::is_stage_name;
 use reader::Reader;
 
 /// The environment variables, for error messages and documents.
-pub const VARIABLES: [&str; 27] = [
+pub const VARIABLES: [&str; 28] = [
     "PROTECTED_STAGES",
     "PARAMETER_PREFIX",
     "MAX_ALARM_AGE_SECONDS",
@@ -55,6 +55,7 @@ pub const VARIABLES: [&str; 27] = [
     "FLUSH_CACHE",
     "NOTIFICATION_TOPIC_ARN",
     "EVENT_BUS",
+    "SIBLINGS",
     "HOOK_FUNCTION",
     "HOOK_SECONDS",
     "ERROR_RATE_TOLERATED",
@@ -99,6 +100,8 @@ pub struct Config {
     pub notification_topic: Option<String>,
     /// The event bus that receives events for programs: its name or ARN.
     pub event_bus: Option<String>,
+    /// The other Regions in which a function of this name protects the same APIs.
+    pub siblings: Vec<String>,
     /// The hook, if any.
     pub hook: Option<Hook>,
     /// How long after a fast alarm the test of guilt is repeated until it decides.
@@ -154,6 +157,7 @@ impl Config {
             flush_cache: reader.one_of("FLUSH_CACHE", [("off", false), ("on", true)]),
             auto_deploy: AutoDeploy::Hold,
             missing_components: MissingComponents::Hold,
+            siblings: Siblings::Tell,
             test: reader.terms(),
         };
         let pin = reader.one_of("PIN", [("on", true), ("off", false)]);
@@ -170,9 +174,7 @@ impl Config {
                 .push("NOTIFICATION_TOPIC_ARN equals ALARM_TOPIC_ARN; set it to another topic".to_owned());
         }
         let event_bus = reader.name_or_arn("EVENT_BUS", "an event bus");
-        let patience = reader.number("HOOK_SECONDS", 3, 10);
-        let hook = reader.name_or_arn("HOOK_FUNCTION", "a function");
-        let hook = hook.map(|function| Hook { function, patience: Duration::from_secs(patience.into()) });
+        let hook = reader.hook();
         let not_recovered = reader.seconds("NOT_RECOVERED_SECONDS", 900, DAY);
         let incidents_kept = match reader.number("INCIDENTS_KEPT_DAYS", 90, 3_650) {
             0 => None,
@@ -184,6 +186,7 @@ impl Config {
             "AWS_REGION is not set; Lambda sets it, and outside Lambda you must set it to the API's Region".to_owned()
         });
         let region = reader.ok_or_collect(region).unwrap_or_default();
+        let siblings = reader.regions("SIBLINGS", &region);
         if !reader.errors.is_empty() {
             return Err(BadSettings(reader.errors));
         }
@@ -204,6 +207,7 @@ impl Config {
             policy,
             notification_topic,
             event_bus,
+            siblings,
             hook,
             decide,
             warnings: reader.warnings,
@@ -216,6 +220,12 @@ impl Config {
             // An API's name may look like an id, so the reference is compared with both.
             means(api.text(), &one.stage.api, &one.api_name) && one.stage.stage == stage
         })
+    }
+
+    /// Whether functions in other Regions protect the same APIs.
+    #[must_use]
+    pub fn hears_siblings(&self) -> bool {
+        !self.siblings.is_empty()
     }
 
     /// Returns the configured entry of a stage.

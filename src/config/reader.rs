@@ -1,9 +1,11 @@
 //! Reads single settings, and collects what is wrong with them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 
+use super::Hook;
 use crate::model::guilt::Terms;
 
 /// The most tags that API Gateway accepts for a stage.
@@ -102,6 +104,27 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             ));
         }
         tags
+    }
+
+    /// Reads the hook.
+    pub(super) fn hook(&mut self) -> Option<Hook> {
+        let patience = Duration::from_secs(self.number("HOOK_SECONDS", 3, 10).into());
+        self.name_or_arn("HOOK_FUNCTION", "a function").map(|function| Hook { function, patience })
+    }
+
+    /// Reads the codes of Regions, separated by commas. All Regions may share one list, so our own is left out.
+    pub(super) fn regions(&mut self, name: &str, ours: &str) -> Vec<String> {
+        let Some(text) = self.text(name) else { return vec![] };
+        let regions: Vec<String> = text.split(',').map(|region| region.trim().to_owned()).collect();
+        let is_region = |region: &String| {
+            region.contains('-')
+                && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        };
+        if !regions.iter().all(is_region) {
+            self.errors
+                .push(format!("{name} is `{text}`; it must be codes of Regions such as eu-west-1,us-east-1"));
+        }
+        regions.into_iter().filter(|region| region != ours).collect()
     }
 
     pub(super) fn name_or_arn(&mut self, name: &str, what: &str) -> Option<String> {

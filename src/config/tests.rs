@@ -107,6 +107,7 @@ fn one_message_names_all_invalid_variables() {
         ("FLUSH_CACHE", "yes"),
         ("NOTIFICATION_TOPIC_ARN", "people"),
         ("EVENT_BUS", "my bus"),
+        ("SIBLINGS", "eu-west-1,Ireland"),
         ("HOOK_FUNCTION", "my hook"),
         ("HOOK_SECONDS", "60"),
         ("ERROR_RATE_TOLERATED", "5"),

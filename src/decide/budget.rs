@@ -32,7 +32,8 @@ impl<'a> Accuser<'a> {
         let shows = |alarm| shows_hurt_users(alarm, Subject::of(observed, guilt));
         Self {
             alarm: trigger.alarm(),
-            other_source: observed.alarm.as_ref().is_some_and(|alarm| !shows(alarm)),
+            other_source: matches!(trigger, Trigger::Sibling { .. })
+                || observed.alarm.as_ref().is_some_and(|alarm| !shows(alarm)),
         }
     }
 }
@@ -112,7 +113,7 @@ mod tests {
             let is_other = alarm.is_some_and(|alarm| alarm.starts_with("other"));
             entry(at(&format!("2026-11-{day}T{when}Z")), alarm, is_other)
         });
-        Rollbacks { schema: SCHEMA, past: past.collect() }
+        Rollbacks { schema: SCHEMA, past: past.collect(), ..Rollbacks::default() }
     }
 
     #[test]
@@ -187,7 +188,15 @@ mod tests {
         assert!(is_not_too_soon(&Rollbacks::default(), accuser, &none, at(NOW)).is_err());
         let many = StagePolicy { max_rollbacks: 20, cooldown: TimeDelta::zero(), ..policy() };
         let past = (0..20).map(|n| entry(at(NOW) - TimeDelta::minutes(n + 1), Some("other"), true)).collect();
-        assert!(is_not_too_soon(&Rollbacks { schema: SCHEMA, past }, accuser, &many, at(NOW)).is_err());
+        assert!(
+            is_not_too_soon(
+                &Rollbacks { schema: SCHEMA, past, ..Rollbacks::default() },
+                accuser,
+                &many,
+                at(NOW)
+            )
+            .is_err()
+        );
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::sibling;
 use super::testimony::{Guarding, Testimony};
 use crate::model::guarding_alarm::GuardingAlarm;
 use crate::model::observed::OnRecord;
@@ -33,6 +34,10 @@ pub fn is_due(
     let not_proven = |why: String| Err(Reason::NotProven(why));
     if on_record.rollbacks.quarantines(&candidate.release) {
         return not_proven(format!("release {} is in quarantine", candidate.release.fingerprint()));
+    }
+    let deployment = Some(candidate.release.deployment.as_str());
+    if let Some(incident) = sibling::against(on_record, policy, candidate.label.as_deref(), deployment) {
+        return not_proven(sibling::until_cleared(incident));
     }
     let ends = candidate.first_seen + policy.bake;
     if !by_operator && now < ends {
@@ -148,7 +153,7 @@ mod tests {
             candidate: None,
             hold: None,
             policy: PolicyOverrides::default(),
-            rollbacks: Rollbacks { schema: SCHEMA, past },
+            rollbacks: Rollbacks { schema: SCHEMA, past, ..Rollbacks::default() },
             rollout: Ok(None),
             unreadable: None,
         }

@@ -12,7 +12,7 @@ use crate::model::observed::{KnownGood, LiveComponents, Observed, OnRecord};
 use crate::model::plan::StageChange;
 use crate::model::plan::{Plan, Step};
 use crate::model::policy::PolicyOverrides;
-use crate::model::policy::{AutoDeploy, MissingComponents, Mode, StagePolicy};
+use crate::model::policy::{AutoDeploy, MissingComponents, Mode, Siblings, StagePolicy};
 use crate::model::records::{Record, Rollbacks, SCHEMA};
 use crate::model::release::{Canary, Release};
 use crate::model::rollout::{self, Percent, Rollout, RolloutState};
@@ -162,6 +162,7 @@ pub(super) fn policy() -> StagePolicy {
         flush_cache: false,
         auto_deploy: AutoDeploy::Hold,
         missing_components: MissingComponents::Hold,
+        siblings: Siblings::Tell,
         test: Terms { tolerated: 0.02, latency: None, alpha: 0.0001 },
     }
 }

@@ -91,7 +91,7 @@ pub fn entry_of(incident: &Incident) -> RollbackEntry {
     RollbackEntry {
         at: incident.at,
         fingerprint: incident.bad.fingerprint(),
-        alarm: Some(incident.by.clone()).filter(|_| incident.by_alarm),
+        alarm: Some(incident.by.clone()).filter(|_| incident.by_alarm || incident.sibling.is_some()),
         alarm_at: incident.alarm_at,
         other_source: incident.other_source,
         recovered_at: incident.recovered_at,

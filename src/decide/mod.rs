@@ -21,6 +21,9 @@ mod rollout_check;
 #[cfg(test)]
 mod rollout_tests;
 pub mod sequential;
+pub mod sibling;
+#[cfg(test)]
+mod sibling_tests;
 pub mod testimony;
 #[cfg(test)]
 mod testimony_tests;
@@ -42,8 +45,10 @@ use crate::model::policy::{AutoDeploy, MissingComponents, Mode, StagePolicy};
 use crate::model::reason::{NO_SUCH_ALARM, Reason};
 use crate::model::records::Record;
 use crate::model::release::Release;
+use crate::model::sibling::SiblingIncident;
 use crate::model::stage::LiveStage;
 use crate::model::target::Target;
+use crate::model::traffic::Measure;
 use guilt::Guilt;
 use testimony::{Subject, Testimony, testimony};
 
@@ -68,6 +73,13 @@ pub enum Trigger<'a> {
     },
     /// A rollout whose canary the requests convict.
     Rollout,
+    /// A sibling, the function in another Region, found the release bad that this stage serves.
+    Sibling {
+        /// Its incident.
+        incident: &'a SiblingIncident,
+        /// The live release, or the live release with a canary, that was found to be the bad one.
+        found: &'a Release,
+    },
     /// No trigger: the decision shows what an alarm would do now.
     Imagined,
 }
@@ -78,7 +90,7 @@ impl<'a> Trigger<'a> {
     pub fn alarm(self) -> Option<&'a str> {
         match self {
             Self::Alarm { name, .. } => Some(name),
-            Self::Operator { .. } | Self::Rollout | Self::Imagined => None,
+            Self::Operator { .. } | Self::Rollout | Self::Sibling { .. } | Self::Imagined => None,
         }
     }
 }
@@ -150,6 +162,9 @@ fn plan(
             observed.stage.stage, observed.stage.api
         ))
     })?;
+    if let Trigger::Sibling { incident, found } = trigger {
+        sibling_may_act(incident, found, &live.release, &guilt)?;
+    }
     let operator = matches!(trigger, Trigger::Operator { .. });
     if !operator {
         preconditions::is_not_held(&observed.on_record, now)?;
@@ -162,7 +177,7 @@ fn plan(
     }
     let candidate = observed.on_record.candidate_for(&live.release);
     // The limits on alarms. A rollout knows what it brought and when.
-    let is_limited = matches!(trigger, Trigger::Alarm { .. } | Trigger::Imagined);
+    let is_limited = matches!(trigger, Trigger::Alarm { .. } | Trigger::Sibling { .. } | Trigger::Imagined);
     if is_limited {
         // A stage change after the alarm may be a fix, unless its own requests convict it. It matters only if the rollback
         // would change the stage.
@@ -327,6 +342,24 @@ fn alarm_may_act(name: &str, observed: &Observed, guilt: &Guilt) -> Result<(), R
             let quiet = leaf.unwrap_or(&now.alarm);
             Err(Reason::AlarmCleared { alarm: quiet.name.clone(), state: quiet.state })
         }
+    }
+}
+
+/// Checks that the stage still serves the release that a sibling found bad, and that its own requests do not acquit it.
+fn sibling_may_act(
+    incident: &SiblingIncident,
+    found: &Release,
+    live: &Release,
+    guilt: &Guilt,
+) -> Result<(), Reason> {
+    if !sibling::still_serves(live, found) {
+        return Err(Reason::SiblingElsewhere(format!("{incident}; this stage has changed meanwhile")));
+    }
+    match guilt.acquittal(Measure::Failed) {
+        Some(finding) => {
+            Err(Reason::SiblingIncident(format!("{incident}; the requests here acquit it: {finding}")))
+        }
+        None => Ok(()),
     }
 }
 

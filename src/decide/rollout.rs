@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::guilt::guilt;
 use super::is_not_held;
+use super::sibling;
 use super::testimony::{Guarding, Testimony};
 use crate::model::access_log::{AccessLog, Counted};
 use crate::model::observed::{Observed, OnRecord};
@@ -16,6 +17,7 @@ use crate::model::reason::stamp;
 use crate::model::release::Release;
 use crate::model::rollout::{Percent, Rollout, RolloutState};
 use crate::model::traffic::Source;
+use crate::model::trigger::author;
 
 /// What the decision about a running rollout rests on.
 #[derive(Clone, Copy, Debug)]
@@ -186,7 +188,7 @@ fn rolled_back(rollout: &Rollout, on_record: &OnRecord) -> Option<RolloutState> 
     let last = on_record.rollbacks.past.iter().rev().find(|past| past.at >= rollout.started_at)?;
     let at = stamp(last.at);
     let why = match &last.alarm {
-        Some(alarm) => format!("the alarm `{alarm}` rolled the stage back at {at}"),
+        Some(name) => format!("{} rolled the stage back at {at}", author(name)),
         None => format!("the stage was rolled back at {at}"),
     };
     Some(RolloutState::RolledBack { why, at: last.at, fingerprint: last.fingerprint.clone() })
@@ -196,6 +198,12 @@ fn rolled_back(rollout: &Rollout, on_record: &OnRecord) -> Option<RolloutState> 
 fn forbidden(facts: &RolloutFacts<'_>) -> Option<Waits> {
     if let Err(held) = is_not_held(&facts.observed.on_record, facts.now) {
         return Some(Waits::Permission(held.to_string()));
+    }
+    // What another Region says holds the traffic, but it is no reason to keep what the requests here convict.
+    if guilt(facts.observed, facts.policy).conviction().is_none()
+        && let Some(why) = sibling::against_rollout(&facts.observed.on_record, facts.policy, facts.rollout)
+    {
+        return Some(Waits::Permission(why));
     }
     (facts.policy.mode == Mode::Observe).then(|| {
         Waits::Permission("the stage is in observe mode, so only operators may change it".to_owned())

@@ -15,9 +15,8 @@ use crate::model::alarm_setup::AlarmSetup;
 use crate::model::cloud_error::{CloudError, Failure};
 use crate::model::component::AliasRef;
 use crate::model::guarding_alarm::{GuardingAlarm, Leaf};
-use crate::model::observed::{
-    Component, DeploymentNow, KnownGood, LiveComponents, MissingComponent, OnRecord, Pin,
-};
+use crate::model::observed::{Component, DeploymentNow, KnownGood, LiveComponents, MissingComponent};
+use crate::model::observed::{OnRecord, Pin};
 use crate::model::policy::PolicyOverrides;
 use crate::model::record_fault::RecordFault;
 use crate::model::records::{Candidate, Hold, Incident, RollbackEntry, SCHEMA};
@@ -59,6 +58,7 @@ fn incident(when: &str) -> Incident {
         undone: false,
         by: "5xx".into(),
         by_alarm: true,
+        sibling: None,
         alarm_at: None,
         other_source: false,
         why: String::new(),

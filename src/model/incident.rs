@@ -41,6 +41,9 @@ pub struct Incident {
     /// Whether an alarm was the trigger.
     #[serde(default)]
     pub by_alarm: bool,
+    /// The Region of the sibling whose report was the trigger, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sibling: Option<String>,
     /// When the alarm fired.
     pub alarm_at: Option<DateTime<Utc>>,
     /// Whether the alarm accused the release by other data than API Gateway's own metrics of the stage.
@@ -199,6 +202,7 @@ mod tests {
             undone: false,
             by: text.chars().take(255).collect(),
             by_alarm: true,
+            sibling: None,
             alarm_at: None,
             other_source: false,
             why: text.to_owned(),

@@ -25,6 +25,7 @@ pub mod release;
 pub mod report;
 pub mod rollout;
 pub mod routing;
+pub mod sibling;
 pub mod stage;
 pub mod status;
 pub mod target;

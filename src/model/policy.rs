@@ -44,6 +44,8 @@ pub struct StagePolicy {
     pub auto_deploy: AutoDeploy,
     /// Whether a rollback may proceed without components that do not exist.
     pub missing_components: MissingComponents,
+    /// What an incident of a sibling leads to.
+    pub siblings: Siblings,
     /// The terms of the test of guilt.
     pub test: Terms,
 }
@@ -80,6 +82,19 @@ pub enum MissingComponents {
     Skip,
 }
 
+/// What an incident of a sibling leads to, if the stage serves the release that the sibling found bad.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Siblings {
+    /// A notification.
+    #[default]
+    Tell,
+    /// The release is not promoted, and its rollout waits, until an operator clears that.
+    Hold,
+    /// The stage is rolled back if its own preconditions allow that; otherwise as `hold`.
+    Follow,
+}
+
 /// A stage's own settings, which override the function's. Operators write them by hand, so a misspelt field makes the
 /// policy invalid, and the stage counts as held.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +126,8 @@ pub struct PolicyOverrides {
     pub mappings: Option<Vec<MappingRef>>,
     /// The beginnings of the names of the alarms that may act on the stage. It can only narrow the settings.
     pub alarm_prefixes: Option<Vec<String>>,
+    /// `tell`, `hold` or `follow`: what an incident of a sibling leads to.
+    pub siblings: Option<Siblings>,
     /// The steps by which a canary that appears on the stage is rolled out.
     pub rollout: Option<rollout::Terms>,
 }
@@ -163,6 +180,7 @@ impl StagePolicy {
             flush_cache: policy.flush_cache.unwrap_or(self.flush_cache),
             auto_deploy: policy.auto_deploy.unwrap_or(self.auto_deploy),
             missing_components: policy.missing_parts.unwrap_or(self.missing_components),
+            siblings: policy.siblings.unwrap_or(self.siblings),
             test: self.test,
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! One enum covers the signal and the observed state, so reports, `explain` and the documents use the same codes.
 
+mod kind;
 mod text;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -9,47 +10,14 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use crate::model::alarm::State;
 use crate::model::record_fault::RecordFault;
 
+use kind::entry;
+pub use kind::{Entry, Kind};
+
 /// Why an alarm is unknown: CloudWatch does not have it. Its name may be made up.
 pub const NO_SUCH_ALARM: &str = "does not exist in this account and Region";
 
 const NO_STAGE: &str = "The alarm names no stage, or the stage does not exist.";
 const NO_KNOWN_GOOD: &str = "There is no known-good record, or it is unusable: then the report says why, and what to do. It names the parameter.";
-
-/// The effect of a reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// Nothing is wrong, and nothing needs to be done.
-    Ignore,
-    /// The signal or command can never have an effect; an operator must correct it.
-    Reject,
-    /// A rollback was possible, but the run did not carry it out.
-    Hold,
-}
-
-impl Kind {
-    /// Returns the word for it in reports and in `explain`.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Ignore => "ignore",
-            Self::Reject => "reject",
-            Self::Hold => "hold",
-        }
-    }
-}
-
-/// The fixed texts of a reason. `docs/reasons.md` is generated from them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The stable code in reports and in `explain`.
-    pub code: &'static str,
-    /// The effect.
-    pub kind: Kind,
-    /// The meaning, in full sentences.
-    pub meaning: &'static str,
-    /// The next step for an operator, as an imperative clause; empty if there is none.
-    pub advice: &'static str,
-}
 
 /// Why a run does not act, with the facts. `Display` prints one sentence without its full stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,10 +123,16 @@ pub enum Reason {
     NoRollout(String),
     /// A rollout does not move on, because it lacks evidence.
     RolloutWaits(String),
-}
-
-const fn entry(code: &'static str, kind: Kind, meaning: &'static str, advice: &'static str) -> Entry {
-    Entry { code, kind, meaning, advice }
+    /// A report about an incident in another Region is not from a sibling, or is not its own finding.
+    NotASibling(String),
+    /// A sibling found a release bad that this stage serves.
+    SiblingIncident(String),
+    /// A sibling found a release bad that is the known-good release of this stage.
+    SiblingKnownGood(String),
+    /// A sibling found a release bad, and nothing says whether this stage serves it.
+    SiblingUnmatched(String),
+    /// A sibling found a release bad that this stage does not serve.
+    SiblingElsewhere(String),
 }
 
 impl Reason {
@@ -464,6 +438,36 @@ impl Reason {
                 Kind::Hold,
                 "A step of a rollout is over, and too few requests speak for the new release, or they cannot be counted. Traffic never moves forward without evidence.",
                 "wait for more requests, or end the rollout: `apigw-rollback rollout promote` skips the rest of it, `abort` removes the canary",
+            ),
+            Self::NotASibling(_) => entry(
+                "not-a-sibling",
+                Kind::Reject,
+                "A report about an incident in another Region comes from another account or from a Region that `SIBLINGS` does not list, or it is not that Region's own finding.",
+                "list the Region in Siblings, or find out who puts such events on the bus",
+            ),
+            Self::SiblingIncident(_) => entry(
+                "sibling-incident",
+                Kind::Hold,
+                "The function in another Region found a release bad that this stage serves, too. The stage's policy `siblings` says what follows; the report says what did.",
+                "check the release here: roll it back if it is bad; if it is good and the stage is held, `apigw-rollback release-hold` lets it go on",
+            ),
+            Self::SiblingKnownGood(_) => entry(
+                "sibling-known-good",
+                Kind::Hold,
+                "The function in another Region found a release bad that is known-good here. A report of another Region never rolls a known-good release back.",
+                "compare the two Regions; if the release is bad here as well, roll back to an older version with `apigw-rollback rollback --to`",
+            ),
+            Self::SiblingUnmatched(_) => entry(
+                "sibling-unmatched",
+                Kind::Hold,
+                "The function in another Region found a release bad, and neither a label nor the description of a deployment says whether this stage serves it.",
+                "check which release this stage serves; give releases labels with `announce`, `record` or a rollout",
+            ),
+            Self::SiblingElsewhere(_) => entry(
+                "sibling-elsewhere",
+                Kind::Ignore,
+                "The function in another Region found a release bad that this stage does not serve.",
+                "",
             ),
         }
     }

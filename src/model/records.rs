@@ -11,6 +11,8 @@ use crate::model::record_fault::RecordFault;
 use crate::model::release::Release;
 use crate::model::stage::StageRef;
 
+use super::sibling::SiblingIncident;
+
 pub use super::incident::{Incident, KeptRelease};
 pub use super::parameter_names::ParameterNames;
 
@@ -131,6 +133,9 @@ pub struct Rollbacks {
     pub schema: u32,
     /// The entries, at most [`Rollbacks::KEPT`].
     pub past: Vec<RollbackEntry>,
+    /// The latest incidents of siblings, oldest first, at most [`Rollbacks::SIBLINGS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub siblings: Vec<SiblingIncident>,
 }
 
 /// One rollback.
@@ -166,6 +171,19 @@ impl Rollbacks {
         self.past.push(past);
         let surplus = self.past.len().saturating_sub(Self::KEPT);
         self.past.drain(..surplus);
+        self
+    }
+
+    /// The most incidents of siblings that are kept.
+    pub const SIBLINGS: usize = 4;
+
+    /// Adds an incident of a sibling, and drops the oldest ones beyond [`Rollbacks::SIBLINGS`].
+    #[must_use]
+    pub fn with_sibling(mut self, incident: SiblingIncident) -> Self {
+        self.schema = SCHEMA;
+        self.siblings.push(incident);
+        let surplus = self.siblings.len().saturating_sub(Self::SIBLINGS);
+        self.siblings.drain(..surplus);
         self
     }
 

@@ -10,6 +10,7 @@ use crate::model::plain;
 use crate::model::plan::Plan;
 use crate::model::reason::{Kind, Reason};
 use crate::model::release::Release;
+use crate::model::sibling::BadRelease;
 use crate::model::stage::StageRef;
 use crate::model::status::{HistoryEntry, RolloutStatus, StageStatus};
 use crate::model::trigger::TriggeredBy;
@@ -153,6 +154,10 @@ pub struct Report {
     /// What the test of guilt found about the requests of the live release, if they were counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<Finding>,
+    /// The release that this run found bad, as the functions in other Regions recognize it. Absent if there are none, or if one
+    /// of them led to this run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bad: Option<BadRelease>,
     /// Problems besides the result.
     pub warnings: Vec<String>,
     /// `status`, `history` and the sweep: the facts.
@@ -177,6 +182,10 @@ pub struct ForPeople {
     pub scope: Option<String>,
     /// The rollout that the report is about, by the id of the run that started it.
     pub rollout: Option<String>,
+    /// Whether the rollout was ended for its own sake: nobody overtook it, and no rollback ended it.
+    pub is_abort: bool,
+    /// Whether the report of a sibling led to the rollback.
+    pub by_sibling: bool,
 }
 
 /// The facts that a report carries.
@@ -255,6 +264,7 @@ impl Report {
             notification_key: None,
             people: ForPeople::default(),
             test: None,
+            bad: None,
             warnings: vec![],
             details: None,
         }

@@ -87,6 +87,8 @@ pub struct Deployment {
     pub created: Option<DateTime<Utc>>,
     /// The status of a deployment that no stage can serve (`PENDING`, `FAILED`). HTTP and WebSocket only.
     pub undeployed: Option<String>,
+    /// The description, which may be empty.
+    pub description: String,
 }
 
 /// An API.

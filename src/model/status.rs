@@ -10,6 +10,7 @@ use super::reason::Reason;
 use super::records::{Candidate, Hold, Record, RollbackEntry};
 use super::release::Release;
 use super::rollout::Rollout;
+use super::sibling::SiblingIncident;
 
 /// The state of one stage, as `status` reports it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,6 +27,9 @@ pub struct StageStatus {
     pub hold: Option<Hold>,
     /// The latest rollbacks, oldest first.
     pub rollbacks: Vec<RollbackEntry>,
+    /// The latest incidents of siblings, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub siblings: Vec<SiblingIncident>,
     /// The versions of the known-good record, newest first.
     pub history: Vec<Version>,
     /// The pin; `None` if there is no parked stage.

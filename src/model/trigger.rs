@@ -1,18 +1,29 @@
-//! The trigger of a run: an alarm, the sweep, or a command.
+//! The trigger of a run: an alarm, the report of a sibling, the sweep, or a command.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::alarm::Alarm;
+use super::sibling::SiblingIncident;
+
+/// The words before the Region in the name of a sibling.
+const SIBLING: &str = "sibling in ";
+
+/// Returns who rolled a stage back by itself, by the name that the list of rollbacks has.
+#[must_use]
+pub fn author(name: &str) -> String {
+    name.strip_prefix(SIBLING)
+        .map_or_else(|| format!("the alarm `{name}`"), |region| format!("a report of Region {region}"))
+}
 
 /// The trigger of a run, as reports and records show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct TriggeredBy {
-    /// The kind: `alarm`, `sweep`, the command's word, or `unknown`.
+    /// The kind: `alarm`, `sibling`, `sweep`, the command's word, or `unknown`.
     #[cfg_attr(feature = "cli", schemars(with = "String"))]
     pub kind: TriggerKind,
-    /// The alarm's name, or the sender of the command.
+    /// The alarm's name, the sibling, or the sender of the command.
     pub name: Option<String>,
     /// The alarm's ARN.
     pub arn: Option<String>,
@@ -27,6 +38,8 @@ pub struct TriggeredBy {
 pub enum TriggerKind {
     /// An alarm's event.
     Alarm,
+    /// The report of a sibling: the function of the same name in another Region.
+    Sibling,
     /// A command, or the scheduled `sweep`.
     Command(Verb),
     /// An event that is neither.
@@ -40,6 +53,7 @@ impl TriggerKind {
     pub fn word(self) -> &'static str {
         match self {
             Self::Alarm => "alarm",
+            Self::Sibling => "sibling",
             Self::Command(verb) => verb.word(),
             Self::Unknown => "unknown",
         }
@@ -75,6 +89,17 @@ impl TriggeredBy {
         Self { kind: TriggerKind::Command(Verb::Sweep), ..Self::alarm(alarm) }
     }
 
+    /// Builds the trigger for the report of a sibling.
+    #[must_use]
+    pub fn sibling(incident: &SiblingIncident) -> Self {
+        Self {
+            kind: TriggerKind::Sibling,
+            name: Some(format!("{SIBLING}{}", incident.bad.region)),
+            why: Some(incident.to_string()),
+            ..Self::default()
+        }
+    }
+
     /// Builds the trigger for a rollout that removes its own canary, for this reason.
     #[must_use]
     pub fn rollout(why: String) -> Self {
@@ -91,6 +116,18 @@ impl TriggeredBy {
     #[must_use]
     pub fn is_alarm(&self) -> bool {
         matches!(self.kind, TriggerKind::Alarm) || self.is_sweep()
+    }
+
+    /// Returns whether the report of a sibling triggered the run.
+    #[must_use]
+    pub fn is_sibling(&self) -> bool {
+        self.kind == TriggerKind::Sibling
+    }
+
+    /// Returns the Region of the sibling that triggered the run, if one did.
+    #[must_use]
+    pub fn region(&self) -> Option<&str> {
+        self.name.as_deref()?.strip_prefix(SIBLING).filter(|_| self.is_sibling())
     }
 
     /// Returns whether the sweep triggered the run.

@@ -6,6 +6,7 @@ use super::short;
 use super::steps::{Row, Step, row};
 use super::words::{clock, duration, quoted, sentence};
 use crate::model::plain;
+use crate::model::reason::Kind;
 use crate::model::release::Release;
 use crate::model::report::{Outcome, Report, release_name};
 use crate::model::stage::StageRef;
@@ -231,7 +232,9 @@ impl Writer<'_> {
         let Report { signal, people, at, warnings, .. } = self.report;
         let (before, after) = self.names();
         let done = people.rolled_back_at.unwrap_or(*at);
-        let by = if signal.is_rollout() {
+        let by = if signal.is_sibling() {
+            format!(", because {}", self.text(signal.why.as_deref().unwrap_or("another Region said so")))
+        } else if signal.is_rollout() {
             format!(": {}", self.text(signal.why.as_deref().unwrap_or("the requests convict it")))
         } else if let Some(fired) = signal.changed_at {
             format!(", {} after {} fired", duration(done - fired), self.alarm())
@@ -312,7 +315,9 @@ impl Writer<'_> {
         let Row { state, follows, step } = row(reason, has_fired(self.report));
         // Without a stage, nothing was read that confirms the alarm.
         let is_confirmed = state != Service::StillBad || self.report.stage.is_some();
-        let state = if is_confirmed { state } else { Service::Unknown };
+        // Another Region's incident may be one here, whatever kept this run from acting on it.
+        let may_be_bad = self.report.signal.is_sibling() && reason.kind() == Kind::Hold;
+        let state = if is_confirmed && !may_be_bad { state } else { Service::Unknown };
         let what = format!("{} {} {follows}", self.lead(state), sentence(&self.text(message)));
         (state, what.trim_end().to_owned(), self.step(step))
     }

@@ -21,11 +21,9 @@ use crate::context::Context;
 use crate::model::cloud_error::CloudError;
 use crate::model::reason::{NO_SUCH_ALARM, Reason, stamp};
 use crate::model::report::{Outcome, Report};
+use crate::model::sibling::DETAIL_TYPE;
 use daily::Turn;
 use marks::{Sender, Untold};
-
-/// The detail type of the EventBridge events for programs.
-const EVENT: &str = "API Gateway Rollback Report";
 
 /// How long a count, or a mark that could not be written, is looked up. If Parameter Store does not answer, the notification
 /// must still be sent before the run's time is over.
@@ -133,7 +131,7 @@ async fn notify_programs<C: Parameters + Outbox>(
     {
         return Ok(());
     }
-    Ok(context.cloud.put_event(bus, EVENT, &short::report(&context.config.shown(report))).await?)
+    Ok(context.cloud.put_event(bus, DETAIL_TYPE, &short::report(&context.config.shown(report))).await?)
 }
 
 /// Returns the key of a report's notification; `None` if the report needs none. People are notified once for each key.
@@ -164,6 +162,10 @@ pub fn key(report: &Report) -> Option<String> {
         Outcome::Held | Outcome::Rejected if passes(report) => None,
         Outcome::Held | Outcome::Rejected | Outcome::Failed | Outcome::NeedsHuman | Outcome::Attention => {
             match trigger.changed_at {
+                // Once for each incident of a sibling.
+                None if report.notification_key.is_some() && trigger.is_sibling() => {
+                    Some(digest(&[outcome, reason, &stage, report.notification_key.as_deref()?]))
+                }
                 Some(_) if is_made_up(report) => {
                     Some(digest(&[outcome, reason, &report.at.date_naive().to_string()]))
                 }

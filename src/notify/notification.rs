@@ -54,6 +54,8 @@ fn facts(report: &Report, message: &Message, note: Option<&str>) -> Vec<Fact> {
         let why = signal.why.as_deref().unwrap_or("no reason given");
         let state = if report.outcome == Outcome::Recovered { "Cleared" } else { "Fired" };
         facts.push((state, format!("alarm `{name}` at {fired}: {why}")));
+    } else if signal.is_sibling() {
+        facts.push(("Heard", signal.why.clone().unwrap_or_default()));
     } else if signal.is_rollout() {
         let why = signal.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
         facts.push(("Trigger", format!("the rollout{why}")));

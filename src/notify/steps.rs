@@ -64,7 +64,8 @@ pub(super) fn row(reason: &Reason, fired: bool) -> Row {
         | Reason::NotInAlarm(_)
         | Reason::NotApiGateway(_)
         | Reason::AlarmCleared { .. }
-        | Reason::NotProven(_) => row(NotAffected, "", Do(NOTHING)),
+        | Reason::NotProven(_)
+        | Reason::SiblingElsewhere(_) => row(NotAffected, "", Do(NOTHING)),
         Reason::Suppressed(_) | Reason::Muted(_) => row(Unknown, "", Do(NOTHING)),
         Reason::NoStage(_) => row(
             Unknown,
@@ -220,6 +221,19 @@ pub(super) fn row(reason: &Reason, fired: bool) -> Row {
             "Traffic does not move until there is enough evidence.",
             Rollout("wait for more requests, or end the rollout; to remove the new release", "abort"),
         ),
+        Reason::NotASibling(_) => row(
+            NotAffected,
+            "",
+            Do("list the Region in Siblings, or find out who puts such events on the bus"),
+        ),
+        Reason::SiblingIncident(_) => row(
+            Unknown,
+            "",
+            GoBackIf("if the release is bad here as well,", "check the release in this Region"),
+        ),
+        Reason::SiblingKnownGood(_) | Reason::SiblingUnmatched(_) => {
+            row(Unknown, "So nothing was changed.", Status("compare the two Regions; to see the stage here"))
+        }
     }
 }
 

@@ -105,7 +105,11 @@ async fn look<C: Gateway + Components + Parameters + Alarms>(
         Trigger::Alarm { target: Target { api: ApiRef::Name(name), .. }, .. } if name.len() <= MAX_NAME => {
             Some(names.api_name(name))
         }
-        Trigger::Alarm { .. } | Trigger::Operator { .. } | Trigger::Rollout | Trigger::Imagined => None,
+        Trigger::Alarm { .. }
+        | Trigger::Operator { .. }
+        | Trigger::Rollout
+        | Trigger::Sibling { .. }
+        | Trigger::Imagined => None,
     };
     let is_shown = matches!((trigger, deployment), (Trigger::Imagined, Deployment::Always));
     let sweep = (is_shown || trigger.alarm().is_some()).then(|| names.sweep());
@@ -218,7 +222,7 @@ fn names_in_metrics<C>(
         Trigger::Alarm { .. } => Some(vec![]),
         Trigger::Imagined if deployment == Deployment::Always => Some(context.config.api_names(stage, None)),
         // The deployments of a rollout are counted by the access log alone.
-        Trigger::Imagined | Trigger::Rollout | Trigger::Operator { .. } => None,
+        Trigger::Imagined | Trigger::Rollout | Trigger::Sibling { .. } | Trigger::Operator { .. } => None,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::model::plan::Plan;
 use crate::model::reason::{Reason, stamp};
 use crate::model::records::{self, Incident, Rollbacks, SCHEMA};
 use crate::model::report::{ForPeople, Outcome, Report};
+use crate::model::sibling::SiblingIncident;
 use crate::model::stage::StageRef;
 
 /// Creates the incident that a plan ends. The bad release has been live `since`.
@@ -39,8 +40,11 @@ pub fn new<C>(
         undone: false,
         by: trigger.name.clone().unwrap_or_else(|| "operator".to_owned()),
         by_alarm: trigger.is_alarm(),
+        sibling: trigger.region().map(str::to_owned),
         alarm_at: trigger.changed_at,
-        other_source: observed.alarm.as_ref().is_some_and(|alarm| !shows_hurt_users(alarm)),
+        // What another Region says must not use up what protects the users of this one.
+        other_source: trigger.is_sibling()
+            || observed.alarm.as_ref().is_some_and(|alarm| !shows_hurt_users(alarm)),
         // A reason can be long, but the record must fit into a parameter.
         why: trigger.why.as_deref().unwrap_or_default().chars().take(500).collect(),
         run: context.id.to_owned(),
@@ -69,6 +73,45 @@ pub async fn list<C: Parameters>(
         return Err(format!("the list of rollbacks is not up to date: {unreadable}"));
     }
     store_list(context, &incident.stage, &on_record.rollbacks.clone().with(entry_of(incident))).await
+}
+
+/// Adds an incident of a sibling to the stage's list, or completes it there (`PutParameter`).
+///
+/// # Errors
+/// A sentence that says what was not recorded.
+pub async fn list_of_sibling<C: Parameters>(
+    context: &Context<'_, C>,
+    stage: &StageRef,
+    on_record: &OnRecord,
+    incident: &SiblingIncident,
+) -> Result<(), String> {
+    if let Some(unreadable) = &on_record.unreadable {
+        return Err(format!("the incident of the other Region is not on record: {unreadable}"));
+    }
+    store_list(context, stage, &on_record.rollbacks.clone().with_sibling(incident.clone())).await
+}
+
+/// Lets a stage go on that the incidents of siblings hold up (`PutParameter`). Returns those incidents.
+///
+/// # Errors
+/// A sentence that says what was not recorded.
+pub async fn clear_siblings<C: Parameters>(
+    context: &Context<'_, C>,
+    stage: &StageRef,
+    on_record: &OnRecord,
+) -> Result<Vec<SiblingIncident>, String> {
+    let mut list = on_record.rollbacks.clone();
+    let open = list.siblings.iter_mut().filter(|one| !one.cleared);
+    let cleared: Vec<SiblingIncident> = open
+        .map(|one| {
+            one.cleared = true;
+            one.clone()
+        })
+        .collect();
+    if !cleared.is_empty() {
+        store_list(context, stage, &list).await?;
+    }
+    Ok(cleared)
 }
 
 /// Whether exactly this incident is on record (`GetParameters`). If that cannot be read, it counts as not: the sweep finds
@@ -212,7 +255,7 @@ async fn store_list<C: Parameters>(
     list: &Rollbacks,
 ) -> Result<(), String> {
     // A new list has no schema yet, and no reader accepts a list without one.
-    let value = records::print(&Rollbacks { schema: SCHEMA, past: list.past.clone() })?;
+    let value = records::print(&Rollbacks { schema: SCHEMA, ..list.clone() })?;
     let name = context.config.names.rollbacks(stage);
     let put = context.cloud.put_parameter(&name, &value, Write::Overwrite).await;
     put.map(|_| ()).map_err(|error| format!("the list of rollbacks is not up to date: {error}"))

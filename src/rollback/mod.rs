@@ -274,10 +274,9 @@ async fn on_hold<C: Cloud>(
         if let Some(plan) = attempt.first.take() {
             return Pass::Over(Box::new(finish(context, &plan, request, observed, attempt).await));
         }
+        let is_hint = context.trigger.is_alarm() || context.trigger.is_sibling();
         let other_run = match (other_run, &observed.live) {
-            (None, Some(live))
-                if context.trigger.is_alarm() && !is_fresh(&observed.on_record.rollbacks, context.now) =>
-            {
+            (None, Some(live)) if is_hint && !is_fresh(&observed.on_record.rollbacks, context.now) => {
                 just_rolled_back_by(context, &observed.stage, &live.release).await.map(Box::new)
             }
             (other_run, _) => other_run,

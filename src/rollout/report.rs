@@ -53,7 +53,8 @@ pub(super) fn of<C>(
 /// Gives a report the key by which people are told once, and the releases.
 pub(super) fn told(report: Report, rollout: &Rollout) -> Report {
     let after = if rollout.state == RolloutState::Promoted { rollout.promoted() } else { rollout.in_step() };
-    let mut people = ForPeople { rollout: Some(rollout.id.clone()), ..report.people.clone() };
+    let is_abort = matches!(rollout.state, RolloutState::Aborted { .. });
+    let mut people = ForPeople { rollout: Some(rollout.id.clone()), is_abort, ..report.people.clone() };
     let mut key = format!("{} {} {}", rollout.id, rollout.state.word(), rollout.since.timestamp_millis());
     // The same news as that of the rollback.
     if let RolloutState::RolledBack { at, fingerprint, .. } = &rollout.state {

@@ -8,8 +8,9 @@ use aws_lambda_events::sqs::SqsMessage;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Delivery, Event, Signal, command, malformed, not_an_alarm, payload, text};
+use super::{Delivery, Event, Signal, command, malformed, not_an_alarm, payload, sibling, text};
 use crate::model::reason::Reason;
+use crate::model::sibling::DETAIL_TYPE;
 
 /// AWS nests at most three envelopes: SQS around SNS around EventBridge. One more is allowed.
 const MAX_NESTING: u8 = 4;
@@ -121,6 +122,7 @@ fn read_eventbridge(event: &Value) -> Signal {
                 not_an_alarm(format!("the EventBridge event comes from `{other}`, not from `aws.cloudwatch`"))
             }
         },
+        DETAIL_TYPE => sibling::read(event),
         other if other.starts_with("CloudWatch Alarm") => {
             Signal::Unreadable(Reason::NotAStateChange(other.to_owned()))
         }

@@ -4,6 +4,7 @@ mod command;
 mod envelope;
 mod payload;
 pub mod reason_data;
+pub mod sibling;
 pub mod target;
 pub mod triage;
 
@@ -11,6 +12,7 @@ use serde_json::Value;
 
 use crate::model::alarm::Alarm;
 use crate::model::reason::Reason;
+use crate::model::sibling::SiblingReport;
 
 pub(crate) use payload::is_by_missing_data;
 
@@ -21,6 +23,8 @@ pub use command::{Command, StageArg};
 pub enum Signal {
     /// An alarm's change of state.
     Alarm(Box<Alarm>),
+    /// A report of the function in another Region about a bad release.
+    Sibling(Box<SiblingReport>),
     /// An operator's or a pipeline's command, sent to the function directly.
     Command(Command),
     /// Content that is neither, with the reason.
@@ -104,6 +108,7 @@ mod tests {
             let messages = if messages.is_empty() { String::new() } else { format!("{messages:?} ") };
             match signal {
                 Signal::Alarm(alarm) => format!("{messages}{alarm:?}"),
+                Signal::Sibling(report) => format!("{messages}{report:?}"),
                 Signal::Command(command) => format!("{messages}{command:?}"),
                 Signal::Unreadable(reason) => format!("{messages}{}: {reason}", reason.code()),
             }
@@ -228,7 +233,7 @@ mod tests {
             alarm[field] = value;
             match &read(&alarm.to_string()).deliveries[0].signal {
                 Signal::Alarm(alarm) => Some((**alarm).clone()),
-                Signal::Command(_) | Signal::Unreadable(_) => None,
+                Signal::Sibling(_) | Signal::Command(_) | Signal::Unreadable(_) => None,
             }
         };
         let long = |length: usize| Value::String("é".repeat(length));

@@ -148,7 +148,12 @@ async fn list<C: Parameters>(
         incident: Some(context.config.names.incident(stage, &fingerprint)),
         since: incident.since,
         notification_key: Some(incident::notification_key(&fingerprint, incident.at)),
-        people: ForPeople { rolled_back_at: Some(incident.at), is_late: true, ..ForPeople::default() },
+        people: ForPeople {
+            rolled_back_at: Some(incident.at),
+            is_late: true,
+            by_sibling: incident.sibling.is_some(),
+            ..ForPeople::default()
+        },
         warnings,
         ..context.triggered_by(&by).report(Outcome::RolledBack, message).on(stage)
     })

@@ -100,6 +100,7 @@ fn incident(one: &Rollback) -> Incident {
         undone: false,
         by: ALARM.to_owned(),
         by_alarm: true,
+        sibling: None,
         alarm_at: None,
         other_source: false,
         why: String::new(),
@@ -142,7 +143,7 @@ fn on_record(life: &Life) -> OnRecord {
         candidate,
         hold: life.held.then_some(Hold { schema: SCHEMA, until, by: None, why: None }),
         policy: PolicyOverrides::default(),
-        rollbacks: Rollbacks { schema: SCHEMA, past },
+        rollbacks: Rollbacks { schema: SCHEMA, past, ..Rollbacks::default() },
         rollout: Ok(None),
         unreadable: None,
     }

@@ -141,7 +141,7 @@ impl CommandJson {
         match event.deliveries.into_iter().next().map(|delivery| delivery.signal) {
             Some(Signal::Command(command)) => Ok(command),
             Some(Signal::Unreadable(reason)) => Err(CliError::Usage(reason.to_string())),
-            Some(Signal::Alarm(_)) | None => {
+            Some(Signal::Alarm(_) | Signal::Sibling(_)) | None => {
                 Err(CliError::Usage(format!("`{}` is not a command", self.what)))
             }
         }

@@ -11,7 +11,7 @@ use apigw_rollback::model::reason::{Kind, Reason};
 use apigw_rollback::model::target::{ApiRef, Target};
 use apigw_rollback::signal::target::is_stage_name;
 use apigw_rollback::signal::triage::{Bounds, Triage, triage};
-use apigw_rollback::signal::{self, Command, Signal};
+use apigw_rollback::signal::{self, Command, Signal, sibling};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args as ClapArgs;
 use serde::Serialize;
@@ -155,6 +155,11 @@ fn explain_signal(signal: &Signal, bounds: &Bounds) -> ExplainedSignal {
     let (verdict, alarm, state) = match signal {
         Signal::Alarm(alarm) => {
             (triage(alarm, bounds), Some(alarm.name.clone()), Some(alarm.state.to_string()))
+        }
+        // The settings say which Regions are siblings, and the stage says which release it serves.
+        Signal::Sibling(report) => {
+            let target = sibling::target(report).map(|target| vec![target]);
+            (target.map_or_else(Triage::Refused, Triage::Targets), None, None)
         }
         Signal::Command(command) => (command_target(command), None, None),
         Signal::Unreadable(reason) => (Triage::Refused(reason.clone()), None, None),

@@ -14,10 +14,10 @@ use chrono::{DateTime, Utc};
 use super::Aws;
 use super::alarms::{LASTING, statistic};
 use super::call::{found, not_understood, pages};
-use super::outbox::SOURCE;
 use crate::cloud::{Diagnostics, FunctionNow, LogClass, RequiredPermission, Schedule};
 use crate::model::alarm::Metric;
 use crate::model::cloud_error::CloudError;
+use crate::model::sibling::SOURCE;
 
 /// The doctor's clients, in addition to those of the port.
 #[derive(Clone, Debug)]

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use aws_sdk_apigateway::operation::get_deployment::GetDeploymentOutput;
 use aws_sdk_apigateway::operation::get_stage::builders::GetStageFluentBuilder;
 use aws_sdk_apigateway::types::Authorizer;
 use tokio::time::Instant;
@@ -101,8 +100,11 @@ impl Gateway for Aws {
         let call = self.clients.apigateway.get_deployment().rest_api_id(api).deployment_id(deployment);
         let answer =
             found(self.call("GetDeployment", &format!("{api}/{deployment}"), || call.clone().send()).await)?;
-        let created = |found: GetDeploymentOutput| found.created_date().and_then(stages::time);
-        Ok(answer.map(|found| Deployment { created: created(found), undeployed: None }))
+        Ok(answer.map(|found| Deployment {
+            created: found.created_date().and_then(stages::time),
+            undeployed: None,
+            description: found.description().unwrap_or_default().to_owned(),
+        }))
     }
 
     async fn rest_api(&self, id: &str) -> Result<Option<Api>, CloudError> {

@@ -9,9 +9,7 @@ use super::Aws;
 use crate::cloud::Notification;
 use crate::cloud::Outbox;
 use crate::model::cloud_error::{CloudError, Failure};
-
-/// The source of the function's events.
-pub(super) const SOURCE: &str = "apigw-rollback";
+use crate::model::sibling::SOURCE;
 
 impl Outbox for Aws {
     async fn publish(&self, topic: &str, notification: &Notification) -> Result<(), CloudError> {

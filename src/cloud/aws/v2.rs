@@ -145,6 +145,7 @@ impl Aws {
                 .deployment_status()
                 .filter(|status| **status != DeploymentStatus::Deployed)
                 .map(|status| status.as_str().to_owned()),
+            description: found.description().unwrap_or_default().to_owned(),
         }))
     }
 }

@@ -23,6 +23,11 @@ impl fmt::Display for Reason {
             | Self::RolloutRunning(what)
             | Self::NoRollout(what)
             | Self::RolloutWaits(what)
+            | Self::NotASibling(what)
+            | Self::SiblingIncident(what)
+            | Self::SiblingKnownGood(what)
+            | Self::SiblingUnmatched(what)
+            | Self::SiblingElsewhere(what)
             | Self::NotRecordable(what) => f.write_str(what),
             Self::PartMissing(what) => {
                 write!(f, "components of the release are missing: {}", what.join("; "))

@@ -73,7 +73,7 @@ fn the_pure_folders_neither_wait_nor_read_a_clock_nor_do_io() {
 fn no_two_folders_import_each_other() {
     let order = [
         "model", "signal", "config", "decide", "cloud", "context", "observe", "rollback", "notify",
-        "rollout", "sweep", "commands", "doctor", "handler", "main", "bin",
+        "rollout", "sweep", "regions", "commands", "doctor", "handler", "main", "bin",
     ];
     let src = root().join("src");
     let place = |folder: &str| order.iter().position(|one| *one == folder);

@@ -13,7 +13,7 @@ use super::world::{self, ALARM, Case, Kind, at};
 
 values! {
     /// Who asks.
-    Asks { OwnMetrics, OtherMetrics, Query, Operator, Forced, Nobody }
+    Asks { OwnMetrics, OtherMetrics, Query, Operator, Forced, Sibling, Nobody }
 
     /// The last rollback, against the end of the cooldown.
     Last { None, Within, Same, Over }
@@ -112,7 +112,7 @@ impl Budget {
             |seconds: i64| automatic.iter().filter(move |(author, ago)| counts(*author) && *ago < seconds);
         let number = |found: usize| i64::try_from(found).unwrap();
         let by_this = within(86_400).filter(|(author, _)| *author == Author::ThisAlarm).count();
-        let by_this = if self.asks == Asks::Nobody { 0 } else { by_this };
+        let by_this = if matches!(self.asks, Asks::Nobody | Asks::Sibling) { 0 } else { by_this };
         let together = if asks_for_users { 2 * self.most() } else { self.most() };
         within(COOLDOWN).count() > 0
             || number(by_this) >= self.most()
@@ -135,7 +135,7 @@ pub(crate) fn case(facts: Budget) -> Case {
         Asks::OwnMetrics => Some(0),
         Asks::OtherMetrics => Some(1),
         Asks::Query => Some(2),
-        Asks::Operator | Asks::Forced | Asks::Nobody => None,
+        Asks::Operator | Asks::Forced | Asks::Sibling | Asks::Nobody => None,
     };
     let is_other = matches!(facts.asks, Asks::OtherMetrics | Asks::Query);
     case.observed.alarm = alarm.map(|nth| {
@@ -159,6 +159,7 @@ pub(crate) fn case(facts: Budget) -> Case {
         Asks::OwnMetrics | Asks::OtherMetrics | Asks::Query => By::Alarm,
         Asks::Operator => By::Operator,
         Asks::Forced => By::Forced,
+        Asks::Sibling => By::Sibling,
         Asks::Nobody => By::Nobody,
     };
     case.truth.too_often = facts.is_too_often();

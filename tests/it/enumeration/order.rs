@@ -37,7 +37,7 @@ values! {
     Beside { None, Accuses }
 
     /// Who asks without an alarm.
-    Asks { Operator, Forced, Rollout, Nobody }
+    Asks { Operator, Forced, Rollout, Sibling, Nobody }
 }
 
 space! {
@@ -257,9 +257,10 @@ pub(crate) fn without_alarm((guards, facts): (Guards, WithoutAlarm)) -> Case {
         Asks::Operator => By::Operator,
         Asks::Forced => By::Forced,
         Asks::Rollout => By::Rollout,
+        Asks::Sibling => By::Sibling,
         Asks::Nobody => By::Nobody,
     };
-    // An alarm does not matter to them, and the requests only to a rollout.
+    // An alarm does not matter to them, and the requests only to a rollout and to a sibling.
     case.observed.alarm = (facts.beside == Beside::Accuses).then(|| {
         let mut alarm = parts.accuses.clone();
         world::fired(&mut alarm, Some(at(-30)));

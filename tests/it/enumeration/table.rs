@@ -16,6 +16,8 @@ values! {
         Forced,
         /// A rollout whose canary the requests convict.
         Rollout,
+        /// A sibling, which found the live release bad in another Region.
+        Sibling,
         /// Nobody: what would an alarm do?
         Nobody,
     }
@@ -131,9 +133,9 @@ impl Truth {
     }
 
     /// Returns the rules in their order: whether each applies, and its reason.
-    pub(crate) fn rules(&self) -> [(bool, &'static str); 23] {
+    pub(crate) fn rules(&self) -> [(bool, &'static str); 24] {
         let by_alarm = self.by == By::Alarm;
-        let automatic = matches!(self.by, By::Alarm | By::Rollout | By::Nobody);
+        let automatic = matches!(self.by, By::Alarm | By::Rollout | By::Sibling | By::Nobody);
         // A rollout knows what it brought and when.
         let limited = automatic && self.by != By::Rollout;
         // Requests can only be those of a stage that exists.
@@ -149,6 +151,7 @@ impl Truth {
             (by_alarm && self.is_ambiguous, "ambiguous-target"),
             (self.by == By::Rollout && !convicted, "rollout-waits"),
             (!self.exists, "no-stage"),
+            (self.by == By::Sibling && self.verdict == Verdict::Acquitted, "sibling-incident"),
             (automatic && self.is_held, "held-by-operator"),
             (!self.has_record, "no-known-good"),
             (self.serves_it, "already-known-good"),

@@ -13,10 +13,13 @@ use apigw_rollback::model::datapoint::{Datapoint, Reading};
 use apigw_rollback::model::guarding_alarm::GuardingAlarm;
 use apigw_rollback::model::guilt::Terms;
 use apigw_rollback::model::observed::{KnownGood, LiveComponents, Observed, OnRecord};
-use apigw_rollback::model::policy::{AutoDeploy, MissingComponents, Mode, PolicyOverrides, StagePolicy};
+use apigw_rollback::model::policy::{
+    AutoDeploy, MissingComponents, Mode, PolicyOverrides, Siblings, StagePolicy,
+};
 use apigw_rollback::model::protocol::Protocol;
 use apigw_rollback::model::records::{Candidate, Record, RollbackEntry, Rollbacks, SCHEMA};
 use apigw_rollback::model::release::Release;
+use apigw_rollback::model::sibling::{BadRelease, Deed, SiblingIncident};
 use apigw_rollback::model::stage::{LiveStage, StageRef};
 use apigw_rollback::model::traffic::{Bucket, Source, Traffic};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -161,6 +164,7 @@ fn policy() -> StagePolicy {
         flush_cache: false,
         auto_deploy: AutoDeploy::Hold,
         missing_components: MissingComponents::Hold,
+        siblings: Siblings::Follow,
         test: Terms { tolerated: 0.02, latency: None, alpha: 0.0001 },
     }
 }
@@ -277,8 +281,8 @@ pub(crate) fn entry(
     }
 }
 
-/// Returns the trigger that asks for the rollback.
-pub(crate) fn trigger(by: By) -> apigw_rollback::decide::Trigger<'static> {
+/// Returns the trigger that asks for the rollback. A sibling has found the release that is live.
+pub(crate) fn trigger(by: By, observed: &Observed) -> apigw_rollback::decide::Trigger<'_> {
     use apigw_rollback::decide::Trigger;
     use apigw_rollback::model::target::{ApiRef, Target};
     static TARGET: LazyLock<Target> = LazyLock::new(|| Target {
@@ -287,7 +291,25 @@ pub(crate) fn trigger(by: By) -> apigw_rollback::decide::Trigger<'static> {
         canary: false,
         protocol: None,
     });
+    static NONE: LazyLock<Release> = LazyLock::new(Release::default);
+    static INCIDENT: LazyLock<SiblingIncident> = LazyLock::new(|| SiblingIncident {
+        bad: BadRelease {
+            region: "us-east-1".into(),
+            function: "apigw-rollback".into(),
+            id: "i".into(),
+            label: None,
+            contents: None,
+        },
+        deed: Deed::RolledBack,
+        at: at(60),
+        here: None,
+        cleared: false,
+    });
     match by {
+        By::Sibling => {
+            let found = observed.live.as_ref().map_or(&*NONE, |live| &live.release);
+            Trigger::Sibling { incident: &INCIDENT, found }
+        }
         By::Alarm => Trigger::Alarm { name: ALARM, target: &TARGET },
         By::Operator => Trigger::Operator { force: false },
         By::Forced => Trigger::Operator { force: true },

@@ -118,6 +118,7 @@ fn redeployed_and_rolled_back(facts: &mut Facts) {
         undone: false,
         by: "orders-prod-latency".to_owned(),
         by_alarm: true,
+        sibling: None,
         alarm_at: None,
         other_source: false,
         why: String::new(),

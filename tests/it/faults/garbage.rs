@@ -164,7 +164,10 @@ fn strongest_signal(event: &str) -> invariants::Signal {
             let ours = ["orders-prod-5xx", "orders-prod-latency"].contains(&alarm.name.as_str());
             invariants::Signal::Alarm { name: alarm.name, fired: alarm.changed_at, ours }
         }
-        Signal::Unreadable(_) => invariants::Signal::Alarm { name: String::new(), fired: None, ours: false },
+        // The settings list no sibling.
+        Signal::Sibling(_) | Signal::Unreadable(_) => {
+            invariants::Signal::Alarm { name: String::new(), fired: None, ours: false }
+        }
     });
     let rank = |asked: &invariants::Signal| match asked {
         invariants::Signal::Alarm { ours, .. } => usize::from(*ours),
@@ -215,7 +218,7 @@ fn may_write(event: &str) -> bool {
     signal::read(event).deliveries.iter().any(|delivery| match &delivery.signal {
         Signal::Alarm(alarm) => ["orders-prod-5xx", "orders-prod-latency"].contains(&alarm.name.as_str()),
         Signal::Command(command) => !reads.contains(&command.verb),
-        Signal::Unreadable(_) => false,
+        Signal::Sibling(_) | Signal::Unreadable(_) => false,
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use apigw_rollback::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
 use apigw_rollback::model::parameter_names::ParameterNames;
 use apigw_rollback::model::policy::PolicyOverrides;
-use apigw_rollback::model::policy::{AutoDeploy, MissingComponents, Mode};
+use apigw_rollback::model::policy::{AutoDeploy, MissingComponents, Mode, Siblings};
 use apigw_rollback::model::protocol::Protocol;
 use apigw_rollback::model::records::{
     Candidate, Hold, Incident, LastSweep, NameIndex, Record, RollbackEntry, Rollbacks, SCHEMA, Stored, parse,
@@ -145,6 +145,7 @@ fn incidents() -> impl Strategy<Value = Incident> {
                 undone,
                 by,
                 by_alarm,
+                sibling: None,
                 alarm_at,
                 other_source,
                 why,
@@ -184,7 +185,7 @@ fn lists() -> impl Strategy<Value = Rollbacks> {
             lifted,
         },
     );
-    vec(one, 0..=Rollbacks::KEPT).prop_map(|past| Rollbacks { schema: SCHEMA, past })
+    vec(one, 0..=Rollbacks::KEPT).prop_map(|past| Rollbacks { schema: SCHEMA, past, ..Rollbacks::default() })
 }
 
 /// Steps that grow, and numbers within their limits.
@@ -255,13 +256,14 @@ fn policies() -> impl Strategy<Value = PolicyOverrides> {
         of(prop_oneof![Just(Mode::Enforce), Just(Mode::Observe)]),
         of(prop_oneof![Just(AutoDeploy::Hold), Just(AutoDeploy::SwitchOff)]),
         of(prop_oneof![Just(MissingComponents::Hold), Just(MissingComponents::Skip)]),
+        of(prop_oneof![Just(Siblings::Tell), Just(Siblings::Hold), Just(Siblings::Follow)]),
     );
     let lists =
         (of(vec(aliases(), 0..4)), of(vec(mappings(), 0..4)), of(vec("[a-z]{1,9}", 0..3)), of(terms()));
     (numbers, modes, any::<(Option<bool>, Option<bool>)>(), lists).prop_map(
         |(
             (bake_seconds, rollback_window_seconds, cooldown_seconds, max_rollbacks_a_day),
-            (mode, auto_deploy, missing_parts),
+            (mode, auto_deploy, missing_parts, siblings),
             (bake_needs_data, flush_cache),
             (aliases, mappings, alarm_prefixes, rollout),
         )| PolicyOverrides {
@@ -278,6 +280,7 @@ fn policies() -> impl Strategy<Value = PolicyOverrides> {
             aliases,
             mappings,
             alarm_prefixes,
+            siblings,
             rollout,
         },
     )

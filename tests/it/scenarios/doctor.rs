@@ -152,8 +152,7 @@ pub(crate) fn healthy() -> (Facts, Surroundings) {
     let sweep = |at: &str| json!({"schema": 1, "at": at, "run": "r", "stages": 1}).to_string();
     let sweeps = ["2026-11-20T09:55:00Z", "2026-11-20T10:00:00Z", "2026-11-20T10:05:00Z"].map(sweep);
     facts.parameters.insert("/apigw-rollback/sweep".to_owned(), sweeps.into());
-    let past = Rollbacks { schema: SCHEMA, past: vec![] };
-    facts.parameters.insert(names.rollbacks(&prod()), vec![print(&past).unwrap()]);
+    facts.parameters.insert(names.rollbacks(&prod()), vec![r#"{"schema":1,"past":[]}"#.to_owned()]);
     facts.topics.insert(PEOPLE.to_owned(), vec![subscription("email", "oncall@example.com", true)]);
     let surroundings = Surroundings {
         function: Some(FunctionNow {
@@ -461,6 +460,7 @@ fn after_a_rollback(facts: &mut Facts, lifted: bool) {
         since: None,
         undone: false,
         by_alarm: true,
+        sibling: None,
         recovered_at: Some(at),
         lifted_by: lifted.then(|| "eve".to_owned()),
     };

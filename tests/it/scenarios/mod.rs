@@ -16,6 +16,7 @@ mod notifications;
 mod old_incidents;
 mod previews;
 mod refusals;
+mod regions;
 pub(crate) mod rollouts;
 mod scale;
 mod secrets;
@@ -351,6 +352,7 @@ fn one_incident_is_rolled_back_once() {
         since: None,
         undone: false,
         by_alarm: true,
+        sibling: None,
         schema: SCHEMA,
         stage: prod(),
         bad: release("d2", &[("release", "2")]).into(),

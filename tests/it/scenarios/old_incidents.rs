@@ -27,6 +27,7 @@ fn with_incidents(incidents: &[(&str, i64, &str)]) -> Facts {
             undone: *what == "undone",
             by: "orders-prod-5xx".to_owned(),
             by_alarm: true,
+            sibling: None,
             alarm_at: None,
             other_source: false,
             why: String::new(),

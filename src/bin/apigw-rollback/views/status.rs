@@ -28,6 +28,7 @@ pub(crate) fn card(report: &Report, status: &StageStatus) -> String {
         ("alarms", alarms(status), alarms_tone(status)),
         ("hold", hold(status), Some(if status.hold.is_some() { Tone::Careful } else { Tone::Quiet })),
         ("rollbacks", rollbacks(status, now), None),
+        ("other Regions", siblings(status), Some(Tone::Careful)),
         ("may act", status.admission.to_string(), Some(Tone::Quiet)),
         ("variables", values(status).to_owned(), Some(Tone::Quiet)),
         ("an alarm now", alarm_now(status), Some(alarm_now_tone(status))),
@@ -224,6 +225,16 @@ fn rollbacks(status: &StageStatus, now: DateTime<Utc>) -> String {
     let Some(last) = status.rollbacks.last() else { return "none".to_owned() };
     let by = last.alarm.as_deref().unwrap_or("an operator");
     format!("{}, the last one {} by {by}", status.rollbacks.len(), ago(last.at, now))
+}
+
+/// What other Regions found bad. Without such an incident, the row is empty and left out.
+fn siblings(status: &StageStatus) -> String {
+    let shown = status.siblings.iter().map(|one| {
+        let here = one.here.as_ref().map(|here| format!("; here it is deployment {here}"));
+        let cleared = if one.cleared { "; an operator has let this stage go on" } else { "" };
+        format!("{one}{}{cleared}", here.unwrap_or_default())
+    });
+    shown.collect::<Vec<_>>().join("\n")
 }
 
 fn values(status: &StageStatus) -> &'static str {

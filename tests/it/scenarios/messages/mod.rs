@@ -2,6 +2,7 @@
 //! affected, then what happened, then the one next step.
 
 mod rollouts;
+mod siblings;
 mod table;
 
 use std::collections::BTreeSet;

@@ -9,7 +9,7 @@ use apigw_rollback::model::report::{ForPeople, Outcome, Report};
 use apigw_rollback::model::trigger::{TriggerKind, TriggeredBy, Verb};
 use chrono::{DateTime, Utc};
 
-use super::rollouts;
+use super::{rollouts, siblings};
 use crate::support::world::{prod, release};
 
 pub(super) const ALARM: &str = "orders-prod-5xx";
@@ -429,5 +429,5 @@ pub(super) fn findings() -> Vec<(&'static str, Report)> {
 }
 
 pub(super) fn all() -> Vec<(&'static str, Report)> {
-    [outcomes(), refused_alarms(), holds(), findings(), rollouts::rollouts()].concat()
+    [outcomes(), refused_alarms(), holds(), findings(), rollouts::rollouts(), siblings::siblings()].concat()
 }

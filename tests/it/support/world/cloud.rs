@@ -110,7 +110,9 @@ impl Gateway for World {
             let exists = facts.deployments.contains(&(stage.api.clone(), deployment.to_owned()));
             let undeployed = facts.undeployed.iter().find(|(id, _)| id == deployment);
             let undeployed = undeployed.map(|(_, status)| status.clone());
-            Ok(exists.then(|| Deployment { created: time("2026-11-01T08:00:00Z"), undeployed }))
+            let description = facts.descriptions.get(deployment).cloned().unwrap_or_default();
+            let created = time("2026-11-01T08:00:00Z");
+            Ok(exists.then_some(Deployment { created, undeployed, description }))
         })
         .await
     }
@@ -429,8 +431,12 @@ impl Outbox for World {
         .await
     }
 
-    async fn put_event(&self, bus: &str, kind: &str, _detail: &str) -> Result<(), CloudError> {
-        self.call("PutEvents", format!("{bus} {kind}"), |_| Ok(())).await
+    async fn put_event(&self, bus: &str, kind: &str, detail: &str) -> Result<(), CloudError> {
+        self.call("PutEvents", format!("{bus} {kind}"), |facts| {
+            facts.events.push(detail.to_owned());
+            Ok(())
+        })
+        .await
     }
 
     async fn invoke(&self, function: &str, _payload: &str, wait: bool) -> Result<(), CloudError> {

@@ -115,6 +115,10 @@ pub(crate) struct Facts {
     pub(crate) wiring_refused: Option<CloudError>,
     /// The notifications that were sent.
     pub(crate) notifications: Vec<Notification>,
+    /// The events that were put on the bus.
+    pub(crate) events: Vec<String>,
+    /// The descriptions of deployments.
+    pub(crate) descriptions: BTreeMap<String, String>,
     /// The duration of the user's hook.
     pub(crate) hook_takes: Duration,
     /// Whether the current call reaches AWS twice.
@@ -298,6 +302,8 @@ impl Facts {
             policy: Some(json!({"Statement": [may_invoke("sns.amazonaws.com", TOPIC)]}).to_string()),
             wiring_refused: None,
             notifications: vec![],
+            events: vec![],
+            descriptions: BTreeMap::new(),
             hook_takes: Duration::ZERO,
             twice: false,
             caller: String::new(),
