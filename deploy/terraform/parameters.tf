@@ -42,6 +42,7 @@ locals {
     NotRecoveredSeconds    = tostring(var.not_recovered_seconds)
     IncidentsKeptDays      = tostring(var.incidents_kept_days)
     EventBus               = var.event_bus
+    Siblings               = join(",", var.siblings)
     HookFunctionArn        = var.hook_function_arn
     HookSeconds            = tostring(var.hook_seconds)
     ShowVariables          = var.show_variables ? "on" : "off"

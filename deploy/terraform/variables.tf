@@ -532,6 +532,23 @@ variable "event_bus" {
   }
 }
 
+variable "siblings" {
+  description = "Regions in which a stack of this name protects the same APIs; all of them can share one list. They tell each other about bad releases, over the bus in EventBus, or over the default bus."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for part in var.siblings : can(regex("^[a-z0-9-]{9,20}$", part))])
+    error_message = "Siblings must be up to four Regions, separated by commas, or empty."
+  }
+
+  validation {
+    condition     = length(var.siblings) <= 4
+    error_message = "Siblings must be up to four Regions, separated by commas, or empty."
+  }
+}
+
 variable "hook_function_arn" {
   description = "Lambda function of yours that runs before and after a rollback, for example to capture data or to repair."
   type        = string

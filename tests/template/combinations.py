@@ -26,6 +26,7 @@ GIVEN = {
     "NotificationEmail": "people@example.com",
     "NotificationTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:people",
     "EventBus": "default",
+    "Siblings": "us-east-1,ap-south-1,eu-central-1,sa-east-1",
     "HookFunctionArn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:capture",
     "LogGroupName": "/team/rollbacks",
     "PermissionsBoundary": f"arn:aws:iam::{ACCOUNT}:policy/boundary",
@@ -77,7 +78,10 @@ class Combinations:
                 self._collect(one)
         elif isinstance(test, dict) and "Fn::Equals" in test:
             parameter, word = test["Fn::Equals"]
-            self.choices.setdefault(parameter["Ref"], set()).add(str(word))
+            # A part of a parameter: the whole one is given or empty.
+            word = str(word) if "Ref" in parameter else ""
+            for name in mentioned(parameter, NAMES):
+                self.choices.setdefault(name, set()).add(word)
         elif isinstance(test, dict):
             self._collect(list(test.values()))
 
@@ -103,7 +107,7 @@ class Combinations:
     def _parameters_of(self, conditions):
         tests = [self.template["Conditions"][condition] for condition in conditions]
         deeper = mentioned(tests, CONDITIONS)
-        found = mentioned(tests, {"Ref": lambda of: {of}})
+        found = mentioned(tests, NAMES) & set(self.choices)
         return found | self._parameters_of(deeper) if deeper else found
 
     def of(self, part):

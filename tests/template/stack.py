@@ -34,6 +34,7 @@ ARNS = {
     "AWS::Lambda::Function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{{name}}",
     "AWS::IAM::Role": f"arn:aws:iam::{ACCOUNT}:role/{NAME}-{{id}}-X1",
     "AWS::Logs::LogGroup": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{{name}}:*",
+    "AWS::Events::Rule": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{NAME}-{{id}}-X1",
     "AWS::KMS::Key": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{{id}}-X1",
 }
 
@@ -198,6 +199,9 @@ class Stack:
 
     def split(self, of):
         return self.value(of[1]).split(of[0])
+
+    def select(self, of):
+        return self.value(of[1])[int(of[0])]
 
     def findinmap(self, of):
         where, first, second = (self.value(one) for one in of)

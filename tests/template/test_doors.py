@@ -10,6 +10,8 @@ from stack import ACCOUNT, NAME, REGION, Stack, translated
 ALARM_TOPIC, PEOPLE = arn("sns", f"{NAME}-AlarmTopic-X1"), arn("sns", f"{NAME}-NotificationTopic-X1")
 QUEUE = arn("sqs", f"{NAME}-DeadLetterQueue-X1")
 CLOUDWATCH, SNS, LOGS = "cloudwatch.amazonaws.com", "sns.amazonaws.com", f"logs.{REGION}.amazonaws.com"
+EVENTS = "events.amazonaws.com"
+TELLS, HEARS = (arn("events", f"rule/{NAME}-{rule}-X1") for rule in ("TellSiblings", "HearSiblings"))
 LOG = {"kms:EncryptionContext:aws:logs:arn": arn("logs", f"log-group:/aws/lambda/{NAME}")}
 OTHER = "999999999999"
 
@@ -47,6 +49,10 @@ DOORS = [
     (False, SNS, "sqs:SendMessage", QUEUE, by(ALARM_TOPIC.replace(ACCOUNT, OTHER), OTHER)),
     (False, SNS, "sqs:SendMessage", QUEUE, by(ALARM_TOPIC) | HTTP),
     (False, SNS, "sqs:ReceiveMessage", QUEUE, by(ALARM_TOPIC)),
+    (True, EVENTS, "sqs:SendMessage", QUEUE, by(TELLS)),
+    (True, EVENTS, "sqs:SendMessage", QUEUE, by(HEARS)),
+    (False, EVENTS, "sqs:SendMessage", QUEUE, by(arn("events", "rule/x"))),
+    (False, EVENTS, "sqs:ReceiveMessage", QUEUE, by(TELLS)),
 ]
 # The same for a user or a role whose own policy allows everything.
 PEOPLES_DOORS = [
@@ -66,6 +72,9 @@ LOCKS = [
     *((True, SNS, f"kms:{action}", by(ALARM_TOPIC)) for action in ("Decrypt", "GenerateDataKey")),
     (False, SNS, "kms:Decrypt", by(arn("sns", "others"))),
     (False, SNS, "kms:Decrypt", by(ALARM_TOPIC.replace(ACCOUNT, OTHER), OTHER)),
+    *((True, EVENTS, f"kms:{action}", by(TELLS)) for action in ("Decrypt", "GenerateDataKey")),
+    (False, EVENTS, "kms:Decrypt", by(TELLS.replace(ACCOUNT, OTHER), OTHER)),
+    (False, EVENTS, "kms:CreateGrant", by(TELLS)),
     *((True, LOGS, f"kms:{action}", LOG) for action in ("Encrypt", "Decrypt", "GenerateDataKey", "DescribeKey")),
     (False, LOGS, "kms:Decrypt", {"kms:EncryptionContext:aws:logs:arn": arn("logs", "log-group:others")}),
     (False, "s3.amazonaws.com", "kms:Decrypt", by("arn:aws:s3:::bucket")),
@@ -103,8 +112,10 @@ def of_anyone(given):
 # What AWS documents that each service sends when it invokes a function. A permission that asks for more might never
 # allow it. SNS: Lambda Developer Guide, "Using AWS Lambda with Amazon SNS". API Gateway: API Gateway Developer Guide,
 # "Set up Lambda proxy integrations". CloudWatch: CloudWatch User Guide, "Invoke a Lambda function from an alarm".
+# EventBridge: EventBridge User Guide, "Using resource-based policies for Amazon EventBridge".
 SENDS = {
     SNS: {"SourceArn"},
+    EVENTS: {"SourceArn"},
     "apigateway.amazonaws.com": {"SourceArn"},
     "lambda.alarms.cloudwatch.amazonaws.com": {"SourceArn", "SourceAccount"},
 }
@@ -114,7 +125,7 @@ class Doors(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.template = translated()
-        cls.values = {"NotificationEmail": "people@example.com", "KmsKey": "create"}
+        cls.values = {"NotificationEmail": "people@example.com", "KmsKey": "create", "Siblings": "us-east-1"}
         cls.stack = Stack(cls.values, cls.template)
 
     def each_stack(self, *kinds):
@@ -158,12 +169,12 @@ class Doors(unittest.TestCase):
                 if one.effect == "Deny":
                     continue
                 self.assertEqual(list(one.principal), ["Service"], one)
-                sources = [keys["aws:SourceArn"] for keys in one.condition.values() if "aws:SourceArn" in keys]
-                self.assertEqual([ACCOUNT in source for source in sources], [True], one)
+                (sources,) = (listed(keys["aws:SourceArn"]) for keys in one.condition.values() if "aws:SourceArn" in keys)
+                self.assertTrue(sources and all(ACCOUNT in source for source in sources), one)
                 self.assertEqual("*" in sources[0], one.owner in OPEN_SOURCES, one)
                 self.assertNotIn("*", "".join(one.resources + one.actions), one)
                 accounts = [keys["aws:SourceAccount"] for keys in one.condition.values() if "aws:SourceAccount" in keys]
-                self.assertEqual(accounts, [ACCOUNT] if SNS not in one.principal["Service"] else [], one)
+                self.assertEqual(accounts, [] if one.principal["Service"] in (SNS, EVENTS) else [ACCOUNT], one)
 
     def test_every_permission_on_a_function_names_its_source_by_what_aws_documents(self):
         seen = set()

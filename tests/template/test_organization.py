@@ -42,7 +42,7 @@ class Organization(unittest.TestCase):
         roles = [name for name, one in self.template["Resources"].items() if one["Type"] == "AWS::IAM::Role"]
         boundary, path = GIVEN["PermissionsBoundary"], GIVEN["RolePath"]
         self.assertEqual(seen, {(name, (b, p)) for name in roles for b in (None, boundary) for p in (None, path)})
-        self.assertEqual(len(roles), 3)
+        self.assertEqual(len(roles), 4)
 
     def test_the_function_writes_to_the_log_group_that_is_given_or_to_the_one_that_the_stack_creates(self):
         for given, log in [("", f"/aws/lambda/{NAME}"), (OWN_LOG, OWN_LOG)]:

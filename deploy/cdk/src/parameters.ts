@@ -39,6 +39,7 @@ export const SETTINGS: { readonly [parameter: string]: keyof ApiGatewayRollbackS
   NotificationEmail: 'notificationEmail',
   NotRecoveredSeconds: 'notRecoveredSeconds',
   IncidentsKeptDays: 'incidentsKeptDays',
+  Siblings: 'siblings',
   HookSeconds: 'hookSeconds',
   ShowVariables: 'showVariables',
   Architecture: 'architecture',

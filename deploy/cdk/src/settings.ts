@@ -230,6 +230,13 @@ export interface ApiGatewayRollbackSettings {
   readonly incidentsKeptDays?: number;
 
   /**
+   * Regions in which a stack of this name protects the same APIs; all of them can share one list. They tell each other about bad releases, over the bus in EventBus, or over the default bus.
+   *
+   * @default `[]`
+   */
+  readonly siblings?: string[];
+
+  /**
    * A rollback waits at most this many seconds for the hook. A late or failed hook never stops a rollback.
    *
    * @default `3`
