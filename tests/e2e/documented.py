@@ -180,6 +180,7 @@ ROWS = [
     Row("apigw-rollback --version", then=says("apigw-rollback 0")),
     Row("mkdir -p .*"),
     Row("apigw-rollback completions bash > .*"),
+    Row("apigw-rollback status( orders-api/prod)? --regions", **NOT_RUN, why="needs functions in several Regions; tests/it/cli has them"),
     Row("apigw-rollback (status|status orders-api/prod)", Orders.good_release,
         shows(lambda orders: [f"rest/{API}/{STAGE}", orders.good])),
     Row("apigw-rollback history orders-api/prod( -n 5)?", Orders.good_release,

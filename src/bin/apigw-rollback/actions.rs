@@ -14,6 +14,7 @@ use apigw_rollback::model::trigger::{TriggerKind, Verb};
 use apigw_rollback::notify::notify;
 use apigw_rollback::observe::resolve::{NamedBy, resolve};
 use apigw_rollback::observe::{incidents, protected_stages};
+use apigw_rollback::regions::name_bad;
 use apigw_rollback::signal::target::is_stage_name;
 use apigw_rollback::signal::{self, Command, Signal};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -38,6 +39,13 @@ pub(crate) struct StageName {
 }
 
 impl StageName {
+    /// Returns the same stage by the name of its API, if the settings have it: ids differ by Region.
+    pub(crate) fn by_name(&self, config: &Config) -> Self {
+        let entry = config.stages.iter().find(|one| self.is(&one.stage, config));
+        let api = entry.map_or_else(|| self.api.clone(), |one| one.api_name.clone());
+        Self { api, name: self.name.clone() }
+    }
+
     /// Returns whether this name refers to `stage`.
     pub(crate) fn is(&self, stage: &StageRef, config: &Config) -> bool {
         let named = config.entry(stage).is_some_and(|entry| entry.api_name == self.api);
@@ -235,6 +243,9 @@ async fn carry_out(session: &Session, command: &Command, patience: Duration) -> 
     let cloud = session.cloud_for(patience);
     let run = session.run_for(&cloud, patience);
     let mut reports = Box::pin(execute(&run, command)).await;
+    for report in &mut reports {
+        name_bad(&run, report).await;
+    }
     notify(&run, &mut reports).await;
     adapted(session, command, reports).await
 }

@@ -9,7 +9,7 @@ use super::error::{CliError, EXIT_CODES, Exit};
 use super::policy::PolicyCommand;
 use super::rollout::RolloutCommand;
 use super::session::{Connection, Session, now};
-use super::{access_log, completion, doctor, explain, links, logs, policy, rollout, schema, watch};
+use super::{access_log, completion, doctor, explain, links, logs, policy, regions, rollout, schema, watch};
 
 /// Rolls API Gateway stages back to their last known-good release.
 ///
@@ -76,11 +76,15 @@ Without a stage, it prints one line for each protected stage.
 Examples:
   apigw-rollback status
   apigw-rollback status orders-api/prod
+  apigw-rollback status orders-api/prod --regions
   apigw-rollback status --format json | jq -r '.reports[].details.live.release.deployment'")]
     Status {
         /// The stage; API is an id or a name
         #[arg(value_name = "API/STAGE", value_parser = stage)]
         stage: Option<StageName>,
+        /// Ask the functions of the other Regions, too (the stack's parameter Siblings)
+        #[arg(long)]
+        regions: bool,
         #[command(flatten)]
         connection: Connection,
     },
@@ -321,7 +325,10 @@ impl CliCommand {
             Self::Schema => schema::run(),
             Self::Completions { shell } => completion::script(shell),
             Self::CompleteStages { words } => Ok(completion::stages(&words).await),
-            Self::Status { stage, connection } => {
+            Self::Status { stage, regions: true, connection } => {
+                regions::status(&connection, stage.as_ref()).await
+            }
+            Self::Status { stage, regions: false, connection } => {
                 let session = Session::open(&connection).await?;
                 let (read, _) = tokio::join!(actions::status(&session, stage.as_ref()), session.caller());
                 let (reports, is_list) = read?;

@@ -14,6 +14,7 @@ mod links;
 mod logs;
 mod output;
 mod policy;
+mod regions;
 mod rollout;
 mod schema;
 mod session;

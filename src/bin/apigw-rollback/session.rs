@@ -59,6 +59,11 @@ impl Connection {
         self.local
     }
 
+    /// Returns the same connection to another Region.
+    pub(crate) fn in_region(&self, region: &str) -> Self {
+        Self { region: Some(region.to_owned()), ..self.clone() }
+    }
+
     /// Builds the connection that the words of an unfinished command line describe.
     pub(crate) fn of_words(words: &[String]) -> Self {
         let value = |option: &str| {

@@ -28,6 +28,8 @@ pub(super) struct Facts {
     pub(super) log: Vec<String>,
     /// Whether API Gateway denies every call.
     pub(super) fails_gateway: bool,
+    /// The Regions without the function.
+    pub(super) without: Vec<&'static str>,
     /// Whether STS answers.
     pub(super) knows_caller: bool,
     /// Every request, as its operation.
@@ -46,6 +48,7 @@ impl Default for Facts {
             deployments: vec!["d1", "d2"],
             log: vec![],
             fails_gateway: false,
+            without: vec![],
             knows_caller: true,
             requests: vec![],
         }
@@ -114,8 +117,14 @@ fn serve(stream: impl Read + Write, facts: &Mutex<Facts>) -> Option<()> {
     reader.read_exact(&mut body).ok()?;
     let target = headers.get("x-amz-target").cloned().unwrap_or_default();
     let path = first.split(' ').nth(1)?.to_owned();
-    let (status, kind, body) =
-        answer(&mut facts.lock().unwrap(), &path, &target, &String::from_utf8_lossy(&body));
+    // The signature names the Region that is called; what the facts say about Ireland holds there.
+    let signature = headers.get("authorization").cloned().unwrap_or_default();
+    let region = signature.split('/').nth(2).unwrap_or("eu-west-1").to_owned();
+    let (status, kind, mut body) =
+        answer(&mut facts.lock().unwrap(), (&region, &path), &target, &String::from_utf8_lossy(&body));
+    if kind == "application/json" {
+        body = String::from_utf8_lossy(&body).replace("eu-west-1", &region).into_bytes();
+    }
     let kind = match (status, kind) {
         (200, "cbor") => "smithy-protocol: rpc-v2-cbor\r\ncontent-type: application/cbor".to_owned(),
         (200, kind) => format!("content-type: {kind}"),
@@ -137,11 +146,14 @@ fn missing() -> Answer {
     (404, "NotFoundException", br#"{"message":"not found"}"#.to_vec())
 }
 
-fn answer(facts: &mut Facts, path: &str, target: &str, body: &str) -> Answer {
+fn answer(facts: &mut Facts, (region, path): (&str, &str), target: &str, body: &str) -> Answer {
     let operation = target.rsplit('.').next().unwrap_or_default();
     let input: Value = serde_json::from_str(body).unwrap_or_default();
     let path = path.split('?').next().unwrap_or_default();
     facts.requests.push(if operation.is_empty() { path.to_owned() } else { operation.to_owned() });
+    if path.starts_with("/2015-03-31/functions/") && facts.without.contains(&region) {
+        return (404, "ResourceNotFoundException", br#"{"message":"not found"}"#.to_vec());
+    }
     if path.starts_with("/2015-03-31/functions/") {
         return found(&json!({
             "FunctionArn": facts.function,

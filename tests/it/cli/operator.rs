@@ -332,3 +332,59 @@ fn a_watch_ends_with_its_reader() {
     let status = command.stdin(Stdio::null()).stdout(writer).status().unwrap();
     assert_eq!(status.code(), Some(141));
 }
+
+/// The function of `orders-api` in two other Regions, of which one does not have it.
+fn in_three_regions() -> Facts {
+    let mut facts = recorded();
+    facts.variables.insert("SIBLINGS", "us-east-1,ap-south-1".to_owned());
+    let heard = json!({"schema": 1, "past": [], "siblings": [{
+        "bad": {"region": "sa-east-1", "function": "apigw-rollback", "id": "i", "label": "v2", "contents": null},
+        "deed": "rolled-back", "at": "2026-11-20T10:00:00Z",
+    }]});
+    let list = "/apigw-rollback/stages/a1b2c3d4e5/prod/rollbacks".to_owned();
+    facts.parameters.insert(list, vec![heard.to_string()]);
+    facts.without = vec!["ap-south-1"];
+    facts
+}
+
+#[test]
+fn the_status_over_all_regions_shows_each_and_hides_none_that_fails() {
+    for stage in [&["orders-api/prod"][..], &["a1b2c3d4e5/prod"], &[]] {
+        let shown = on(in_three_regions(), &[&["status", "--regions"], stage].concat());
+        check(
+            &shown,
+            1,
+            &["REGION", "ap-south-1", "there is no function `apigw-rollback` in the Region `ap-south-1`"],
+        );
+        for region in ["eu-west-1", "us-east-1"] {
+            let row = shown.lines().find(|line| line.starts_with(region)).unwrap();
+            for text in [
+                "rest/a1b2c3d4e5/prod",
+                "d2",
+                "no: d1 is (version 1)",
+                "Region sa-east-1 rolled the release `v2` back",
+            ] {
+                assert!(row.contains(text), "no `{text}` in {row}");
+            }
+        }
+    }
+    let shown = on(in_three_regions(), &["status", "--regions", "--format", "json"]);
+    let json: Value = serde_json::from_str(shown.split_once('\n').unwrap().1).unwrap();
+    let regions = json["regions"].as_array().unwrap();
+    let named: Vec<&str> = regions.iter().map(|one| one["region"].as_str().unwrap()).collect();
+    assert_eq!(named, ["eu-west-1", "us-east-1", "ap-south-1"]);
+    assert!(regions[0]["reports"][0]["details"]["siblings"].is_array() && regions[2]["error"].is_string());
+    let all = Facts { without: vec![], ..in_three_regions() };
+    check(&on(all, &["status", "--regions"]), 0, &["ap-south-1"]);
+    check(&on(recorded(), &["status", "--regions"]), 2, &["has no siblings", "Siblings"]);
+}
+
+#[test]
+fn the_status_of_a_stage_names_the_incidents_of_other_regions() {
+    let shown = on(in_three_regions(), &["status", "orders-api/prod"]);
+    check(
+        &shown,
+        0,
+        &["other Regions", "Region sa-east-1 rolled the release `v2` back at 2026-11-20T10:00:00Z"],
+    );
+}
