@@ -124,7 +124,12 @@ async fn heard<C: Cloud>(
     if known.is_some() || is_over || report.outcome.is_failure() {
         return Ok(report);
     }
-    let not_listed = note(context, stage, &incident).await?;
+    let not_listed = match note(context, stage, &incident).await {
+        Ok(not_listed) => not_listed,
+        // The stage is rolled back, and that must be reported.
+        Err(error) if report.outcome == Outcome::RolledBack => Some(error.to_string()),
+        Err(error) => return Err(error),
+    };
     let warnings = report.warnings.iter().cloned().chain(not_listed).collect();
     Ok(Report { warnings, ..report })
 }

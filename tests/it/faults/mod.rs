@@ -8,6 +8,9 @@ pub(crate) mod properties;
 mod rollouts;
 
 use apigw_rollback::model::cloud_error::{CloudError, Failure};
+use apigw_rollback::model::parameter_names::ParameterNames;
+use apigw_rollback::model::protocol::Protocol;
+use apigw_rollback::model::records::{Candidate, print};
 use apigw_rollback::model::stage::StageRef;
 use chrono::TimeDelta;
 
@@ -27,6 +30,7 @@ struct Kind {
 }
 
 const SWEEP: &str = r#"{"command":"sweep"}"#;
+const SIBLING: (&str, &str) = ("SIBLINGS", "us-east-1");
 const NOTIFY: (&str, &str) = ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people");
 
 fn kinds() -> Vec<Kind> {
@@ -48,7 +52,25 @@ fn kinds() -> Vec<Kind> {
         kind("an alarm on a whole release", &event("sns-alarm"), alarm(), bad_everywhere, &whole),
         kind("a sweep that finds an alarm", SWEEP, Signal::Sweep, |_| {}, &[]),
         kind("an operator's rollback", &event("command-rollback"), Signal::Operator, |_| {}, &[]),
+        kind(
+            "a sibling's report",
+            &event("eventbridge-sibling"),
+            Signal::Operator,
+            heard_and_followed,
+            &[SIBLING],
+        ),
     ]
+}
+
+/// The live release has the label that a sibling found bad, and the stage follows siblings.
+fn heard_and_followed(facts: &mut Facts) {
+    let names = ParameterNames::under("/apigw-rollback");
+    let live = facts.stage().release.clone();
+    let seen = Candidate::new(Protocol::Rest, &live, facts.now - TimeDelta::minutes(6));
+    let labelled = Candidate { label: Some("v1.4.2".to_owned()), ..seen };
+    facts.parameters.insert(names.candidate(&prod()), vec![print(&labelled).unwrap()]);
+    let policy = r#"{"schema":1,"siblings":"follow"}"#.to_owned();
+    facts.parameters.insert(names.policy(&prod()), vec![policy]);
 }
 
 pub(crate) fn faults() -> Vec<Fault> {

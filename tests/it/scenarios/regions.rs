@@ -1,6 +1,8 @@
 //! Several Regions with the same API. What one function reports about a bad release reaches the others as EventBridge
 //! delivers it: late, twice, in another order, or never.
 
+mod random;
+
 use std::fmt::Write as _;
 
 use apigw_rollback::model::access_log::{self, AccessLog};
@@ -425,4 +427,18 @@ fn a_late_report_is_passed_on_only_if_its_region_found_the_release_bad() {
     let passed = ALL[..2].iter().map(|region| fleet.forwarded(region).len());
     assert_eq!(passed.collect::<Vec<_>>(), [1, 0]);
     fleet.ends("late reports about siblings");
+}
+
+/// The third read of parameters comes after a rollback, and the second one after the decision to hold.
+#[test]
+fn a_hold_that_cannot_be_written_fails_and_a_rollback_that_cannot_be_noted_is_reported() {
+    for (siblings, nth, expected) in [("hold", 2, "failed"), ("follow", 3, "rolled-back")] {
+        let fleet = two(siblings);
+        let message = fleet.forwarded("eu-west-1")[0].clone();
+        let fleet = fleet.at("us-east-1", |two| {
+            two.with_fault("GetParameters", nth, Fault::Before(denied())).send("a message arrives", &message)
+        });
+        let report = fleet.described.lines().find(|line| line.starts_with("report: ")).unwrap();
+        assert!(report.starts_with(&format!("report: {expected}: ")), "{siblings}: {}", fleet.described);
+    }
 }
