@@ -133,3 +133,26 @@ fn sent(change: &StageChange) -> Value {
     });
     body.lock().unwrap().clone()
 }
+
+/// The description says which release it is, in every Region.
+#[test]
+fn a_deployment_has_its_description_or_an_empty_one() {
+    for protocol in [Protocol::Rest, Protocol::Http] {
+        for (answer, expected) in [
+            (json!({"description": "v2", "id": "d1", "deploymentId": "d1"}), "v2"),
+            (json!({"id": "d1", "deploymentId": "d1", "deploymentStatus": "DEPLOYED"}), ""),
+        ] {
+            let client = infallible_client_fn(move |_| {
+                http::Response::builder().status(200).body(answer.to_string()).unwrap()
+            });
+            let aws = Clients::new(&settings(SharedHttpClient::new(client)));
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+            let found = runtime.unwrap().block_on(async {
+                let until = Instant::now() + Duration::from_secs(10);
+                aws.until(until, until).deployment(&StageRef::new(protocol, API, "prod"), "d1").await
+            });
+            assert_eq!(found.unwrap().unwrap().description, expected, "{protocol:?}");
+        }
+    }
+}
