@@ -190,6 +190,32 @@ fn a_part_that_others_change_before_the_last_step_is_done_needs_manual_action() 
 }
 
 #[test]
+fn a_deploy_between_the_stage_and_its_components_is_left_alone() {
+    check(
+        "a deploy comes between the stage and its components",
+        |facts| {
+            facts.stage().release = release("d1", &[("release", "1")]);
+            facts.stage().updated_at = apigw_rollback::model::alarm::time("2026-11-20T10:00:30Z");
+            facts.mappings.values_mut().next().unwrap().target.stage = "prod".to_owned();
+            facts.aliases.values_mut().next().unwrap().target.version = "1".to_owned();
+        },
+        |world| {
+            world.fault(
+                "GetAlias",
+                1,
+                Fault::World(|facts| {
+                    let now = facts.now;
+                    facts.stage().release = release("d3", &[("release", "3")]);
+                    facts.stage().updated_at = Some(now);
+                    let alias = facts.aliases.values_mut().next().unwrap();
+                    (alias.target.version, alias.revision) = ("3".to_owned(), "theirs".to_owned());
+                }),
+            )
+        },
+    );
+}
+
+#[test]
 fn a_component_that_shows_another_target_afterwards_needs_manual_action() {
     check("an alias shows something else", |facts| facts.components_show = Some("9"), |world| world);
     check(
