@@ -22,7 +22,7 @@ pub enum Signal {
     /// An alarm's change of state.
     Alarm(Box<Alarm>),
     /// An operator's or a pipeline's command, sent to the function directly.
-    Command(Command),
+    Command(Box<Command>),
     /// Content that is neither, with the reason.
     Unreadable(Reason),
 }

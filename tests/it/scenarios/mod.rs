@@ -17,6 +17,7 @@ mod old_incidents;
 mod previews;
 mod refusals;
 pub(crate) mod rollouts;
+pub(crate) mod rollouts_of_aliases;
 mod scale;
 mod secrets;
 mod stories;
