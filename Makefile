@@ -141,8 +141,10 @@ record-play: ## play `make record-aws` on an emulator, as far as it goes
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh emulator
 	@OUT="$(OUT)" $(PLAY) tests/record_aws/play.py
 
+# Optimises the function and its tests, not the dependencies: they take most of the time to build, and little of it to run.
+OPTIMISED := --config 'profile.dev.opt-level=2' --config 'profile.dev.package."*".opt-level=0'
 soak: ## test every pair of faults, every interleaving of three runs, and SEEDS=n more simulation runs; counts their states
-	cargo test --locked --test it -- --ignored --nocapture
+	cargo test --locked --test it $(OPTIMISED) -- --ignored --nocapture
 
 guards: ## remove each guard from the engine and check that a test fails (takes an hour)
 	python3 tests/guards.py $(GUARD)

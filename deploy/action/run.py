@@ -42,12 +42,12 @@ COMMANDS = {
     "promote": Command(("promote", "--yes")),
     "announce": Command(("announce", "--yes"), ("label", "note", "irreversible")),
     "rollout-start": Command(
-        ("rollout", "start", "--yes"), ("label", "note", "deployment", "steps", "bake", "min_requests")),
+        ("rollout", "start", "--yes"), ("label", "note", "deployment", "alias", "steps", "bake", "min_requests")),
     # A job of GitHub's own runners ends after six hours.
     "rollout-wait": Command(("rollout", "wait"), ("timeout",), patience=6 * 3600),
 }
 # The inputs that become an option of the same name.
-OPTIONS = ("label", "note", "deployment", "steps", "bake", "min_requests", "timeout")
+OPTIONS = ("label", "note", "deployment", "alias", "steps", "bake", "min_requests", "timeout")
 
 
 def read_inputs(env):

@@ -2,6 +2,7 @@
 
 use crate::cloud::Cloud;
 use crate::context::Context;
+use crate::decide::rollout_begin::Asked;
 use crate::model::cloud_error::CloudError;
 use crate::model::plain::counted;
 use crate::model::report::{Details, Outcome, Report, SweptStage};
@@ -9,7 +10,7 @@ use crate::model::rollout::Terms;
 use crate::model::stage::StageRef;
 use crate::observe::protected_stages;
 use crate::rollout::operate::{Order, order};
-use crate::rollout::start::{Asked, start};
+use crate::rollout::start::start;
 use crate::rollout::{advance, go_on};
 use crate::signal::Command;
 
@@ -56,6 +57,7 @@ fn asked(command: &Command) -> Asked {
     };
     Asked {
         deployment: command.deployment.clone(),
+        versions: command.aliases.clone().unwrap_or_default(),
         terms,
         who: command.who.clone(),
         label: command.label.clone(),

@@ -5,9 +5,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::testimony::{COUNTED_LATE, went_live};
 use crate::model::access_log::{self, Counted};
 use crate::model::alarm::{CLOCK_SKEW, Metric};
+use crate::model::component::AliasRef;
 use crate::model::observed::OnRecord;
 use crate::model::protocol::Protocol;
 use crate::model::records::LastSweep;
+use crate::model::rollout::Rollout;
 use crate::model::stage::{LiveStage, StageRef};
 use crate::model::target::metric_name;
 use crate::model::traffic::{Bucket, Counter, Source, Statistic, Traffic};
@@ -39,6 +41,9 @@ pub struct Began {
 pub fn began(on_record: &OnRecord, live: &LiveStage) -> Option<Began> {
     if let Some(at) = went_live(on_record, live) {
         return Some(Began { at, certain: true });
+    }
+    if let Some(rollout) = of_weights(on_record) {
+        return rollout.live_since.map(|at| Began { at, certain: false });
     }
     let candidate = on_record.candidate_for(&live.release)?.clone().unchanged_since(live.updated_at);
     Some(Began { at: candidate.first_seen, certain: false })
@@ -89,6 +94,46 @@ pub fn of_access_log(
         canary: canary.map(|canary| of(Some(canary))),
         before: other.map(|other| of(Some(other))),
     })
+}
+
+/// Returns the running rollout, if it moves aliases.
+fn of_weights(on_record: &OnRecord) -> Option<&Rollout> {
+    on_record.running().filter(|rollout| rollout.canary.is_none())
+}
+
+/// Returns what to read while a rollout moves aliases: the requests of the new versions, and those of the versions before.
+#[must_use]
+pub fn of_versions(on_record: &OnRecord) -> Option<Wanted> {
+    let rollout = of_weights(on_record)?;
+    let base = rollout.base.aliases.iter().map(|(alias, target)| (alias, &target.version));
+    Some(Wanted {
+        source: Source::Versions,
+        live: from_lambda(base),
+        canary: Some(from_lambda(rollout.versions.iter())),
+        before: None,
+    })
+}
+
+/// Counts the invocations of versions by their aliases. Lambda counts the errors of a function, not the answers with a status of
+/// 5xx that it returns.
+fn from_lambda<'a>(versions: impl Iterator<Item = (&'a AliasRef, &'a String)>) -> Counter {
+    let mut counter = Counter::default();
+    for (alias, version) in versions {
+        let dimensions = [
+            ("FunctionName", alias.name().to_owned()),
+            ("Resource", format!("{}:{}", alias.name(), alias.alias)),
+            ("ExecutedVersion", version.clone()),
+        ];
+        let dimensions = dimensions.map(|(name, value)| (name.to_owned(), value));
+        let of = |name: &str| {
+            let (namespace, dimensions) = ("AWS/Lambda".to_owned(), dimensions.clone().into());
+            let metric = Metric { namespace, name: name.to_owned(), dimensions, account: None };
+            Statistic { metric, statistic: "Sum".to_owned() }
+        };
+        counter.requests.push(of("Invocations"));
+        counter.failed.push(of("Errors"));
+    }
+    counter
 }
 
 /// Counts the lines of an access log: of one deployment, or of the whole stage.
@@ -155,15 +200,17 @@ pub fn of_release(
 ) -> Option<Traffic> {
     let began = began(on_record, live)?;
     let source = read.source;
-    // A line names the deployment that answered, but not the components. API Gateway's own metrics count late.
+    // A line names the deployment that answered, but not the components. API Gateway's own metrics count late. Lambda's say when
+    // the request began.
     let from = match source {
-        Source::Deployments => began.at - source.period() + TimeDelta::milliseconds(1),
+        Source::Deployments | Source::Versions => began.at - source.period() + TimeDelta::milliseconds(1),
         Source::AccessLog => began.at + SPREADS,
         Source::OwnMetrics => began.at + COUNTED_LATE,
     };
     let from = if began.certain { from } else { from + CLOCK_SKEW };
     let since = |of: &[Bucket]| of.iter().filter(|bucket| bucket.begins >= from).copied().collect();
-    let before = if source == Source::Deployments { &read.before } else { &read.live };
+    let names_release = matches!(source, Source::Deployments | Source::Versions);
+    let before = if names_release { &read.before } else { &read.live };
     // A sweep before the record was written saw another known-good release.
     let good = on_record.good().map(|(_, record)| record);
     let is_known_good = good.is_some_and(|good| good.release.over(&live.release) == live.release);

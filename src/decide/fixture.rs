@@ -9,13 +9,14 @@ use crate::model::alarm::{Origin, time};
 use crate::model::component::{AliasTarget, MappingTarget};
 use crate::model::guilt::Terms;
 use crate::model::observed::{KnownGood, LiveComponents, Observed, OnRecord};
+use crate::model::percent::Percent;
 use crate::model::plan::StageChange;
 use crate::model::plan::{Plan, Step};
 use crate::model::policy::PolicyOverrides;
 use crate::model::policy::{AutoDeploy, MissingComponents, Mode, Siblings, StagePolicy};
 use crate::model::records::{Record, Rollbacks, SCHEMA};
 use crate::model::release::{Canary, Release};
-use crate::model::rollout::{self, Percent, Rollout, RolloutState};
+use crate::model::rollout::{self, Rollout, RolloutState};
 use crate::model::stage::LiveStage;
 use crate::model::stage::StageRef;
 
@@ -125,12 +126,13 @@ pub(super) fn rollout(state: RolloutState) -> Rollout {
         schema: SCHEMA,
         id: "run-1".into(),
         base: release("1").in_stage(),
-        canary: Canary {
+        canary: Some(Canary {
             deployment: Some("d2".into()),
             percent: "0".into(),
             overrides: [("release".to_owned(), "2".to_owned())].into(),
             uses_cache: false,
-        },
+        }),
+        versions: BTreeMap::new(),
         terms: rollout::Terms {
             steps: [5.0, 25.0, 50.0].map(percent).into(),
             bake_seconds: 300,
@@ -148,6 +150,14 @@ pub(super) fn rollout(state: RolloutState) -> Rollout {
         note: None,
         told: false,
     }
+}
+
+/// The same rollout by weights: of version 2 of `orders:live`, and version 8 of `web:live`.
+pub(super) fn rollout_of_versions(state: RolloutState) -> Rollout {
+    let base = Release { mappings: BTreeMap::new(), ..release("1") };
+    let versions =
+        [("orders:live", "2"), ("web:live", "8")].map(|(alias, to)| (alias.parse().unwrap(), to.to_owned()));
+    Rollout { base, canary: None, versions: versions.into(), ..rollout(state) }
 }
 
 /// The default policy.

@@ -70,14 +70,15 @@ pub fn test(traffic: &Traffic, live: &Release, on_record: &OnRecord, terms: &Ter
     let known_good = good.map(|record| record.release.deployment.as_str());
     let normal = good.and_then(|record| record.normal.as_ref());
     let measures = [Some(Measure::Failed), terms.latency.map(|_| Measure::Slow)];
-    let canary = live.canary.as_ref().and_then(|canary| canary.deployment.as_deref());
-    let canary = canary.filter(|_| traffic.source == Source::Deployments);
-    let is_base = canary.is_some() && known_good == Some(live.deployment.as_str());
+    let new = arrival(traffic.source, live, on_record);
+    let is_base = new
+        .as_ref()
+        .is_some_and(|(_, base)| traffic.source == Source::Versions || known_good == Some(base.as_str()));
     let mut findings = Vec::new();
     for measure in measures.into_iter().flatten() {
         let innocent = innocent(terms, normal, measure, traffic.source);
         let case = Case { traffic, measure, innocent, bar: -terms.alpha.ln() };
-        findings.extend(canary.map(|canary| case.of_canary(canary, &live.deployment)));
+        findings.extend(new.as_ref().map(|(new, base)| case.of_canary(new, base)));
         findings.extend((!is_base).then(|| case.of_live(&live.deployment, known_good)));
     }
     // Of a canary and its base, both must be acquitted.
@@ -88,6 +89,19 @@ pub fn test(traffic: &Traffic, live: &Release, on_record: &OnRecord, terms: &Ter
         .collect();
     findings.retain(|one| one.verdict != Verdict::Acquitted || !undecided.contains(&one.measure));
     Guilt { findings }
+}
+
+/// Returns the names of what gets a share of the traffic and of its base: the canary's deployment and the stage's, or the versions
+/// of a rollout, whose base is the known-good release.
+fn arrival(source: Source, live: &Release, on_record: &OnRecord) -> Option<(String, String)> {
+    match source {
+        Source::Deployments => {
+            let deployment = live.canary.as_ref()?.deployment.clone()?;
+            Some((deployment, live.deployment.clone()))
+        }
+        Source::Versions => on_record.running().map(|rollout| (rollout.what(), rollout.compared_with())),
+        Source::AccessLog | Source::OwnMetrics => None,
+    }
 }
 
 /// Returns how an innocent release fails: as the known-good release did while it baked, but not more cautiously than the
@@ -103,7 +117,7 @@ pub fn innocent(terms: &Terms, normal: Option<&Normal>, measure: Measure, source
     let innocent = Innocent { tolerated: floor.max(learnt).min(1.0), enter, stay };
     match source {
         Source::Deployments | Source::AccessLog => innocent,
-        Source::OwnMetrics => in_minutes(innocent),
+        Source::OwnMetrics | Source::Versions => in_minutes(innocent),
     }
 }
 
@@ -167,7 +181,8 @@ impl Case<'_> {
         (is_proven && !has_ended).then_some(trouble)
     }
 
-    /// Tests a canary against its base, and against what is tolerated.
+    /// Tests a canary, or the new versions of a rollout, against its base and against what is tolerated. That a function's errors
+    /// are as many as before acquits nobody, because they are not all failures.
     fn of_canary(&self, deployment: &str, base_deployment: &str) -> Finding {
         let (canary, base) = (self.traffic.canary.as_slice(), self.traffic.live.as_slice());
         let periods: Vec<(Counts, Counts)> = canary.iter().map(|bucket| self.beside(bucket, base)).collect();
@@ -178,7 +193,8 @@ impl Case<'_> {
         let worst = worst_end(canary, self.measure, self.innocent.tolerated);
         let (requests, bad) = total(worst, self.measure);
         let is_beyond = share(bad, requests) > self.innocent.tolerated;
-        let base_in_trouble = evidence(&self.counts(base), &self.innocent) >= self.bar;
+        let base_in_trouble = self.traffic.source == Source::Deployments
+            && evidence(&self.counts(base), &self.innocent) >= self.bar;
         let (base_requests, base_bad) = total(base, self.measure);
         let base_share = share(base_bad, base_requests);
         let against_base = if has_base { pairs } else { alone };

@@ -17,9 +17,15 @@ mod plan_tests;
 mod preconditions;
 pub mod recording;
 pub mod rollout;
+pub mod rollout_begin;
+#[cfg(test)]
+mod rollout_begin_tests;
 mod rollout_check;
+pub mod rollout_place;
 #[cfg(test)]
 mod rollout_tests;
+#[cfg(test)]
+mod rollout_versions_tests;
 pub mod sequential;
 pub mod sibling;
 #[cfg(test)]
@@ -54,7 +60,7 @@ use testimony::{Subject, Testimony, testimony};
 
 pub use check::check;
 pub use preconditions::{counts_as_held, is_not_held};
-pub use rollout_check::check_step;
+pub use rollout_check::{check_shift, check_step};
 
 /// The trigger of the rollback.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +77,7 @@ pub enum Trigger<'a> {
         /// Whether to roll back even a release that is marked irreversible.
         force: bool,
     },
-    /// A rollout whose canary the requests convict.
+    /// A rollout whose new release the requests convict.
     Rollout,
     /// A sibling, the function in another Region, found the release bad that this stage serves.
     Sibling {
@@ -154,7 +160,7 @@ fn plan(
         means_only_this_api(observed)?;
     }
     if matches!(trigger, Trigger::Rollout) && guilt.conviction().is_none() {
-        return Err(Reason::RolloutWaits("the requests do not convict its canary".to_owned()));
+        return Err(Reason::RolloutWaits("the requests do not convict its new release".to_owned()));
     }
     let live = observed.live.as_ref().ok_or_else(|| {
         Reason::NoStage(format!(

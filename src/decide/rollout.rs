@@ -3,19 +3,23 @@
 //! Each move either records a new state or changes the stage, and another look at the stage follows it. So whatever a dead run
 //! left is finished by the next one, and traffic moves forward only by a step that has passed.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::guilt::guilt;
 use super::is_not_held;
+use super::rollout_place::{Place, place};
 use super::sibling;
 use super::testimony::{Guarding, Testimony};
-use crate::model::access_log::{AccessLog, Counted};
 use crate::model::observed::{Observed, OnRecord};
+use crate::model::percent::Percent;
 use crate::model::plan::StageChange;
 use crate::model::policy::{Mode, StagePolicy};
 use crate::model::reason::stamp;
 use crate::model::release::Release;
-use crate::model::rollout::{Percent, Rollout, RolloutState};
+use crate::model::rollout::{At, Rollout, RolloutState, Shift};
+use crate::model::stage::LiveStage;
 use crate::model::traffic::Source;
 use crate::model::trigger::author;
 
@@ -43,7 +47,9 @@ pub enum Move {
     Record(Box<Rollout>),
     /// Change the stage.
     Change(Box<StageChange>),
-    /// Roll the stage back: the requests convict the canary.
+    /// Change these aliases.
+    Shift(Vec<Shift>),
+    /// Roll the stage back: the requests convict the new release.
     RollBack,
 }
 
@@ -77,52 +83,6 @@ impl Waits {
     }
 }
 
-/// What the stage serves, compared with a rollout.
-enum Place {
-    /// The base alone.
-    Base,
-    /// The base, and the canary with this share.
-    Share(Percent),
-    /// The promoted release, and the canary without traffic.
-    HalfPromoted,
-    /// The promoted release.
-    Promoted,
-    /// Something else, with the canary still on.
-    Changed(String),
-    /// Something else, without the canary.
-    Other(String),
-}
-
-fn place(rollout: &Rollout, live: &Release) -> Place {
-    let serves =
-        |release: &Release| (&live.deployment, &live.variables) == (&release.deployment, &release.variables);
-    let (at_base, at_promoted) = (serves(&rollout.base), serves(&rollout.promoted()));
-    let Some(canary) = &live.canary else {
-        return match (at_base, at_promoted) {
-            (true, _) => Place::Base,
-            (false, true) => Place::Promoted,
-            (false, false) => {
-                Place::Other(format!("the stage serves deployment `{}`, without the canary", live.deployment))
-            }
-        };
-    };
-    if !rollout.owns(canary) {
-        let deployment = canary.deployment.as_deref().unwrap_or("that API Gateway does not name");
-        return Place::Other(format!(
-            "the stage has another canary, with deployment `{deployment}` or other variables"
-        ));
-    }
-    match (at_base, at_promoted, Percent::read(&canary.percent)) {
-        (true, _, Some(share)) => Place::Share(share),
-        (true, _, None) => Place::Changed(format!("the canary gets `{}` % of the traffic", canary.percent)),
-        (false, true, _) => Place::HalfPromoted,
-        (false, false, _) => Place::Changed(format!(
-            "the stage now serves deployment `{}` with other variables",
-            live.deployment
-        )),
-    }
-}
-
 /// A look at the stage so soon after a step may be older than the step.
 const OUT_OF_DATE: TimeDelta = TimeDelta::seconds(30);
 
@@ -137,50 +97,112 @@ pub fn next_move(facts: &RolloutFacts<'_>) -> Move {
     let Some(live) = &observed.live else {
         return to(RolloutState::Overtaken { why: "the stage does not exist any more".to_owned() });
     };
+    let before = rollout.from.unwrap_or(Percent::NONE);
     // What the stage served before the step.
-    let may_be_old = |share: Option<Percent>| {
-        rollout.state == RolloutState::Baking && share == rollout.from && now - rollout.since < OUT_OF_DATE
+    let may_be_old = |share: Percent| {
+        rollout.state == RolloutState::Baking && share == before && now - rollout.since < OUT_OF_DATE
     };
+    let is_between = |places: &BTreeSet<At>, ends: [At; 2]| places.iter().all(|at| ends.contains(at));
+    let [from, step_share] = [before, rollout.share()].map(At::Share);
     let paused = |why: String| to(RolloutState::Paused { why, by: None });
-    match (place(rollout, &live.release.in_stage()), &rollout.state) {
-        (Place::Share(_) | Place::HalfPromoted | Place::Changed(_), RolloutState::Paused { .. }) => {
-            Move::Wait(Waits::Operator)
-        }
+    let part = rollout.part();
+    match (place(rollout, &live.release), &rollout.state) {
+        (
+            Place::Share(_) | Place::Between(_) | Place::HalfPromoted | Place::Changed(_),
+            RolloutState::Paused { .. },
+        ) => Move::Wait(Waits::Operator),
         (Place::Base, state) => match (rolled_back(rollout, &observed.on_record), state) {
             (Some(rolled_back), _) => to(rolled_back),
-            (None, _) if may_be_old(None) => Move::Wait(Waits::Bake(rollout.bakes_until())),
+            (None, _) if may_be_old(Percent::NONE) => Move::Wait(Waits::Bake(rollout.bakes_until())),
             (None, RolloutState::Moving) if rollout.from.is_none() => begin(facts, &live.release),
             (None, RolloutState::Aborting) => {
-                to(RolloutState::Aborted { why: "an operator removed the canary".to_owned() })
+                to(RolloutState::Aborted { why: format!("an operator removed {part}") })
             }
             (None, _) => to(RolloutState::Aborted {
-                why: "somebody else, or a run that died, removed the canary".to_owned(),
+                why: format!("somebody else, or a run that died, removed {part}"),
             }),
         },
         (Place::Promoted, _) => to(RolloutState::Promoted),
         (Place::Other(why), _) => to(RolloutState::Overtaken { why }),
-        (Place::HalfPromoted, _) | (Place::Changed(_) | Place::Share(_), RolloutState::Aborting) => {
-            Move::Change(Box::new(StageChange { remove_canary: true, ..StageChange::default() }))
+        (Place::HalfPromoted, _)
+        | (Place::Changed(_) | Place::Share(_) | Place::Between(_), RolloutState::Aborting) => {
+            remove(facts, &live.release)
         }
         (Place::Changed(why), _) => paused(why),
         (Place::Share(share), RolloutState::Moving) if share == rollout.share() => {
-            let changed_at = live.updated_at;
-            let live_since = rollout.live_since.or(changed_at);
-            let state = RolloutState::Baking;
-            Move::Record(Box::new(Rollout { state, since: now, changed_at, live_since, ..rollout.clone() }))
+            Move::Record(Box::new(begun(facts, live)))
         }
         (Place::Share(share), RolloutState::Moving) if Some(share) == rollout.from => {
             step(facts, &live.release)
         }
+        (Place::Between(places), RolloutState::Moving) if is_between(&places, [from, step_share]) => {
+            step(facts, &live.release)
+        }
+        (Place::Between(places), RolloutState::Promoting) if is_between(&places, [from, At::Promoted]) => {
+            promoting(facts, &live.release)
+        }
         (Place::Share(share), RolloutState::Baking) if share == rollout.share() => baking(facts),
-        (Place::Share(share), _) if may_be_old(Some(share)) => Move::Wait(Waits::Bake(rollout.bakes_until())),
+        (Place::Share(share), _) if may_be_old(share) => Move::Wait(Waits::Bake(rollout.bakes_until())),
+        (Place::Between(places), RolloutState::Baking)
+            if may_be_old(before) && is_between(&places, [from, step_share]) =>
+        {
+            Move::Wait(Waits::Bake(rollout.bakes_until()))
+        }
+        // A run that rolled the stage back died before it had moved every alias.
+        (Place::Between(_), RolloutState::Baking) if is_convicted(facts) => Move::RollBack,
         // An operator may skip the rest at any share.
-        (Place::Share(share), RolloutState::Promoting) if Some(share) == rollout.from => promoting(facts),
+        (Place::Share(share), RolloutState::Promoting) if Some(share) == rollout.from => {
+            promoting(facts, &live.release)
+        }
         (Place::Share(share), _) => paused(format!(
-            "somebody set the canary to {share} % of the traffic; this rollout had set {} %",
+            "somebody set {part} to {share} % of the traffic; this rollout had set {} %",
             rollout.share()
         )),
+        (Place::Between(places), _) => paused(differ(&places)),
     }
+}
+
+/// Says that the aliases of a rollout are at different places.
+#[must_use]
+pub fn differ(places: &BTreeSet<At>) -> String {
+    let shares = places.iter().map(|at| match at {
+        At::Share(share) => format!("{share} %"),
+        At::Promoted => "all".to_owned(),
+    });
+    format!("its aliases give the new version different shares: {}", shares.collect::<Vec<_>>().join(", "))
+}
+
+/// Returns the rollout with the step begun: the new release has its share.
+fn begun(facts: &RolloutFacts<'_>, live: &LiveStage) -> Rollout {
+    let RolloutFacts { rollout, now, .. } = *facts;
+    let changed_at = live.updated_at.filter(|_| rollout.canary.is_some());
+    // The weights of an alias do not say since when they are as they are.
+    let live_since = rollout.live_since.or(if rollout.canary.is_some() { changed_at } else { Some(now) });
+    Rollout { state: RolloutState::Baking, since: now, changed_at, live_since, ..rollout.clone() }
+}
+
+/// Moves every alias that does not yet point where it does in this release, and that nobody else has moved.
+fn shift(facts: &RolloutFacts<'_>, live: &Release, to: &Release) -> Move {
+    let shifts = facts.rollout.versions.keys().filter_map(|alias| {
+        let (from, to) = (live.aliases.get(alias)?, to.aliases.get(alias)?);
+        let revision = facts.observed.components.aliases.get(alias)?.revision.clone();
+        let is_ours = facts.rollout.at(alias, from).is_some();
+        (is_ours && from != to).then(|| Shift {
+            alias: alias.clone(),
+            from: from.clone(),
+            to: to.clone(),
+            revision,
+        })
+    });
+    Move::Shift(shifts.collect())
+}
+
+/// Removes the new release.
+fn remove(facts: &RolloutFacts<'_>, live: &Release) -> Move {
+    if facts.rollout.canary.is_none() {
+        return shift(facts, live, &facts.rollout.base);
+    }
+    Move::Change(Box::new(StageChange { remove_canary: true, ..StageChange::default() }))
 }
 
 /// Returns the end of a rollout whose stage was rolled back since it began.
@@ -199,6 +221,10 @@ fn forbidden(facts: &RolloutFacts<'_>) -> Option<Waits> {
     if let Err(held) = is_not_held(&facts.observed.on_record, facts.now) {
         return Some(Waits::Permission(held.to_string()));
     }
+    let moving = &facts.observed.components.moving;
+    if let Some(alias) = moving.iter().find(|alias| facts.rollout.versions.contains_key(*alias)) {
+        return Some(Waits::Permission(format!("a running CodeDeploy deployment moves the alias `{alias}`")));
+    }
     // What another Region says holds the traffic, but it is no reason to keep what the requests here convict.
     if guilt(facts.observed, facts.policy).conviction().is_none()
         && let Some(why) = sibling::against_rollout(&facts.observed.on_record, facts.policy, facts.rollout)
@@ -210,9 +236,13 @@ fn forbidden(facts: &RolloutFacts<'_>) -> Option<Waits> {
     })
 }
 
-/// Returns what the evidence says against the canary, if anything does.
+fn is_convicted(facts: &RolloutFacts<'_>) -> bool {
+    guilt(facts.observed, facts.policy).conviction().is_some()
+}
+
+/// Returns what the evidence says against the new release, if anything does.
 fn against(facts: &RolloutFacts<'_>) -> Option<Move> {
-    if guilt(facts.observed, facts.policy).conviction().is_some() {
+    if is_convicted(facts) {
         return Some(Move::RollBack);
     }
     facts.guarding.iter().find_map(|one| {
@@ -229,7 +259,7 @@ fn against(facts: &RolloutFacts<'_>) -> Option<Move> {
     })
 }
 
-/// Gives the stage its canary.
+/// Gives the new release its first share.
 fn begin(facts: &RolloutFacts<'_>, live: &Release) -> Move {
     let alarm = facts.guarding.iter().find(|one| one.testimony != Testimony::Quiet);
     if let Some(waits) = forbidden(facts) {
@@ -237,33 +267,41 @@ fn begin(facts: &RolloutFacts<'_>, live: &Release) -> Move {
     }
     match alarm {
         Some(one) => Move::Wait(Waits::Alarm(format!("the alarm `{}` is not OK", one.alarm.alarm.name))),
-        None => Move::Change(Box::new(StageChange::between(
-            &facts.observed.stage,
-            live,
-            &facts.rollout.in_step(),
-        ))),
+        None => to_share(facts, live),
     }
 }
 
-/// Gives the canary the share of the step.
+/// Gives the new release the share of the step.
 fn step(facts: &RolloutFacts<'_>, live: &Release) -> Move {
     if let Some(waits) = forbidden(facts) {
         return Move::Wait(waits);
     }
-    let change = StageChange::between(&facts.observed.stage, &live.in_stage(), &facts.rollout.in_step());
-    against(facts).unwrap_or_else(|| Move::Change(Box::new(change)))
+    against(facts).unwrap_or_else(|| to_share(facts, live))
 }
 
-fn promoting(facts: &RolloutFacts<'_>) -> Move {
+fn to_share(facts: &RolloutFacts<'_>, live: &Release) -> Move {
+    let to = facts.rollout.in_step();
+    if facts.rollout.canary.is_none() {
+        return shift(facts, live, &to);
+    }
+    Move::Change(Box::new(StageChange::between(&facts.observed.stage, &live.in_stage(), &to)))
+}
+
+fn promoting(facts: &RolloutFacts<'_>, live: &Release) -> Move {
     if let Some(waits) = forbidden(facts) {
         return Move::Wait(waits);
     }
-    let change = StageChange { promote_canary: true, ..StageChange::default() };
-    against(facts).unwrap_or_else(|| Move::Change(Box::new(change)))
+    let promote = || {
+        if facts.rollout.canary.is_none() {
+            return shift(facts, live, &facts.rollout.promoted());
+        }
+        Move::Change(Box::new(StageChange { promote_canary: true, ..StageChange::default() }))
+    };
+    against(facts).unwrap_or_else(promote)
 }
 
-/// Judges a step whose canary has its share: it passes after its bake time, if enough requests speak for the canary and
-/// nothing speaks against it.
+/// Judges a step in which the new release has its share: it passes after its bake time, if enough requests speak for the new
+/// release and nothing speaks against it.
 fn baking(facts: &RolloutFacts<'_>) -> Move {
     let RolloutFacts { rollout, now, .. } = *facts;
     if let Some(waits) = forbidden(facts) {
@@ -288,14 +326,20 @@ fn baking(facts: &RolloutFacts<'_>) -> Move {
     Move::Record(Box::new(Rollout { since: now, ..passed }))
 }
 
-/// Returns how many requests the canary has answered in the current step.
+/// Returns how many requests the new release has answered in the current step.
 ///
 /// # Errors
 /// A clause, if they could not be counted.
 pub fn requests_in_step(rollout: &Rollout, observed: &Observed) -> Result<u64, String> {
+    let source = if rollout.canary.is_some() { Source::Deployments } else { Source::Versions };
     let traffic = match &observed.traffic {
-        Some(Ok(traffic)) if traffic.source == Source::Deployments => traffic,
-        Some(Err(error)) => return Err(format!("the requests of the canary could not be counted: {error}")),
+        Some(Ok(traffic)) if traffic.source == source => traffic,
+        Some(Err(error)) => {
+            return Err(format!("the requests of {} could not be counted: {error}", rollout.part()));
+        }
+        Some(Ok(_)) | None if rollout.canary.is_none() => {
+            return Err("the requests of the new version were not counted".to_owned());
+        }
         Some(Ok(_)) | None => {
             return Err(
                 "the access log of the stage does not count the requests of each deployment".to_owned()
@@ -312,55 +356,5 @@ fn has_evidence(facts: &RolloutFacts<'_>) -> Result<(), String> {
     if seen >= needed {
         return Ok(());
     }
-    Err(format!("the canary answered {seen} of the {needed} requests that the step needs"))
-}
-
-/// Checks whether a rollout may begin on an observed stage.
-///
-/// # Errors
-/// A clause.
-pub fn may_begin(
-    observed: &Observed,
-    deployment: &str,
-    quarantine: Option<&str>,
-    policy: &StagePolicy,
-    now: DateTime<Utc>,
-) -> Result<(), String> {
-    let Some(live) = &observed.live else { return Err("API Gateway has no such stage".to_owned()) };
-    if observed.stage.protocol.is_v2() {
-        return Err("only stages of REST APIs have canaries".to_owned());
-    }
-    if let Some(unreadable) = observed.on_record.rollout.as_ref().err() {
-        return Err(format!("{unreadable}: delete it when no rollout is running"));
-    }
-    if let Err(held) = is_not_held(&observed.on_record, now) {
-        return Err(held.to_string());
-    }
-    if policy.mode == Mode::Observe {
-        return Err("the stage is in observe mode".to_owned());
-    }
-    let Some((_, record)) = observed.on_record.good() else {
-        return Err("the stage has no known-good release to go back to".to_owned());
-    };
-    let base = Release { canary: None, ..live.release.clone() };
-    if base != record.release.over(&base) {
-        return Err(format!(
-            "the stage serves deployment `{}`, which is not its known-good release: wait until it has baked, or record it",
-            base.deployment
-        ));
-    }
-    if deployment == base.deployment {
-        return Err(format!("the stage already serves deployment `{deployment}`"));
-    }
-    if let Some(why) = quarantine {
-        return Err(format!("deployment `{deployment}` is in quarantine: {why}"));
-    }
-    let counts = live.access_log.as_ref().and_then(AccessLog::counted);
-    if counts != Some(Counted::ByDeployment) {
-        return Err(
-            "its access log does not count the requests of each deployment; set the format that `apigw-rollback access-log rest` prints"
-                .to_owned(),
-        );
-    }
-    Ok(())
+    Err(format!("{} answered {seen} of the {needed} requests that the step needs", rollout.part()))
 }

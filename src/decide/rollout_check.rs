@@ -1,8 +1,9 @@
-//! The check of a change by a rollout: simple rules, independent of the decision. Pure.
+//! The check of the changes by a rollout: simple rules, independent of the decision. Pure.
 
+use crate::model::percent::Percent;
 use crate::model::plan::StageChange;
 use crate::model::release::Release;
-use crate::model::rollout::{Percent, Rollout, RolloutState};
+use crate::model::rollout::{At, Rollout, RolloutState, Shift};
 
 /// Checks whether a rollout may make this change to a stage that serves `live`.
 ///
@@ -40,15 +41,58 @@ pub fn check_step(change: &StageChange, rollout: &Rollout, live: &Release) -> Re
                 "it promotes only after the last step, or for an operator",
             )?;
             rule(live.deployment == rollout.base.deployment, "the base is that of the beginning")?;
-            rule(after.deployment == rollout.deployment(), "the stage gets the deployment of the canary")
+            rule(
+                Some(after.deployment.as_str()) == rollout.deployment(),
+                "the stage gets the deployment of the canary",
+            )
         }
         (None, false, true) => {
-            let is_promoted = live.deployment == rollout.deployment();
+            let is_promoted = Some(live.deployment.as_str()) == rollout.deployment();
             let is_aborting = rollout.state == RolloutState::Aborting;
             rule(is_promoted || is_aborting, "it removes the canary only when it is promoted or aborted")
         }
         _ => rule(false, "it does one thing at a time"),
     }
+}
+
+/// Checks whether a rollout may change these aliases.
+///
+/// # Errors
+/// The rule that a change breaks. That is a bug in this program, and the function writes nothing.
+pub fn check_shift(shifts: &[Shift], rollout: &Rollout) -> Result<(), String> {
+    let rule = |holds: bool, rule: &str| {
+        if holds { Ok(()) } else { Err(format!("the rollout breaks a rule: {rule}")) }
+    };
+    rule(!shifts.is_empty(), "it changes something")?;
+    for Shift { alias, from, to, revision } in shifts {
+        rule(!revision.is_empty(), "it names the revision that it has read")?;
+        let (Some(from), Some(to)) = (rollout.at(alias, from), rollout.at(alias, to)) else {
+            return rule(false, "it touches no alias that somebody else has moved");
+        };
+        let before = At::Share(rollout.from.unwrap_or(Percent::NONE));
+        match rollout.state {
+            RolloutState::Moving => {
+                rule(to == At::Share(rollout.share()), "an alias gets the share of the step")?;
+                rule(from == before, "an alias had the share of the step before")?;
+            }
+            RolloutState::Promoting => {
+                rule(to == At::Promoted, "a promotion gives the new version all traffic")?;
+                rule(from == before, "an alias had the share of the last step")?;
+            }
+            RolloutState::Aborting => {
+                rule(to == At::Share(Percent::NONE), "an abort gives the new version no traffic")?;
+            }
+            RolloutState::Baking
+            | RolloutState::Paused { .. }
+            | RolloutState::Promoted
+            | RolloutState::Aborted { .. }
+            | RolloutState::RolledBack { .. }
+            | RolloutState::Overtaken { .. } => {
+                rule(false, "it moves aliases only for a step, a promotion or an abort")?;
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

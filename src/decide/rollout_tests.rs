@@ -3,19 +3,18 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::fixture::{good, policy, rollout};
-use super::rollout::{Move, RolloutFacts, Waits, may_begin, next_move};
+use super::rollout::{Move, RolloutFacts, Waits, next_move};
 use super::testimony::{Guarding, Testimony};
-use crate::model::access_log::{AccessLog, format};
 use crate::model::alarm::{Alarm, Muted, State, time};
 use crate::model::cloud_error::{CloudError, Failure};
 use crate::model::guarding_alarm::GuardingAlarm;
-use crate::model::observed::{KnownGood, Observed};
+use crate::model::observed::Observed;
+use crate::model::percent::Percent;
 use crate::model::policy::{Mode, StagePolicy};
-use crate::model::protocol::Protocol;
 use crate::model::reason::Reason;
 use crate::model::records::{Hold, RollbackEntry, SCHEMA};
 use crate::model::release::Release;
-use crate::model::rollout::{Percent, Rollout, RolloutState};
+use crate::model::rollout::{Rollout, RolloutState};
 use crate::model::traffic::{Bucket, Source, Traffic};
 
 const NOW: &str = "2026-11-20T10:05:00Z";
@@ -24,7 +23,7 @@ fn now() -> DateTime<Utc> {
     time(NOW).unwrap()
 }
 
-fn percent(number: f64) -> Percent {
+pub(super) fn percent(number: f64) -> Percent {
     Percent::try_from(number).unwrap()
 }
 
@@ -47,7 +46,7 @@ fn serving(rollout: &Rollout, edit: fn(&mut Release)) -> Observed {
 }
 
 /// So many requests of the canary in the current step, and twenty times as many of the base, none of which failed.
-fn traffic(requests: u64, failed: u64) -> Traffic {
+pub(super) fn traffic(requests: u64, failed: u64) -> Traffic {
     let bucket = |second: i64, requests, failed| Bucket {
         begins: time("2026-11-20T10:00:00Z").unwrap() + TimeDelta::seconds(second),
         requests,
@@ -68,7 +67,7 @@ fn traffic(requests: u64, failed: u64) -> Traffic {
     }
 }
 
-fn decide(rollout: &Rollout, observed: &Observed, guarding: &[Guarding<'_>]) -> String {
+pub(super) fn decide(rollout: &Rollout, observed: &Observed, guarding: &[Guarding<'_>]) -> String {
     let policy = policy();
     described(&next_move(&RolloutFacts { rollout, observed, guarding, policy: &policy, now: now() }))
 }
@@ -86,6 +85,11 @@ fn described(next: &Move) -> String {
             (None, false, true) => "remove the canary".to_owned(),
             other => format!("{other:?}"),
         },
+        Move::Shift(shifts) => {
+            let shifts =
+                shifts.iter().map(|shift| format!("{} from {} to {}", shift.alias, shift.from, shift.to));
+            shifts.collect::<Vec<_>>().join("; ")
+        }
         Move::Record(next) => {
             let why = match &next.state {
                 RolloutState::Paused { why, .. }
@@ -108,7 +112,7 @@ fn described(next: &Move) -> String {
 type Edit = fn(&mut Release);
 
 /// The states of a rollout that has not ended.
-fn states() -> [RolloutState; 5] {
+pub(super) fn states() -> [RolloutState; 5] {
     let paused = RolloutState::Paused { why: "x".into(), by: None };
     [RolloutState::Moving, RolloutState::Baking, paused, RolloutState::Promoting, RolloutState::Aborting]
 }
@@ -365,58 +369,4 @@ fn a_step_passes_only_by_evidence() {
         described(&next_move(&facts)),
         "waits: the stage is in observe mode, so only operators may change it"
     );
-}
-
-type Stage = fn(&mut Observed);
-
-#[test]
-fn a_rollout_begins_only_on_a_known_good_release() {
-    let stages: [(&str, Stage); 9] = [
-        ("", |_| ()),
-        ("API Gateway has no such stage", |o| o.live = None),
-        ("the stage has no known-good release to go back to", |o| {
-            o.on_record.known_good = KnownGood::None { parameter: "p".into() };
-        }),
-        (
-            "the stage serves deployment `d9`, which is not its known-good release: wait until it has baked, or record it",
-            |o| {
-                o.live.as_mut().unwrap().release.deployment = "d9".into();
-            },
-        ),
-        ("the stage already serves deployment `d2`", |o| {
-            super::fixture::record(o).release.deployment = "d2".into();
-            o.live.as_mut().unwrap().release.deployment = "d2".into();
-        }),
-        (
-            "its access log does not count the requests of each deployment; set the format that `apigw-rollback access-log rest` prints",
-            |o| {
-                o.live.as_mut().unwrap().access_log = None;
-            },
-        ),
-        ("only stages of REST APIs have canaries", |o| o.stage.protocol = Protocol::Http),
-        ("x is damaged: delete it when no rollout is running", |o| {
-            o.on_record.rollout = Err("x is damaged".into());
-        }),
-        ("the stage is held until 2026-11-20T11:00:00Z by an operator: no reason given", |o| {
-            let until = time("2026-11-20T11:00:00Z").unwrap();
-            o.on_record.hold = Some(Hold { schema: SCHEMA, until, by: None, why: None });
-        }),
-    ];
-    let begins = |edit: Stage, quarantine: Option<&str>, mode: Mode| {
-        let (plan, mut observed) = good();
-        let live = observed.live.as_mut().unwrap();
-        live.release = plan.to;
-        live.access_log = Some(AccessLog { destination: "arn".into(), format: format(Protocol::Rest) });
-        edit(&mut observed);
-        let policy = StagePolicy { mode, ..policy() };
-        may_begin(&observed, "d2", quarantine, &policy, now()).err().unwrap_or_default()
-    };
-    for (expected, edit) in stages {
-        assert_eq!(begins(edit, None, Mode::Enforce), expected);
-    }
-    assert_eq!(
-        begins(|_| (), Some("it was bad"), Mode::Enforce),
-        "deployment `d2` is in quarantine: it was bad"
-    );
-    assert_eq!(begins(|_| (), None, Mode::Observe), "the stage is in observe mode");
 }

@@ -1,5 +1,9 @@
 //! What the incident of a sibling, the function in another Region, means for a stage. Pure.
 
+use std::collections::BTreeMap;
+
+use super::rollout_place;
+use crate::model::component::{AliasRef, AliasTarget};
 use crate::model::observed::OnRecord;
 use crate::model::policy::{Siblings, StagePolicy};
 use crate::model::release::Release;
@@ -23,7 +27,7 @@ pub struct Contents {
 pub enum Place {
     /// It is the live release.
     Live,
-    /// It is the canary of the live release.
+    /// It is what a rollout, or somebody else, gives a part of the traffic.
     Canary,
     /// It is the known-good release of this stage.
     KnownGood,
@@ -48,7 +52,10 @@ pub fn place(bad: &BadRelease, live: &Release, on_record: &OnRecord, contents: &
     if is_known_elsewhere(bad, live, on_record) {
         return Place::Elsewhere;
     }
-    let as_canary = live.canary.as_ref().map(|_| is(canary_label(on_record, live), &contents.canary));
+    let rolled = rolled_out(on_record, live);
+    let label = rolled.and_then(|rollout| rollout.label.as_deref());
+    let is_in_steps = live.canary.is_some() || rolled.is_some();
+    let as_canary = is_in_steps.then(|| is(label, &contents.canary));
     let as_live = is(on_record.label(live), &contents.live);
     match (as_canary, as_live) {
         (Some(Some(true)), _) => Place::Canary,
@@ -69,20 +76,29 @@ fn is_known_elsewhere(bad: &BadRelease, live: &Release, on_record: &OnRecord) ->
     candidate.is_some_and(|one| !is_live(&one.release.deployment)) || heard.is_some_and(|here| !is_live(here))
 }
 
-/// Returns the label of the canary that is live, if a rollout brought it and has one.
+/// Returns the running rollout whose new release the stage serves, as its canary or by the weights of its aliases.
+fn rolled_out<'a>(on_record: &'a OnRecord, live: &Release) -> Option<&'a Rollout> {
+    on_record.running().filter(|rollout| rollout_place::place(rollout, live).has_traffic())
+}
+
+/// Returns the label of the new release of a rollout that is live, if it has one.
 #[must_use]
-pub fn canary_label<'a>(on_record: &'a OnRecord, live: &Release) -> Option<&'a str> {
-    let canary = live.canary.as_ref()?;
-    on_record.running().filter(|rollout| rollout.owns(canary))?.label.as_deref()
+pub fn rollout_label<'a>(on_record: &'a OnRecord, live: &Release) -> Option<&'a str> {
+    rolled_out(on_record, live)?.label.as_deref()
 }
 
 /// Whether the stage still serves the release in which a sibling's bad release was found. A step of a rollout, which changes
-/// only the share of the canary, does not matter.
+/// only shares of the traffic, does not matter.
 #[must_use]
 pub fn still_serves(live: &Release, found: &Release) -> bool {
     let canary = |release: &Release| release.canary.as_ref().map(|canary| canary.deployment.clone());
-    let without = |release: &Release| Release { canary: None, ..release.clone() };
-    canary(live) == canary(found) && without(live) == without(found)
+    let versions = |release: &Release| -> Vec<(AliasRef, String, Vec<String>)> {
+        let of = |target: &AliasTarget| target.weights.keys().cloned().collect();
+        let all = release.aliases.iter();
+        all.map(|(alias, target)| (alias.clone(), target.version.clone(), of(target))).collect()
+    };
+    let rest = |release: &Release| Release { canary: None, aliases: BTreeMap::new(), ..release.clone() };
+    canary(live) == canary(found) && versions(live) == versions(found) && rest(live) == rest(found)
 }
 
 /// Returns the incident of a sibling that keeps a release from being promoted, if one does.
@@ -100,8 +116,7 @@ pub fn against<'a>(
 /// Returns why a rollout moves no traffic, as a clause, if the incident of a sibling is about its release.
 #[must_use]
 pub fn against_rollout(on_record: &OnRecord, policy: &StagePolicy, rollout: &Rollout) -> Option<String> {
-    let deployment = rollout.canary.deployment.as_deref();
-    let incident = against(on_record, policy, rollout.label.as_deref(), deployment)?;
+    let incident = against(on_record, policy, rollout.label.as_deref(), rollout.deployment())?;
     Some(until_cleared(incident))
 }
 

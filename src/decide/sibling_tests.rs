@@ -1,7 +1,7 @@
 //! The tests of what the incident of a sibling means for a stage.
 
-use super::fixture::{TOPIC, good, policy, record, rollout};
-use super::sibling::{Contents, Place, against, canary_label, place, still_serves};
+use super::fixture::{TOPIC, good, policy, record, rollout, rollout_of_versions};
+use super::sibling::{Contents, Place, against, place, rollout_label, still_serves};
 use super::{Decision, Trigger, decide};
 use crate::model::alarm::time;
 use crate::model::observed::Observed;
@@ -9,6 +9,7 @@ use crate::model::policy::{Siblings, StagePolicy};
 use crate::model::protocol::Protocol;
 use crate::model::records::{Candidate, Hold, RollbackEntry, SCHEMA};
 use crate::model::release::{Canary, Release};
+use crate::model::rollout::RolloutState;
 use crate::model::sibling::{BadRelease, Deed, SiblingIncident};
 
 fn text(text: &str) -> Option<String> {
@@ -104,8 +105,8 @@ fn a_canary_is_found_by_the_label_of_its_rollout_or_by_its_contents() {
         ("neither's contents", ("", "x"), "", ("b", "c"), Elsewhere),
     ] {
         let mut observed = labelled("", "v1");
-        let rolled = rollout(crate::model::rollout::RolloutState::Baking);
-        let canary = Canary { percent: "5".into(), ..rolled.canary.clone() };
+        let rolled = rollout(RolloutState::Baking);
+        let canary = Canary { percent: "5".into(), ..rolled.canary.clone().unwrap() };
         let live = &mut observed.live.as_mut().unwrap().release;
         live.canary = Some(canary);
         let live = live.clone();
@@ -117,7 +118,7 @@ fn a_canary_is_found_by_the_label_of_its_rollout_or_by_its_contents() {
         let contents = Contents { live: text(contents.0), canary: text(contents.1), known_good: None };
         let found = place(&incident(bad.0, bad.1, "").bad, &live, &observed.on_record, &contents);
         assert_eq!(found, expected, "{case}");
-        assert_eq!(canary_label(&observed.on_record, &live), text(label).as_deref(), "{case}");
+        assert_eq!(rollout_label(&observed.on_record, &live), text(label).as_deref(), "{case}");
     }
 }
 
@@ -250,4 +251,23 @@ fn a_sibling_leads_to_a_rollback_only_if_the_preconditions_of_this_region_allow_
         };
         assert_eq!(outcome, expected, "{case}");
     }
+}
+
+#[test]
+fn a_release_that_gets_traffic_by_the_weights_of_aliases_is_found_by_its_label() {
+    let (_, mut observed) = good();
+    let rolled = rollout_of_versions(RolloutState::Baking);
+    let (live, label) = (rolled.in_step(), rolled.label.clone().unwrap());
+    observed.on_record.rollout = Ok(Some((1, Box::new(rolled))));
+    for (bad, expected) in [(label.as_str(), Place::Canary), ("another", Place::Unknown)] {
+        let found = place(&incident(bad, "", "").bad, &live, &observed.on_record, &Contents::default());
+        assert_eq!(found, expected, "{bad}");
+    }
+    let mut later = live.clone();
+    for share in later.aliases.values_mut().flat_map(|target| target.weights.values_mut()) {
+        share.push('5');
+    }
+    assert!(later != live && still_serves(&later, &live), "another share");
+    later.aliases.values_mut().for_each(|target| target.version.push('0'));
+    assert!(!still_serves(&later, &live), "another version");
 }

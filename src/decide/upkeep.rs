@@ -16,6 +16,7 @@ use crate::model::policy::AutoDeploy;
 use crate::model::reason::Reason;
 use crate::model::records::{self, Candidate, Incident, SERVES_KNOWN_GOOD};
 use crate::model::release::Release;
+use crate::model::rollout::weighted;
 use crate::model::stage::{LiveStage, StageRef};
 use crate::model::target::Target;
 
@@ -75,7 +76,7 @@ pub enum Action<'a> {
     RollBack(Vec<Accusation<'a>>),
     /// Record the proven candidate as known-good.
     Promote(Candidate),
-    /// Begin a rollout of the canary that a pipeline made, as the stage's policy asks.
+    /// Begin a rollout of what a pipeline gave some of the traffic, as the stage's policy asks.
     Adopt,
     /// Move the rollout on.
     Advance,
@@ -253,7 +254,7 @@ enum Standing<'a> {
     Held,
     /// A rollout judges it.
     RollingOut,
-    /// It has a canary that the stage's policy wants to be rolled out.
+    /// It has a canary, or weights of its aliases, that the stage's policy wants to be rolled out.
     Adoptable,
     /// The sweep sees it for the first time.
     New,
@@ -263,11 +264,13 @@ enum Standing<'a> {
     Due,
 }
 
-/// Whether a pipeline has made a canary that the stage's policy wants to be rolled out. One that serves the stage's own
-/// deployment is left over from a promotion.
+/// Whether a pipeline has made a canary, or set weights of aliases, that the stage's policy wants to be rolled out. A canary that
+/// serves the stage's own deployment is left over from a promotion.
 fn is_adoptable(on_record: &OnRecord, live: &Release) -> bool {
     let canary = live.canary.as_ref().and_then(|canary| canary.deployment.as_ref());
-    on_record.policy.rollout.is_some() && canary.is_some_and(|canary| *canary != live.deployment)
+    let is_new =
+        canary.map_or_else(|| weighted(&live.aliases).is_some(), |canary| *canary != live.deployment);
+    on_record.policy.rollout.is_some() && is_new
 }
 
 struct Judged<'a> {

@@ -42,7 +42,7 @@ pub struct Finding {
     pub source: Source,
     /// What makes a request bad.
     pub measure: Measure,
-    /// The deployment that answered the requests, or that the whole stage served.
+    /// The deployment that answered the requests, or that the whole stage served; or the versions of a rollout.
     pub deployment: String,
     /// The number of requests.
     pub requests: u64,
@@ -62,7 +62,7 @@ pub struct Finding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Compared {
-    /// Its deployment; `None` for whatever the stage served before the release.
+    /// Its deployment, or the versions of a rollout's base; `None` for whatever the stage served before the release.
     pub deployment: Option<String>,
     /// The number of requests.
     pub requests: u64,
@@ -74,14 +74,16 @@ impl fmt::Display for Finding {
     /// Prints one sentence without its full stop.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { deployment, requests, bad, tolerated, .. } = self;
+        // Versions of functions say themselves what they are.
+        let what = if self.source == Source::Versions { "" } else { "deployment " };
         if *requests == 0 {
-            return write!(f, "no request of deployment {deployment} was counted");
+            return write!(f, "no request of {what}{deployment} was counted");
         }
         let verb = match self.measure {
             Measure::Failed => "failed",
             Measure::Slow => "were too slow",
         };
-        write!(f, "deployment {deployment}: {bad} of {requests} requests {verb}")?;
+        write!(f, "{what}{deployment}: {bad} of {requests} requests {verb}")?;
         if let Some(since) = self.since {
             write!(f, " ({}) since {}", percent(share(*bad, *requests)), stamp(since))?;
         }

@@ -14,6 +14,7 @@ pub mod incident;
 pub mod normal;
 pub mod observed;
 pub mod parameter_names;
+pub mod percent;
 pub mod plain;
 pub mod plan;
 pub mod policy;

@@ -197,7 +197,7 @@ impl OnRecord {
     fn promoted_as(&self, live: &Release) -> (Option<String>, Option<String>) {
         let last = self.rollout.as_ref().ok().and_then(Option::as_ref).map(|(_, rollout)| rollout);
         let last = last.filter(|rollout| rollout.state == RolloutState::Promoted);
-        match last.filter(|rollout| rollout.promoted() == live.in_stage()) {
+        match last.filter(|rollout| rollout.promoted().over(live) == *live) {
             Some(rollout) => (rollout.label.clone(), rollout.note.clone()),
             None => (None, None),
         }

@@ -437,7 +437,7 @@ impl Reason {
                 "rollout-waits",
                 Kind::Hold,
                 "A step of a rollout is over, and too few requests speak for the new release, or they cannot be counted. Traffic never moves forward without evidence.",
-                "wait for more requests, or end the rollout: `apigw-rollback rollout promote` skips the rest of it, `abort` removes the canary",
+                "wait for more requests, or end the rollout: `apigw-rollback rollout promote` skips the rest of it, `abort` removes the new release",
             ),
             Self::NotASibling(_) => entry(
                 "not-a-sibling",

@@ -1,10 +1,13 @@
-//! A rollout: traffic moves to a canary in steps, until it is promoted or removed. No I/O.
+//! A rollout: traffic moves to a new release in steps, until it is promoted or removed. The new release is a canary of the
+//! stage, or versions of functions that get traffic by the weights of their aliases. No I/O.
 
-use std::fmt;
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::component::{AliasRef, AliasTarget};
+use super::percent::Percent;
 use super::policy::MAX_BAKE_SECONDS;
 use super::records::Stored;
 use super::release::{Canary, Release};
@@ -13,67 +16,15 @@ use super::stage::LiveStage;
 /// The most steps of a rollout.
 pub const MAX_STEPS: usize = 20;
 
-/// A share of the traffic, in hundredths of a percent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "f64", into = "f64")]
-pub struct Percent(u16);
-
-impl Percent {
-    const HUNDREDTHS: f64 = 100.0;
-
-    /// No traffic.
-    pub const NONE: Self = Self(0);
-
-    /// Reads a share as API Gateway prints it, rounded to hundredths; `None` if it is no share.
-    #[must_use]
-    pub fn read(text: &str) -> Option<Self> {
-        text.trim().parse().ok().and_then(Self::rounded)
-    }
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "it lies between 0 and 10,000"
-    )]
-    fn rounded(number: f64) -> Option<Self> {
-        let hundredths = (number * Self::HUNDREDTHS).round();
-        (0.0..=10_000.0).contains(&hundredths).then_some(Self(hundredths as u16))
-    }
-}
-
-impl TryFrom<f64> for Percent {
-    type Error = String;
-
-    /// API Gateway rounds longer fractions.
-    fn try_from(number: f64) -> Result<Self, String> {
-        let rounded = Self::rounded(number);
-        rounded
-            .filter(|percent| (f64::from(*percent) - number).abs() < 1e-9)
-            .ok_or_else(|| format!("{number} is no share from 0 to 100 with at most two decimals"))
-    }
-}
-
-impl From<Percent> for f64 {
-    fn from(percent: Percent) -> Self {
-        Self::from(percent.0) / Percent::HUNDREDTHS
-    }
-}
-
-impl fmt::Display for Percent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f64::from(*self).fmt(f)
-    }
-}
-
 /// What an operator or a policy asks of a rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Terms {
-    /// The shares of the traffic that the canary gets, one after the other.
+    /// The shares of the traffic that the new release gets, one after the other.
     pub steps: Vec<Percent>,
     /// How long each step lasts, in seconds.
     pub bake_seconds: u32,
-    /// How many requests the canary must have answered in a step.
+    /// How many requests the new release must have answered in a step.
     pub min_requests: u64,
 }
 
@@ -113,15 +64,20 @@ pub struct Rollout {
     pub schema: u32,
     /// The run that started it.
     pub id: String,
-    /// What the stage served when the rollout began, without the canary.
+    /// What the stage served when the rollout began, without the new release. Its aliases are those of `versions`.
     pub base: Release,
-    /// The canary. Its share of the traffic is that of the step, whatever this record says.
-    pub canary: Canary,
+    /// The canary, if the new release is one. Its share of the traffic is that of the step, whatever this record says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+    /// The new version of each alias that moves; empty if a canary does.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub versions: BTreeMap<AliasRef, String>,
     /// What was asked for.
     pub terms: Terms,
     /// The number of the current step, counted from 0.
     pub step: usize,
-    /// The share of the canary before the current step, or with which it is promoted; `None` if the step makes the canary.
+    /// The share of the new release before the current step, or with which it is promoted; `None` if the step is the first that
+    /// gives it traffic.
     pub from: Option<Percent>,
     /// Where the rollout stands.
     pub state: RolloutState,
@@ -129,7 +85,8 @@ pub struct Rollout {
     pub since: DateTime<Utc>,
     /// When API Gateway changed the stage for the current step. A later change is not by this rollout.
     pub changed_at: Option<DateTime<Utc>>,
-    /// When API Gateway changed the stage for the first step, so that the canary's requests count from then on.
+    /// When API Gateway changed the stage for the first step, so that the canary's requests count from then on. For versions,
+    /// when the function saw that the first step was done.
     pub live_since: Option<DateTime<Utc>>,
     /// When it was started.
     pub started_at: DateTime<Utc>,
@@ -148,9 +105,9 @@ pub struct Rollout {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is")]
 pub enum RolloutState {
-    /// The canary is about to get the share of the step.
+    /// The new release is about to get the share of the step.
     Moving,
-    /// The canary has the share of the step, and must prove itself.
+    /// The new release has the share of the step, and must prove itself.
     Baking,
     /// Nothing moves until an operator resumes or aborts it.
     Paused {
@@ -159,18 +116,18 @@ pub enum RolloutState {
         /// Who paused it; `None` if the function did.
         by: Option<String>,
     },
-    /// All steps have passed, or an operator skipped the rest: the canary becomes what the stage serves.
+    /// All steps have passed, or an operator skipped the rest: the new release becomes what the stage serves.
     Promoting,
-    /// An operator removes the canary.
+    /// An operator removes the new release.
     Aborting,
-    /// The stage serves the release of the canary.
+    /// The stage serves the new release.
     Promoted,
-    /// The canary is off, and the stage serves what it did before.
+    /// The new release gets no traffic, and the stage serves what it did before.
     Aborted {
         /// Why, as a clause.
         why: String,
     },
-    /// The stage was rolled back, which removed the canary.
+    /// The stage was rolled back, which removed the new release.
     RolledBack {
         /// By whom and when, as a clause.
         why: String,
@@ -227,8 +184,18 @@ impl Stored for Rollout {
         if self.step >= self.terms.steps.len() {
             return Err(format!("`step` is {}, and it has {} steps", self.step, self.terms.steps.len()));
         }
-        if self.canary.deployment.as_ref().is_none_or(String::is_empty) || self.base.deployment.is_empty() {
-            return Err("it lacks the deployment of the canary or of the base".to_owned());
+        let is_canary = self
+            .canary
+            .as_ref()
+            .is_some_and(|canary| canary.deployment.as_ref().is_some_and(|id| !id.is_empty()));
+        if is_canary != self.versions.is_empty() || self.base.deployment.is_empty() {
+            return Err(
+                "it has neither the deployment of a canary nor versions, or both, or it lacks the base"
+                    .to_owned(),
+            );
+        }
+        if let Some(alias) = self.versions.keys().find(|alias| !self.base.aliases.contains_key(*alias)) {
+            return Err(format!("it lacks the version of the alias `{alias}` in the base"));
         }
         // The bake time is added to it, and the sum must be a valid date.
         let plausible = (1970..=9999).contains(&self.since.year());
@@ -238,10 +205,16 @@ impl Stored for Rollout {
 }
 
 impl Rollout {
-    /// Returns the deployment of the canary.
+    /// Returns the deployment of the canary; `None` if versions get the traffic.
     #[must_use]
-    pub fn deployment(&self) -> &str {
-        self.canary.deployment.as_deref().unwrap_or_default()
+    pub fn deployment(&self) -> Option<&str> {
+        self.canary.as_ref()?.deployment.as_deref()
+    }
+
+    /// Returns what gets the traffic, as people call it.
+    #[must_use]
+    pub fn part(&self) -> &'static str {
+        if self.canary.is_some() { "the canary" } else { "the new version" }
     }
 
     /// Returns the share of the current step.
@@ -262,35 +235,84 @@ impl Rollout {
         self.since + TimeDelta::seconds(self.terms.bake_seconds.into())
     }
 
-    /// Returns the name of the new release for people: its label where it has one, and its deployment.
+    /// Returns the new release without its label: the deployment of the canary, or the versions of the aliases.
+    #[must_use]
+    pub fn what(&self) -> String {
+        match self.deployment() {
+            Some(deployment) => format!("deployment {deployment}"),
+            None => versions(self.versions.iter()),
+        }
+    }
+
+    /// Returns the name of the new release for people: its label where it has one, and what it is.
     #[must_use]
     pub fn name(&self) -> String {
-        let deployment = self.deployment();
-        self.label
-            .as_ref()
-            .map_or_else(|| format!("deployment {deployment}"), |label| format!("{label} ({deployment})"))
+        match (&self.label, self.deployment()) {
+            (None, _) => self.what(),
+            (Some(label), Some(deployment)) => format!("{label} ({deployment})"),
+            (Some(label), None) => format!("{label} ({})", self.what()),
+        }
+    }
+
+    /// Returns what the new release is compared with: the deployment or the versions of the base.
+    #[must_use]
+    pub fn compared_with(&self) -> String {
+        let before = |alias: &AliasRef| self.base.aliases.get(alias).map(|target| &target.version);
+        match self.canary {
+            Some(_) => self.base.deployment.clone(),
+            None => versions(self.versions.keys().filter_map(|alias| Some((alias, before(alias)?)))),
+        }
     }
 
     /// Whether a canary is this rollout's, whatever its share.
     #[must_use]
     pub fn owns(&self, canary: &Canary) -> bool {
-        canary.deployment == self.canary.deployment && canary.overrides == self.canary.overrides
+        let ours = self.canary.as_ref();
+        ours.is_some_and(|ours| canary.deployment == ours.deployment && canary.overrides == ours.overrides)
+    }
+
+    /// Returns where one of its aliases is; `None` if somebody else has pointed it elsewhere.
+    #[must_use]
+    pub fn at(&self, alias: &AliasRef, target: &AliasTarget) -> Option<At> {
+        let (version, base) = (self.versions.get(alias)?, self.base.aliases.get(alias)?);
+        if target.version == *version {
+            return target.weights.is_empty().then_some(At::Promoted);
+        }
+        let mut weights = target.weights.iter();
+        let share = match (weights.next(), weights.next()) {
+            (None, _) => Some(Percent::NONE),
+            (Some((other, weight)), None) if other == version => Percent::of_weight(weight),
+            (Some(_), _) => None,
+        };
+        share.filter(|_| target.version == base.version).map(At::Share)
     }
 
     /// Returns what the stage serves in the current step.
     #[must_use]
     pub fn in_step(&self) -> Release {
-        let canary = Canary { percent: self.share().to_string(), ..self.canary.clone() };
-        Release { canary: Some(canary), ..self.base.clone() }
+        let share = self.share();
+        let canary = self.canary.clone().map(|canary| Canary { percent: share.to_string(), ..canary });
+        let mut release = Release { canary, ..self.base.clone() };
+        for (alias, version) in &self.versions {
+            if let Some(target) = release.aliases.get_mut(alias) {
+                target.weights = [(version.clone(), share.weight())].into();
+            }
+        }
+        release
     }
 
-    /// Returns what the stage serves once the canary is promoted and gone. A canary can override and add variables, but not
-    /// remove any.
+    /// Returns what the stage serves once the new release is promoted, and its canary gone. A canary can override and add
+    /// variables, but not remove any.
     #[must_use]
     pub fn promoted(&self) -> Release {
-        let mut variables = self.base.variables.clone();
-        variables.extend(self.canary.overrides.clone());
-        Release { deployment: self.deployment().to_owned(), variables, canary: None, ..self.base.clone() }
+        let mut release = self.base.clone();
+        if let Some(canary) = &self.canary {
+            release.deployment = canary.deployment.clone().unwrap_or_default();
+            release.variables.extend(canary.overrides.clone());
+        }
+        let target = |version: &String| AliasTarget { version: version.clone(), weights: BTreeMap::new() };
+        release.aliases.extend(self.versions.iter().map(|(alias, version)| (alias.clone(), target(version))));
+        release
     }
 
     /// Returns since when the canary is live, if the stage's last change was a step of this rollout: it changed the canary's
@@ -303,50 +325,53 @@ impl Rollout {
     }
 }
 
+/// Where an alias of a rollout is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum At {
+    /// At the version of the base; the new version has this share.
+    Share(Percent),
+    /// At the new version alone.
+    Promoted,
+}
+
+/// A change of an alias by a rollout, if the alias still has this revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shift {
+    /// The alias.
+    pub alias: AliasRef,
+    /// Its target before.
+    pub from: AliasTarget,
+    /// Its target after.
+    pub to: AliasTarget,
+    /// The revision that it must still have.
+    pub revision: String,
+}
+
+/// Returns what the weights of these aliases give traffic to, and how much: the new version of each alias that has weights.
+/// `None` if no alias has weights, or they are not those of one rollout.
+#[must_use]
+pub fn weighted(aliases: &BTreeMap<AliasRef, AliasTarget>) -> Option<(BTreeMap<AliasRef, String>, Percent)> {
+    let of = |target: &AliasTarget| match target.weights.iter().collect::<Vec<_>>().as_slice() {
+        [(version, weight)] => Some(((*version).clone(), Percent::of_weight(weight)?)),
+        _ => None,
+    };
+    let with = aliases.iter().filter(|(_, target)| !target.weights.is_empty());
+    let found: Vec<_> =
+        with.map(|(alias, target)| Some((alias.clone(), of(target)?))).collect::<Option<_>>()?;
+    let (_, (_, share)) = found.first()?;
+    let is_same = found.iter().all(|(_, (_, other))| other == share);
+    let share = *share;
+    is_same.then(|| (found.into_iter().map(|(alias, (version, _))| (alias, version)).collect(), share))
+}
+
+fn versions<'a>(of: impl Iterator<Item = (&'a AliasRef, &'a String)>) -> String {
+    let all: Vec<String> = of.map(|(alias, version)| format!("version {version} of `{alias}`")).collect();
+    all.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_share_has_at_most_two_decimals() {
-        for (number, expected) in [
-            (0.0, Some("0")),
-            (5.0, Some("5")),
-            (12.5, Some("12.5")),
-            (0.01, Some("0.01")),
-            (33.33, Some("33.33")),
-            (99.99, Some("99.99")),
-            (100.0, Some("100")),
-            (33.333, None),
-            (0.001, None),
-            (-1.0, None),
-            (100.01, None),
-            (1e9, None),
-            (f64::NAN, None),
-            (f64::INFINITY, None),
-        ] {
-            let share = Percent::try_from(number).ok().map(|percent| percent.to_string());
-            assert_eq!(share.as_deref(), expected, "{number}");
-        }
-    }
-
-    #[test]
-    fn a_share_is_read_as_api_gateway_prints_it() {
-        for (text, expected) in [
-            ("50", Some("50")),
-            ("50.0", Some("50")),
-            ("12.499999999999998", Some("12.5")),
-            ("1e1", Some("10")),
-            (" 5 ", Some("5")),
-            ("", None),
-            ("five", None),
-            ("-0.2", None),
-            ("101", None),
-            ("NaN", None),
-        ] {
-            assert_eq!(Percent::read(text).map(|percent| percent.to_string()).as_deref(), expected, "{text}");
-        }
-    }
 
     #[test]
     fn the_terms_of_a_rollout_are_limited() {

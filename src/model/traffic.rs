@@ -72,6 +72,9 @@ pub enum Source {
     AccessLog,
     /// API Gateway's own metrics of the whole stage, once a minute.
     OwnMetrics,
+    /// Lambda's metrics of the versions behind the stage's aliases, once a minute: each request counts for the version that
+    /// answered it, but only errors of the function count as failures.
+    Versions,
 }
 
 impl Source {
@@ -80,7 +83,7 @@ impl Source {
     pub fn period(self) -> TimeDelta {
         match self {
             Self::Deployments | Self::AccessLog => TimeDelta::seconds(10),
-            Self::OwnMetrics => TimeDelta::minutes(1),
+            Self::OwnMetrics | Self::Versions => TimeDelta::minutes(1),
         }
     }
 }
@@ -91,9 +94,9 @@ impl Source {
 pub struct Traffic {
     /// The origin.
     pub source: Source,
-    /// The requests that the live release answered. With a canary, those of its base.
+    /// The requests that the live release answered. In a rollout, those of its base.
     pub live: Vec<Bucket>,
-    /// The requests that the canary answered; empty if there is none.
+    /// The requests that the canary answered, or the new versions of a rollout; empty if there are none.
     pub canary: Vec<Bucket>,
     /// The requests just before it: those that the known-good deployment answered, or all those of the stage.
     pub before: Vec<Bucket>,

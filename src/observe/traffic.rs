@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::cloud::Alarms;
 use crate::context::Context;
-use crate::decide::counters::{KEPT, Wanted, of_access_log, of_own_metrics};
+use crate::decide::counters::{KEPT, Wanted, of_access_log, of_own_metrics, of_versions};
 use crate::model::cloud_error::{CloudError, Failure, Fetched};
 use crate::model::observed::OnRecord;
 use crate::model::stage::{LiveStage, StageRef};
@@ -25,14 +25,16 @@ pub async fn of_stage<C: Alarms>(
     Some(read(context, Wanted::of_stage(Source::OwnMetrics, counter)).await)
 }
 
-/// Reads the requests of the last hours by the access log (`GetMetricData`). Returns `None` if it does not count them.
+/// Reads the requests of the last hours by the access log, or those of versions while a rollout moves aliases
+/// (`GetMetricData`). Returns `None` if the access log does not count them.
 pub async fn of_releases<C: Alarms>(
     context: &Context<'_, C>,
     stage: &StageRef,
     (live, on_record): (&LiveStage, &OnRecord),
     latency: Option<u32>,
 ) -> Option<Fetched<Traffic>> {
-    Some(read(context, of_access_log(stage, live, on_record, latency)?).await)
+    let by_log = || of_access_log(stage, live, on_record, latency);
+    Some(read(context, of_versions(on_record).or_else(by_log)?).await)
 }
 
 async fn read<C: Alarms>(context: &Context<'_, C>, wanted: Wanted) -> Fetched<Traffic> {

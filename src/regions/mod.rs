@@ -3,7 +3,7 @@
 use crate::cloud::{Cloud, Gateway, Parameters};
 use crate::context::Context;
 use crate::decide::Trigger;
-use crate::decide::sibling::{Contents, Place, canary_label, place};
+use crate::decide::sibling::{Contents, Place, place, rollout_label};
 use crate::model::cloud_error::CloudError;
 use crate::model::observed::Observed;
 use crate::model::policy::Siblings;
@@ -180,7 +180,7 @@ async fn contents_here<C: Gateway>(
     let labels = [
         Some(on_record.label(&live.release)),
         good.map(|good| good.label.as_deref()),
-        canary.map(|_| canary_label(on_record, &live.release)),
+        canary.map(|_| rollout_label(on_record, &live.release)),
     ];
     let is_labelled = labels.into_iter().flatten().all(|label| label.is_some());
     if bad.contents.is_none() || (bad.label.is_some() && is_labelled) {

@@ -55,6 +55,9 @@ pub(super) enum StepResult {
 
 /// Applies a plan, one step after the other. `seen_at` is when the state that the plan rests on was read.
 pub async fn apply<C: Gateway + Components>(cloud: &C, plan: &Plan, seen_at: Instant) -> Applied {
+    if let Some(changed) = stage_changed(cloud, plan).await {
+        return Applied::Again(changed);
+    }
     let mut done: Vec<StepDone<'_>> = Vec::new();
     for step in &plan.steps {
         let stepped = match step {
@@ -74,6 +77,20 @@ pub async fn apply<C: Gateway + Components>(cloud: &C, plan: &Plan, seen_at: Ins
         }
     }
     Applied::Done
+}
+
+/// Looks once more at the stage if the plan moves only its components: they were read after the stage, so a deploy in between
+/// would look like a component that somebody has moved (`GetStage`). Other plans change the stage, which looks at it again.
+async fn stage_changed<C: Gateway + Components>(cloud: &C, plan: &Plan) -> Option<CloudError> {
+    if plan.change().is_some() {
+        return None;
+    }
+    let now = match cloud.stage(&plan.stage).await {
+        Ok(now) => now.map(|live| live.release.in_stage()),
+        Err(error) => return Some(error),
+    };
+    let has_changed = now.as_ref() != Some(&plan.from.in_stage());
+    has_changed.then(|| CloudError::changed_meanwhile("GetStage", &plan.stage.to_string()))
 }
 
 /// How long a look that does not show the plan may be out of date.

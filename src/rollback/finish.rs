@@ -7,7 +7,7 @@ use crate::cloud::{Cache, Cloud, Gateway, Parameters, Write, Written};
 use crate::context::Context;
 use crate::decide::claim::is_under_way;
 use crate::decide::incidents::is_listed;
-use crate::decide::sibling::canary_label;
+use crate::decide::sibling::rollout_label;
 use crate::model::cloud_error::CloudError;
 use crate::model::observed::Observed;
 use crate::model::plan::Plan;
@@ -49,7 +49,7 @@ pub(super) async fn finish<C: Cloud>(
     }
     let live = observed.live.as_ref().and_then(|live| live.updated_at);
     let since = on_record.candidate_for(&plan.from).map(|candidate| candidate.first_seen).or(live);
-    let label = canary_label(on_record, &plan.from).map(str::to_owned);
+    let label = rollout_label(on_record, &plan.from).map(str::to_owned);
     let message = format!("{} was rolled back: {plan}", plan.stage);
     Report {
         next: advice(plan, context.trigger),

@@ -270,8 +270,9 @@ async fn on_hold<C: Cloud>(
     reason: Reason,
 ) -> Pass {
     if matches!(reason, Reason::AlreadyKnownGood { .. }) {
-        // An earlier call of this run took effect, and only its answer was lost.
-        if let Some(plan) = attempt.first.take() {
+        // An earlier call of this run took effect, and only its answer was lost. Another run may have gone for another release.
+        let live = observed.live.as_ref().map(|live| &live.release);
+        if let Some(plan) = attempt.first.take().filter(|first| live == Some(&first.to)) {
             return Pass::Over(Box::new(finish(context, &plan, request, observed, attempt).await));
         }
         let is_hint = context.trigger.is_alarm() || context.trigger.is_sibling();

@@ -1,4 +1,4 @@
-//! Rollouts: moves a stage's traffic to a canary in steps, and promotes it or removes it.
+//! Rollouts: moves a stage's traffic to a new release in steps, and promotes it or removes it.
 
 pub mod operate;
 mod record;
@@ -11,8 +11,9 @@ use crate::cloud::{Alarms, Cloud, Components, Gateway, Parameters, Seen};
 use crate::context::Context;
 use crate::decide::guilt::guilt;
 use crate::decide::rollout::{Move, RolloutFacts, Waits, next_move};
+use crate::decide::rollout_place::place;
 use crate::decide::testimony::{Subject, guarding};
-use crate::decide::{Trigger, check_step};
+use crate::decide::{Trigger, check_shift, check_step};
 use crate::model::cloud_error::{CloudError, Failure};
 use crate::model::guarding_alarm::GuardingAlarm;
 use crate::model::observed::Observed;
@@ -20,7 +21,7 @@ use crate::model::plan::StageChange;
 use crate::model::reason::Reason;
 use crate::model::release::Release;
 use crate::model::report::{Outcome, Report};
-use crate::model::rollout::{Rollout, RolloutState};
+use crate::model::rollout::{Rollout, RolloutState, Shift};
 use crate::model::stage::StageRef;
 use crate::model::trigger::TriggeredBy;
 use crate::notify;
@@ -173,19 +174,13 @@ async fn one_move<C: Cloud>(
             if let Err(broken) = check_step(&change, rollout, &live_release(observed)) {
                 return Ok(Moved::No(broken.clone(), Some(context.report(Outcome::NeedsHuman, broken))));
             }
-            match make(context, observed, &change).await {
-                Ok(()) => Ok(Moved::On(None)),
-                // The next look shows whether it had an effect.
-                Err(error) if matches!(error.failure, Failure::Conflict | Failure::NoAnswer) => {
-                    Ok(Moved::On(None))
-                }
-                Err(error) if error.failure != Failure::Refused => Err(error),
-                Err(error) if refused.is_none() => {
-                    *refused = Some(error);
-                    Ok(Moved::On(None))
-                }
-                Err(error) => give_up(context, observed, (*version, rollout), error.to_string()).await,
+            changed(context, look, make(context, observed, &change).await, refused).await
+        }
+        Move::Shift(shifts) => {
+            if let Err(broken) = check_shift(&shifts, rollout) {
+                return Ok(Moved::No(broken.clone(), Some(context.report(Outcome::NeedsHuman, broken))));
             }
+            changed(context, look, make_shifts(context, &shifts).await, refused).await
         }
         Move::RollBack => {
             let by = TriggeredBy::rollout(report::conviction(&guilt, rollout));
@@ -202,8 +197,28 @@ async fn one_move<C: Cloud>(
                 }
                 _ => {}
             }
-            give_up(context, observed, (*version, rollout), report.message).await
+            give_up(context, look, report.message).await
         }
+    }
+}
+
+/// What follows the answer to a change: another look, or the end of the run.
+async fn changed<C: Parameters>(
+    context: &Context<'_, C>,
+    look: &Look,
+    answer: Result<(), CloudError>,
+    refused: &mut Option<CloudError>,
+) -> Result<Moved, CloudError> {
+    match answer {
+        Ok(()) => Ok(Moved::On(None)),
+        // The next look shows whether it had an effect.
+        Err(error) if matches!(error.failure, Failure::Conflict | Failure::NoAnswer) => Ok(Moved::On(None)),
+        Err(error) if error.failure != Failure::Refused => Err(error),
+        Err(error) if refused.is_none() => {
+            *refused = Some(error);
+            Ok(Moved::On(None))
+        }
+        Err(error) => give_up(context, look, error.to_string()).await,
     }
 }
 
@@ -220,6 +235,14 @@ async fn make<C: Gateway>(
     let what = live_release(observed);
     let seen = Seen { what: &what, at: context.instant(observed.seen_at) };
     context.cloud.change_stage(&observed.stage, change, seen).await.map(|_| ())
+}
+
+/// Moves the aliases, one after the other, each if nobody has moved it since it was read (`UpdateAlias`).
+async fn make_shifts<C: Components>(context: &Context<'_, C>, shifts: &[Shift]) -> Result<(), CloudError> {
+    for Shift { alias, to, revision, .. } in shifts {
+        context.cloud.move_alias(alias, to, revision).await?;
+    }
+    Ok(())
 }
 
 fn waiting<C>(context: &Context<'_, C>, rollout: &Rollout, waits: &Waits) -> Moved {
@@ -244,18 +267,19 @@ fn waiting<C>(context: &Context<'_, C>, rollout: &Rollout, waits: &Waits) -> Mov
     Moved::No(state, report)
 }
 
-/// Lets an operator decide, if the canary is on. Without it, the rollout has ended.
+/// Lets an operator decide, if the new release may get traffic. Otherwise the rollout has ended.
 async fn give_up<C: Parameters>(
     context: &Context<'_, C>,
-    observed: &Observed,
-    before: (i64, &Rollout),
+    look: &Look,
     why: String,
 ) -> Result<Moved, CloudError> {
-    let has_canary = observed.live.as_ref().is_some_and(|live| live.release.canary.is_some());
-    let next =
-        if has_canary { RolloutState::Paused { why, by: None } } else { RolloutState::Aborted { why } };
-    let next = Rollout { state: next, since: context.clock(), ..before.1.clone() };
-    put(context, &observed.stage, before, next).await
+    let Some((version, rollout)) = &look.on_record else { return Ok(Moved::No(why, None)) };
+    let live = look.observed.live.as_ref();
+    let has_traffic = live.is_some_and(|live| place(rollout, &live.release).has_traffic());
+    let state =
+        if has_traffic { RolloutState::Paused { why, by: None } } else { RolloutState::Aborted { why } };
+    let next = Rollout { state, since: context.clock(), ..rollout.clone() };
+    put(context, &look.observed.stage, (*version, rollout), next).await
 }
 
 /// Records the next state of a rollout, unless another run or an operator was quicker.

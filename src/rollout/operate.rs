@@ -4,11 +4,13 @@ use super::record::{Replaced, replace};
 use super::{Look, look};
 use crate::cloud::{Alarms, Components, Gateway, Parameters};
 use crate::context::Context;
-use crate::decide::rollout::requests_in_step;
+use crate::decide::rollout::{differ, requests_in_step};
+use crate::decide::rollout_place::{Place, place};
 use crate::model::cloud_error::CloudError;
+use crate::model::percent::Percent;
 use crate::model::reason::Reason;
 use crate::model::report::{Details, Outcome, Report};
-use crate::model::rollout::{Percent, Rollout, RolloutState, Terms};
+use crate::model::rollout::{At, Rollout, RolloutState, Terms};
 use crate::model::stage::StageRef;
 use crate::model::status::RolloutStatus;
 
@@ -21,7 +23,7 @@ pub enum Order {
     Resume,
     /// Skip the remaining steps.
     Promote,
-    /// Remove the canary.
+    /// Remove the new release.
     Abort,
 }
 
@@ -47,9 +49,8 @@ pub async fn order<C: Gateway + Components + Parameters + Alarms>(
                 context.no(Reason::NoRollout(format!("{stage} has no rollout that is running or paused")))
             );
         };
-        let share =
-            observed.live.as_ref().and_then(|live| Percent::read(&live.release.canary.as_ref()?.percent));
-        let next = match ordered(&rollout, order, share, who.clone()) {
+        let place = observed.live.as_ref().map(|live| place(&rollout, &live.release));
+        let next = match ordered(&rollout, order, place.as_ref(), who.clone()) {
             Ok(next) => Rollout { since: context.clock(), told: false, ..next },
             Err(why) => return Ok(context.no(Reason::NoRollout(why))),
         };
@@ -68,11 +69,11 @@ pub async fn order<C: Gateway + Components + Parameters + Alarms>(
     )))
 }
 
-/// Returns the rollout after an order. `share` is what the canary has now.
+/// Returns the rollout after an order.
 fn ordered(
     rollout: &Rollout,
     order: &Order,
-    share: Option<Percent>,
+    place: Option<&Place>,
     who: Option<String>,
 ) -> Result<Rollout, String> {
     let is_paused = matches!(rollout.state, RolloutState::Paused { .. });
@@ -82,20 +83,20 @@ fn ordered(
         _ if on_its_way => Err(format!("the rollout is already {}", rollout.state.word())),
         Order::Pause(_) if is_paused => Err("the rollout is paused already".to_owned()),
         Order::Resume if !is_paused => Err("the rollout is not paused".to_owned()),
-        Order::Resume | Order::Promote if share.is_none() => {
-            Err("the canary is off, so there is nothing to go on with".to_owned())
-        }
         Order::Pause(why) => to(RolloutState::Paused {
             why: why.clone().unwrap_or_else(|| "no reason given".to_owned()),
             by: who,
         }),
-        Order::Resume => {
-            Ok(Rollout { state: RolloutState::Moving, from: share, changed_at: None, ..rollout.clone() })
-        }
-        // The canary keeps its share until it is promoted.
+        Order::Resume => Ok(Rollout {
+            state: RolloutState::Moving,
+            from: from(rollout, place, [rollout.from, Some(rollout.share())])?,
+            changed_at: None,
+            ..rollout.clone()
+        }),
+        // The new release keeps its share until it is promoted.
         Order::Promote => Ok(Rollout {
             state: RolloutState::Promoting,
-            from: share,
+            from: from(rollout, place, [None; 2])?,
             terms: Terms {
                 steps: rollout.terms.steps.iter().copied().take(rollout.step + 1).collect(),
                 ..rollout.terms.clone()
@@ -103,6 +104,29 @@ fn ordered(
             ..rollout.clone()
         }),
         Order::Abort => to(RolloutState::Aborting),
+    }
+}
+
+/// Returns the share with which the new release goes on: what it has, or what it had before a step that a run has begun. `step` is
+/// the share before the step and in it.
+fn from(
+    rollout: &Rollout,
+    place: Option<&Place>,
+    step: [Option<Percent>; 2],
+) -> Result<Option<Percent>, String> {
+    match place {
+        Some(Place::Share(share)) => Ok(Some(*share)),
+        Some(Place::Between(places)) => {
+            let ends = step.map(|share| At::Share(share.unwrap_or(Percent::NONE)));
+            let is_begun = step != [None; 2] && places.iter().all(|at| ends.contains(at));
+            if is_begun { Ok(rollout.from) } else { Err(differ(places)) }
+        }
+        Some(Place::Changed(why)) => Err(why.clone()),
+        // The canary is still to be removed.
+        Some(Place::HalfPromoted) => Ok(rollout.from),
+        Some(Place::Base | Place::Promoted | Place::Other(_)) | None => {
+            Err(format!("{} gets no traffic, so there is nothing to go on with", rollout.part()))
+        }
     }
 }
 

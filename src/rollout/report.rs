@@ -7,7 +7,7 @@ use crate::model::rollout::{Rollout, RolloutState};
 use crate::model::stage::StageRef;
 use crate::rollback::incident;
 
-/// Returns why the requests convict the canary, as a clause.
+/// Returns why the requests convict the new release, as a clause.
 pub(super) fn conviction(guilt: &Guilt, rollout: &Rollout) -> String {
     let finding = guilt.conviction().map(ToString::to_string).unwrap_or_default();
     format!("rollout to {}: {finding}", rollout.name())

@@ -1,12 +1,15 @@
 //! Commands that an operator, a pipeline or the schedule sends to the function directly.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::model::component::{AliasRef, MAX_COMPONENTS};
+use crate::model::percent::Percent;
 use crate::model::plain;
 use crate::model::reason::Reason;
-use crate::model::rollout::Percent;
 use crate::model::trigger::Verb;
 use crate::signal::target::is_stage_name;
 
@@ -38,8 +41,11 @@ pub struct Command {
     pub until: Option<DateTime<Utc>>,
     /// The fingerprint of the release to take out of quarantine.
     pub incident: Option<String>,
-    /// The deployment to roll out; without it, the canary that is on the stage.
+    /// The deployment to roll out as a canary.
     pub deployment: Option<String>,
+    /// The versions to roll out by the weights of their aliases. Without these and a deployment, whatever the stage's canary or
+    /// its aliases give some of the traffic.
+    pub aliases: Option<BTreeMap<AliasRef, String>>,
     /// The steps of a rollout, in percent of the traffic.
     pub steps: Option<Vec<Percent>>,
     /// How long each step of a rollout lasts, in seconds.
@@ -51,7 +57,7 @@ pub struct Command {
 }
 
 /// Every field of which some commands accept none.
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 13] = [
     "to",
     "force",
     "reason",
@@ -61,6 +67,7 @@ const FIELDS: [&str; 12] = [
     "until",
     "incident",
     "deployment",
+    "aliases",
     "steps",
     "bake_seconds",
     "min_requests",
@@ -74,7 +81,7 @@ fn fields_of(verb: Verb) -> (&'static [&'static str], &'static [&'static str]) {
         Verb::Hold => (&["until"], &["reason"]),
         Verb::Lift => (&["incident"], &["reason"]),
         Verb::RolloutStart => {
-            (&[], &["deployment", "steps", "bake_seconds", "min_requests", "label", "note"])
+            (&[], &["deployment", "aliases", "steps", "bake_seconds", "min_requests", "label", "note"])
         }
         Verb::RolloutPause => (&[], &["reason"]),
         Verb::Promote
@@ -145,6 +152,12 @@ pub(super) fn read(event: &Value) -> Result<Command, Reason> {
             return refuse(format!("a text field of a command may have at most {MAX_TEXT} bytes"));
         }
     }
+    let versions = command.aliases.iter().flatten().map(|(_, version)| version);
+    if command.aliases.as_ref().is_some_and(|aliases| aliases.len() > MAX_COMPONENTS)
+        || versions.clone().any(|version| version.len() > MAX_TEXT)
+    {
+        return refuse(format!("`aliases` may have at most {MAX_COMPONENTS} aliases, each with a version"));
+    }
     if command.to.is_some_and(|version| version < 1) {
         return refuse("`to` must be a version of the known-good record, 1 or higher".to_owned());
     }
@@ -169,6 +182,7 @@ mod tests {
             "until" => "2026-11-20T12:00:00Z".into(),
             "steps" => serde_json::json!([5, 25.5, 100]),
             "bake_seconds" | "min_requests" => 60.into(),
+            "aliases" => serde_json::json!({"orders:live": "8"}),
             _ => "text".into(),
         }
     }
@@ -190,7 +204,7 @@ mod tests {
             ("hold", "until", "reason"),
             ("release-hold", "", ""),
             ("lift", "incident", "reason"),
-            ("rollout-start", "", "deployment steps bake_seconds min_requests label note"),
+            ("rollout-start", "", "deployment aliases steps bake_seconds min_requests label note"),
             ("rollout-status", "", ""),
             ("rollout-pause", "", "reason"),
             ("rollout-resume", "", ""),

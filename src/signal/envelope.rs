@@ -30,7 +30,10 @@ pub(super) fn read(event: &Value) -> Event {
         }
         Some(_) => only(malformed("the event's `Records` field contains no records")),
         None => match event.get("command") {
-            Some(_) => only(command::read(event).map_or_else(Signal::Unreadable, Signal::Command)),
+            Some(_) => only(
+                command::read(event)
+                    .map_or_else(Signal::Unreadable, |command| Signal::Command(Box::new(command))),
+            ),
             None => only(read_value(event, 0)),
         },
     }

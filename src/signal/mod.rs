@@ -26,7 +26,7 @@ pub enum Signal {
     /// A report of the function in another Region about a bad release.
     Sibling(Box<SiblingReport>),
     /// An operator's or a pipeline's command, sent to the function directly.
-    Command(Command),
+    Command(Box<Command>),
     /// Content that is neither, with the reason.
     Unreadable(Reason),
 }

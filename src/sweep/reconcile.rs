@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 use crate::cloud::{Cloud, Parameters, Write};
 use crate::context::Context;
 use crate::decide::Trigger;
+use crate::decide::rollout_begin::Asked;
 use crate::decide::upkeep::{Accusation, Action, StageFacts, Upkeep, upkeep};
 use crate::model::cloud_error::CloudError;
 use crate::model::observed::OnRecord;
@@ -14,7 +15,7 @@ use crate::model::report::{ForPeople, Outcome, Report};
 use crate::model::stage::StageRef;
 use crate::model::trigger::TriggeredBy;
 use crate::rollback::{RollbackRequest, incident, pin, rollback};
-use crate::rollout::start::{Asked, start};
+use crate::rollout::start::start;
 use crate::rollout::{Advanced, advance};
 use crate::sweep::promote::promote;
 

@@ -204,7 +204,8 @@ ROWS = [
     Row("apigw-rollback announce .*", Orders.new_release,
         equal(lambda orders: orders.status()["candidate"]["candidate"].get("label"), "v2.0.0")),
     Row("apigw-rollback hold .*", Orders.good_release, equal(hold, True)),
-    # The stage has no access log that counts by deployment, so a rollout is refused.
+    # The stage's release has no alias, and its access log does not count by deployment, so rollouts are refused.
+    Row("apigw-rollback rollout start .*--alias .*", Orders.good_release, says("do not list the alias"), status=(3,)),
     Row("apigw-rollback rollout start .*", Orders.good_release, says("access log does not count"), status=(3,)),
     Row("apigw-rollback rollout (status|wait) .*", Orders.good_release, says("never had a rollout"), status=(3,)),
     Row("apigw-rollback rollout (pause|resume|promote|abort) .*", Orders.good_release, says("no rollout"), status=(3,)),
@@ -269,6 +270,7 @@ ROWS = [
         "apigw-rollback explain", "apigw-rollback incidents", "apigw-rollback policy set",
         "apigw-rollback rollout abort", "apigw-rollback rollout promote", "apigw-rollback rollout status",
         "apigw-rollback rollout wait", "aws apigateway create-deployment --rest-api-id a1b2c3d4e5", "aws apigatewayv2 get-stages",
+        "aws lambda publish-version --function-name orders",
         "aws kms cancel-key-deletion", "sam sync")],
 
     # Make targets that CI does not run.

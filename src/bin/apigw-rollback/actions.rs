@@ -147,7 +147,7 @@ impl CommandJson {
     pub(crate) fn command(&self) -> Result<Command, CliError> {
         let event = signal::read(&Value::Object(self.fields.clone()).to_string());
         match event.deliveries.into_iter().next().map(|delivery| delivery.signal) {
-            Some(Signal::Command(command)) => Ok(command),
+            Some(Signal::Command(command)) => Ok(*command),
             Some(Signal::Unreadable(reason)) => Err(CliError::Usage(reason.to_string())),
             Some(Signal::Alarm(_) | Signal::Sibling(_)) | None => {
                 Err(CliError::Usage(format!("`{}` is not a command", self.what)))

@@ -1,11 +1,14 @@
 //! `rollout`: starts a rollout, follows it, and gives it orders.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::time::Duration;
 
+use apigw_rollback::model::component::AliasRef;
+use apigw_rollback::model::percent::Percent;
 use apigw_rollback::model::reason::stamp;
 use apigw_rollback::model::report::{Details, Outcome, Report};
-use apigw_rollback::model::rollout::{Percent, RolloutState};
+use apigw_rollback::model::rollout::RolloutState;
 use apigw_rollback::model::status::RolloutStatus;
 use chrono::TimeDelta;
 use clap::{Args, Subcommand};
@@ -32,19 +35,23 @@ pub(crate) struct Terms {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RolloutCommand {
-    /// Start a rollout of a deployment, or of the canary that your pipeline has made
+    /// Start a rollout of a deployment, of versions of aliases, or of what your pipeline has given some traffic
     #[command(after_help = "\
 Without --steps, the steps of the stage's policy apply (`rollout` in the policy).
 
 Examples:
   apigw-rollback rollout start orders-api/prod --deployment x1y2z3 --steps 5,25,50 --bake 10m --min-requests 500 --yes
+  apigw-rollback rollout start orders-web/prod --alias orders:live=8 --steps 5,25,50 --bake 10m --min-requests 500 --yes
   apigw-rollback rollout start orders-api/prod --label v1.5.0 --yes")]
     Start {
         #[command(flatten)]
         one: OneStage,
         /// The deployment [default: that of the canary on the stage]
-        #[arg(long, value_name = "ID")]
+        #[arg(long, value_name = "ID", conflicts_with = "alias")]
         deployment: Option<String>,
+        /// The aliases that move together, each with its new version, such as orders:live=8,web:live=3
+        #[arg(long, value_name = "ALIAS=VERSION,...", value_delimiter = ',', value_parser = alias)]
+        alias: Vec<(String, String)>,
         #[command(flatten)]
         terms: Terms,
         /// A readable name of the release
@@ -123,6 +130,13 @@ Example:
     },
 }
 
+fn alias(text: &str) -> Result<(String, String), String> {
+    let (alias, version) =
+        text.rsplit_once('=').ok_or("write the alias and its new version: orders:live=8")?;
+    let alias: AliasRef = alias.parse()?;
+    Ok((alias.to_string(), version.to_owned()))
+}
+
 fn percent(text: &str) -> Result<Percent, String> {
     let number: f64 = text.trim().parse().map_err(|_| format!("`{text}` is no number"))?;
     Percent::try_from(number)
@@ -131,10 +145,17 @@ fn percent(text: &str) -> Result<Percent, String> {
 pub(crate) async fn run(command: RolloutCommand) -> Result<Exit, CliError> {
     let order = |verb: &str, one: &OneStage| CommandJson::new(verb, &one.stage);
     match command {
-        RolloutCommand::Start { one, deployment, terms, label, note, confirm } => {
+        RolloutCommand::Start { one, deployment, alias, terms, label, note, confirm } => {
+            let aliases: BTreeMap<String, String> = alias.iter().cloned().collect();
+            if aliases.len() < alias.len() {
+                return Err(CliError::Usage(
+                    "an alias is given twice: give it once, with its new version".to_owned(),
+                ));
+            }
             let steps = terms.steps.map(|steps| json!(steps));
             let request = order("rollout-start", &one)
                 .with("deployment", deployment)
+                .with("aliases", (!aliases.is_empty()).then(|| json!(aliases)))
                 .with("steps", steps)
                 .with("bake_seconds", terms.bake.map(|bake| bake.num_seconds()))
                 .with("min_requests", terms.min_requests)

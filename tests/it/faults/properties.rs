@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use apigw_rollback::model::component::{AliasRef, AliasTarget, MappingRef, MappingTarget};
 use apigw_rollback::model::parameter_names::ParameterNames;
+use apigw_rollback::model::percent::Percent;
 use apigw_rollback::model::policy::PolicyOverrides;
 use apigw_rollback::model::policy::{AutoDeploy, MissingComponents, Mode, Siblings};
 use apigw_rollback::model::protocol::Protocol;
@@ -12,7 +13,7 @@ use apigw_rollback::model::records::{
     print,
 };
 use apigw_rollback::model::release::{Canary, Release};
-use apigw_rollback::model::rollout::{Percent, Rollout, RolloutState, Terms};
+use apigw_rollback::model::rollout::{Rollout, RolloutState, Terms};
 use apigw_rollback::model::stage::StageRef;
 use chrono::{DateTime, Datelike, Utc};
 use proptest::collection::{btree_map, btree_set, vec};
@@ -219,34 +220,55 @@ fn states() -> impl Strategy<Value = RolloutState> {
 
 /// Rollouts as they are recorded.
 fn rollouts() -> impl Strategy<Value = Rollout> {
-    let numbers = (terms(), any::<prop::sample::Index>());
+    let numbers = (terms(), any::<prop::sample::Index>(), any::<bool>());
     let texts = (words(), of(words()), of(words()), of(words()));
     (releases(), "[a-z0-9]{1,6}", btree_map(words(), words(), 0..3), numbers, states(), seconds(), texts)
-        .prop_map(|(base, deployment, overrides, (terms, step), state, since, (id, who, label, note))| {
-            Rollout {
-                schema: SCHEMA,
-                id,
-                base: Release { deployment: "d1".to_owned(), canary: None, ..base.in_stage() },
-                canary: Canary {
+        .prop_map(
+            |(
+                base,
+                deployment,
+                overrides,
+                (terms, step, by_weights),
+                state,
+                since,
+                (id, who, label, note),
+            )| {
+                let base = Release { deployment: "d1".to_owned(), canary: None, ..base.in_stage() };
+                let alias: AliasRef = "orders:live".parse().unwrap();
+                let canary = Canary {
                     deployment: Some(deployment),
                     percent: "0".to_owned(),
                     overrides,
                     uses_cache: false,
-                },
-                step: step.index(terms.steps.len()),
-                from: terms.steps.first().copied(),
-                terms,
-                state,
-                since,
-                changed_at: Some(since),
-                live_since: None,
-                started_at: since,
-                who,
-                label,
-                note,
-                told: false,
-            }
-        })
+                };
+                let target = AliasTarget { version: "7".to_owned(), weights: BTreeMap::new() };
+                let (base, canary, versions) = if by_weights {
+                    let base = Release { aliases: [(alias.clone(), target)].into(), ..base };
+                    (base, None, [(alias, "8".to_owned())].into())
+                } else {
+                    (base, Some(canary), BTreeMap::new())
+                };
+                Rollout {
+                    schema: SCHEMA,
+                    id,
+                    base,
+                    canary,
+                    versions,
+                    step: step.index(terms.steps.len()),
+                    from: terms.steps.first().copied(),
+                    terms,
+                    state,
+                    since,
+                    changed_at: Some(since),
+                    live_since: None,
+                    started_at: since,
+                    who,
+                    label,
+                    note,
+                    told: false,
+                }
+            },
+        )
 }
 
 /// Policies with numbers within their limits.

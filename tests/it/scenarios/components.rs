@@ -72,6 +72,12 @@ fn check(story: &str, twist: impl FnOnce(&mut Facts), faults: impl FnOnce(World)
     check_with(story, "sns-alarm", twist, &[("PROTECTED_STAGES", WHOLE)], faults);
 }
 
+fn good_but_for_the_mapping(facts: &mut Facts) {
+    facts.stage().release = release("d1", &[("release", "1")]);
+    facts.stage().updated_at = apigw_rollback::model::alarm::time("2026-11-20T10:05:30Z");
+    facts.aliases.values_mut().next().unwrap().target.version = "1".to_owned();
+}
+
 fn refused() -> apigw_rollback::model::cloud_error::CloudError {
     error(Failure::Refused, "BadRequestException", "Invalid stage identifier specified")
 }
@@ -88,15 +94,7 @@ fn aliases_roll_back_first_then_the_stage_then_mappings() {
         },
         |world| world,
     );
-    check(
-        "only the mapping has moved",
-        |facts| {
-            facts.stage().release = release("d1", &[("release", "1")]);
-            facts.stage().updated_at = apigw_rollback::model::alarm::time("2026-11-20T10:05:30Z");
-            facts.aliases.values_mut().next().unwrap().target.version = "1".to_owned();
-        },
-        |world| world,
-    );
+    check("only the mapping has moved", good_but_for_the_mapping, |world| world);
     check(
         "a component that the record does not name stays as it is",
         |facts| facts.known_good(&print(&record(release("d1", &[("release", "1")]))).unwrap()),
@@ -183,6 +181,30 @@ fn a_part_that_others_change_before_the_last_step_is_done_needs_manual_action() 
                 Fault::World(|facts| {
                     let alias = facts.aliases.values_mut().next().unwrap();
                     alias.target.weights.insert("2".to_owned(), "0.1".to_owned());
+                }),
+            )
+        },
+    );
+}
+
+#[test]
+fn a_deploy_between_the_stage_and_its_components_is_left_alone() {
+    check(
+        "a deploy comes between the stage and its components",
+        |facts| {
+            good_but_for_the_mapping(facts);
+            facts.mappings.values_mut().next().unwrap().target.stage = "prod".to_owned();
+        },
+        |world| {
+            world.fault(
+                "GetAlias",
+                1,
+                Fault::World(|facts| {
+                    let now = facts.now;
+                    facts.stage().release = release("d3", &[("release", "3")]);
+                    facts.stage().updated_at = Some(now);
+                    let alias = facts.aliases.values_mut().next().unwrap();
+                    (alias.target.version, alias.revision) = ("3".to_owned(), "theirs".to_owned());
                 }),
             )
         },

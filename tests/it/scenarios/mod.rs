@@ -18,6 +18,7 @@ mod previews;
 mod refusals;
 mod regions;
 pub(crate) mod rollouts;
+pub(crate) mod rollouts_of_aliases;
 mod scale;
 mod secrets;
 mod stories;

@@ -429,6 +429,19 @@ fn a_late_report_is_passed_on_only_if_its_region_found_the_release_bad() {
     fleet.ends("late reports about siblings");
 }
 
+/// The message is judged by one look at the stage, and the rollback by the next one.
+#[test]
+fn a_stage_that_changes_while_a_message_is_judged_is_left_alone() {
+    let fleet = two("follow");
+    let message = fleet.forwarded("eu-west-1")[0].clone();
+    let fixed = |facts: &mut Facts| "d3".clone_into(&mut facts.stage().release.deployment);
+    let fleet = fleet.at("us-east-1", |two| {
+        two.with_fault("GetStage", 2, Fault::World(fixed)).send("a message arrives", &message)
+    });
+    assert_eq!(fleet.stage("us-east-1"), "d3");
+    fleet.ends("a stage changes while a message is judged");
+}
+
 /// The third read of parameters comes after a rollback, and the second one after the decision to hold.
 #[test]
 fn a_hold_that_cannot_be_written_fails_and_a_rollback_that_cannot_be_noted_is_reported() {

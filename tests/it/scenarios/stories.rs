@@ -278,6 +278,12 @@ fn a_deleted_known_good_release_is_replaced_by_an_older_one() {
         story.deploy(3).sweep().later(31).sweep().quietly()
     };
     let gone = |facts: &mut Facts| facts.deployments.retain(|(_, id)| id != "d3" && id != "d2");
+    let another_run = |facts: &mut Facts| {
+        facts.stage().release = release("d1", &[("release", "1")]);
+        let name = ParameterNames::under("/apigw-rollback").known_good(&prod());
+        let versions = facts.parameters.get_mut(&name).unwrap();
+        versions.push(versions[0].clone());
+    };
     three()
         .deploy(4)
         .world("two deployments are deleted", gone)
@@ -286,6 +292,14 @@ fn a_deleted_known_good_release_is_replaced_by_an_older_one() {
         .event_arrives()
         .command("history", &json!({}))
         .ends("rolled back to the newest version that still exists");
+    three()
+        .deploy(4)
+        .world("two deployments are deleted", gone)
+        .later(1)
+        .alarm_is(State::Alarm)
+        .with_fault("UpdateStage", 1, Fault::World(another_run))
+        .event_arrives()
+        .ends("another run goes for an older release first");
     three()
         .deploy(4)
         .world("all other deployments are deleted", |facts| facts.deployments.retain(|(_, id)| id == "d4"))

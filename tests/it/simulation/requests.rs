@@ -94,12 +94,16 @@ impl Counted {
     }
 }
 
-/// Whether the requests convicted the release that this run rolled back, or may have: a run that died has no report.
+/// Whether the requests convicted the release that this run rolled back, or may have: a run that died has no report, and that of
+/// one that failed afterwards says nothing about them.
 pub(crate) fn may_have_convicted(after: &Facts, run: &Seen) -> bool {
     let convicted =
         |report: &Report| report.test.as_ref().is_some_and(|test| test.verdict == Verdict::Convicted);
     match &run.reports {
-        Some(reports) => reports.iter().any(convicted),
+        Some(reports) if !reports.iter().any(|report| report.outcome.is_failure()) => {
+            reports.iter().any(convicted)
+        }
+        Some(reports) => reports.iter().any(convicted) || !after.requests.is_empty(),
         None => !after.requests.is_empty(),
     }
 }

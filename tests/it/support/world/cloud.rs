@@ -393,6 +393,9 @@ impl Alarms for World {
 /// The name under which the world keeps the requests that a counter counts.
 fn counted(counter: &Counter) -> String {
     let metric = &counter.requests[0].metric;
+    if let Some(version) = metric.values("ExecutedVersion").next() {
+        return format!("version {version}");
+    }
     let deployment = metric.values(DEPLOYMENT).next().map(str::to_owned);
     let whole = if metric.namespace == NAMESPACE { "the access log" } else { "own metrics" };
     deployment.unwrap_or_else(|| whole.to_owned())

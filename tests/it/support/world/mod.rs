@@ -137,7 +137,8 @@ pub(crate) struct Facts {
     pub(crate) writes: Vec<LedgerWrite>,
     /// The minutes with traffic, if the test counts them.
     pub(crate) traffic: Option<Vec<DateTime<Utc>>>,
-    /// The requests that metrics count: by deployment, `the access log` of the stage, or API Gateway's `own metrics` of it.
+    /// The requests that metrics count: by deployment, by `version 8` of a function, `the access log` of the stage, or API Gateway's
+    /// `own metrics` of it.
     pub(crate) requests: BTreeMap<String, Vec<Bucket>>,
 }
 
