@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::evidence::{Evidence, is_due, is_proven};
 use super::health::{KnownGoodRelease, Problem, StageHealth, Unpinned, problems};
 use super::incidents::{Closing, closing, entry_of, last_open, unlisted};
+use super::sibling;
 use super::testimony::{Guarding, Testimony};
 use super::{claim, counts_as_held, is_not_held};
 use crate::config::Config;
@@ -12,7 +13,7 @@ use crate::model::alarm::State;
 use crate::model::cloud_error::{CloudError, Fetched};
 use crate::model::guarding_alarm::GuardingAlarm;
 use crate::model::observed::{DeploymentNow, LiveComponents, OnRecord, Pin, protected_by_other};
-use crate::model::policy::AutoDeploy;
+use crate::model::policy::{AutoDeploy, StagePolicy};
 use crate::model::reason::Reason;
 use crate::model::records::{self, Candidate, Incident, SERVES_KNOWN_GOOD};
 use crate::model::release::Release;
@@ -139,6 +140,7 @@ pub fn upkeep<'a>(facts: &StageFacts<'a>, config: &Config, now: DateTime<Utc>) -
         actions.push(Action::Fail(error.clone()));
         return Upkeep { actions, state: error.to_string() };
     }
+    actions.extend(held_by_sibling(facts, live, &policy).map(Action::Report));
     unreported(facts, live, now, &mut on_record, &mut actions);
     actions.extend(
         facts.on_record.rollout.as_ref().err().map(|why| Action::Report(Reason::NoRollout(why.clone()))),
@@ -154,6 +156,18 @@ fn unreadable_alarm<'a>(guarding: &Guarding<'_>) -> Option<Action<'a>> {
     let Testimony::Unreadable(why) = &guarding.testimony else { return None };
     let alarm = guarding.alarm.alarm.name.clone();
     Some(Action::Report(Reason::AlarmUnreadable { alarm, why: why.clone() }))
+}
+
+/// Reports that the incident of a sibling holds up the live release or a rollout. The message may have come before the release.
+fn held_by_sibling(facts: &StageFacts<'_>, live: &LiveStage, policy: &StagePolicy) -> Option<Reason> {
+    let on_record = facts.on_record;
+    let rollout =
+        on_record.running().and_then(|rollout| sibling::against_rollout(on_record, policy, rollout));
+    let is_good =
+        on_record.good().is_some_and(|(_, record)| record.release.over(&live.release) == live.release);
+    let (label, deployment) = (on_record.label(&live.release), Some(live.release.deployment.as_str()));
+    let release = sibling::against(on_record, policy, label, deployment).filter(|_| !is_good);
+    rollout.or_else(|| release.map(sibling::until_cleared)).map(Reason::SiblingIncident)
 }
 
 /// Closes the incidents whose alarm is OK, and reports those whose alarm stays in ALARM.
