@@ -82,7 +82,7 @@ door-files: ## write the files of the doors that follow from template.yaml, afte
 
 contract: ## test the function against LocalEmu, which serves frozen deployments, and MiniStack (needs Python 3.13+)
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam emulator localemu awscli
-	cargo build --locked --bin apigw-rollback-function
+	cargo build --locked --bin apigw-rollback --bin apigw-rollback-function
 	@PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/localemu/bin/python tests/e2e/contract.py
 
 # cargo-lambda builds the function, as `sam build` does, so the stories are about the deployed code.
