@@ -6,6 +6,7 @@ use apigw_rollback::model::access_log::{self, AccessLog};
 use apigw_rollback::model::alarm::State;
 use apigw_rollback::model::cloud_error::Failure;
 use apigw_rollback::model::protocol::Protocol;
+use apigw_rollback::model::reason::stamp;
 use apigw_rollback::model::release::Canary;
 use apigw_rollback::model::traffic::Bucket;
 use apigw_rollback::notify::metrics;
@@ -144,6 +145,18 @@ fn every_move_publishes_the_share_of_the_rollout() {
             }));
         }
         assert_eq!(shares, expected, "{case}");
+    }
+}
+
+/// Lambda's clock has nanoseconds, which nobody wants to read.
+#[test]
+fn people_are_told_times_to_the_millisecond() {
+    for (time, expected) in [
+        ("2026-11-27T04:41:27.302687900Z", "2026-11-27T04:41:27.302Z"),
+        ("2026-11-27T04:41:27.000000001Z", "2026-11-27T04:41:27Z"),
+        ("2026-11-27T04:41:27Z", "2026-11-27T04:41:27Z"),
+    ] {
+        assert_eq!(stamp(time.parse().unwrap()), expected);
     }
 }
 
