@@ -21,8 +21,7 @@ PATIENCE = 120
 # A line of the access log counts a few seconds after its request, as `make detect` assumes for AWS.
 LATE = 5
 # What the picture shows before and after a rollout, in seconds.
-BEFORE, AFTER = 5, 10
-GOOD_ANSWERS = 100
+BEFORE, AFTER = 5, 5
 PROMOTED, ENDED_WITHOUT = 0, 10
 COLOURS = {"v1: 2xx": "#718096", "v2: 2xx": "#2f855a", "v3: 5xx": "#c53030", "other": "#b7791f"}
 
@@ -52,12 +51,14 @@ def play(shell, stack, users, schedule):
     say(" than in real life, and the function looks at the rollout every 2 s, where the stack's schedule does so once a minute.")
     say(" The emulated canary decides which release answers a request, and the function decides what the requests prove)")
     shell.run(f"apigw-rollback record {STAGE} --label v1 --yes")
+    since(users, time.time(), BEFORE)
     good = roll_out(shell, stack, users, schedule, "v2", 200)
     if good.status != PROMOTED or stack.share() != (good.deployment, None):
         say(f"FAILED: release v2 was not promoted: exit status {good.status}, the stage serves {stack.share()}")
         return 1
-    say(f"release v2 is promoted: the canary is gone, and of {GOOD_ANSWERS} requests deployment {good.deployment} answers "
-        f"{answered_by(users.send(GOOD_ANSWERS), good.deployment)}")
+    later = since(users, good.ended(), AFTER + 1)
+    say(f"release v2 is promoted: the canary is gone, and of {len(later)} requests since then deployment {good.deployment} "
+        f"answers {answered_by(later, good.deployment)}")
     say("it is a candidate now, and would be known-good after its bake time. Its own tests prove it sooner:")
     shell.run(f"apigw-rollback record {STAGE} --label v2 --yes")
     say("release v3 answers every request with 500")
@@ -69,10 +70,9 @@ def play(shell, stack, users, schedule):
     say(f"why: {test['bad']} of {test['requests']} requests of deployment {test['deployment']} failed, "
         f"tolerated {test['tolerated']:.0%}; at most one of 10^{test['log10_e_value']:.0f} innocent releases would look like this")
     hurt, all_answers = answered_by(users.answers, bad.deployment), len(bad.answers(users))
-    seconds = bad.moments[-1][0] - bad.moments[0][0]
+    seconds = bad.ended() - bad.moments[0][0]
     say(f"{seconds:.1f} s passed from the step to 10 % to the rollback: {hurt} of {all_answers} requests in that time failed")
-    time.sleep(AFTER)
-    say(f"since then users get {counted([answer.status for answer in users.answers if answer.at > bad.moments[-1][0] + 1])}")
+    say(f"since then users get {counted([answer.status for answer in since(users, bad.ended(), AFTER + 1)])}")
     say(f"the requests by deployment and status as a picture: {picture(users, good, bad)}")
     return 0
 
@@ -97,7 +97,20 @@ class Rollout:
 
     def answers(self, users):
         """Returns the answers from the first step to the end."""
-        return [one for one in users.answers if self.moments[0][0] <= one.at <= self.moments[-1][0]]
+        return [one for one in users.answers if self.moments[0][0] <= one.at <= self.ended()]
+
+    def ended(self):
+        return self.moments[-1][0]
+
+
+def since(users, begin, seconds):
+    """Waits until users had answers for so many seconds since a time. Returns these answers."""
+    def is_over():
+        users.check()
+        return users.answers and users.answers[-1].at > begin + seconds
+
+    wait_for("answers to users", is_over, PATIENCE)
+    return [answer for answer in users.answers if answer.at > begin]
 
 
 def roll_out(shell, stack, users, schedule, name, status):
@@ -190,7 +203,7 @@ def picture(users, good, bad):
     answers = [(answer.at, kind(answer)) for answer in users.answers]
 
     def panel(title, rollout):
-        zero, end = rollout.moments[0][0], rollout.moments[-1][0] - rollout.moments[0][0]
+        zero, end = rollout.moments[0][0], rollout.ended() - rollout.moments[0][0]
         return Panel(title, answers, rollout.moments, zero, (-BEFORE, end + AFTER), 1.0, colours=COLOURS,
                      since="the rollout began")
 
