@@ -118,6 +118,23 @@ fn an_alarm_takes_a_version_off() {
         .ends("an alarm takes a version off");
 }
 
+/// Errors of functions are only some of the failures that the alarm counts.
+#[test]
+fn the_same_errors_of_the_versions_before_do_not_excuse_the_new_ones() {
+    with_aliases()
+        .command("rollout-start", &start())
+        .served(4, 60, 60)
+        .world("all requests of the versions before fail as well", |facts| {
+            let before = facts.requests.get_mut("version 1").unwrap();
+            for bucket in before {
+                bucket.failed = bucket.requests;
+            }
+        })
+        .alarm_is(State::Alarm)
+        .event_arrives()
+        .ends("the versions before fail as well");
+}
+
 #[test]
 fn the_weight_of_a_step_is_published() {
     let world = with_aliases().world;
