@@ -12,10 +12,10 @@ MUTANTS := $(TOOLS)/cargo-mutants@27.1.0/bin/cargo-mutants
 SBOM := $(TOOLS)/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 PLAY := PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/emulator/bin/python
 
-.PHONY: help setup build demo test template e2e documents contract outages attacks local bench bench-smoke detect enumerate model drill record-aws record-play soak guards fuzz mutants deny advisory-db advisories sbom lock lint fmt clean dist dist-code dist-twice released doors door-files
+.PHONY: help setup build demo demo-rollout test template e2e documents contract outages attacks local bench bench-smoke detect enumerate model drill record-aws record-play soak guards fuzz mutants deny advisory-db advisories sbom lock lint fmt clean dist dist-code dist-twice released doors door-files
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install the pinned tools into .tools/ (needs Python 3.10+, or PYTHON=/path/to/python3)
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh
@@ -45,6 +45,11 @@ released: ## deploy the release in target/dist/ (or DIST=folder) to an emulator,
 demo: ## show how a release is earned and a bad one is rolled back, on an emulator (KEEP=1 keeps it running, DIST=folder)
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam $(if $(DIST),,cargo-lambda) emulator
 	@DIST="$(DIST)" $(PLAY) tests/e2e/demo.py
+
+demo-rollout: ## show how a good release is rolled out in steps, and a bad one removed at 10 %, on two emulators (needs Python 3.13+)
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh emulator localemu
+	cargo build --locked --bin apigw-rollback --bin apigw-rollback-function
+	@$(PLAY) tests/e2e/demo_rollout.py
 
 test: ## run the offline tests (needs only Rust)
 	cargo test --locked
@@ -82,7 +87,7 @@ door-files: ## write the files of the doors that follow from template.yaml, afte
 
 contract: ## test the function against LocalEmu, which serves frozen deployments, and MiniStack (needs Python 3.13+)
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam emulator localemu awscli
-	cargo build --locked --bin apigw-rollback-function
+	cargo build --locked --bin apigw-rollback --bin apigw-rollback-function
 	@PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/localemu/bin/python tests/e2e/contract.py
 
 # cargo-lambda builds the function, as `sam build` does, so the stories are about the deployed code.

@@ -22,6 +22,7 @@ locals {
     AlarmDatapoints        = tostring(var.alarm_datapoints)
     FastDetection          = var.fast_detection ? "on" : "off"
     Rollouts               = var.rollouts ? "on" : "off"
+    RolloutDashboard       = var.rollout_dashboard ? "on" : "off"
     DecideSeconds          = tostring(var.decide_seconds)
     ConvictAlpha           = var.convict_alpha
     BakeSeconds            = tostring(var.bake_seconds)

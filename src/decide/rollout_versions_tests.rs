@@ -1,12 +1,13 @@
 //! The decision table of rollouts that move aliases: every state, and every place of two aliases.
 
-use super::fixture::{good, rollout_of_versions};
+use super::fixture::{good, policy, rollout_of_versions};
+use super::guilt::guilt;
 use super::rollout_check::check_shift;
 use super::rollout_tests::{decide, percent, states, traffic};
 use crate::model::component::{AliasTarget, LiveAlias};
 use crate::model::observed::Observed;
 use crate::model::rollout::{Rollout, RolloutState, Shift};
-use crate::model::traffic::{Source, Traffic};
+use crate::model::traffic::{Bucket, Measure, Source, Traffic};
 
 /// A rollout in its second step, from 5 to 25 percent, whose aliases are at these places.
 fn second(state: RolloutState, orders: &str, web: &str) -> (Rollout, Observed) {
@@ -114,6 +115,45 @@ fn a_step_of_aliases_passes_only_by_the_requests_of_the_new_versions() {
         let (mut rollout, mut observed) = second(RolloutState::Baking, "25", "25");
         edit(&mut rollout, &mut observed);
         assert_eq!(decide(&rollout, &observed, &[]), expected, "row {nth}");
+    }
+}
+
+#[test]
+fn the_errors_of_functions_convict_new_versions_and_acquit_none() {
+    for (new, base, expected) in [
+        (0, 0, "undecided"),
+        (
+            100,
+            0,
+            "convicted: version 2 of `orders:live`, version 8 of `web:live`: 100 of 100 requests failed (100 %) since 2026-11-20T10:00:00Z; tolerated 2 %; for comparison version 1 of `orders:live`, version 7 of `web:live`: 0 %",
+        ),
+        // The same trouble of a canary and its base would acquit the canary.
+        (100, 100, "undecided"),
+        (10, 100, "undecided"),
+    ] {
+        let (rollout, mut observed) = second(RolloutState::Baking, "25", "25");
+        observed.on_record.rollout = Ok(Some((1, Box::new(rollout))));
+        let percent = |of: Vec<Bucket>, percent: u64| {
+            let fails = |one: Bucket| Bucket { failed: one.requests * percent / 100, ..one };
+            of.into_iter().map(fails).collect::<Vec<_>>()
+        };
+        let read = traffic(100, 0);
+        let (canary, live) =
+            (percent(read.canary.into_iter().skip(1).collect(), new), percent(read.live, base));
+        observed.traffic = Some(Ok(Traffic {
+            source: Source::Versions,
+            canary,
+            live,
+            before: vec![],
+            known_good_until: None,
+        }));
+        let found = guilt(&observed, &policy());
+        let described = match (found.conviction(), found.acquittal(Measure::Failed)) {
+            (Some(finding), _) => format!("convicted: {finding}"),
+            (None, Some(_)) => "acquitted".to_owned(),
+            (None, None) => "undecided".to_owned(),
+        };
+        assert_eq!(described, expected, "{new} % and {base} %");
     }
 }
 

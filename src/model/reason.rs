@@ -5,7 +5,7 @@
 mod kind;
 mod text;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 
 use crate::model::alarm::State;
 use crate::model::record_fault::RecordFault;
@@ -491,8 +491,8 @@ impl Reason {
     }
 }
 
-/// Prints a time in RFC 3339, in UTC, with fractions of a second only if there are any.
+/// Prints a time for people in RFC 3339, in UTC, to the millisecond, with fractions of a second only if there are any.
 #[must_use]
 pub fn stamp(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+    time.trunc_subsecs(3).to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }

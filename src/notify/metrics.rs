@@ -5,8 +5,10 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::cloud::Spent;
+use crate::model::percent::Percent;
 use crate::model::reason::Reason;
 use crate::model::report::{Outcome, Report};
+use crate::model::rollout::weighted;
 
 /// The namespace.
 pub const NAMESPACE: &str = "apigw-rollback";
@@ -14,7 +16,8 @@ pub const NAMESPACE: &str = "apigw-rollback";
 /// A metric's name, unit and value.
 type MetricValue = (&'static str, &'static str, f64);
 
-/// Returns the line of one report: the count `Reports` by outcome and reason, and the durations in seconds.
+/// Returns the line of one report: the count `Reports` by outcome and reason, the durations in seconds, and the share of a rollout
+/// by stage.
 #[must_use]
 pub fn report_metrics(report: &Report, function: &str) -> Value {
     let outcome = json!(report.outcome);
@@ -53,12 +56,46 @@ pub fn report_metrics(report: &Report, function: &str) -> Value {
     }
     let mut dimensions = vec![("Function", Some(function)), ("Outcome", outcome.as_str())];
     dimensions.extend([("Stage", stage.as_deref()), ("Reason", report.code())]);
-    let sets = [
+    let by_outcome = [
         vec!["Function", "Outcome"],
         vec!["Function", "Outcome", "Stage"],
         vec!["Function", "Outcome", "Reason"],
     ];
-    line(report.at, &dimensions, &sets, &metrics)
+    // One graph shows the shares of all outcomes.
+    let by_stage = [vec!["Function", "Stage"]];
+    let share: Vec<MetricValue> =
+        rollout_share(report).map(|share| ("RolloutShare", "Percent", share)).into_iter().collect();
+    line(report.at, &dimensions, &[(&by_outcome, &metrics), (&by_stage, &share)])
+}
+
+/// Returns the share of the traffic, in percent, that a rollout has just given to its release: 0 once it has ended without it.
+fn rollout_share(report: &Report) -> Option<f64> {
+    match report.outcome {
+        Outcome::RolloutStep => {
+            let after = report.after.as_ref()?;
+            let of_canary = after.canary.as_ref().and_then(|canary| Percent::read(&canary.percent));
+            of_canary.or_else(|| weighted(&after.aliases).map(|(_, share)| share)).map(f64::from)
+        }
+        Outcome::RolloutPromoted => Some(100.0),
+        Outcome::RolloutAborted => Some(0.0),
+        // A paused canary may have a share that somebody else has set.
+        Outcome::RolloutPaused
+        | Outcome::RolloutStarted
+        | Outcome::RolledBack
+        | Outcome::WouldRollBack
+        | Outcome::Recorded
+        | Outcome::Status
+        | Outcome::Promoted
+        | Outcome::Recovered
+        | Outcome::Swept
+        | Outcome::Done
+        | Outcome::Attention
+        | Outcome::Held
+        | Outcome::Rejected
+        | Outcome::Ignored
+        | Outcome::Failed
+        | Outcome::NeedsHuman => None,
+    }
 }
 
 /// Returns the line of one event: its run time in seconds, its API calls and retries, and the unsent notifications.
@@ -71,30 +108,35 @@ pub fn run_metrics(at: DateTime<Utc>, function: &str, seconds: f64, spent: Spent
         ("ApiRetries", "Count", spent.retries as f64),
         ("NotTold", "Count", not_told as f64),
     ];
-    line(at, &[("Function", Some(function))], &[vec!["Function"]], &metrics)
+    line(at, &[("Function", Some(function))], &[(&[vec!["Function"]], &metrics)])
 }
 
+/// Metrics with the sets of dimensions by which they are published.
+type Published<'a> = (&'a [Vec<&'a str>], &'a [MetricValue]);
+
 /// Builds a line. Only the sets whose dimensions all have a value are included.
-fn line(
-    at: DateTime<Utc>,
-    dimensions: &[(&str, Option<&str>)],
-    sets: &[Vec<&str>],
-    metrics: &[MetricValue],
-) -> Value {
+fn line(at: DateTime<Utc>, dimensions: &[(&str, Option<&str>)], published: &[Published<'_>]) -> Value {
     let mut line = Map::new();
     for (name, value) in dimensions {
         if let Some(value) = value {
             line.insert((*name).to_owned(), json!(value));
         }
     }
-    let sets: Vec<_> = sets.iter().filter(|set| set.iter().all(|name| line.contains_key(*name))).collect();
-    let names: Vec<Value> =
-        metrics.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit})).collect();
-    line.extend(metrics.iter().map(|(name, _, value)| ((*name).to_owned(), json!(value))));
-    let directive = json!({"Namespace": NAMESPACE, "Dimensions": sets, "Metrics": names});
+    let mut directives = Vec::new();
+    for (sets, metrics) in published {
+        let sets: Vec<_> =
+            sets.iter().filter(|set| set.iter().all(|name| line.contains_key(*name))).collect();
+        if sets.is_empty() || metrics.is_empty() {
+            continue;
+        }
+        let names: Vec<Value> =
+            metrics.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit})).collect();
+        directives.push(json!({"Namespace": NAMESPACE, "Dimensions": sets, "Metrics": names}));
+        line.extend(metrics.iter().map(|(name, _, value)| ((*name).to_owned(), json!(value))));
+    }
     line.insert(
         "_aws".to_owned(),
-        json!({"Timestamp": at.timestamp_millis(), "CloudWatchMetrics": [directive]}),
+        json!({"Timestamp": at.timestamp_millis(), "CloudWatchMetrics": directives}),
     );
     Value::Object(line)
 }

@@ -6,6 +6,7 @@ import documented
 import reader
 import whole_http
 import whole_rest
+import whole_rollout
 from alarms import alarm_from_traffic
 from checks import Checks
 from function import ACCOUNT
@@ -28,6 +29,7 @@ def main():
             deleted_deployment(emulator, checks)
             limits_of_localemu(emulator, checks)
             whole_http.play(emulator, checks)
+            whole_rollout.play(timeline, emulator, checks)
             # Last, because it leaves a CodeDeploy deployment behind that never ends.
             whole_rest.play(emulator, checks, bad)
             # The documents change the mapping that `whole_rest` made.

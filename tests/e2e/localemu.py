@@ -42,7 +42,8 @@ class LocalEmu:
 
     def __enter__(self):
         try:
-            self._start_emulator()
+            start(self.processes, self.endpoint)
+            self.say(f"LocalEmu listens on {self.endpoint}")
             self._make_api()
             self.function = self.start_function({"api": self.api, "name": API_NAME, "stage": STAGE})
         except BaseException:
@@ -124,11 +125,12 @@ class LocalEmu:
         gateway.create_stage(
             restApiId=self.api, stageName=STAGE, deploymentId=self.good, variables={"release": "1"})
 
-    def _start_emulator(self):
-        host, port = "127.0.0.1", self.endpoint.rsplit(":", 1)[1]
-        command = [TOOLS / "localemu" / "bin" / "localemu", "start", "--host", host, "--port", port]
-        # LocalEmu calls its own API, and an endpoint in its environment would misdirect it.
-        own = {key: value for key, value in clean_environment("").items() if not key.startswith("AWS_")}
-        self.processes.start("localemu", command, dict(own, TMPDIR=str(self.processes.work)))
-        self.processes.wait("localemu", f"{self.endpoint}/_localemu/health")
-        self.say(f"LocalEmu listens on {self.endpoint}")
+
+def start(processes, endpoint):
+    """Starts LocalEmu at this address, and waits until it answers."""
+    host, port = "127.0.0.1", endpoint.rsplit(":", 1)[1]
+    command = [TOOLS / "localemu" / "bin" / "localemu", "start", "--host", host, "--port", port]
+    # LocalEmu calls its own API, and an endpoint in its environment would misdirect it.
+    own = {key: value for key, value in clean_environment("").items() if not key.startswith("AWS_")}
+    processes.start("localemu", command, dict(own, TMPDIR=str(processes.work)))
+    processes.wait("localemu", f"{endpoint}/_localemu/health")

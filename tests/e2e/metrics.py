@@ -15,12 +15,14 @@ LATE = 30
 
 
 class Answer(NamedTuple):
-    """The answer to a request: when the request began, in seconds; the deployment, the status, and the latency in ms."""
+    """The answer to a request: when the request began, in seconds; the deployment, the status, the latency in ms, and whether
+    the stage's canary answered."""
 
     at: float
     deployment: str
     status: int
     latency: int
+    by_canary: bool = False
 
 
 class AccessLog:
@@ -31,12 +33,13 @@ class AccessLog:
     metadata names.
     """
 
-    def __init__(self, stack):
+    def __init__(self, stack, group_end=""):
+        """Opens the stage's log group; `/Canary` at the end of its name is the group of the canary's lines."""
         setting = stack.stage().get("accessLogSettings") or {}
         if not setting:
             raise StepFailed("the stage has no access log; deploy the stack with FastDetection=on")
         self.format = setting["format"]
-        self.group = setting["destinationArn"].split(":log-group:")[1].removesuffix(":*")
+        self.group = setting["destinationArn"].split(":log-group:")[1].removesuffix(":*") + group_end
         self._api = stack.api
         self._logs = stack.client("logs")
         self._cloudwatch = stack.client("cloudwatch")

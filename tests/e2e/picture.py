@@ -34,13 +34,15 @@ def draw(path, title, panels):
 
 
 class Panel:
-    """Requests per second by status in one span of time, with the events marked."""
+    """Requests per second by kind in one span of time, with the events marked."""
 
-    def __init__(self, title, answers, moments, zero, span, step):
-        """Takes `answers` as (time, status) and `moments` as (time, text). `span` is (from, to) in
-        seconds relative to the time `zero`; a bar covers `step` seconds."""
+    def __init__(self, title, answers, moments, zero, span, step, colours=None, since="users got the first error"):
+        """Takes `answers` as (time, kind), or (time, status) without `colours`, and `moments` as (time, text). `span` is
+        (from, to) in seconds relative to the time `zero`, which is that of `since`; a bar covers `step` seconds."""
         self.title = title
-        self.answers = [(at - zero, status) for at, status in answers]
+        self.colours = colours or COLOURS
+        self.since = since
+        self.answers = [(at - zero, kind if colours else kind_of(kind)) for at, kind in answers]
         self.moments = sorted((at - zero, text) for at, text in moments)
         self.step = step
         # A step begins at zero, so that no step mixes answers before and after it.
@@ -50,7 +52,7 @@ class Panel:
         steps = round((self.end - self.start) / self.step)
         edges = [self.start + nth * self.step for nth in range(steps + 1)]
         below = [0.0] * steps
-        for kind, colour in COLOURS.items():
+        for kind, colour in self.colours.items():
             rates = self._rates(kind, steps)
             if any(rates):
                 above = [low + rate for low, rate in zip(below, rates)]
@@ -59,16 +61,16 @@ class Panel:
         self._mark(axes, max(below, default=1.0) or 1.0)
         axes.set_title(self.title, loc="left", fontsize=11)
         axes.set_xlim(self.start, self.end)
-        axes.set_xlabel("seconds since users got the first error")
+        axes.set_xlabel(f"seconds since {self.since}")
         axes.set_ylabel("requests per second")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), frameon=False, ncols=len(COLOURS))
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), frameon=False, ncols=len(self.colours))
 
     def _rates(self, wanted, steps):
         counts = [0] * steps
-        for at, status in self.answers:
+        for at, kind in self.answers:
             nth = int((at - self.start) // self.step)
-            if 0 <= nth < steps and kind_of(status) == wanted:
+            if 0 <= nth < steps and kind == wanted:
                 counts[nth] += 1
         return [count / self.step for count in counts]
 

@@ -154,12 +154,16 @@ class Stack:
         """Returns a client of an emulated AWS service that ignores the user's AWS settings."""
         return boto3.client(
             service,
-            endpoint_url=self.endpoint,
+            endpoint_url=self.endpoint_of(service),
             region_name=REGION,
             aws_access_key_id="test",
             aws_secret_access_key="test",
             config=Config(proxies={}, read_timeout=90, retries={"total_max_attempts": 1}),
         )
+
+    def endpoint_of(self, _service):
+        """Returns the address at which a service is emulated."""
+        return self.endpoint
 
     def build(self):
         """Builds the function with `sam build`, without touching the user's own build, or takes the release in `DIST`."""

@@ -192,7 +192,8 @@ class Stack:
                 return str(self.value(names[name]))
             return str(self.att(*name.split(".", 1)) if "." in name else self.ref(name))
 
-        return re.sub(r"\$\{([^!}]+)\}", one, text)
+        # An exclamation mark keeps the braces for the reader of the text.
+        return re.sub(r"\$\{([^!}]+)\}", one, text).replace("${!", "${")
 
     def join(self, of):
         return of[0].join(str(one) for one in self.value(of[1]))

@@ -21,6 +21,7 @@ export const SETTINGS: { readonly [parameter: string]: keyof ApiGatewayRollbackS
   AlarmDatapoints: 'alarmDatapoints',
   FastDetection: 'fastDetection',
   Rollouts: 'rollouts',
+  RolloutDashboard: 'rolloutDashboard',
   DecideSeconds: 'decideSeconds',
   ConvictAlpha: 'convictAlpha',
   BakeSeconds: 'bakeSeconds',

@@ -104,6 +104,13 @@ export interface ApiGatewayRollbackSettings {
   readonly rollouts?: boolean;
 
   /**
+   * on creates a CloudWatch dashboard for the rollouts of a REST API: the share of the traffic that the new release has, and the share of 5xx of each deployment, on one axis. Other APIs have no rollouts, and get no dashboard. `true` stands for on, and `false` for off.
+   *
+   * @default `false`
+   */
+  readonly rolloutDashboard?: boolean;
+
+  /**
    * After an alarm of fast detection, the function reads the metrics of the access log for at most this many seconds until they are enough to judge the live release. 0 reads them once.
    *
    * @default `45`

@@ -6,13 +6,16 @@ use apigw_rollback::model::access_log::{self, AccessLog};
 use apigw_rollback::model::alarm::State;
 use apigw_rollback::model::cloud_error::Failure;
 use apigw_rollback::model::protocol::Protocol;
+use apigw_rollback::model::reason::stamp;
 use apigw_rollback::model::release::Canary;
 use apigw_rollback::model::traffic::Bucket;
+use apigw_rollback::notify::metrics;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
+use crate::support::harness;
 use crate::support::story::Story;
-use crate::support::world::{Facts, Fault, error};
+use crate::support::world::{API, Facts, Fault, error};
 
 /// A stage whose first release is known-good and whose access log counts by deployment.
 pub(crate) fn logged() -> Story {
@@ -96,6 +99,65 @@ fn a_good_release_is_promoted_in_steps_and_bakes() {
         .later(31)
         .sweep()
         .ends("a good release is rolled out");
+}
+
+/// A graph repeats the last share until the next one, so every end needs one.
+#[test]
+fn every_move_publishes_the_share_of_the_rollout() {
+    let advance = r#"{"command":"advance"}"#.to_owned();
+    let command = |verb: &str, more: Value| {
+        let mut command = json!({"command": verb, "stage": {"api": API, "name": "prod"}});
+        command.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        command.to_string()
+    };
+    let begin = || (0, 0, command("rollout-start", start()));
+    for (case, events, expected) in [
+        (
+            "a good release",
+            vec![begin(), (6, 0, advance.clone()), (6, 0, advance.clone()), (6, 0, advance.clone())],
+            vec![10.0, 50.0, 100.0, 100.0],
+        ),
+        ("a bad release", vec![begin(), (1, 30, advance.clone())], vec![10.0, 0.0]),
+        ("an abort", vec![begin(), (1, 0, command("rollout-abort", json!({})))], vec![10.0, 0.0]),
+        (
+            "a pause",
+            vec![
+                begin(),
+                (1, 0, command("rollout-pause", json!({}))),
+                (1, 0, command("rollout-resume", json!({}))),
+            ],
+            vec![10.0, 10.0],
+        ),
+        ("a step that waits", vec![begin(), (1, 0, advance)], vec![10.0]),
+    ] {
+        let mut story = logged();
+        let mut shares = Vec::new();
+        for (minutes, failed, event) in events {
+            story = story.served(minutes, 30, failed);
+            let reports = harness::reports(&event, &story.world);
+            shares.extend(reports.iter().filter_map(|report| {
+                let line = metrics::report_metrics(report, "apigw-rollback");
+                let is_by_stage = line["_aws"]["CloudWatchMetrics"].as_array().unwrap().iter().any(|one| {
+                    one["Dimensions"] == json!([["Function", "Stage"]])
+                        && one["Metrics"] == json!([{"Name": "RolloutShare", "Unit": "Percent"}])
+                });
+                line["RolloutShare"].as_f64().filter(|_| is_by_stage)
+            }));
+        }
+        assert_eq!(shares, expected, "{case}");
+    }
+}
+
+/// Lambda's clock has nanoseconds, which nobody wants to read.
+#[test]
+fn people_are_told_times_to_the_millisecond() {
+    for (time, expected) in [
+        ("2026-11-27T04:41:27.302687900Z", "2026-11-27T04:41:27.302Z"),
+        ("2026-11-27T04:41:27.000000001Z", "2026-11-27T04:41:27Z"),
+        ("2026-11-27T04:41:27Z", "2026-11-27T04:41:27Z"),
+    ] {
+        assert_eq!(stamp(time.parse().unwrap()), expected);
+    }
 }
 
 #[test]

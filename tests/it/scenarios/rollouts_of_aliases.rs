@@ -7,9 +7,11 @@ use apigw_rollback::model::alarm::State;
 use apigw_rollback::model::cloud_error::Failure;
 use apigw_rollback::model::component::{AliasTarget, LiveAlias};
 use apigw_rollback::model::traffic::Bucket;
+use apigw_rollback::notify::metrics::report_metrics;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
+use crate::support::harness::attempt;
 use crate::support::story::Story;
 use crate::support::world::{Facts, Fault, conflict, denied, error, lost};
 
@@ -114,6 +116,37 @@ fn an_alarm_takes_a_version_off() {
         .event_arrives()
         .advance()
         .ends("an alarm takes a version off");
+}
+
+/// Errors of functions are only some of the failures that the alarm counts.
+#[test]
+fn the_same_errors_of_the_versions_before_do_not_excuse_the_new_ones() {
+    with_aliases()
+        .command("rollout-start", &start())
+        .served(4, 60, 60)
+        .world("all requests of the versions before fail as well", |facts| {
+            let before = facts.requests.get_mut("version 1").unwrap();
+            for bucket in before {
+                bucket.failed = bucket.requests;
+            }
+        })
+        .alarm_is(State::Alarm)
+        .event_arrives()
+        .ends("the versions before fail as well");
+}
+
+#[test]
+fn the_weight_of_a_step_is_published() {
+    let world = with_aliases().world;
+    let mut command = start();
+    command["command"] = json!("rollout-start");
+    command["stage"] = json!({"api": "orders-api", "name": "prod"});
+    let reports = attempt(&command.to_string(), &world, &[("PROTECTED_STAGES", LISTED)], 1).unwrap();
+    let shares: Vec<_> = reports
+        .iter()
+        .filter_map(|report| report_metrics(report, "apigw-rollback")["RolloutShare"].as_f64())
+        .collect();
+    assert_eq!(shares, [10.0]);
 }
 
 #[test]
