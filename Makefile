@@ -202,6 +202,7 @@ lint: ## check the formatting, clippy and the template
 	cargo clippy --locked --no-default-features --bin apigw-rollback-function -- -D warnings
 	cd benches/cold && cargo fmt --check && cargo clippy --locked --all-targets --target-dir ../../target/bench-tool -- -D warnings
 	cd proof && cargo fmt --check && cargo clippy --locked --all-targets --features model --target-dir ../target/proof -- -D warnings
+	cd fuzz && cargo fmt --check && cargo check --locked
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam cfn-lint
 	$(SAM) validate --lint
 	$(TOOLS)/cfn-lint/bin/cfn-lint template.yaml
@@ -210,6 +211,7 @@ fmt: ## format the Rust code
 	cargo fmt
 	cd benches/cold && cargo fmt
 	cd proof && cargo fmt
+	cd fuzz && cargo fmt
 
 $(DENY) $(FUZZ) $(MUTANTS) $(SBOM):
 	@echo "installing $(@F) into $(TOOLS)/ once; compiling it takes some minutes"

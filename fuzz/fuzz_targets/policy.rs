@@ -28,7 +28,7 @@ fuzz_target!(|text: &str| {
                 assert_eq!(parse::<PolicyOverrides>(&text), Ok(policy));
             }
         }
-        Err(why) => assert!(!why.is_empty()),
+        Err(why) => assert!(!why.to_string().is_empty()),
     }
     for variable in VARIABLES {
         match Config::read(|name| if name == variable { Some(text.to_owned()) } else { region(name) }) {

@@ -4,8 +4,8 @@
 #![no_main]
 
 use apigw_rollback_fuzz::model::alarm::{Origin, time};
-use apigw_rollback_fuzz::signal::target::is_stage_name;
 use apigw_rollback_fuzz::model::datapoint::Reading;
+use apigw_rollback_fuzz::signal::target::is_stage_name;
 use apigw_rollback_fuzz::signal::triage::{Bounds, Triage, triage};
 use apigw_rollback_fuzz::signal::{self, Event, Signal, reason_data};
 use libfuzzer_sys::fuzz_target;
@@ -30,7 +30,9 @@ fn check(event: &Event) {
                         assert!(names.all(|one| is_stage_name(&one.stage) && !one.api.text().is_empty()));
                     }
                     Triage::Composite => {}
-                    Triage::Refused(reason) => assert!(!reason.to_string().is_empty() && !reason.code().is_empty()),
+                    Triage::Refused(reason) => {
+                        assert!(!reason.to_string().is_empty() && !reason.code().is_empty())
+                    }
                 }
             }
             Signal::Command(command) => {
@@ -40,7 +42,11 @@ fn check(event: &Event) {
             }
             Signal::Sibling(report) => {
                 let target = signal::sibling::target(report);
-                assert!(!report.account.is_empty() && !report.region.is_empty() && !report.incident.bad.id.is_empty());
+                assert!(
+                    !report.account.is_empty()
+                        && !report.region.is_empty()
+                        && !report.incident.bad.id.is_empty()
+                );
                 assert!(target.is_err() || report.api_name.is_some());
             }
             Signal::Unreadable(reason) => assert!(!reason.to_string().is_empty()),

@@ -5,7 +5,7 @@ mod found;
 pub(crate) mod garbage;
 mod huge;
 pub(crate) mod properties;
-mod rollouts;
+pub(crate) mod rollouts;
 
 use apigw_rollback::model::cloud_error::{CloudError, Failure};
 use apigw_rollback::model::parameter_names::ParameterNames;

@@ -270,6 +270,12 @@ fn end(facts: &Facts, place: Place) -> Result<String, String> {
     }
 }
 
+/// Returns where the rollout of a canary stands, if every change was allowed, and its record and the stage agree.
+pub(crate) fn consistent(facts: &Facts) -> Result<String, String> {
+    every_change_is_allowed(facts)?;
+    end(facts, place_of_canary(facts)?)
+}
+
 fn check(kind: &Kind, injected: &[(usize, Fault)]) -> Result<(), String> {
     let world = World::new(kind.facts.clone());
     world.inject(injected);

@@ -278,7 +278,7 @@ impl<'a> Watch<'a> {
     fn traffic(&self, source: Source, look: f64) -> Option<Traffic> {
         let read = match source {
             Source::Deployments => self.by_deployment(look - self.setting.delay),
-            Source::AccessLog | Source::OwnMetrics => self.by_minute(look),
+            Source::AccessLog | Source::OwnMetrics | Source::Versions => self.by_minute(look),
         };
         let swept = at(self.life.live_at - SWEPT_BEFORE);
         of_release(&read, &self.live, &self.on_record, Some(swept))

@@ -4,6 +4,7 @@
 
 mod order;
 mod play;
+mod rollouts;
 
 use apigw_rollback::model::release::Release;
 use apigw_rollback::model::report::{Outcome, Report};

@@ -1,0 +1,82 @@
+//! Rollouts in every order: two runs of the schedule, or one and an operator, an alarm or a deployer.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::play::{self, Other, Scene};
+use crate::faults::rollouts::consistent;
+use crate::scenarios::rollouts::{Rolls, logged, start};
+use crate::simulation::invariants::{Seen, Signal};
+use crate::support::harness::{attempt, config};
+use crate::support::world::{API, Facts, World};
+
+const ADVANCE: &str = r#"{"command":"advance"}"#;
+const SETTINGS: [(&str, &str); 3] = [
+    ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people"),
+    ("MAX_ALARM_AGE_SECONDS", "0"),
+    ("PIN", "off"),
+];
+
+/// What a run may do is not known to the reduction, as with a sweep.
+const LIKE_A_SWEEP: Signal = Signal::Sweep;
+
+fn command(verb: &str) -> (String, Signal) {
+    let command = json!({"command": verb, "stage": {"api": API, "name": "prod"}, "who": "on call"});
+    (command.to_string(), LIKE_A_SWEEP)
+}
+
+fn advance() -> (String, Signal) {
+    (ADVANCE.to_owned(), LIKE_A_SWEEP)
+}
+
+/// A rollout whose first step has passed, and that others change at some moment.
+fn a_step_is_due(failed: u64) -> Facts {
+    let story = logged().command("rollout-start", &start()).served(6, 12, failed);
+    let mut facts = story.world.facts();
+    facts.changes.clear();
+    facts.notifications.clear();
+    facts
+}
+
+/// Checks an end: every change was allowed, people were told of each state once, and after one more run of the schedule the
+/// record and the stage agree. Returns the end.
+fn judge(facts: &Facts, seen: &[Seen]) -> Result<String, String> {
+    let subjects: Vec<&String> = facts.notifications.iter().map(|one| &one.subject).collect();
+    if subjects.iter().collect::<BTreeSet<_>>().len() < subjects.len() {
+        return Err(format!("people are told twice: {subjects:?}"));
+    }
+    let mut reports = seen.iter().filter_map(|run| run.reports.as_ref()).flatten();
+    if let Some(report) = reports.find(|report| report.outcome.is_failure()) {
+        return Err(format!("a run fails: {}", report.message));
+    }
+    let world = World::new(facts.clone());
+    attempt(ADVANCE, &world, &SETTINGS, 99);
+    world.look(consistent)
+}
+
+/// Explores every order of these runs and actions, and returns the ends.
+fn explore(what: &str, facts: Facts, events: Vec<(String, Signal)>, others: Vec<Other>) -> BTreeSet<String> {
+    let scene = Scene { facts, events, others, config: config(&SETTINGS), in_table: true };
+    let ends = std::cell::RefCell::new(BTreeSet::new());
+    let judged = |facts: &Facts, seen: &[Seen]| {
+        ends.borrow_mut().insert(judge(facts, seen)?);
+        Ok(())
+    };
+    let found = play::explore(&scene, true, judged).unwrap_or_else(|why| panic!("{what}: {why}"));
+    let ends = ends.take();
+    println!("{what}: {} states, {} schedules: {ends:?}", found.states(), found.played);
+    ends
+}
+
+#[test]
+#[ignore = "takes minutes: `make soak`"]
+fn a_rollout_ends_well_in_every_order_of_two_runs() {
+    let due = || a_step_is_due(0);
+    let ends = explore("two schedules", due(), vec![advance(), advance()], vec![]);
+    assert_eq!(ends, ["baking at 50".to_owned()].into());
+    let ends = explore("a schedule and an abort", due(), vec![advance(), command("rollout-abort")], vec![]);
+    assert_eq!(ends, ["aborted".to_owned()].into());
+    let ends = explore("a schedule and a pause", due(), vec![advance(), command("rollout-pause")], vec![]);
+    assert!(ends.iter().all(|end| end.starts_with("paused at ")), "{ends:?}");
+}
