@@ -56,15 +56,13 @@ pub(crate) fn hold(before: &Facts, after: &Facts, runs: &[Seen], config: &Config
         let Some(run) = runs.iter().find(|run| run.id == change.by) else { continue };
         if change.looked_at.is_none_or(|looked_at| change.at - looked_at > LOOKED) {
             let since = change.looked_at.map(|at| at.to_string()).unwrap_or_default();
-            return Err(format!(
-                "{} by {} at {}: its last look is of {since}",
-                change.stage, run.id, change.at
-            ));
+            let (stage, at) = (&change.stage, change.at);
+            return Err(format!("{stage} by {} at {at}: its last look is of {since}", run.id));
         }
         if change.stage.is_parked() {
             continue;
         }
-        let case = Case { before, after, config, change, earlier: &after.changes[..nth], run };
+        let case = Case { before, after, config, change, earlier: &after.changes[..nth], run, runs };
         let judged = case.is_allowed().and_then(|()| case.is_called_for());
         judged.map_err(|why| {
             format!(
@@ -95,6 +93,7 @@ struct Case<'a> {
     change: &'a Change,
     earlier: &'a [Change],
     run: &'a Seen,
+    runs: &'a [Seen],
 }
 
 impl Case<'_> {
@@ -212,7 +211,7 @@ impl Case<'_> {
             let judged = at - live_since >= window + TimeDelta::minutes(2)
                 || self.has_breach(|point| point.begins >= live_since + TimeDelta::minutes(1));
             let is_about = fired.iter().any(|(_, fired)| *fired >= live_since) || judged;
-            let proven = live_since >= self.since() || may_have_convicted(self.after, self.run);
+            let proven = live_since >= self.since() || may_have_convicted(self.after, self.run, self.runs);
             rule(is_about || proven, "the release is newer than the alarm's evidence")?;
             let is_told = proven || self.has_data_since(&fired, live_since);
             rule(is_told, "the data of every alarm ended before the release went live")?;

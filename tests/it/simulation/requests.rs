@@ -20,6 +20,9 @@ const OF_CANARY: u64 = 2;
 /// How long ago shared trouble may have been that a test still takes into account.
 const REMEMBERED: TimeDelta = TimeDelta::minutes(40);
 
+/// Runs that begin within this time of each other can be about the same trouble.
+const AT_ONCE: TimeDelta = TimeDelta::seconds(10);
+
 /// What CloudWatch counts.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Counted {
@@ -94,18 +97,17 @@ impl Counted {
     }
 }
 
-/// Whether the requests convicted the release that this run rolled back, or may have: a run that died has no report, and that of
-/// one that failed afterwards says nothing about them.
-pub(crate) fn may_have_convicted(after: &Facts, run: &Seen) -> bool {
+/// Whether the requests convicted the release that this run rolled back, or may have: a run that died has no report, that of
+/// one that failed afterwards says nothing about them, and of two runs at the same time one reports the rollback.
+pub(crate) fn may_have_convicted(after: &Facts, run: &Seen, runs: &[Seen]) -> bool {
     let convicted =
         |report: &Report| report.test.as_ref().is_some_and(|test| test.verdict == Verdict::Convicted);
-    match &run.reports {
-        Some(reports) if !reports.iter().any(|report| report.outcome.is_failure()) => {
-            reports.iter().any(convicted)
-        }
-        Some(reports) => reports.iter().any(convicted) || !after.requests.is_empty(),
-        None => !after.requests.is_empty(),
+    let at_once = runs.iter().filter(|other| (other.began - run.began).abs() < AT_ONCE);
+    if at_once.filter_map(|run| run.reports.as_ref()).flatten().any(convicted) {
+        return true;
     }
+    let tells = |reports: &Vec<Report>| !reports.iter().any(|report| report.outcome.is_failure());
+    !run.reports.as_ref().is_some_and(tells) && !after.requests.is_empty()
 }
 
 /// Checks that nobody guilty was acquitted and nobody innocent convicted.
