@@ -6,7 +6,7 @@ use apigw_rollback::model::access_log::{self, AccessLog};
 use apigw_rollback::model::alarm::{Metric, State, Watches};
 use apigw_rollback::model::guilt::Verdict;
 use apigw_rollback::model::protocol::Protocol;
-use apigw_rollback::model::records::print;
+use apigw_rollback::model::records::{Candidate, print};
 use apigw_rollback::model::release::Canary;
 use apigw_rollback::model::report::{Outcome, Report};
 use apigw_rollback::model::traffic::Bucket;
@@ -251,6 +251,24 @@ fn a_slower_alarm_keeps_its_verdict_unless_the_requests_have_one() {
     for (case, twist, requests, expected) in cases {
         let _ = check(case, twist, &requests, expected);
     }
+}
+
+#[test]
+fn requests_that_may_be_from_before_a_fix_convict_it_not() {
+    let fixed = |facts: &mut Facts| facts.stage().updated_at = Some(at("2026-11-20T10:05:20Z"));
+    let seen_before = |facts: &mut Facts| {
+        logged(facts);
+        fixed(facts);
+        let live = facts.stage().release.clone();
+        let candidate = Candidate::new(Protocol::Rest, &live, at("2026-11-20T09:50:00Z"));
+        let name = format!("/apigw-rollback/stages/{API}/prod/candidate");
+        facts.parameters.insert(name, vec![print(&candidate).unwrap()]);
+    };
+    let held = "held (changed-after-alarm), not tested";
+    // API Gateway counts requests of the minute before.
+    let _ = check("counted late", fixed, &[(OWN, "10:06:00", 1, 60, (60, 60))], held);
+    // Only the function's clock says since when the release is live.
+    let _ = check("by another clock", seen_before, &[("d2", "10:05:20", 4, 10, (10, 10))], held);
 }
 
 #[test]
