@@ -2,7 +2,7 @@
 """Removes each guard from the engine, one at a time, and checks that a test fails.
 
 A passing simulation proves nothing unless it fails when it should. For each entry of GUARDS, this script removes the
-guard from a copy of the sources. Then the enumeration, a test of the faults or the scenarios must fail, or else a seed of
+guard from a copy of the sources. Then a scenario, the enumeration or a test of the faults must fail, or else a seed of
 the simulation.
 
     guards.py [NAME ...]        without a name, all guards
@@ -330,7 +330,7 @@ def main() -> int:
             path.write_text(text.replace(there, without))
         try:
             # The quickest tests come first.
-            for tests in ("enumeration::", "scenarios::", "faults::", "simulation::rollouts::r", "simulation::ten"):
+            for tests in ("scenarios::", "enumeration::", "faults::", "simulation::rollouts::r", "simulation::ten"):
                 verdict, why = tested(tests)
                 if verdict != "missed":
                     break
