@@ -57,9 +57,9 @@ pub async fn advance<C: Cloud>(context: &Context<'_, C>, stage: &StageRef) -> Ad
 /// Moves a rollout on after this run has recorded an order.
 pub async fn go_on<C: Cloud>(context: &Context<'_, C>, stage: &StageRef) -> Advanced {
     let mut advanced = Advanced::default();
-    let mut refused = None;
+    let mut doubts = Doubts::default();
     for _ in 0..MOVES {
-        match Box::pin(look_and_move(context, stage, &mut refused)).await {
+        match Box::pin(look_and_move(context, stage, &mut doubts)).await {
             Ok(moved) => {
                 let (end, report) = match moved {
                     Moved::On(report) => (None, report),
@@ -88,9 +88,33 @@ pub async fn go_on<C: Cloud>(context: &Context<'_, C>, stage: &StageRef) -> Adva
 async fn look_and_move<C: Cloud>(
     context: &Context<'_, C>,
     stage: &StageRef,
-    refused: &mut Option<CloudError>,
+    doubts: &mut Doubts,
 ) -> Result<Moved, CloudError> {
-    one_move(context, &look(context, stage).await?, refused).await
+    one_move(context, &look(context, stage).await?, doubts).await
+}
+
+/// What a run takes for certain only after a second look.
+#[derive(Default)]
+struct Doubts {
+    /// A change that API Gateway or Lambda refused.
+    refused: Option<CloudError>,
+    /// What somebody else did: the version of the record, and the state that follows. The stage and the record are read at the same
+    /// time, so another run may have changed one of them in between.
+    others: Option<(i64, RolloutState)>,
+}
+
+impl Doubts {
+    /// Whether this state follows from what somebody else did, and no look has shown that before.
+    fn is_new(&mut self, version: i64, next: &RolloutState) -> bool {
+        let is_by_others = matches!(
+            next,
+            RolloutState::Paused { .. } | RolloutState::Aborted { .. } | RolloutState::Overtaken { .. }
+        );
+        let seen = Some((version, next.clone()));
+        let is_new = is_by_others && self.others != seen;
+        self.others = seen;
+        is_new
+    }
 }
 
 /// What a rollout rests on, read in one go.
@@ -154,7 +178,7 @@ enum Moved {
 async fn one_move<C: Cloud>(
     context: &Context<'_, C>,
     look: &Look,
-    refused: &mut Option<CloudError>,
+    doubts: &mut Doubts,
 ) -> Result<Moved, CloudError> {
     let Look { observed, alarms, on_record } = look;
     let stage = &observed.stage;
@@ -169,18 +193,19 @@ async fn one_move<C: Cloud>(
     let facts = RolloutFacts { rollout, observed, guarding: &guarding, policy: &policy, now };
     match next_move(&facts) {
         Move::Wait(waits) => Ok(waiting(context, rollout, &waits)),
+        Move::Record(next) if doubts.is_new(*version, &next.state) => Ok(Moved::On(None)),
         Move::Record(next) => put(context, stage, (*version, rollout), *next).await,
         Move::Change(change) => {
             if let Err(broken) = check_step(&change, rollout, &live_release(observed)) {
                 return Ok(Moved::No(broken.clone(), Some(context.report(Outcome::NeedsHuman, broken))));
             }
-            changed(context, look, make(context, observed, &change).await, refused).await
+            changed(context, look, make(context, observed, &change).await, doubts).await
         }
         Move::Shift(shifts) => {
             if let Err(broken) = check_shift(&shifts, rollout) {
                 return Ok(Moved::No(broken.clone(), Some(context.report(Outcome::NeedsHuman, broken))));
             }
-            changed(context, look, make_shifts(context, &shifts).await, refused).await
+            changed(context, look, make_shifts(context, &shifts).await, doubts).await
         }
         Move::RollBack => {
             let by = TriggeredBy::rollout(report::conviction(&guilt, rollout));
@@ -207,15 +232,15 @@ async fn changed<C: Parameters>(
     context: &Context<'_, C>,
     look: &Look,
     answer: Result<(), CloudError>,
-    refused: &mut Option<CloudError>,
+    doubts: &mut Doubts,
 ) -> Result<Moved, CloudError> {
     match answer {
         Ok(()) => Ok(Moved::On(None)),
         // The next look shows whether it had an effect.
         Err(error) if matches!(error.failure, Failure::Conflict | Failure::NoAnswer) => Ok(Moved::On(None)),
         Err(error) if error.failure != Failure::Refused => Err(error),
-        Err(error) if refused.is_none() => {
-            *refused = Some(error);
+        Err(error) if doubts.refused.is_none() => {
+            doubts.refused = Some(error);
             Ok(Moved::On(None))
         }
         Err(error) => give_up(context, look, error.to_string()).await,

@@ -172,10 +172,13 @@ fn is_pinned(simulation: &SimulationRun, facts: &Facts) -> Result<(), String> {
         // next sweep moves the pin; the first record of a stage is written after its pin.
         let is_first = recorded.len() == 1;
         let author = facts.records.last().map(|(_, author, _)| author.as_str());
+        let is_refused = author.is_some_and(|author| facts.refused_pins.contains(author));
         let author = simulation.seen.iter().find(|run| Some(run.id.as_str()) == author);
         let failed = |report: &Report| report.warnings.iter().any(|warning| warning.contains("not pinned"));
-        let not_pinned = author
-            .is_some_and(|run| run.reports.as_ref().map_or(!is_first, |reports| reports.iter().any(failed)));
+        // A run that died could not say that its pin was refused.
+        let not_pinned = author.is_some_and(|run| {
+            run.reports.as_ref().map_or(!is_first || is_refused, |reports| reports.iter().any(failed))
+        });
         let reports = simulation.seen.iter().filter_map(|run| run.reports.as_ref()).flatten();
         let told = reports.filter_map(|report| report.reason.as_ref()).any(|reason| {
             matches!(reason, Reason::KnownGoodMissing { deployment: missing, .. } if missing == deployment)

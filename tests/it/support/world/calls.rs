@@ -99,12 +99,15 @@ impl World {
         for fault in &faults {
             match fault {
                 Fault::World(change) => change(&mut facts),
-                Fault::Before(error) => return Some(Err(CloudError { operation, ..error.clone() })),
+                Fault::Before(error) => {
+                    facts.note_refused(&looker);
+                    return Some(Err(CloudError { operation, ..error.clone() }));
+                }
                 Fault::DieBefore => return None,
                 Fault::Stale if operation.starts_with("Get") || operation == "DescribeAlarms" => {
                     let mut past = self.past.lock().unwrap().clone();
                     if facts.now - past.now < STALE_FOR {
-                        facts.looks.extend(looks.then_some((looker, at)));
+                        facts.looks.extend(looks.then_some((looker.clone(), at)));
                         return Some(effect(&mut past));
                     }
                 }
@@ -113,11 +116,14 @@ impl World {
             }
         }
         let mut answer = Some(effect(&mut facts));
-        facts.looks.extend(looks.then_some((looker, at)));
+        facts.looks.extend(looks.then_some((looker.clone(), at)));
         facts.twice = false;
         for fault in faults {
             match fault {
-                Fault::After(error) => answer = Some(Err(CloudError { operation, ..error })),
+                Fault::After(error) => {
+                    facts.note_refused(&looker);
+                    answer = Some(Err(CloudError { operation, ..error }));
+                }
                 Fault::DieAfter => answer = None,
                 Fault::World(_) | Fault::Before(_) | Fault::DieBefore | Fault::Stale | Fault::Twice => {}
             }

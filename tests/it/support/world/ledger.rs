@@ -72,6 +72,13 @@ impl Facts {
         self.changes.push(Change { at, by, stage, from, to, recorded, whole, stopped, looked_at });
     }
 
+    /// Logs that a run's call about this subject failed.
+    pub(super) fn note_refused(&mut self, (run, subject): &(String, String)) {
+        if subject.ends_with("-known-good") {
+            self.refused_pins.insert(run.clone());
+        }
+    }
+
     /// Moves an alias and logs the move.
     pub(crate) fn point(&mut self, alias: &AliasRef, to: &AliasTarget) {
         let mut known = self.stages.keys().flat_map(|stage| self.recorded(stage));

@@ -8,7 +8,7 @@ mod ledger;
 mod many;
 mod network;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -127,6 +127,8 @@ pub(crate) struct Facts {
     pub(crate) caller: String,
     /// When each run last looked at a stage, or changed it.
     pub(crate) looks: BTreeMap<(String, String), DateTime<Utc>>,
+    /// The runs of which a call about a parked stage failed.
+    pub(crate) refused_pins: BTreeSet<String>,
     /// Every change of a stage, by a run or by others.
     pub(crate) changes: Vec<Change>,
     /// Every move of an alias or mapping, by a run or by others.
@@ -309,6 +311,7 @@ impl Facts {
             twice: false,
             caller: String::new(),
             looks: BTreeMap::new(),
+            refused_pins: BTreeSet::new(),
             changes: vec![],
             moves: vec![],
             records: vec![],
