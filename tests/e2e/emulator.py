@@ -1,4 +1,4 @@
-"""Starts MiniStack with three things that fast detection needs and that MiniStack 1.5.33 does not have:
+"""Starts MiniStack with what the template and fast detection need and MiniStack 1.5.33 does not have:
 
 - The statistics `TC` (trimmed count) and `PR` (percentile rank) between two values. For a statistic that it does not know,
   MiniStack answers with the average: the function would take the status code 200 for 200 failed requests.
@@ -6,6 +6,8 @@
   `DescribeAlarms` shows them on AWS, but does not evaluate it: `watch.py` does.
 - The access log of a REST stage. Its CloudFormation drops the setting. Here the stage shows it, but nothing writes the log:
   `access_log.py` does.
+- Conditions about a part of a text: CloudFormation evaluates `Fn::Split` and `Fn::Sub` in them, MiniStack leaves them as they
+  are.
 
 All numbers that the function reads are those that were published to the emulator. The version of MiniStack is pinned, so
 the places that this file extends cannot move.
@@ -16,7 +18,7 @@ import sys
 
 from ministack.app import main
 from ministack.services import cloudwatch
-from ministack.services.cloudformation import provisioners
+from ministack.services.cloudformation import changesets, engine, handlers, provisioners, stacks
 
 BETWEEN = re.compile(r"(TC|PR)\(([0-9.]*):([0-9.]*)\)")
 
@@ -74,7 +76,33 @@ def with_access_log(original, properties_at):
     return provision
 
 
+def with_split_texts(original):
+    def evaluate(template, params):
+        conditions = split_texts(template.get("Conditions", {}), {name: one["Value"] for name, one in params.items()})
+        return original(template | {"Conditions": conditions}, params)
+
+    return evaluate
+
+
+def split_texts(value, values):
+    """Replaces `Fn::Sub` of parameters, and then `Fn::Split`, by what they stand for."""
+    if isinstance(value, list):
+        return [split_texts(each, values) for each in value]
+    if not isinstance(value, dict):
+        return value
+    done = {key: split_texts(each, values) for key, each in value.items()}
+    match done:
+        case {"Fn::Sub": str(text)}:
+            return re.sub(r"\$\{(\w+)\}", lambda name: str(values[name[1]]), text)
+        case {"Fn::Split": [separator, str(text)]}:
+            return text.split(separator)
+    return done
+
+
 def extend():
+    evaluate = with_split_texts(engine._evaluate_conditions)
+    for module in (engine, changesets, handlers, stacks):
+        module._evaluate_conditions = evaluate
     cloudwatch._stat_value = with_counts(cloudwatch._stat_value)
     provisioners._cw_metric_alarm_record = with_metric_math(provisioners._cw_metric_alarm_record)
     stage = provisioners._RESOURCE_HANDLERS["AWS::ApiGateway::Stage"]
