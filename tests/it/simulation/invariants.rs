@@ -136,8 +136,7 @@ impl Case<'_> {
         points.any(|point| point.reading == Reading::Breaching && fits(point))
     }
 
-    /// Whether the data of the alarms that fired, where CloudWatch tells it of all, is about a release. Components move
-    /// without a trace in the stage.
+    /// Whether the alarms' data, where CloudWatch tells it of all, is about a release. Components move without a trace.
     fn has_data_since(&self, fired: &[(&str, DateTime<Utc>)], live_since: DateTime<Utc>) -> bool {
         // The base of a canary that has ended was live all the time.
         let was_base = |one: &Change| Release { canary: None, ..one.from.clone() } == one.to;
@@ -149,8 +148,7 @@ impl Case<'_> {
         has_components || !is_told || self.has_breach(|point| point.ends > live_since)
     }
 
-    /// Returns when the sweep first noted a release with components: the stage does not show when an alias or a mapping
-    /// moved.
+    /// Returns when the sweep first noted a release with components: the stage does not show when one of them moved.
     fn noted_since(&self, live_since: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let has_components = !self.after.aliases.is_empty() || !self.after.mappings.is_empty();
         let name = ParameterNames::under("/apigw-rollback").candidate(self.stage());
@@ -165,12 +163,15 @@ impl Case<'_> {
         let canary_off = Release { canary: None, ..from.clone() } == *to;
         let undoes =
             self.on_stage().any(|one| one.by == self.change.by && (&one.to, &one.from) == (from, to));
-        rule(self.change.recorded || canary_off || undoes, "the release is not recorded")?;
+        let raced = self.on_stage().any(|one| one.at >= self.since());
+        // After a deploy that the look did not show yet, the release is a mixture: then people are told at once.
+        let is_mixture =
+            raced && self.run.reports.iter().flatten().any(|one| one.outcome == Outcome::NeedsHuman);
+        rule(self.change.recorded || canary_off || undoes || is_mixture, "the release is not recorded")?;
         rule(
             self.config.entry(stage).is_some() || !self.after.recorded(stage).is_empty(),
             "the stage is not protected",
         )?;
-        let raced = self.on_stage().any(|one| one.at >= self.since());
         let moved = self.after.moves.iter().any(|one| one.by != self.change.by && self.is_meanwhile(one.at));
         rule(
             !self.change.recorded || self.change.whole || undoes || moved,
