@@ -203,8 +203,12 @@ fn a_step_of_a_rollout_is_no_new_release_to_an_alarm() {
     logged()
         .command("rollout-start", &start())
         .served(6, 12, 0)
-        .alarm_is(State::Alarm)
         .advance()
+        .alarm_is(State::Alarm)
+        .world("the alarm fired a minute before the step", |facts| {
+            let before = facts.now - TimeDelta::minutes(1);
+            facts.alarms[0].alarm.changed_at = Some(before);
+        })
         .event_arrives()
         .ends("a step of a rollout is no fix");
 }
