@@ -248,6 +248,9 @@ def fast_alarm_rolls_back(stack, users, watch, reports, checks, good, bad):
     checks.equal("the incident is recorded", len(named(stack, "/incidents/")), 1)
 
 
+ALREADY_OK = ("held", "alarm-cleared")
+
+
 def same_alarm_again(stack, checks, messages, alarm, verdict):
     """Delivers the alarm's message again: SNS delivers at least once, and a second delivery must change nothing."""
     [envelope, *_] = wait_for("the alarm's message", lambda: [
@@ -257,12 +260,16 @@ def same_alarm_again(stack, checks, messages, alarm, verdict):
     }
     before = world(stack)
     report = stack.invoke({"Records": [record]})
+    found = (report.get("outcome"), report.get("reason"))
     checks.that(
         f"a second delivery of {alarm} causes no second rollback",
-        (report.get("outcome"), report.get("reason")) == verdict,
+        found in (verdict, ALREADY_OK),
         outcome_of(report),
     )
-    checks.equal("  and writes nothing", world(stack), before)
+    # On a slow machine the alarm can be OK by now. Then the run for its OK event closes the incident at the same time.
+    what = ("stages",) if found == ALREADY_OK else ("stages", "parameters")
+    after = world(stack)
+    checks.equal("  and writes nothing", [after[each] for each in what], [before[each] for each in what])
 
 
 def recover(stack, reports, checks):
