@@ -300,6 +300,11 @@ fn a_canary_is_compared_with_its_base() {
             vec![("d2", "10:00:00", 35, 10, (170, 5)), base(0)],
             "ignored (not-decided), undecided",
         ),
+        (
+            "both are in trouble, and it fails somewhat more often",
+            vec![("d2", "10:04:00", 6, 10, (17, 8)), ("d1", "10:04:00", 6, 10, (150, 30))],
+            "ignored (not-decided), undecided",
+        ),
         ("the base has no requests", vec![("d2", "10:00:00", 35, 10, (17, 17))], "rolled-back, convicted"),
     ] {
         let _ = check(case, canary, &requests, expected);
