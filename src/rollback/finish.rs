@@ -10,7 +10,7 @@ use crate::decide::incidents::is_listed;
 use crate::decide::sibling::rollout_label;
 use crate::model::cloud_error::CloudError;
 use crate::model::observed::Observed;
-use crate::model::plan::Plan;
+use crate::model::plan::{Plan, Step};
 use crate::model::records::{self, Incident, Record};
 use crate::model::report::{ForPeople, Outcome, Report};
 use crate::model::trigger::TriggeredBy;
@@ -163,11 +163,25 @@ async fn renew<C: Gateway + Parameters>(
     warnings
 }
 
+/// Names what was bad: the deployment, or the components if the stage keeps its deployment.
+fn bad_part(plan: &Plan) -> String {
+    let components = plan.steps.iter().filter_map(|step| match step {
+        Step::Alias { alias, from, .. } => Some(format!("alias `{alias}` at {from}")),
+        Step::Mapping { mapping, from, .. } => Some(format!("mapping `{mapping}` to {from}")),
+        Step::Stage { .. } => None,
+    });
+    let components: Vec<String> = components.collect();
+    if plan.change().is_some() || components.is_empty() {
+        return format!("deployment `{}`", plan.from.deployment);
+    }
+    components.join(", ")
+}
+
 fn advice(plan: &Plan, trigger: &TriggeredBy) -> Vec<String> {
     let stack = format!(
-        "the stack or pipeline still describes the bad release (deployment `{}`), and its next deploy brings that \
-         release back: fix or revert the change first",
-        plan.from.deployment
+        "the stack or pipeline still describes the bad release ({}), and its next deploy brings that release back: fix or \
+         revert the change first",
+        bad_part(plan)
     );
     let stack = match &plan.from.canary {
         Some(canary) if plan.from.deployment == plan.to.deployment => format!(
