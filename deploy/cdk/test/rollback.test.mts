@@ -89,7 +89,7 @@ test('every setting reaches its parameter', () => {
     } else if (AllowedPattern.includes('}=[')) {
       [given[property], wanted[name]] = [{ team: 'orders', 'cost-center': '42' }, 'team=orders,cost-center=42'];
     } else if (AllowedPattern.includes('(,[')) {
-      [given[property], wanted[name]] = [['one', 'two'], 'one,two'];
+      [given[property], wanted[name]] = [['eu-west-1', 'us-east-1'], 'eu-west-1,us-east-1'];
     } else if (Type === 'Number') {
       given[property] = Number(AllowedValues.at(-1) ?? MaxValue ?? 7);
       wanted[name] = String(given[property]);
