@@ -147,7 +147,7 @@ class Terraform(unittest.TestCase):
     def settable():
         """Returns a value other than the default for each parameter whose kind allows one without further knowledge."""
         kinds = {SWITCH: lambda one: (not one.default, "off" if one.default else "on"),
-                 LIST: lambda _: (["orders", "carts"], "orders,carts"),
+                 LIST: lambda _: (["eu-west-1", "us-east-1"], "eu-west-1,us-east-1"),
                  MAP: lambda _: ({"team": "orders", "cost-center": "42"}, "cost-center=42,team=orders")}
         found = []
         for one in parameters():
