@@ -455,7 +455,7 @@ impl Reason {
                 "sibling-known-good",
                 Kind::Hold,
                 "The function in another Region found a release bad that is known-good here. A report of another Region never rolls a known-good release back.",
-                "compare the two Regions; if the release is bad here as well, roll back to an older version with `apigw-rollback rollback --to`",
+                "compare the two Regions; if the release is bad here as well, roll back to an older version with `apigw-rollback rollback` and its option `--to`",
             ),
             Self::SiblingUnmatched(_) => entry(
                 "sibling-unmatched",

@@ -268,9 +268,10 @@ ROWS = [
     # The documents only mention these; the sentence says which arguments they need.
     *[Row(name, **NOT_RUN, why="the documents only mention it, without its arguments") for name in (
         "apigw-rollback explain", "apigw-rollback incidents", "apigw-rollback policy set", "apigw-rollback release-hold",
-        "apigw-rollback rollout abort", "apigw-rollback rollout promote", "apigw-rollback rollout status",
-        "apigw-rollback rollout wait", "aws apigateway create-deployment --rest-api-id a1b2c3d4e5",
-        "aws apigatewayv2 get-stages", "aws lambda publish-version", "aws kms cancel-key-deletion", "sam sync")],
+        "apigw-rollback rollback", "apigw-rollback rollout abort", "apigw-rollback rollout promote",
+        "apigw-rollback rollout status", "apigw-rollback rollout wait",
+        "aws apigateway create-deployment --rest-api-id a1b2c3d4e5", "aws apigatewayv2 get-stages",
+        "aws lambda publish-version", "aws kms cancel-key-deletion", "sam sync")],
 
     # Make targets that CI does not run.
     Row("(KEEP=1 )?make demo( DIST=.*)?", **NOT_RUN, why="`make e2e` runs the same scenario with assertions"),

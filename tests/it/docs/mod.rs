@@ -223,11 +223,11 @@ fn every_line_for_the_command_line_tool_is_valid() {
     let is_whole = parsed(&["status"]);
     for page in pages() {
         let lines = page.blocks.iter().filter(|(word, _)| word != "text").flat_map(|(_, body)| body.lines());
-        let lines = lines.map(str::trim).filter_map(|line| {
+        let lines = lines.map(str::trim).chain(page.spans.iter().map(String::as_str));
+        let lines = lines.filter_map(|line| {
             line.strip_prefix("apigw-rollback ").or_else(|| line.strip_prefix("cargo run -- "))
         });
-        let spans = page.spans.iter().filter_map(|span| span.strip_prefix("cargo run -- "));
-        for line in lines.chain(spans) {
+        for line in lines {
             let mut arguments = Vec::new();
             // Only quoted arguments may contain spaces; the test ignores the rest of a shell line.
             for (nth, piece) in line.split(['\'', '"']).enumerate() {
