@@ -12,7 +12,7 @@ MUTANTS := $(TOOLS)/cargo-mutants@27.1.0/bin/cargo-mutants
 SBOM := $(TOOLS)/cargo-cyclonedx@0.5.9/bin/cargo-cyclonedx
 PLAY := PYTHONDONTWRITEBYTECODE=1 exec $(TOOLS)/emulator/bin/python
 
-.PHONY: help setup build demo demo-rollout test template e2e documents contract outages attacks local bench bench-smoke detect enumerate model drill record-aws record-play soak guards fuzz mutants deny advisory-db advisories sbom lock lint fmt clean dist dist-code dist-twice released doors door-files
+.PHONY: help setup build demo demo-rollout test template e2e documents contract outages attacks local bench bench-smoke detect enumerate model drill record-aws record-play soak guards fuzz mutants deny advisory-db advisories sbom lock lint fmt clean dist dist-code dist-twice released regions doors door-files
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,11 @@ dist-twice: ## build the function of target/dist/ again, in another folder, and 
 released: ## deploy the release in target/dist/ (or DIST=folder) to an emulator, with CloudFormation alone and with SAM
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam emulator awscli
 	@DIST="$(or $(DIST),target/dist)" $(PLAY) tests/e2e/released.py
+
+regions: ## play three Regions with the release in target/dist/ (or DIST=folder): messages lost, twice, late, forged; one Region down
+	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam emulator
+	cargo build --locked --bin apigw-rollback
+	@DIST="$(or $(DIST),target/dist)" $(PLAY) tests/e2e/regions.py
 
 demo: ## show how a release is earned and a bad one is rolled back, on an emulator (KEEP=1 keeps it running, DIST=folder)
 	@PYTHON="$(PYTHON)" tests/e2e/tools.sh sam $(if $(DIST),,cargo-lambda) emulator

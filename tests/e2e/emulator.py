@@ -6,6 +6,8 @@
   `DescribeAlarms` shows them on AWS, but does not evaluate it: `watch.py` does.
 - The access log of a REST stage. Its CloudFormation drops the setting. Here the stage shows it, but nothing writes the log:
   `access_log.py` does.
+- Events for other Regions. It delivers those that a rule forwards to a bus of the same Region only. Here the others are lines
+  of a file, and one that comes from another Region is put on a bus as it is: `regions.py` carries them.
 - Conditions about a part of a text: CloudFormation evaluates `Fn::Split` and `Fn::Sub` in them, MiniStack leaves them as they
   are.
 
@@ -13,11 +15,13 @@ All numbers that the function reads are those that were published to the emulato
 the places that this file extends cannot move.
 """
 
+import json
+import os
 import re
 import sys
 
 from ministack.app import main
-from ministack.services import cloudwatch
+from ministack.services import cloudwatch, eventbridge
 from ministack.services.cloudformation import changesets, engine, handlers, provisioners, stacks
 
 BETWEEN = re.compile(r"(TC|PR)\(([0-9.]*):([0-9.]*)\)")
@@ -99,12 +103,36 @@ def split_texts(value, values):
     return done
 
 
+def with_other_regions(original):
+    def dispatch(bus, event, *others):
+        if bus.region == eventbridge.get_region():
+            return original(bus, event, *others)
+        with open(os.environ["FORWARDED_EVENTS"], "a") as file:
+            file.write(json.dumps({"region": bus.region, "bus": bus.resource.removeprefix("event-bus/"), "event": event}) + "\n")
+
+    return dispatch
+
+
+def with_carried_events(original):
+    """EventBridge keeps the source, the account, the Region and the id of an event that a rule forwards."""
+    def put(data, *others):
+        entries = data.get("Entries", [])
+        if not entries or entries[0].get("Source") != os.environ["CARRIER"]:
+            return original(data, *others)
+        eventbridge._dispatch_event(json.loads(entries[0]["Detail"]))
+        return eventbridge.json_response({"FailedEntryCount": 0, "Entries": [{"EventId": "carried"}]})
+
+    return put
+
+
 def extend():
     evaluate = with_split_texts(engine._evaluate_conditions)
     for module in (engine, changesets, handlers, stacks):
         module._evaluate_conditions = evaluate
     cloudwatch._stat_value = with_counts(cloudwatch._stat_value)
     provisioners._cw_metric_alarm_record = with_metric_math(provisioners._cw_metric_alarm_record)
+    eventbridge._dispatch_to_event_bus = with_other_regions(eventbridge._dispatch_to_event_bus)
+    eventbridge._put_events = with_carried_events(eventbridge._put_events)
     stage = provisioners._RESOURCE_HANDLERS["AWS::ApiGateway::Stage"]
     stage["create"] = with_access_log(stage["create"], 1)
     stage["update"] = with_access_log(stage["update"], 2)

@@ -29,6 +29,8 @@ TOOLS = ROOT / ".tools"
 STACK_NAME = "apigw-rollback-demo"
 STAGE_NAME = "prod"
 REGION = "us-east-1"
+# The source of an event that carries one from another Region.
+CARRIER = "another-region"
 # Seconds; short, so that one scenario can contain several rollbacks.
 COOLDOWN = 5
 
@@ -49,13 +51,13 @@ class Timeline:
         print(f"[{time.monotonic() - self.start:6.1f} s] {text}", flush=True)
 
 
-def clean_environment(endpoint):
+def clean_environment(endpoint, region=REGION):
     """Returns this process's environment without anything that leads to a real AWS account."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
     env.update(
         AWS_ENDPOINT_URL=endpoint,
-        AWS_REGION=REGION,
-        AWS_DEFAULT_REGION=REGION,
+        AWS_REGION=region,
+        AWS_DEFAULT_REGION=region,
         AWS_ACCESS_KEY_ID="test",
         AWS_SECRET_ACCESS_KEY="test",
         AWS_CONFIG_FILE=os.devnull,
@@ -123,14 +125,17 @@ def stop_on_signals():
 class Stack:
     """One emulator with the stack in it, as a context manager that cleans up."""
 
-    def __init__(self, timeline, keep=False):
+    def __init__(self, timeline, keep=False, region=REGION):
         self.timeline = timeline
+        self.region = region
         self.keep = keep
         self.work = pathlib.Path(tempfile.mkdtemp(prefix="apigw-rollback-"))
         self.template = self.work / "build" / "template.yaml"
         self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
-        self.env = clean_environment(self.endpoint)
+        self.env = clean_environment(self.endpoint, region)
+        # Where the emulator writes the events for other Regions.
+        self.forwarded = self.work / "forwarded.jsonl"
         self.emulator = None
         self.outputs = {}
 
@@ -155,7 +160,7 @@ class Stack:
         return boto3.client(
             service,
             endpoint_url=self.endpoint_of(service),
-            region_name=REGION,
+            region_name=self.region,
             aws_access_key_id="test",
             aws_secret_access_key="test",
             config=Config(proxies={}, read_timeout=90, retries={"total_max_attempts": 1}),
@@ -204,7 +209,7 @@ class Stack:
             f"sam deploy, release {release}",
             [self._sam(), "deploy", "--template-file", self.template,
              "--config-file", ROOT / "samconfig.toml", "--stack-name", STACK_NAME,
-             "--region", REGION, "--no-confirm-changeset", "--no-progressbar",
+             "--region", self.region, "--no-confirm-changeset", "--no-progressbar",
              "--parameter-overrides", *(f"{key}={value}" for key, value in parameters.items())],
             self.env,
         )
@@ -276,7 +281,9 @@ class Stack:
             self.env,
             BIND_HOST="127.0.0.1",
             GATEWAY_PORT=str(self.port),
-            MINISTACK_REGION=REGION,
+            MINISTACK_REGION=self.region,
+            FORWARDED_EVENTS=str(self.forwarded),
+            CARRIER=CARRIER,
             # The emulator keeps code and state in the temporary folder and does not clean up.
             TMPDIR=str(self.work),
         )

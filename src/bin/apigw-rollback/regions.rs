@@ -1,16 +1,18 @@
 //! `status --regions`: one release over all Regions. A Region that does not answer is shown as such.
 
+use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
 use apigw_rollback::model::report::{Details, Report};
 use apigw_rollback::model::status::StageStatus;
+use comfy_table::{Cell, Table};
 use serde_json::{Value, json};
 
 use super::actions::{self, StageName};
 use super::error::{CliError, Exit};
 use super::output::{print, print_long};
 use super::session::{Connection, Format, Session};
-use super::style::{Tone, cell, drawn, table};
+use super::style::{Tone, cell, drawn, painted, table};
 
 /// How long one Region may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -76,6 +78,12 @@ fn exit(answers: &[Answer]) -> Exit {
 
 fn shown(answers: &[Answer]) -> String {
     let mut rows = table(&["REGION", "STAGE", "LIVE", "RELEASE", "KNOWN-GOOD", "HEARD FROM OTHER REGIONS"]);
+    // Below the table: their length would widen a column for all.
+    let mut failures = String::new();
+    let mut fails = |rows: &mut Table, region: &str, why: &dyn Display| {
+        rows.add_row([cell(region, Some(Tone::Bad)), cell("not known", Some(Tone::Bad))]);
+        writeln!(failures, "{}", painted(&format!("{region}: {why}"), Tone::Bad)).unwrap_or_default();
+    };
     for Answer { region, found } in answers {
         match found {
             Ok(reports) if reports.is_empty() => {
@@ -83,22 +91,19 @@ fn shown(answers: &[Answer]) -> String {
             }
             Ok(reports) => {
                 for report in reports {
-                    rows.add_row(row(region, report));
+                    match &report.details {
+                        Some(Details::Status(status)) => _ = rows.add_row(row(region, report, status)),
+                        _ => fails(&mut rows, region, &report.message),
+                    }
                 }
             }
-            Err(error) => {
-                let why = format!("not known: {error}");
-                rows.add_row([cell(region, Some(Tone::Bad)), cell(why, Some(Tone::Bad))]);
-            }
+            Err(error) => fails(&mut rows, region, error),
         }
     }
-    format!("{}\n", drawn(rows))
+    format!("{}\n{failures}", drawn(rows))
 }
 
-fn row(region: &str, report: &Report) -> Vec<comfy_table::Cell> {
-    let Some(Details::Status(status)) = &report.details else {
-        return vec![cell(region, Some(Tone::Bad)), cell(&report.message, Some(Tone::Bad))];
-    };
+fn row(region: &str, report: &Report, status: &StageStatus) -> Vec<Cell> {
     let stage = report.stage.as_ref().map(ToString::to_string).unwrap_or_default();
     let live = status.live.as_ref().map(|live| live.release.deployment.clone());
     let (proven, tone) = proven(status);

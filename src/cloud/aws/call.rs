@@ -263,7 +263,7 @@ fn late(operation: &'static str, subject: &str) -> CloudError {
         operation,
         subject: subject.to_owned(),
         code: DEADLINE.to_owned(),
-        message: "no answer before the function's own deadline".to_owned(),
+        message: "no answer in the time that was left".to_owned(),
     }
 }
 

@@ -366,6 +366,7 @@ fn the_status_over_all_regions_shows_each_and_hides_none_that_fails() {
             ] {
                 assert!(row.contains(text), "no `{text}` in {row}");
             }
+            assert!(row.contains("prod  d2"), "the failure of another Region widens a column: {row}");
         }
     }
     let shown = on(in_three_regions(), &["status", "--regions", "--format", "json"]);
