@@ -4,12 +4,12 @@ import contextlib
 import shlex
 import subprocess
 import sys
-import threading
 import time
 
 import localemu
 from picture import Panel, draw
 from processes import Processes
+from repeated import Repeated
 from rolling import API_NAME, COMMAND_LINE, RolloutStack, RolloutUsers, answered_by, reports_of
 from stack import ROOT, STAGE_NAME, StepFailed, Timeline, free_port, stop_group, stop_on_signals
 from story import counted, wait_for
@@ -131,40 +131,28 @@ def roll_out(shell, stack, users, schedule, name, status):
     return rollout
 
 
-class Schedule:
+class Schedule(Repeated):
     """Sends `advance` every two seconds, and prints what the function reports."""
 
     EVERY = 2
 
     def __init__(self, stack, say):
+        super().__init__("the rollout could not be looked after")
         self._stack, self._say = stack, say
         self.rollout = None
-        self._failure = None
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._until_over, name="schedule", daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_exception):
-        self._over.set()
-        self._thread.join(30)
 
     def has_reported_the_end(self, rollout):
-        if self._failure:
-            raise StepFailed(f"the rollout could not be looked after: {self._failure}") from self._failure
+        self.check()
         return any(report["outcome"] in ("rollout-promoted", "rollout-aborted") for _, report in rollout.reports)
 
-    def _until_over(self):
-        try:
-            while not self._over.wait(self.EVERY):
-                for report in reports_of(self._stack.invoke({"command": "advance"})):
-                    if report["stage"] and report["outcome"] != "attention":
-                        self.rollout.note(time.time(), report)
-                        self._say(f"    the function reports: {report['outcome']}: {report['message']}")
-        except Exception as failure:  # `has_reported_the_end` raises it in the main thread
-            self._failure = failure
+    def pause(self):
+        return self.EVERY
+
+    def work(self):
+        for report in reports_of(self._stack.invoke({"command": "advance"})):
+            if report["stage"] and report["outcome"] != "attention":
+                self.rollout.note(time.time(), report)
+                self._say(f"    the function reports: {report['outcome']}: {report['message']}")
 
 
 class Shell:

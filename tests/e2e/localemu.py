@@ -15,6 +15,7 @@ from botocore.config import Config
 import function
 from function import ACCOUNT
 from orders import API
+from parts import frozen
 from processes import Processes
 from stack import REGION, TOOLS, clean_environment, free_port
 
@@ -63,16 +64,7 @@ class LocalEmu:
 
     def release(self, status):
         """Makes the API answer with this status. Returns a deployment that freezes it."""
-        gateway, method = self.client("apigateway"), {
-            "restApiId": self.api, "resourceId": self.root, "httpMethod": "GET"}
-        with contextlib.suppress(gateway.exceptions.NotFoundException):
-            gateway.delete_method(**method)
-        gateway.put_method(**method, authorizationType="NONE")
-        gateway.put_method_response(**method, statusCode=str(status))
-        template = json.dumps({"statusCode": status})
-        gateway.put_integration(**method, type="MOCK", requestTemplates={"application/json": template})
-        gateway.put_integration_response(**method, statusCode=str(status), selectionPattern="")
-        return gateway.create_deployment(restApiId=self.api)["id"]
+        return frozen(self.client("apigateway"), self.api, status)
 
     def patch(self, stage=STAGE, **paths):
         """Changes the stage without the function: `deploymentId="x"`, `variables__release="2"`."""
@@ -120,7 +112,6 @@ class LocalEmu:
         gateway = self.client("apigateway")
         # The documents' commands use this id.
         self.api = gateway.create_rest_api(name=API_NAME, tags={"_custom_id_": API})["id"]
-        self.root = gateway.get_resources(restApiId=self.api)["items"][0]["id"]
         self.good = self.release(200)
         gateway.create_stage(
             restApiId=self.api, stageName=STAGE, deploymentId=self.good, variables={"release": "1"})

@@ -1,4 +1,4 @@
-"""Lambda functions with two versions and an alias, on an emulator."""
+"""The parts of a release on an emulator: frozen deployments of a REST API, and Lambda functions with two versions and an alias."""
 
 import contextlib
 import io
@@ -12,6 +12,20 @@ from botocore.exceptions import ClientError
 CODE = "def handler(event, context):\n    return {'statusCode': %d, 'body': 'code'}\n"
 TRUST = {"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
+
+
+def frozen(gateway, api, status, **templates):
+    """Makes a REST API answer `GET /` with this status and these response templates. Returns a deployment that freezes it."""
+    [root] = [each for each in gateway.get_resources(restApiId=api)["items"] if each["path"] == "/"]
+    method = {"restApiId": api, "resourceId": root["id"], "httpMethod": "GET"}
+    with contextlib.suppress(gateway.exceptions.NotFoundException):
+        gateway.delete_method(**method)
+    gateway.put_method(**method, authorizationType="NONE")
+    gateway.put_method_response(**method, statusCode=str(status))
+    request = json.dumps({"statusCode": status})
+    gateway.put_integration(**method, type="MOCK", requestTemplates={"application/json": request})
+    gateway.put_integration_response(**method, statusCode=str(status), selectionPattern="", responseTemplates=templates)
+    return gateway.create_deployment(restApiId=api)["id"]
 
 
 def function_of_two_versions(client, name, alias):

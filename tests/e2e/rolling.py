@@ -5,16 +5,16 @@ records, the log groups and the metrics. LocalEmu decides for each request which
 itself names the release, because it is part of the frozen deployment.
 """
 
-import contextlib
 import json
 import shutil
 import subprocess
-import threading
 import time
 import zipfile
 
 from metrics import AccessLog, Answer
-from stack import REGION, ROOT, STAGE_NAME, Stack, StepFailed
+from parts import frozen
+from repeated import Repeated
+from stack import REGION, ROOT, STAGE_NAME, Stack
 
 API_NAME = "orders-api"
 FUNCTION = "apigw-rollback"
@@ -55,18 +55,8 @@ class RolloutStack(Stack):
 
     def release(self, name, status):
         """Makes the API answer with this status and the release's name. Returns a deployment that freezes it."""
-        gateway = self.client("apigateway")
-        method = {"restApiId": self.api, "resourceId": self._root, "httpMethod": "GET"}
-        with contextlib.suppress(gateway.exceptions.NotFoundException):
-            gateway.delete_method(**method)
-        gateway.put_method(**method, authorizationType="NONE")
-        gateway.put_method_response(**method, statusCode=str(status))
-        template = json.dumps({"statusCode": status})
-        gateway.put_integration(**method, type="MOCK", requestTemplates={"application/json": template})
-        gateway.put_integration_response(
-            **method, statusCode=str(status), selectionPattern="",
-            responseTemplates={"application/json": json.dumps({"release": name})})
-        self.deployments[name] = gateway.create_deployment(restApiId=self.api)["id"]
+        body = json.dumps({"release": name})
+        self.deployments[name] = frozen(self.client("apigateway"), self.api, status, **{"application/json": body})
         return self.deployments[name]
 
     def share(self):
@@ -89,7 +79,6 @@ class RolloutStack(Stack):
         gateway = self.client("apigateway")
         api = gateway.create_rest_api(name=API_NAME)["id"]
         self.outputs = {"ProtectedApi": api, "FunctionName": FUNCTION}
-        self._root = gateway.get_resources(restApiId=api)["items"][0]["id"]
         gateway.create_stage(
             restApiId=api, stageName=STAGE_NAME, deploymentId=self.release("v1", 200), variables={"release": "1"})
         printed = subprocess.run([COMMAND_LINE, "access-log", "rest"], capture_output=True, text=True, check=True)
@@ -114,7 +103,7 @@ class RolloutStack(Stack):
                 "PROTECTED_STAGES": json.dumps(protected), "AWS_ENDPOINT_URL_API_GATEWAY": self.gateway}})
 
 
-class RolloutUsers:
+class RolloutUsers(Repeated):
     """Sends real requests to the stage: on demand, or all the time while it is entered as a context manager.
 
     Each answer becomes a line in the access log of the stage, or in that of its canary, and the line's metrics. All the time,
@@ -126,21 +115,13 @@ class RolloutUsers:
     EVERY = 0.1
 
     def __init__(self, stack, late=0):
+        super().__init__("users got no answer")
         self.stack = stack
         self.late = late
         self.answers = []
         self._log, self._canary_log = AccessLog(stack), AccessLog(stack, "/Canary")
-        self._failure = None
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._send_until_over, name="users", daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_exception):
-        self._over.set()
-        self._thread.join(30)
+        self._unwritten = []
+        self._due_at = time.monotonic()
 
     def ask(self, number):
         """Sends requests, and writes nothing. Returns the answers."""
@@ -167,22 +148,15 @@ class RolloutUsers:
         self.log(answers)
         return answers
 
-    def check(self):
-        """Raises what has ended the traffic, if anything has."""
-        if self._failure:
-            raise StepFailed(f"users got no answer: {self._failure}") from self._failure
+    def pause(self):
+        return max(0.0, self._due_at - time.monotonic())
 
-    def _send_until_over(self):
-        unwritten, due_at = [], time.monotonic()
-        try:
-            while not self._over.wait(max(0.0, due_at - time.monotonic())):
-                due_at = max(due_at + self.EVERY, time.monotonic())
-                unwritten += self.ask(self.AT_ONCE)
-                due = [answer for answer in unwritten if answer.at + self.late <= time.time()]
-                self.log(due)
-                unwritten = unwritten[len(due):]
-        except Exception as failure:  # `check` raises it in the main thread
-            self._failure = failure
+    def work(self):
+        self._due_at = max(self._due_at + self.EVERY, time.monotonic())
+        self._unwritten += self.ask(self.AT_ONCE)
+        due = [answer for answer in self._unwritten if answer.at + self.late <= time.time()]
+        self.log(due)
+        self._unwritten = self._unwritten[len(due):]
 
 
 def reports_of(answer):

@@ -6,6 +6,7 @@ import threading
 import time
 
 from metrics import AccessLog, Answer, OwnMetrics
+from repeated import Repeated
 from stack import STACK_NAME, StepFailed
 from watch import FAST_ALARM
 
@@ -18,7 +19,7 @@ TWO_SWEEPS = 150
 ALARM_IS_OVER = 120
 
 
-class Users:
+class Users(Repeated):
     """Sends real HTTP requests to the sample API all the time, and turns the answers into metrics.
 
     API Gateway publishes metrics of its own, and CloudWatch extracts others from the access log. The emulator does neither, so
@@ -30,6 +31,7 @@ class Users:
     PAUSE = 0.4
 
     def __init__(self, stack):
+        super().__init__("users got no answer")
         self.stack = stack
         self.cloudwatch = stack.client("cloudwatch")
         self.access_log = AccessLog(stack)
@@ -39,19 +41,8 @@ class Users:
         self.seen = []
         self.healthy_in_a_row = 0
         self._deployment_of = {}
-        self._failure = None
-        self._over = threading.Event()
         # The thread that sends holds it; `away` holds it to stop the traffic.
         self._turn = threading.Lock()
-        self._thread = threading.Thread(target=self._send_until_over, name="users", daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_exception):
-        self._over.set()
-        self._thread.join(30)
 
     @contextlib.contextmanager
     def away(self):
@@ -66,8 +57,7 @@ class Users:
 
     def answers(self):
         """Returns the latest answers as text."""
-        if self._failure:
-            raise StepFailed(f"users got no answer: {self._failure}") from self._failure
+        self.check()
         return counted(self.latest)
 
     def alarm_state(self, name=ALARM):
@@ -95,19 +85,15 @@ class Users:
         live = self.stack.stage()
         self._deployment_of[live["variables"]["release"]] = live["deploymentId"]
 
-    def _send_until_over(self):
-        try:
-            while not self._over.wait(self.PAUSE):
-                with self._turn:
-                    self._send()
-        except Exception as failure:  # `answers` raises it in the main thread
-            self._failure = failure
+    def pause(self):
+        return self.PAUSE
 
-    def _send(self):
-        answers = self.send(self.AT_ONCE)
-        self.latest = [answer.status for answer in answers]
-        self.healthy_in_a_row = 0 if max(self.latest) >= 500 else self.healthy_in_a_row + len(answers)
-        self.own_metrics.add(answers)
+    def work(self):
+        with self._turn:
+            answers = self.send(self.AT_ONCE)
+            self.latest = [answer.status for answer in answers]
+            self.healthy_in_a_row = 0 if max(self.latest) >= 500 else self.healthy_in_a_row + len(answers)
+            self.own_metrics.add(answers)
 
 
 class Reports:

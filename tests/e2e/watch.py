@@ -3,9 +3,9 @@
 import datetime
 import json
 import math
-import threading
 import time
 
+from repeated import Repeated
 from stack import STACK_NAME, StepFailed
 
 FAST_ALARM = f"{STACK_NAME}-stage-fast-errors"
@@ -15,7 +15,7 @@ EVERY = 10
 ARRIVES = 1
 
 
-class Watch:
+class Watch(Repeated):
     """Reads the stack's metric-math alarms and their metrics from the emulator every ten seconds, and sets their states.
 
     The expression, the threshold and the numbers of datapoints are those of the deployed alarms. The state is set with the
@@ -23,6 +23,7 @@ class Watch:
     """
 
     def __init__(self, stack):
+        super().__init__("the alarms could not be evaluated")
         self._cloudwatch = stack.client("cloudwatch")
         names = [name.strip() for name in stack.outputs["StageAlarms"].split(",")]
         found = self._cloudwatch.describe_alarms(AlarmNames=names)["MetricAlarms"]
@@ -30,30 +31,17 @@ class Watch:
         if FAST_ALARM not in [alarm["AlarmName"] for alarm in self.alarms]:
             raise StepFailed(f"the stack has no alarm `{FAST_ALARM}`; deploy it with FastDetection=on")
         self.is_paused = False
-        self.failure = None
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._until_over, name="watch", daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_exception):
-        self._over.set()
-        self._thread.join(30)
 
     def state(self, name=FAST_ALARM):
-        if self.failure:
-            raise StepFailed(f"the alarms could not be evaluated: {self.failure}") from self.failure
+        self.check()
         return self._cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"][0]["StateValue"]
 
-    def _until_over(self):
-        try:
-            while not self._over.wait(EVERY - (time.time() - ARRIVES) % EVERY):
-                for alarm in [] if self.is_paused else self.alarms:
-                    self.evaluate(alarm, time.time())
-        except Exception as failure:  # `state` raises it in the main thread
-            self.failure = failure
+    def pause(self):
+        return EVERY - (time.time() - ARRIVES) % EVERY
+
+    def work(self):
+        for alarm in [] if self.is_paused else self.alarms:
+            self.evaluate(alarm, time.time())
 
     def evaluate(self, alarm, now):
         """Evaluates an alarm, and sets its state if it changes."""
