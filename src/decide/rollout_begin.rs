@@ -137,7 +137,7 @@ pub fn planned(
         Arrival::Versions(versions, share) => (of_versions(observed, versions, &base)?, Some(*share)),
     };
     if let Some(why) = quarantine {
-        return Err(format!("{what} is in quarantine: {why}"));
+        return Err(format!("the release ({what}) is in quarantine: {why}"));
     }
     let on_stage = match &arrival {
         Arrival::Canary(_) => observed.live.as_ref().is_some_and(|live| live.release.canary.is_some()),

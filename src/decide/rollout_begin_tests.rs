@@ -110,7 +110,7 @@ fn a_rollout_begins_only_on_a_known_good_release() {
     }
     assert_eq!(
         begins(CANARY, |_| (), Some("it was bad"), Mode::Enforce),
-        "deployment `d2` is in quarantine: it was bad"
+        "the release (deployment `d2`) is in quarantine: it was bad"
     );
     assert_eq!(begins(CANARY, |_| (), None, Mode::Observe), "the stage is in observe mode");
 }
@@ -162,7 +162,7 @@ fn versions_are_rolled_out_by_the_weights_of_listed_aliases() {
     }
     assert_eq!(
         begins(VERSION, |_| (), Some("it was bad"), Mode::Enforce),
-        "version 2 of `orders:live` is in quarantine: it was bad"
+        "the release (version 2 of `orders:live`) is in quarantine: it was bad"
     );
 }
 
