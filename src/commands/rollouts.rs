@@ -3,13 +3,14 @@
 use crate::cloud::Cloud;
 use crate::context::Context;
 use crate::decide::rollout_begin::Asked;
+use crate::decide::rollout_order::Order;
 use crate::model::cloud_error::CloudError;
 use crate::model::plain::counted;
 use crate::model::report::{Details, Outcome, Report, SweptStage};
 use crate::model::rollout::Terms;
 use crate::model::stage::StageRef;
 use crate::observe::protected_stages;
-use crate::rollout::operate::{Order, order};
+use crate::rollout::operate::order;
 use crate::rollout::start::start;
 use crate::rollout::{advance, go_on};
 use crate::signal::Command;

@@ -21,6 +21,7 @@ pub mod rollout_begin;
 #[cfg(test)]
 mod rollout_begin_tests;
 mod rollout_check;
+pub mod rollout_order;
 pub mod rollout_place;
 #[cfg(test)]
 mod rollout_tests;
