@@ -83,6 +83,9 @@ impl Waits {
     }
 }
 
+/// A run that had looked before an abort may still begin the first step until so long after it. No run lasts as long.
+const STRAGGLES: TimeDelta = TimeDelta::minutes(3);
+
 /// A look at the stage so soon after a step may be older than the step.
 const OUT_OF_DATE: TimeDelta = TimeDelta::seconds(30);
 
@@ -91,7 +94,7 @@ const OUT_OF_DATE: TimeDelta = TimeDelta::seconds(30);
 pub fn next_move(facts: &RolloutFacts<'_>) -> Move {
     let RolloutFacts { rollout, observed, now, .. } = *facts;
     if rollout.state.has_ended() {
-        return Move::Wait(Waits::Ended);
+        return after_its_end(facts);
     }
     let to = |state| Move::Record(Box::new(Rollout { state, since: now, ..rollout.clone() }));
     let Some(live) = &observed.live else {
@@ -150,8 +153,10 @@ pub fn next_move(facts: &RolloutFacts<'_>) -> Move {
         }
         // A run that rolled the stage back died before it had moved every alias.
         (Place::Between(_), RolloutState::Baking) if is_convicted(facts) => Move::RollBack,
-        // An operator may skip the rest at any share.
-        (Place::Share(share), RolloutState::Promoting) if Some(share) == rollout.from => {
+        // An operator may skip the rest at any share, also while a run changes it.
+        (Place::Share(share), RolloutState::Promoting)
+            if Some(share) == rollout.from || share == rollout.share() =>
+        {
             promoting(facts, &live.release)
         }
         (Place::Share(share), _) => paused(format!(
@@ -159,6 +164,21 @@ pub fn next_move(facts: &RolloutFacts<'_>) -> Move {
             rollout.share()
         )),
         (Place::Between(places), _) => paused(differ(&places)),
+    }
+}
+
+/// Removes the new release again if a run that had looked before the abort began the first step after it.
+fn after_its_end(facts: &RolloutFacts<'_>) -> Move {
+    let RolloutFacts { rollout, observed, now, .. } = *facts;
+    let is_aborted = matches!(rollout.state, RolloutState::Aborted { .. });
+    let straggler = observed.live.as_ref().filter(|_| is_aborted && now - rollout.since < STRAGGLES);
+    let first = [Percent::NONE, rollout.share()].map(At::Share);
+    match straggler.map(|live| (place(rollout, &live.release), live)) {
+        Some((Place::Share(share), live)) if share == rollout.share() => remove(facts, &live.release),
+        Some((Place::Between(places), live)) if places.iter().all(|at| first.contains(at)) => {
+            remove(facts, &live.release)
+        }
+        _ => Move::Wait(Waits::Ended),
     }
 }
 

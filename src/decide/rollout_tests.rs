@@ -284,6 +284,31 @@ fn alarm() -> GuardingAlarm {
     }
 }
 
+/// A run that had looked before an abort can begin the first step after it.
+#[test]
+fn a_step_that_begins_after_an_abort_is_removed_again() {
+    let aborted = |seconds| Rollout {
+        since: now() - TimeDelta::seconds(seconds),
+        ..rollout(RolloutState::Aborted { why: "x".into() })
+    };
+    let serving = |percent: &str| {
+        let mut observed = serving(&aborted(0), |_| ());
+        observed.live.as_mut().unwrap().release.canary.as_mut().unwrap().percent = percent.into();
+        observed
+    };
+    for (seconds, share, next) in [
+        (0, "5", "remove the canary"),
+        (179, "5", "remove the canary"),
+        (180, "5", "has ended"),
+        // Somebody else's, like every other canary after the end.
+        (0, "60", "has ended"),
+    ] {
+        assert_eq!(decide(&aborted(seconds), &serving(share), &[]), next, "{seconds} s, {share} %");
+    }
+    let promoted = Rollout { state: RolloutState::Promoted, ..aborted(0) };
+    assert_eq!(decide(&promoted, &serving("5"), &[]), "has ended");
+}
+
 type Circumstances = fn(&mut Rollout, &mut Observed);
 
 /// A rollout whose step has baked, with enough requests, and what keeps it from moving on.

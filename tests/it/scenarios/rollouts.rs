@@ -18,6 +18,8 @@ use crate::support::story::Story;
 use crate::support::world::{API, Facts, Fault, error};
 
 /// A stage whose first release is known-good and whose access log counts by deployment.
+const RECORD: &str = "/apigw-rollback/stages/a1b2c3d4e5/prod/rollout";
+
 pub(crate) fn logged() -> Story {
     let format = access_log::format(Protocol::Rest);
     let log = AccessLog { destination: String::new(), format };
@@ -346,6 +348,60 @@ fn a_record_that_cannot_be_read_is_told_and_keeps_no_alarm_from_acting() {
         .alarm_is(State::Alarm)
         .event_arrives()
         .ends("a damaged record of a rollout");
+}
+
+/// API Gateway may answer a read with what the stage served before the step.
+#[test]
+fn an_old_look_after_a_step_pauses_nothing() {
+    let shows = |facts: &mut Facts, share: &str| {
+        facts.stage().release.canary.as_mut().unwrap().percent = share.to_owned();
+    };
+    logged()
+        .command("rollout-start", &start())
+        .served(6, 12, 0)
+        .advance()
+        .world("a read shows the stage as it was before the step", |facts| shows(facts, "10"))
+        .advance()
+        .world("and then as it is", |facts| shows(facts, "50"))
+        .advance()
+        .ends("an old look after a step");
+}
+
+/// Writes what the record says once an operator has aborted the rollout.
+fn is_aborted(facts: &mut Facts) {
+    let versions = facts.parameters.get_mut(RECORD).unwrap();
+    let mut record: Value = serde_json::from_str(versions.last().unwrap()).unwrap();
+    record["state"] = json!({"is": "aborted", "why": "an operator removed the canary"});
+    record["since"] = json!(facts.now);
+    versions.push(record.to_string());
+}
+
+#[test]
+fn whoever_writes_the_record_of_a_rollout_first_wins() {
+    logged()
+        .with_fault(
+            "PutParameter",
+            1,
+            Fault::World(|facts| {
+                if facts.stage().release.canary.is_some() {
+                    is_aborted(facts);
+                    facts.stage().release.canary = None;
+                }
+            }),
+        )
+        .command("rollout-start", &start())
+        .advance()
+        .ends("the record of an abort stays");
+}
+
+/// The abort comes after the look and before the first step, when the stage is the same before and after it.
+#[test]
+fn an_abort_outlasts_the_first_step_of_a_run_that_looked_before_it() {
+    logged()
+        .with_fault("UpdateStage", 1, Fault::World(is_aborted))
+        .command("rollout-start", &start())
+        .advance()
+        .ends("an abort before the first step");
 }
 
 #[test]

@@ -27,7 +27,11 @@ const SETTINGS: [(&str, &str); 4] = [
 fn explore(what: &str, events: &[(String, Signal)], others: &[Other], reduced: bool) -> Found {
     let (facts, config) = (Facts::bad_release(), config(&SETTINGS));
     let (events, others) = (events.to_vec(), others.to_vec());
-    explore_scene(what, &Scene { facts, events, others, config, in_table: true }, reduced)
+    explore_scene(
+        what,
+        &Scene { facts, events, others, config, unordered: order::SWEEP, in_table: true },
+        reduced,
+    )
 }
 
 fn explore_scene(what: &str, scene: &Scene, reduced: bool) -> Found {
@@ -131,7 +135,7 @@ fn only_one_run_rolls_back_several_components_in_every_order() {
     bad_everywhere(&mut facts);
     let config = config(&[&SETTINGS[..], &[("PROTECTED_STAGES", WHOLE)]].concat());
     let events = vec![alarm("sns-alarm"), alarm("sns-alarm-latency")];
-    let scene = Scene { facts, events, others: vec![], config, in_table: false };
+    let scene = Scene { facts, events, others: vec![], config, unordered: order::SWEEP, in_table: false };
     let found = explore_scene("several components", &scene, false);
     assert!(found.ends.len() > 1, "{} ends", found.ends.len());
 }

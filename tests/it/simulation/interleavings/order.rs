@@ -14,40 +14,51 @@
 use super::play::{Local, Other, Scene};
 use crate::simulation::invariants::Signal;
 
-const STAGE: u8 = 1;
-const ALARMS: u8 = 2;
+const STAGE: u16 = 1;
+const ALARMS: u16 = 2;
 /// Known-good release, candidate, hold and policy.
-const RECORDS: u8 = 4;
-const ROLLBACKS: u8 = 8;
-const INCIDENTS: u8 = 16;
+const RECORDS: u16 = 4;
+const ROLLBACKS: u16 = 8;
+const INCIDENTS: u16 = 16;
 /// The marks of sent notifications.
-const SENT_MARKS: u8 = 32;
-const SWEPT: u8 = 64;
+const SENT_MARKS: u16 = 32;
+const SWEPT: u16 = 64;
 /// The notifications: their order does not matter, so publishing counts as a read.
-const TOPIC: u8 = 128;
+const TOPIC: u16 = 128;
+/// The record of a rollout.
+const ROLLOUT: u16 = 256;
 
 /// The parts of the world that a call reads and writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Touch {
-    reads: u8,
-    writes: u8,
+pub(super) struct Touch {
+    reads: u16,
+    writes: u16,
 }
 
-const fn read(what: u8) -> Touch {
+const fn read(what: u16) -> Touch {
     Touch { reads: what, writes: 0 }
 }
 
-const fn write(what: u8) -> Touch {
+const fn write(what: u16) -> Touch {
     Touch { reads: what, writes: what }
 }
 
+/// Everything that a sweep may do.
+pub(super) const SWEEP: Touch = Touch {
+    reads: STAGE | ALARMS | RECORDS | ROLLBACKS | INCIDENTS | SENT_MARKS | SWEPT | TOPIC | ROLLOUT,
+    writes: STAGE | RECORDS | ROLLBACKS | INCIDENTS | SENT_MARKS | SWEPT | ROLLOUT,
+};
+
+/// Everything that a run may do that moves a rollout, if nothing accuses the new release.
+pub(super) const MOVE_OF_A_ROLLOUT: Touch = Touch { reads: SWEEP.reads, writes: STAGE | ROLLOUT };
+
 /// The steps of an alarm's run; a run never returns to an earlier one.
 const STEPS: [Touch; 6] = [
-    read(STAGE | ALARMS | RECORDS | ROLLBACKS | SWEPT),
+    read(STAGE | ALARMS | RECORDS | ROLLBACKS | SWEPT | ROLLOUT),
     write(STAGE),
     write(INCIDENTS),
     // A run that finds nothing left to do looks who did it.
-    read(RECORDS | ROLLBACKS | INCIDENTS),
+    read(RECORDS | ROLLBACKS | INCIDENTS | ROLLOUT),
     write(ROLLBACKS),
     Touch { reads: SENT_MARKS | TOPIC, writes: SENT_MARKS },
 ];
@@ -56,12 +67,13 @@ impl Touch {
     fn of(call: &str) -> Self {
         let (operation, subject) = call.split_once(' ').unwrap_or((call, ""));
         let below = |name: &str| match name {
-            "/apigw-rollback/stages" => RECORDS | ROLLBACKS | INCIDENTS,
+            "/apigw-rollback/stages" => RECORDS | ROLLBACKS | INCIDENTS | ROLLOUT,
             "/apigw-rollback/told" => SENT_MARKS,
             "/apigw-rollback/sweep" => SWEPT,
             _ if name.starts_with("/apigw-rollback/told/") => SENT_MARKS,
             _ if name.contains("/incidents/") => INCIDENTS,
             _ if name.ends_with("/rollbacks") => ROLLBACKS,
+            _ if name.ends_with("/rollout") => ROLLOUT,
             _ => RECORDS,
         };
         let parameters = subject.split(' ').map(below).fold(0, |all, one| all | one);
@@ -178,8 +190,7 @@ impl Moment<'_> {
     /// Returns everything that a run may still read and write.
     fn ahead(&self, run: usize) -> Touch {
         if self.scene.events[run].1 == Signal::Sweep {
-            return write(STAGE | RECORDS | ROLLBACKS | INCIDENTS | SENT_MARKS | SWEPT)
-                .and(read(ALARMS | TOPIC));
+            return self.scene.unordered;
         }
         STEPS[self.step(run)..].iter().fold(read(0), |all, step| all.and(*step))
     }
@@ -194,7 +205,13 @@ impl Moment<'_> {
                 let apart = others.all(|other| Touch::of(one).commutes(Touch::of(other)));
                 assert!(apart, "run {run} makes concurrent calls that do not commute: {calls:?}");
             }
-            if self.scene.events[run].1 != Signal::Sweep && !calls.is_empty() && self.has_begun(run) {
+            if calls.is_empty() || !self.has_begun(run) {
+                continue;
+            }
+            if self.scene.events[run].1 == Signal::Sweep {
+                let may = |(_, call): &&(usize, String)| Touch::of(call).is_within(self.scene.unordered);
+                assert!(calls.iter().all(may), "run {run} may not do this: {calls:?}");
+            } else {
                 let now = self.step(run);
                 assert!(now >= *floor, "run {run} returns to an earlier step: {calls:?}");
                 *floor = now;

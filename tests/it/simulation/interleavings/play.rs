@@ -15,7 +15,7 @@ use chrono::TimeDelta;
 use futures_util::stream::{FuturesUnordered, Stream};
 use tokio::time::Instant;
 
-use super::order::Moment;
+use super::order::{Moment, Touch};
 use crate::simulation::invariants::{Seen, Signal};
 use crate::support::world::{FUNCTION, Facts, Gate, Network, World, hash};
 
@@ -35,7 +35,9 @@ pub(super) struct Scene {
     pub(super) events: Vec<(String, Signal)>,
     pub(super) others: Vec<Other>,
     pub(super) config: Config,
-    /// Whether the runs follow the table in `order.rs`, as the reduction requires.
+    /// What a run may read and write that is not an alarm's, in any order.
+    pub(super) unordered: Touch,
+    /// Whether the runs follow the tables in `order.rs`, as the reduction requires.
     pub(super) in_table: bool,
 }
 

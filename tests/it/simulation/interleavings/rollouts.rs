@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::order::MOVE_OF_A_ROLLOUT;
 use super::play::{self, Scene};
 use crate::faults::rollouts::consistent;
 use crate::scenarios::rollouts::{Rolls, logged, start};
@@ -43,7 +44,8 @@ fn judge(facts: &Facts, seen: &[Seen]) -> Result<String, String> {
 
 /// Explores every order of these runs, and returns the ends.
 fn explore(what: &str, facts: Facts, events: Vec<(String, Signal)>) -> BTreeSet<String> {
-    let scene = Scene { facts, events, others: vec![], config: config(&SETTINGS), in_table: true };
+    let (others, config) = (vec![], config(&SETTINGS));
+    let scene = Scene { facts, events, others, config, unordered: MOVE_OF_A_ROLLOUT, in_table: true };
     let ends = std::cell::RefCell::new(BTreeSet::new());
     let judged = |facts: &Facts, seen: &[Seen]| {
         ends.borrow_mut().insert(judge(facts, seen)?);
