@@ -118,6 +118,7 @@ pub fn next_move(facts: &RolloutFacts<'_>) -> Move {
             (Some(rolled_back), _) => to(rolled_back),
             (None, _) if may_be_old(Percent::NONE) => Move::Wait(Waits::Bake(rollout.bakes_until())),
             (None, RolloutState::Moving) if rollout.from.is_none() => begin(facts, &live.release),
+            (None, RolloutState::Paused { .. }) if rollout.has_not_begun() => Move::Wait(Waits::Operator),
             (None, RolloutState::Aborting) => {
                 to(RolloutState::Aborted { why: format!("an operator removed {part}") })
             }

@@ -76,6 +76,8 @@ fn from(
         Some(Place::Changed(why)) => Err(why.clone()),
         // The canary is still to be removed.
         Some(Place::HalfPromoted) => Ok(rollout.from),
+        // It was paused before its first step.
+        Some(Place::Base) if rollout.has_not_begun() && step != [None; 2] => Ok(None),
         Some(Place::Base | Place::Promoted | Place::Other(_)) | None => {
             Err(format!("{} gets no traffic, so there is nothing to go on with", rollout.part()))
         }

@@ -217,6 +217,12 @@ impl Rollout {
         if self.canary.is_some() { "the canary" } else { "the new version" }
     }
 
+    /// Whether its first step was never done, so that the new release never got traffic.
+    #[must_use]
+    pub fn has_not_begun(&self) -> bool {
+        self.from.is_none() && self.live_since.is_none()
+    }
+
     /// Returns the share of the current step.
     #[must_use]
     pub fn share(&self) -> Percent {

@@ -350,6 +350,30 @@ fn a_record_that_cannot_be_read_is_told_and_keeps_no_alarm_from_acting() {
         .ends("a damaged record of a rollout");
 }
 
+#[test]
+fn a_rollout_that_is_paused_before_its_first_step_can_go_on() {
+    let until = json!({"until": "2026-11-20T12:00:00Z"});
+    logged()
+        .command("rollout-start", &start())
+        .command("rollout-abort", &json!({}))
+        .command("rollout-start", &start())
+        .quietly()
+        .world("the first step could not be made yet", |facts| {
+            facts.stage().release.canary = None;
+            let versions = facts.parameters.get_mut(RECORD).unwrap();
+            let first = versions.iter().rev().find(|one| one.contains("moving")).unwrap().clone();
+            versions.push(first);
+        })
+        .command("hold", &until)
+        .command("rollout-pause", &json!({"reason": "lunch"}))
+        .advance()
+        .command("rollout-promote", &json!({}))
+        .command("release-hold", &json!({}))
+        .advance()
+        .command("rollout-resume", &json!({}))
+        .ends("a rollout paused before its first step");
+}
+
 /// API Gateway may answer a read with what the stage served before the step.
 #[test]
 fn an_old_look_after_a_step_pauses_nothing() {
