@@ -114,18 +114,7 @@ pub fn next_move(facts: &RolloutFacts<'_>) -> Move {
             Place::Share(_) | Place::Between(_) | Place::HalfPromoted | Place::Changed(_),
             RolloutState::Paused { .. },
         ) => Move::Wait(Waits::Operator),
-        (Place::Base, state) => match (rolled_back(rollout, &observed.on_record), state) {
-            (Some(rolled_back), _) => to(rolled_back),
-            (None, _) if may_be_old(Percent::NONE) => Move::Wait(Waits::Bake(rollout.bakes_until())),
-            (None, RolloutState::Moving) if rollout.from.is_none() => begin(facts, &live.release),
-            (None, RolloutState::Paused { .. }) if rollout.has_not_begun() => Move::Wait(Waits::Operator),
-            (None, RolloutState::Aborting) => {
-                to(RolloutState::Aborted { why: format!("an operator removed {part}") })
-            }
-            (None, _) => to(RolloutState::Aborted {
-                why: format!("somebody else, or a run that died, removed {part}"),
-            }),
-        },
+        (Place::Base, _) => at_base(facts, &live.release, may_be_old(Percent::NONE)),
         (Place::Promoted, _) => to(RolloutState::Promoted),
         (Place::Other(why), _) => to(RolloutState::Overtaken { why }),
         (Place::HalfPromoted, _)
@@ -165,6 +154,25 @@ pub fn next_move(facts: &RolloutFacts<'_>) -> Move {
             rollout.share()
         )),
         (Place::Between(places), _) => paused(differ(&places)),
+    }
+}
+
+/// Decides on a stage that serves the base alone. `may_be_old` says that this may be what it served before the step.
+fn at_base(facts: &RolloutFacts<'_>, live: &Release, may_be_old: bool) -> Move {
+    let RolloutFacts { rollout, observed, now, .. } = *facts;
+    let to = |state| Move::Record(Box::new(Rollout { state, since: now, ..rollout.clone() }));
+    let part = rollout.part();
+    match (rolled_back(rollout, &observed.on_record), &rollout.state) {
+        (Some(rolled_back), _) => to(rolled_back),
+        (None, _) if may_be_old => Move::Wait(Waits::Bake(rollout.bakes_until())),
+        (None, RolloutState::Moving) if rollout.from.is_none() => begin(facts, live),
+        (None, RolloutState::Paused { .. }) if rollout.has_not_begun() => Move::Wait(Waits::Operator),
+        (None, RolloutState::Aborting) => {
+            to(RolloutState::Aborted { why: format!("an operator removed {part}") })
+        }
+        (None, _) => {
+            to(RolloutState::Aborted { why: format!("somebody else, or a run that died, removed {part}") })
+        }
     }
 }
 
