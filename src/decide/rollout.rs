@@ -34,6 +34,8 @@ pub struct RolloutFacts<'a> {
     pub guarding: &'a [Guarding<'a>],
     /// The terms on which the stage is protected.
     pub policy: &'a StagePolicy,
+    /// Whether this run has sent a step before.
+    pub stepped: bool,
     /// The time.
     pub now: DateTime<Utc>,
 }
@@ -82,9 +84,6 @@ impl Waits {
         }
     }
 }
-
-/// A run that had looked before an abort may still begin the first step until so long after it. No run lasts as long.
-const STRAGGLES: TimeDelta = TimeDelta::minutes(3);
 
 /// A look at the stage so soon after a step may be older than the step.
 const OUT_OF_DATE: TimeDelta = TimeDelta::seconds(30);
@@ -143,11 +142,13 @@ pub fn next_move(facts: &RolloutFacts<'_>) -> Move {
         }
         // A run that rolled the stage back died before it had moved every alias.
         (Place::Between(_), RolloutState::Baking) if is_convicted(facts) => Move::RollBack,
-        // An operator may skip the rest at any share, also while a run changes it.
-        (Place::Share(share), RolloutState::Promoting)
-            if Some(share) == rollout.from || share == rollout.share() =>
-        {
+        // An operator may skip the rest at any share.
+        (Place::Share(share), RolloutState::Promoting) if Some(share) == rollout.from => {
             promoting(facts, &live.release)
+        }
+        // And a run may have made the step at the same time.
+        (Place::Share(share), RolloutState::Promoting) if share == rollout.share() => {
+            Move::Record(Box::new(Rollout { from: Some(share), ..rollout.clone() }))
         }
         (Place::Share(share), _) => paused(format!(
             "somebody set {part} to {share} % of the traffic; this rollout had set {} %",
@@ -176,19 +177,21 @@ fn at_base(facts: &RolloutFacts<'_>, live: &Release, may_be_old: bool) -> Move {
     }
 }
 
-/// Removes the new release again if a run that had looked before the abort began the first step after it.
+/// Takes an abort up again if it came between this run's look and its step, so that the step began after the abort.
 fn after_its_end(facts: &RolloutFacts<'_>) -> Move {
     let RolloutFacts { rollout, observed, now, .. } = *facts;
+    let step = [Percent::NONE, rollout.share()].map(At::Share);
+    let is_on_stage = |live: &LiveStage| match place(rollout, &live.release) {
+        Place::Share(share) => share == rollout.share(),
+        Place::Between(places) => places.iter().all(|at| step.contains(at)),
+        Place::Base | Place::HalfPromoted | Place::Promoted | Place::Changed(_) | Place::Other(_) => false,
+    };
     let is_aborted = matches!(rollout.state, RolloutState::Aborted { .. });
-    let straggler = observed.live.as_ref().filter(|_| is_aborted && now - rollout.since < STRAGGLES);
-    let first = [Percent::NONE, rollout.share()].map(At::Share);
-    match straggler.map(|live| (place(rollout, &live.release), live)) {
-        Some((Place::Share(share), live)) if share == rollout.share() => remove(facts, &live.release),
-        Some((Place::Between(places), live)) if places.iter().all(|at| first.contains(at)) => {
-            remove(facts, &live.release)
-        }
-        _ => Move::Wait(Waits::Ended),
+    if facts.stepped && is_aborted && observed.live.as_ref().is_some_and(is_on_stage) {
+        let state = RolloutState::Aborting;
+        return Move::Record(Box::new(Rollout { state, since: now, ..rollout.clone() }));
     }
+    Move::Wait(Waits::Ended)
 }
 
 /// Says that the aliases of a rollout are at different places.

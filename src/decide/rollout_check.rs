@@ -48,7 +48,7 @@ pub fn check_step(change: &StageChange, rollout: &Rollout, live: &Release) -> Re
         }
         (None, false, true) => {
             let is_promoted = Some(live.deployment.as_str()) == rollout.deployment();
-            let is_aborting = matches!(rollout.state, RolloutState::Aborting | RolloutState::Aborted { .. });
+            let is_aborting = rollout.state == RolloutState::Aborting;
             rule(is_promoted || is_aborting, "it removes the canary only when it is promoted or aborted")
         }
         _ => rule(false, "it does one thing at a time"),
@@ -77,15 +77,15 @@ pub fn check_shift(shifts: &[Shift], rollout: &Rollout) -> Result<(), String> {
             }
             RolloutState::Promoting => {
                 rule(to == At::Promoted, "a promotion gives the new version all traffic")?;
-                let is_of_step = from == before || from == At::Share(rollout.share());
-                rule(is_of_step, "an alias had the share of the last step")?;
+                rule(from == before, "an alias had the share of the last step")?;
             }
-            RolloutState::Aborting | RolloutState::Aborted { .. } => {
+            RolloutState::Aborting => {
                 rule(to == At::Share(Percent::NONE), "an abort gives the new version no traffic")?;
             }
             RolloutState::Baking
             | RolloutState::Paused { .. }
             | RolloutState::Promoted
+            | RolloutState::Aborted { .. }
             | RolloutState::RolledBack { .. }
             | RolloutState::Overtaken { .. } => {
                 rule(false, "it moves aliases only for a step, a promotion or an abort")?;

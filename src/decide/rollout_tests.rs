@@ -69,7 +69,14 @@ pub(super) fn traffic(requests: u64, failed: u64) -> Traffic {
 
 pub(super) fn decide(rollout: &Rollout, observed: &Observed, guarding: &[Guarding<'_>]) -> String {
     let policy = policy();
-    described(&next_move(&RolloutFacts { rollout, observed, guarding, policy: &policy, now: now() }))
+    described(&next_move(&RolloutFacts {
+        rollout,
+        observed,
+        guarding,
+        policy: &policy,
+        stepped: false,
+        now: now(),
+    }))
 }
 
 fn described(next: &Move) -> String {
@@ -284,29 +291,33 @@ fn alarm() -> GuardingAlarm {
     }
 }
 
-/// A run that had looked before an abort can begin the first step after it.
+/// The stage is the same before a first step and after an abort, so a run that looked before can begin the step.
 #[test]
-fn a_step_that_begins_after_an_abort_is_removed_again() {
-    let aborted = |seconds| Rollout {
-        since: now() - TimeDelta::seconds(seconds),
-        ..rollout(RolloutState::Aborted { why: "x".into() })
-    };
-    let serving = |percent: &str| {
-        let mut observed = serving(&aborted(0), |_| ());
-        observed.live.as_mut().unwrap().release.canary.as_mut().unwrap().percent = percent.into();
-        observed
-    };
-    for (seconds, share, next) in [
-        (0, "5", "remove the canary"),
-        (179, "5", "remove the canary"),
-        (180, "5", "has ended"),
+fn a_step_that_this_run_began_after_an_abort_is_removed_again() {
+    for (state, share, stepped, next) in [
+        (RolloutState::Aborted { why: "x".into() }, "5", true, "record aborting in step 0"),
         // Somebody else's, like every other canary after the end.
-        (0, "60", "has ended"),
+        (RolloutState::Aborted { why: "x".into() }, "5", false, "has ended"),
+        (RolloutState::Aborted { why: "x".into() }, "60", true, "has ended"),
+        (RolloutState::Promoted, "5", true, "has ended"),
     ] {
-        assert_eq!(decide(&aborted(seconds), &serving(share), &[]), next, "{seconds} s, {share} %");
+        let (rollout, policy) = (rollout(state), policy());
+        let mut observed = serving(&rollout, |_| ());
+        observed.live.as_mut().unwrap().release.canary.as_mut().unwrap().percent = share.into();
+        let (rollout, observed) = (&rollout, &observed);
+        let facts = RolloutFacts { rollout, observed, guarding: &[], policy: &policy, stepped, now: now() };
+        assert_eq!(described(&next_move(&facts)), next, "{share} %, stepped {stepped}");
     }
-    let promoted = Rollout { state: RolloutState::Promoted, ..aborted(0) };
-    assert_eq!(decide(&promoted, &serving("5"), &[]), "has ended");
+}
+
+/// An operator skips the rest of a rollout while a run makes the step.
+#[test]
+fn a_promotion_takes_the_share_that_a_step_gave_at_the_same_time() {
+    let (rollout, mut observed) = second(RolloutState::Promoting);
+    let rollout = Rollout { from: Some(percent(5.0)), ..rollout };
+    assert_eq!(decide(&rollout, &observed, &[]), "record promoting in step 1");
+    observed.live.as_mut().unwrap().release.canary.as_mut().unwrap().percent = "5".into();
+    assert_eq!(decide(&rollout, &observed, &[]), "promote");
 }
 
 type Circumstances = fn(&mut Rollout, &mut Observed);
@@ -388,8 +399,14 @@ fn a_step_passes_only_by_evidence() {
         assert_eq!(decide(&rollout, &observed, &guarding), expected);
     }
     let observe = StagePolicy { mode: Mode::Observe, ..policy() };
-    let facts =
-        RolloutFacts { rollout: &rollout, observed: &observed, guarding: &[], policy: &observe, now: now() };
+    let facts = RolloutFacts {
+        rollout: &rollout,
+        observed: &observed,
+        guarding: &[],
+        policy: &observe,
+        stepped: false,
+        now: now(),
+    };
     assert_eq!(
         described(&next_move(&facts)),
         "waits: the stage is in observe mode, so only operators may change it"

@@ -166,7 +166,7 @@ impl RolloutState {
         matches!(self, Self::Paused { .. }) || self.has_ended()
     }
 
-    /// Whether it lasts for good.
+    /// Whether it lasts for good, unless a step came after an abort.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         matches!(

@@ -57,9 +57,9 @@ pub async fn advance<C: Cloud>(context: &Context<'_, C>, stage: &StageRef) -> Ad
 /// Moves a rollout on after this run has recorded an order.
 pub async fn go_on<C: Cloud>(context: &Context<'_, C>, stage: &StageRef) -> Advanced {
     let mut advanced = Advanced::default();
-    let mut doubts = Doubts::default();
+    let mut remembered = Remembered::default();
     for _ in 0..MOVES {
-        match Box::pin(look_and_move(context, stage, &mut doubts)).await {
+        match Box::pin(look_and_move(context, stage, &mut remembered)).await {
             Ok(moved) => {
                 let (end, report) = match moved {
                     Moved::On(report) => (None, report),
@@ -88,22 +88,24 @@ pub async fn go_on<C: Cloud>(context: &Context<'_, C>, stage: &StageRef) -> Adva
 async fn look_and_move<C: Cloud>(
     context: &Context<'_, C>,
     stage: &StageRef,
-    doubts: &mut Doubts,
+    remembered: &mut Remembered,
 ) -> Result<Moved, CloudError> {
-    one_move(context, &look(context, stage).await?, doubts).await
+    one_move(context, &look(context, stage).await?, remembered).await
 }
 
-/// What a run takes for certain only after a second look.
+/// What a run remembers from one look to the next.
 #[derive(Default)]
-struct Doubts {
-    /// A change that API Gateway or Lambda refused.
+struct Remembered {
+    /// Whether it has sent a step.
+    stepped: bool,
+    /// A change that API Gateway or Lambda refused: it is taken for certain only after a second look.
     refused: Option<CloudError>,
-    /// What somebody else did: the version of the record, and the state that follows. The stage and the record are read at the same
+    /// What somebody else did, which a second look must show, too: the version of the record, and the state that follows. The stage and the record are read at the same
     /// time, so another run may have changed one of them in between.
     others: Option<(i64, RolloutState)>,
 }
 
-impl Doubts {
+impl Remembered {
     /// Whether this state follows from what somebody else did, and no look has shown that before.
     fn is_new(&mut self, version: i64, next: &RolloutState) -> bool {
         let is_by_others = matches!(
@@ -178,7 +180,7 @@ enum Moved {
 async fn one_move<C: Cloud>(
     context: &Context<'_, C>,
     look: &Look,
-    doubts: &mut Doubts,
+    remembered: &mut Remembered,
 ) -> Result<Moved, CloudError> {
     let Look { observed, alarms, on_record } = look;
     let stage = &observed.stage;
@@ -190,22 +192,32 @@ async fn one_move<C: Cloud>(
     let guarding = guarding(alarms, Subject::of(observed, &guilt));
     // The decision of a later move rests on a later look.
     let now = observed.at;
-    let facts = RolloutFacts { rollout, observed, guarding: &guarding, policy: &policy, now };
-    match next_move(&facts) {
+    let facts = RolloutFacts {
+        rollout,
+        observed,
+        guarding: &guarding,
+        policy: &policy,
+        stepped: remembered.stepped,
+        now,
+    };
+    let next = next_move(&facts);
+    remembered.stepped |=
+        rollout.state == RolloutState::Moving && matches!(next, Move::Change(_) | Move::Shift(_));
+    match next {
         Move::Wait(waits) => Ok(waiting(context, rollout, &waits)),
-        Move::Record(next) if doubts.is_new(*version, &next.state) => Ok(Moved::On(None)),
+        Move::Record(next) if remembered.is_new(*version, &next.state) => Ok(Moved::On(None)),
         Move::Record(next) => put(context, stage, (*version, rollout), *next).await,
         Move::Change(change) => {
             if let Err(broken) = check_step(&change, rollout, &live_release(observed)) {
                 return Ok(Moved::No(broken.clone(), Some(context.report(Outcome::NeedsHuman, broken))));
             }
-            changed(context, look, make(context, observed, &change).await, doubts).await
+            changed(context, look, make(context, observed, &change).await, remembered).await
         }
         Move::Shift(shifts) => {
             if let Err(broken) = check_shift(&shifts, rollout) {
                 return Ok(Moved::No(broken.clone(), Some(context.report(Outcome::NeedsHuman, broken))));
             }
-            changed(context, look, make_shifts(context, &shifts).await, doubts).await
+            changed(context, look, make_shifts(context, &shifts).await, remembered).await
         }
         Move::RollBack => {
             let by = TriggeredBy::rollout(report::conviction(&guilt, rollout));
@@ -232,15 +244,15 @@ async fn changed<C: Parameters>(
     context: &Context<'_, C>,
     look: &Look,
     answer: Result<(), CloudError>,
-    doubts: &mut Doubts,
+    remembered: &mut Remembered,
 ) -> Result<Moved, CloudError> {
     match answer {
         Ok(()) => Ok(Moved::On(None)),
         // The next look shows whether it had an effect.
         Err(error) if matches!(error.failure, Failure::Conflict | Failure::NoAnswer) => Ok(Moved::On(None)),
         Err(error) if error.failure != Failure::Refused => Err(error),
-        Err(error) if doubts.refused.is_none() => {
-            doubts.refused = Some(error);
+        Err(error) if remembered.refused.is_none() => {
+            remembered.refused = Some(error);
             Ok(Moved::On(None))
         }
         Err(error) => give_up(context, look, error.to_string()).await,

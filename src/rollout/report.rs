@@ -29,8 +29,9 @@ pub(super) fn of<C>(
         }
         RolloutState::Paused { why, by } => {
             let by = by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+            let at = if before.state == RolloutState::Moving { "on its way to" } else { "at" };
             let message = format!(
-                "{stage}: the rollout to {name} is paused{by} at {} % ({step}): {why}",
+                "{stage}: the rollout to {name} is paused{by} {at} {} % ({step}): {why}",
                 before.share()
             );
             (Outcome::RolloutPaused, message)

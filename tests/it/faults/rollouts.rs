@@ -9,14 +9,13 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::{NOTIFY, SWEEP, faults};
-use crate::scenarios::rollouts::{Rolls, canary, logged, serve, start, terms};
+use crate::scenarios::rollouts::{RECORD, Rolls, canary, logged, serve, start, terms};
 use crate::scenarios::rollouts_of_aliases::{self as of_aliases, weigh, with_aliases};
 use crate::support::harness::attempt;
 use crate::support::story::Story;
 use crate::support::world::{API, Change, Facts, Fault, World, prod};
 
 const ADVANCE: &str = r#"{"command":"advance"}"#;
-const RECORD: &str = "/apigw-rollback/stages/a1b2c3d4e5/prod/rollout";
 
 /// One thing that a rollout does: its event, the world before it, how the new release serves from then on, and the end.
 struct Kind {

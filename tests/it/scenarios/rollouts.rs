@@ -17,9 +17,10 @@ use crate::support::harness;
 use crate::support::story::Story;
 use crate::support::world::{API, Facts, Fault, error};
 
-/// A stage whose first release is known-good and whose access log counts by deployment.
-const RECORD: &str = "/apigw-rollback/stages/a1b2c3d4e5/prod/rollout";
+/// The parameter with the record of the stage's rollout.
+pub(crate) const RECORD: &str = "/apigw-rollback/stages/a1b2c3d4e5/prod/rollout";
 
+/// A stage whose first release is known-good and whose access log counts by deployment.
 pub(crate) fn logged() -> Story {
     let format = access_log::format(Protocol::Rest);
     let log = AccessLog { destination: String::new(), format };

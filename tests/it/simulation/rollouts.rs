@@ -14,14 +14,13 @@ use serde_json::json;
 
 use super::number;
 use crate::faults::faults;
-use crate::scenarios::rollouts::{canary, logged, serve, start};
+use crate::scenarios::rollouts::{RECORD, canary, logged, serve, start};
 use crate::scenarios::rollouts_of_aliases::{self as of_aliases, weigh, with_aliases};
 use crate::support::harness::{attempt, event, run_together};
 use crate::support::world::{API, Change, Facts, Move, World, live, prod, release};
 
 const ADVANCE: &str = r#"{"command":"advance"}"#;
 const SWEEP: &str = r#"{"command":"sweep"}"#;
-const RECORD: &str = "/apigw-rollback/stages/a1b2c3d4e5/prod/rollout";
 const SETTINGS: [(&str, &str); 3] = [
     ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people"),
     ("MAX_ALARM_AGE_SECONDS", "0"),
