@@ -135,7 +135,7 @@ enumerate: ## judge a rollback by every combination of facts, against a table wr
 	cargo build --locked --release --bin enumerate --manifest-path proof/Cargo.toml --target-dir target/proof
 	@exec target/proof/release/enumerate $(EVERY)
 
-model: ## explore a stage's whole life with deploys, crashes, lost events and holds; it must come to rest (MODEL=large)
+model: ## explore the whole life of a stage and of a rollout, with crashes and other people; both must come to rest (MODEL=large)
 	cargo build --locked --release --features model --bin model --manifest-path proof/Cargo.toml --target-dir target/proof
 	@exec target/proof/release/model $(if $(filter large,$(MODEL)),--large)
 

@@ -230,6 +230,8 @@ GUARDS = [
      "Written::Version(written) if written <= version + 1 =>", "Written::Version(written) if written > 0 =>"),
     ("an abort outlasts a first step that began before it", "src/decide/rollout.rs",
      "if facts.stepped && is_aborted", "if false && is_aborted"),
+    ("people are told of a canary that an ended rollout left", "src/decide/rollout_place.rs",
+     "(is_on_stage && rollout.state.has_ended())", "(false && is_on_stage)"),
     ("people are told of a rollout whose run died", "src/rollout/mod.rs",
      "    if rollout.told || !rollout.state.is_news() {", "    if rollout.told || !rollout.state.is_news() || rollout.step < 99 {"),
     ("a step of a rollout is no new release to an alarm", "src/model/observed.rs",

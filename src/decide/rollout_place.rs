@@ -39,6 +39,23 @@ pub fn place(rollout: &Rollout, live: &Release) -> Place {
     if rollout.canary.is_some() { of_canary(rollout, live) } else { of_versions(rollout, live) }
 }
 
+/// Says that the new release of a rollout that has ended is on the stage: a step that began late, or somebody, put it there.
+#[must_use]
+pub fn left_over(rollout: &Rollout, live: &Release) -> Option<String> {
+    let is_on_stage = match place(rollout, live) {
+        Place::Share(_) | Place::Between(_) | Place::HalfPromoted | Place::Changed(_) => true,
+        Place::Base | Place::Promoted | Place::Other(_) => false,
+    };
+    (is_on_stage && rollout.state.has_ended()).then(|| {
+        format!(
+            "the rollout to {} has ended ({}), but {} is on the stage: remove it, or start a rollout",
+            rollout.name(),
+            rollout.state.word(),
+            rollout.part()
+        )
+    })
+}
+
 /// Whether the stage itself serves what it does in this release.
 fn serves(live: &Release, release: &Release) -> bool {
     (&live.deployment, &live.variables) == (&release.deployment, &release.variables)

@@ -5,9 +5,8 @@ use chrono::{DateTime, Utc};
 use super::evidence::{Evidence, is_due, is_proven};
 use super::health::{KnownGoodRelease, Problem, StageHealth, Unpinned, problems};
 use super::incidents::{Closing, closing, entry_of, last_open, unlisted};
-use super::sibling;
 use super::testimony::{Guarding, Testimony};
-use super::{claim, counts_as_held, is_not_held};
+use super::{claim, counts_as_held, is_not_held, rollout_place, sibling};
 use crate::config::Config;
 use crate::model::alarm::State;
 use crate::model::cloud_error::{CloudError, Fetched};
@@ -270,6 +269,8 @@ enum Standing<'a> {
     RollingOut,
     /// It has a canary, or weights of its aliases, that the stage's policy wants to be rolled out.
     Adoptable,
+    /// It has what a rollout left that has ended.
+    LeftOver(String),
     /// The sweep sees it for the first time.
     New,
     /// It is not due for promotion yet.
@@ -285,6 +286,11 @@ fn is_adoptable(on_record: &OnRecord, live: &Release) -> bool {
     let is_new =
         canary.map_or_else(|| weighted(&live.aliases).is_some(), |canary| *canary != live.deployment);
     on_record.policy.rollout.is_some() && is_new
+}
+
+fn left_over(on_record: &OnRecord, live: &Release) -> Option<String> {
+    let (_, rollout) = on_record.rollout.as_ref().ok()?.as_ref()?;
+    rollout_place::left_over(rollout, live)
 }
 
 struct Judged<'a> {
@@ -323,6 +329,8 @@ fn judge_standing<'a>(
         Standing::RollingOut
     } else if is_adoptable(on_record, &live.release) {
         Standing::Adoptable
+    } else if let Some(why) = left_over(on_record, &live.release) {
+        Standing::LeftOver(why)
     } else if is_new {
         Standing::New
     } else if let Err(reason) = is_due(on_record, &candidate, &facts.guarding, &policy, now, false) {
@@ -364,14 +372,18 @@ fn judge_release<'a>(
     let Judged { candidate, is_new, standing } = judge_standing(facts, live, config, now);
     let is_recordable = !matches!(
         standing,
-        Standing::KnownGood | Standing::TooLarge(_) | Standing::RollingOut | Standing::Adoptable
+        Standing::KnownGood
+            | Standing::TooLarge(_)
+            | Standing::RollingOut
+            | Standing::Adoptable
+            | Standing::LeftOver(_)
     );
     if is_new && is_recordable {
         actions.push(Action::Note(candidate.clone()));
     }
     match standing {
         Standing::KnownGood => SERVES_KNOWN_GOOD.to_owned(),
-        Standing::TooLarge(why) => {
+        Standing::TooLarge(why) | Standing::LeftOver(why) => {
             actions.push(Action::Report(Reason::NotRecordable(why.clone())));
             why
         }

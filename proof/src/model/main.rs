@@ -1,10 +1,13 @@
-//! `make model`: a stage's life as a state machine, explored whole. Wherever it goes, the stage comes to rest once the others
-//! are calm: on its known-good release, on a release that was promoted, or held with people told.
+//! `make model`: the life of a stage and of a rollout as state machines, explored whole. Wherever a life goes, it comes to rest
+//! once the others are calm: a stage on its known-good release, on a release that was promoted, or held with people told; a
+//! rollout at its end or paused, with people told.
 //!
-//! The decisions are the function's own (`decide`, `check`, `upkeep`); deploys, alarms, crashes and the order of writes are
-//! the model's. docs/proof.md says what it leaves out.
+//! The decisions are the function's own (`decide`, `check`, `upkeep`, `rollout`); deploys, alarms, crashes and the order of
+//! reads and writes are the model's. docs/proof.md says what they leave out.
 
 mod life;
+mod rollout_life;
+mod rollout_world;
 mod world;
 
 use std::process::ExitCode;
@@ -13,17 +16,26 @@ use std::time::Instant;
 use stateright::{Checker, Model, Property};
 
 use life::{Life, Move};
+use rollout_life::{Is, Rolling};
 
-/// How many of each the others may do. More of them repeat what these show.
+/// The life of a stage: how many of each the others may do. More of them repeat what these show.
 #[derive(Clone, Copy, Debug)]
-struct Others {
+struct StageModel {
     deploys: u8,
     crashes: u8,
     lost: u8,
     holds: u8,
 }
 
-impl Model for Others {
+/// The life of a rollout: how many orders, acts of others and crashes it meets, with two runs at any time.
+#[derive(Clone, Copy, Debug)]
+struct RolloutModel {
+    orders: u8,
+    others: u8,
+    crashes: u8,
+}
+
+impl Model for StageModel {
     type State = Life;
     type Action = Move;
 
@@ -69,37 +81,108 @@ impl Model for Others {
     }
 }
 
-fn main() -> ExitCode {
+impl Model for RolloutModel {
+    type State = Rolling;
+    type Action = rollout_life::Move;
+
+    fn init_states(&self) -> Vec<Rolling> {
+        [(false, false), (false, true), (true, false), (true, true)]
+            .map(|(bad, adopted)| Rolling::new(bad, adopted))
+            .into()
+    }
+
+    fn actions(&self, rolling: &Rolling, actions: &mut Vec<rollout_life::Move>) {
+        actions.extend(rolling.moves(self.orders, self.others, self.crashes));
+    }
+
+    fn next_state(&self, rolling: &Rolling, action: rollout_life::Move) -> Option<Rolling> {
+        let mut next = rolling.clone();
+        next.make(action);
+        (next != *rolling).then_some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always(
+                "once the others are calm, the rollout comes to rest",
+                |_, rolling: &Rolling| rolling.comes_to_rest(),
+            ),
+            Property::always(
+                "traffic grows only by a step that passed, or by an order",
+                |_, rolling: &Rolling| !rolling.faults.unearned,
+            ),
+            Property::always("no bad release is promoted without an order", |_, rolling: &Rolling| {
+                !rolling.promoted_a_bad_one()
+            }),
+            Property::always("every change of a rollout passes the check", |_, rolling: &Rolling| {
+                !rolling.faults.unchecked
+            }),
+            Property::always("nobody is named as the cause who did nothing", |_, rolling: &Rolling| {
+                !rolling.faults.slandered
+            }),
+            Property::sometimes("a release is promoted", |_, rolling: &Rolling| {
+                rolling.ends_as(Is::Promoted)
+            }),
+            Property::sometimes("a release is removed", |_, rolling: &Rolling| rolling.ends_as(Is::Aborted)),
+            Property::sometimes("a bad release is rolled back", |_, rolling: &Rolling| {
+                rolling.ends_as(Is::RolledBack)
+            }),
+            Property::sometimes("a rollout is overtaken", |_, rolling: &Rolling| {
+                rolling.ends_as(Is::Overtaken)
+            }),
+            Property::sometimes("a rollout is paused", |_, rolling: &Rolling| rolling.ends_as(Is::Paused)),
+        ]
+    }
+}
+
+/// Explores a model, and prints how large it is and what holds. Returns whether all of it holds.
+fn explore<M>(model: &M) -> bool
+where
+    M: Model + Clone + std::fmt::Debug + Send + Sync + 'static,
+    M::State: Clone + PartialEq + std::fmt::Debug + std::hash::Hash + Send + Sync,
+    M::Action: Clone + PartialEq + std::fmt::Debug,
+{
     let began = Instant::now();
-    let others = match std::env::args().nth(1).as_deref() {
-        None => Others { deploys: 2, crashes: 1, lost: 1, holds: 1 },
-        Some("--large") => Others { deploys: 3, crashes: 1, lost: 1, holds: 1 },
-        Some(_) => {
-            eprintln!("error: usage: model [--large]");
-            return ExitCode::FAILURE;
-        }
-    };
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let checker = others.checker().threads(threads).spawn_bfs().join();
+    let checker = model.clone().checker().threads(threads).spawn_bfs().join();
     println!(
-        "{others:?}: {} states, {} unique, {} moves deep, {:.0} s",
+        "{model:?}: {} states, {} unique, {} moves deep, {:.0} s",
         checker.state_count(),
         checker.unique_state_count(),
         checker.max_depth(),
         began.elapsed().as_secs_f64()
     );
     let mut holds = checker.is_done();
-    for property in others.properties() {
+    for property in model.properties() {
         let found = checker.discovery(property.name);
         let is_example = property.expectation == stateright::Expectation::Sometimes;
         let good = found.is_some() == is_example;
         holds &= good;
         println!("{} {}", if good { "ok     " } else { "NOT OK " }, property.name);
         if let Some(path) = found.filter(|_| !good) {
-            for (life, step) in path.into_vec() {
-                println!("          {life:?}\n          {step:?}");
+            for (state, step) in path.into_vec() {
+                println!("          {state:?}\n          {step:?}");
             }
         }
     }
-    if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    holds
+}
+
+fn main() -> ExitCode {
+    let (stage, rollout) = match std::env::args().nth(1).as_deref() {
+        None => (
+            StageModel { deploys: 2, crashes: 1, lost: 1, holds: 1 },
+            RolloutModel { orders: 1, others: 1, crashes: 1 },
+        ),
+        Some("--large") => (
+            StageModel { deploys: 3, crashes: 1, lost: 1, holds: 1 },
+            RolloutModel { orders: 2, others: 2, crashes: 1 },
+        ),
+        Some(_) => {
+            eprintln!("error: usage: model [--large]");
+            return ExitCode::FAILURE;
+        }
+    };
+    let (stage_rests, rollout_rests) = (explore(&stage), explore(&rollout));
+    if stage_rests && rollout_rests { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

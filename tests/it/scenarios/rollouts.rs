@@ -429,6 +429,21 @@ fn an_abort_outlasts_the_first_step_of_a_run_that_looked_before_it() {
         .ends("an abort before the first step");
 }
 
+/// The run dies before its next look, so nobody takes the abort up again.
+#[test]
+fn people_are_told_of_a_canary_that_an_ended_rollout_left() {
+    logged()
+        .command("rollout-start", &start())
+        .quietly()
+        .world("the abort came just before the step of a run that died", is_aborted)
+        .sweep()
+        .later(5)
+        .sweep()
+        .world("an operator removes the canary", |facts| facts.stage().release.canary = None)
+        .sweep()
+        .ends("the canary of an ended rollout");
+}
+
 #[test]
 fn a_refused_step_pauses_a_rollout() {
     let refused = error(Failure::Refused, "BadRequestException", "Invalid percentage");
