@@ -128,3 +128,150 @@ pub fn live_before_undoing(incident: &Incident, changed_at: DateTime<Utc>) -> Op
     let undid = incident.undone && (changed_at - incident.at).abs() < UNDOING;
     incident.since.filter(|_| undid)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::fixture::{good, release};
+    use crate::decide::incidents::entry_of;
+    use crate::model::component::AliasRef;
+    use crate::model::records::SCHEMA;
+    use crate::model::stage::LiveStage;
+
+    /// An incident that a run opened so many seconds after the stage was looked at.
+    fn opened(seconds: i64) -> Incident {
+        let (plan, observed) = good();
+        Incident {
+            schema: SCHEMA,
+            stage: plan.stage,
+            bad: plan.from.into(),
+            good: plan.to.into(),
+            version: plan.version,
+            at: observed.at + TimeDelta::seconds(seconds),
+            since: Some(observed.at - TimeDelta::minutes(30)),
+            undone: false,
+            by: "5xx".into(),
+            by_alarm: true,
+            sibling: None,
+            alarm_at: None,
+            other_source: false,
+            why: String::new(),
+            run: "r".into(),
+            recovered_at: None,
+            lifted_by: None,
+        }
+    }
+
+    fn listed(seconds: i64) -> Rollbacks {
+        Rollbacks { past: vec![entry_of(&opened(seconds))], ..Rollbacks::default() }
+    }
+
+    /// Release 2 after the first step of the rollback to release 1.
+    fn halfway() -> Release {
+        let mut release = release("2");
+        let alias: AliasRef = "orders:live".parse().unwrap();
+        let (plan, _) = good();
+        release.aliases.insert(alias.clone(), plan.to.aliases[&alias].clone());
+        release
+    }
+
+    fn part_of(incident: &mut Incident) {
+        incident.good.part_of = Some(incident.good.fingerprint());
+    }
+
+    #[test]
+    fn a_claim_comes_first_if_there_are_several_steps() {
+        for (steps, first) in [(1, false), (2, true), (3, true)] {
+            let (mut plan, _) = good();
+            for release in [&mut plan.from, &mut plan.to] {
+                (release.aliases, release.mappings) = Default::default();
+            }
+            plan.steps.truncate(steps);
+            assert_eq!(comes_first(&plan), first, "{steps} steps");
+        }
+        let (mut plan, _) = good();
+        plan.steps.truncate(1);
+        assert!(comes_first(&plan), "another step is done already");
+    }
+
+    #[test]
+    fn every_time_limit_of_a_claim_holds_to_the_second() {
+        let (_, observed) = good();
+        let now = observed.at;
+        for (seconds, fresh) in [(0, true), (-599, true), (-600, false)] {
+            assert_eq!(is_fresh(&listed(seconds), now), fresh, "{seconds} s");
+        }
+        for (seconds, followed) in [(-1, false), (0, true), (599, true), (600, false)] {
+            assert_eq!(is_followed(&listed(seconds), &opened(0)), followed, "{seconds} s");
+        }
+        for (seconds, acting) in [(-45, false), (-44, true), (0, true), (44, true), (45, false)] {
+            assert_eq!(is_under_way(&opened(seconds), now), acting, "{seconds} s");
+        }
+        for (seconds, same) in [(-600, false), (-599, true), (0, true), (599, true), (600, false)] {
+            assert_eq!(is_same(&opened(seconds), &opened(0)), same, "{seconds} s");
+        }
+        for (seconds, undid) in [(-60, false), (-59, true), (59, true), (60, false)] {
+            let incident = Incident { undone: true, ..opened(0) };
+            let since = live_before_undoing(&incident, now + TimeDelta::seconds(seconds));
+            assert_eq!(since.is_some(), undid, "{seconds} s");
+        }
+        assert!(!is_fresh(&Rollbacks::default(), now));
+        assert!(!is_under_way(&Incident { undone: true, ..opened(0) }, now));
+        assert_eq!(live_before_undoing(&opened(0), now), None);
+    }
+
+    #[test]
+    fn an_incident_is_the_same_unless_its_release_is_newer() {
+        let before = opened(0);
+        let [earlier, later] = [-1, 1].map(|second| before.since.map(|at| at + TimeDelta::seconds(second)));
+        for (since, same) in [(earlier, true), (before.since, true), (later, false), (None, true)] {
+            assert_eq!(is_same(&Incident { since, ..opened(0) }, &before), same, "{since:?}");
+        }
+        assert!(!is_same(&opened(0), &Incident { undone: true, ..opened(0) }));
+    }
+
+    #[test]
+    fn a_stage_is_half_done_between_both_releases_while_the_other_run_may_act() {
+        let whole = opened(0);
+        let mut part = opened(0);
+        part_of(&mut part);
+        let rows: [(&str, &Incident, Option<Release>, bool); 7] = [
+            ("halfway", &whole, Some(halfway()), true),
+            ("the bad release", &whole, Some(release("2")), false),
+            ("the good release", &whole, Some(release("1")), false),
+            ("another release", &whole, Some(release("3")), false),
+            ("no stage", &whole, None, false),
+            ("a dead run", &opened(-45), Some(halfway()), false),
+            ("an incident that cannot tell", &part, Some(halfway()), false),
+        ];
+        for (what, incident, live, half_done) in rows {
+            let (_, mut observed) = good();
+            observed.live = observed.live.zip(live).map(|(stage, release)| LiveStage { release, ..stage });
+            assert_eq!(is_half_done(incident, &observed), half_done, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_finds_a_half_done_release_finds_whose_it_is() {
+        type Edit = fn(&mut Incident, &mut Incident);
+        let rows: [(&str, Edit, bool); 8] = [
+            ("halfway", |_, _| (), true),
+            ("the other run is dead", |other, _| other.at -= UNDER_WAY, false),
+            ("the other one rolls back to another version", |other, _| other.version += 1, false),
+            (
+                "the other one rolls back to another release",
+                |other, _| other.good = release("3").into(),
+                false,
+            ),
+            ("the same release", |_, ours| ours.bad = release("2").into(), false),
+            ("another release", |_, ours| ours.bad = release("3").into(), false),
+            ("the other one cannot tell", |other, _| part_of(other), false),
+            ("ours cannot tell", |_, ours| part_of(ours), false),
+        ];
+        for (what, edit, found) in rows {
+            let (mut other, mut ours) = (opened(0), Incident { bad: halfway().into(), ..opened(0) });
+            edit(&mut other, &mut ours);
+            assert_eq!(half_done_by([other].into_iter(), &ours).is_some(), found, "{what}");
+        }
+    }
+}
