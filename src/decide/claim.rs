@@ -274,4 +274,25 @@ mod tests {
             assert_eq!(half_done_by([other].into_iter(), &ours).is_some(), found, "{what}");
         }
     }
+
+    #[test]
+    fn the_last_rollback_to_the_live_release_explains_it_for_a_while() {
+        type Edit = fn(&mut Incident);
+        let now = opened(0).at;
+        let rows: [(&str, Edit, Option<i64>); 5] = [
+            ("two rollbacks", |_| (), Some(-10)),
+            ("almost too long ago", |last| last.at -= TimeDelta::seconds(589), Some(-599)),
+            ("too long ago", |last| last.at -= TimeDelta::seconds(590), None),
+            ("undone", |last| last.undone = true, None),
+            ("to another release", |last| last.good = release("3").into(), None),
+        ];
+        for (what, edit, found) in rows {
+            let mut last = opened(-10);
+            edit(&mut last);
+            let of = just_rolled_back([opened(-700), last].into_iter(), &release("1"), now);
+            assert_eq!(of.map(|one| (one.at - now).num_seconds()), found, "{what}");
+        }
+        let of = just_rolled_back([opened(-30), opened(-20)].into_iter(), &release("1"), now);
+        assert_eq!(of.map(|one| (one.at - now).num_seconds()), Some(-20));
+    }
 }

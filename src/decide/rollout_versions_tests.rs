@@ -78,6 +78,21 @@ fn aliases_move_together_and_every_run_finishes_what_another_began() {
     }
 }
 
+/// Lambda may answer a read with what an alias was before the step.
+#[test]
+fn an_old_look_at_one_alias_after_a_step_pauses_nothing() {
+    let rows = [
+        (271, "25", "5", "bakes until 10:09:31".to_owned()),
+        (270, "25", "5", format!("{DIFFER}5 %, 25 %")),
+        (271, "25", "60", format!("{DIFFER}25 %, 60 %")),
+    ];
+    for (seconds, orders, web, expected) in rows {
+        let (mut rollout, observed) = second(RolloutState::Baking, orders, web);
+        rollout.since += chrono::TimeDelta::seconds(seconds);
+        assert_eq!(decide(&rollout, &observed, &[]), expected, "{seconds} s, {orders} and {web}");
+    }
+}
+
 #[test]
 fn a_deploy_to_the_stage_pauses_or_ends_a_rollout_of_aliases() {
     for (orders, expected) in [
