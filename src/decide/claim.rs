@@ -132,34 +132,16 @@ pub fn live_before_undoing(incident: &Incident, changed_at: DateTime<Utc>) -> Op
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::fixture::{good, release};
+    use crate::decide::fixture::{good, incident, release};
     use crate::decide::incidents::entry_of;
     use crate::model::component::AliasRef;
-    use crate::model::records::SCHEMA;
     use crate::model::stage::LiveStage;
 
     /// An incident that a run opened so many seconds after the stage was looked at.
     fn opened(seconds: i64) -> Incident {
-        let (plan, observed) = good();
-        Incident {
-            schema: SCHEMA,
-            stage: plan.stage,
-            bad: plan.from.into(),
-            good: plan.to.into(),
-            version: plan.version,
-            at: observed.at + TimeDelta::seconds(seconds),
-            since: Some(observed.at - TimeDelta::minutes(30)),
-            undone: false,
-            by: "5xx".into(),
-            by_alarm: true,
-            sibling: None,
-            alarm_at: None,
-            other_source: false,
-            why: String::new(),
-            run: "r".into(),
-            recovered_at: None,
-            lifted_by: None,
-        }
+        let (_, observed) = good();
+        let since = Some(observed.at - TimeDelta::minutes(30));
+        Incident { since, ..incident("2", "1", observed.at + TimeDelta::seconds(seconds)) }
     }
 
     fn listed(seconds: i64) -> Rollbacks {

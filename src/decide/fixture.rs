@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::model::admission::Admission;
 use crate::model::alarm::{Origin, time};
@@ -14,7 +14,7 @@ use crate::model::plan::StageChange;
 use crate::model::plan::{Plan, Step};
 use crate::model::policy::PolicyOverrides;
 use crate::model::policy::{AutoDeploy, MissingComponents, Mode, Siblings, StagePolicy};
-use crate::model::records::{Record, Rollbacks, SCHEMA};
+use crate::model::records::{Incident, Record, Rollbacks, SCHEMA};
 use crate::model::release::{Canary, Release};
 use crate::model::rollout::{self, Rollout, RolloutState};
 use crate::model::stage::LiveStage;
@@ -109,6 +109,29 @@ pub(super) fn good() -> (Plan, Observed) {
         },
     ];
     (Plan { stage, from, to, version: 3, steps, flush: false }, observed)
+}
+
+/// Makes the incident of a rollback by the alarm `5xx` from one release to another.
+pub(super) fn incident(bad: &str, good: &str, at: DateTime<Utc>) -> Incident {
+    Incident {
+        schema: SCHEMA,
+        stage: StageRef::rest("a", "prod"),
+        bad: release(bad).into(),
+        good: release(good).into(),
+        version: 3,
+        at,
+        since: None,
+        undone: false,
+        by: "5xx".into(),
+        by_alarm: true,
+        sibling: None,
+        alarm_at: None,
+        other_source: false,
+        why: String::new(),
+        run: "r".into(),
+        recovered_at: None,
+        lifted_by: None,
+    }
 }
 
 pub(super) fn record(observed: &mut Observed) -> &mut Record {

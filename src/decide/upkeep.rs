@@ -267,10 +267,10 @@ enum Standing<'a> {
     Held,
     /// A rollout judges it.
     RollingOut,
+    /// It has what a rollout left that has ended. Only an operator begins that again, so no policy adopts it.
+    LeftOver(String),
     /// It has a canary, or weights of its aliases, that the stage's policy wants to be rolled out.
     Adoptable,
-    /// It has what a rollout left that has ended.
-    LeftOver(String),
     /// The sweep sees it for the first time.
     New,
     /// It is not due for promotion yet.
@@ -327,10 +327,10 @@ fn judge_standing<'a>(
         Standing::Held
     } else if on_record.running().is_some() {
         Standing::RollingOut
-    } else if is_adoptable(on_record, &live.release) {
-        Standing::Adoptable
     } else if let Some(why) = left_over(on_record, &live.release) {
         Standing::LeftOver(why)
+    } else if is_adoptable(on_record, &live.release) {
+        Standing::Adoptable
     } else if is_new {
         Standing::New
     } else if let Err(reason) = is_due(on_record, &candidate, &facts.guarding, &policy, now, false) {

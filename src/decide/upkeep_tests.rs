@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::evidence::Evidence;
-use super::fixture::{TOPIC, admission, good, record, release};
+use super::fixture::{self, TOPIC, admission, good, record, release};
 use super::leaves::resolved;
 use super::testimony::{Subject, guarding};
 use super::upkeep::{Action, StageFacts, promotion_due, upkeep};
@@ -47,25 +47,7 @@ fn alarm(name: &str, state: State) -> GuardingAlarm {
 }
 
 fn incident(when: &str) -> Incident {
-    Incident {
-        schema: SCHEMA,
-        stage: StageRef::rest("a", "prod"),
-        bad: release("9").into(),
-        good: release("2").into(),
-        version: 3,
-        at: at(when),
-        since: None,
-        undone: false,
-        by: "5xx".into(),
-        by_alarm: true,
-        sibling: None,
-        alarm_at: None,
-        other_source: false,
-        why: String::new(),
-        run: "r".into(),
-        recovered_at: None,
-        lifted_by: None,
-    }
+    fixture::incident("9", "2", at(when))
 }
 
 /// The facts of a row: release 2 is live and has baked, release 1 is known-good and pinned, and the alarm is quiet.

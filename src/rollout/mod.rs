@@ -100,8 +100,8 @@ struct Remembered {
     stepped: bool,
     /// A change that API Gateway or Lambda refused: it is taken for certain only after a second look.
     refused: Option<CloudError>,
-    /// What somebody else did, which a second look must show, too: the version of the record, and the state that follows. The stage and the record are read at the same
-    /// time, so another run may have changed one of them in between.
+    /// What somebody else did, which a second look must show, too: the version of the record, and the state that follows. The
+    /// stage and the record are read at the same time, so another run may have changed one of them in between.
     others: Option<(i64, RolloutState)>,
 }
 

@@ -1,4 +1,4 @@
-//! The life of a rollout: its state, and the moves of two runs, an operator, others and time.
+//! The life of a rollout: its state, and the moves of several runs, an operator, others and time.
 //!
 //! A run reads the stage and the record one after the other, in either order, so another run can act in between. Then it
 //! decides as the function does and carries out one move.
@@ -213,14 +213,14 @@ impl Rolling {
         }
     }
 
-    /// Returns the moves that are possible, so many orders, acts of others and crashes in all.
-    pub fn moves(&self, orders: u8, others: u8, crashes: u8) -> Vec<Move> {
+    /// Returns the moves that are possible: so many runs at a time, and so many orders, acts of others and crashes in all.
+    pub fn moves(&self, runs: usize, orders: u8, others: u8, crashes: u8) -> Vec<Move> {
         let mut moves = Vec::new();
         if self.runs.is_empty() {
             moves.push(Move::Tick { served: false });
             moves.extend(self.has_traffic().then_some(Move::Tick { served: true }));
         }
-        if self.runs.len() < 2 {
+        if self.runs.len() < runs {
             moves.push(Move::Start);
             if self.orders < orders {
                 let all = [Ordered::Pause, Ordered::Resume, Ordered::Promote, Ordered::Abort];

@@ -289,12 +289,13 @@ fn others_are_not_fought() {
         .ends("a hold keeps a rollout where it is");
 }
 
+fn policy(facts: &mut Facts) {
+    let policy = json!({"schema": 1, "rollout": terms()}).to_string();
+    facts.parameters.insert("/apigw-rollback/stages/a1b2c3d4e5/prod/policy".to_owned(), vec![policy]);
+}
+
 #[test]
 fn a_policy_adopts_the_canary_of_a_pipeline() {
-    let policy = |facts: &mut Facts| {
-        let policy = json!({"schema": 1, "rollout": terms()}).to_string();
-        facts.parameters.insert("/apigw-rollback/stages/a1b2c3d4e5/prod/policy".to_owned(), vec![policy]);
-    };
     logged()
         .world("the policy asks for rollouts", policy)
         .world("a pipeline makes a canary with 25 %", |facts| canary(facts, "25"))
@@ -438,6 +439,7 @@ fn people_are_told_of_a_canary_that_an_ended_rollout_left() {
         .world("the abort came just before the step of a run that died", is_aborted)
         .sweep()
         .later(5)
+        .world("the policy asks for rollouts, but the operator wanted none of this release", policy)
         .sweep()
         .world("an operator removes the canary", |facts| facts.stage().release.canary = None)
         .sweep()
