@@ -164,11 +164,20 @@ impl OnRecord {
     /// Returns the label of a release: that of the record if it is the known-good release, otherwise that of the candidate.
     #[must_use]
     pub fn label(&self, release: &Release) -> Option<&str> {
+        let of_record = self.record_of(release).and_then(|record| record.label.as_deref());
+        of_record.or_else(|| self.candidate_for(release)?.label.as_deref())
+    }
+
+    /// Returns the note on a release, as [`Self::label`] does its label.
+    #[must_use]
+    pub fn note(&self, release: &Release) -> Option<&str> {
+        let of_record = self.record_of(release).and_then(|record| record.note.as_deref());
+        of_record.or_else(|| self.candidate_for(release)?.note.as_deref())
+    }
+
+    fn record_of(&self, release: &Release) -> Option<&Record> {
         let good = self.good().map(|(_, record)| record);
-        match good.filter(|record| record.release.over(release) == *release) {
-            Some(record) => record.label.as_deref(),
-            None => self.candidate_for(release)?.label.as_deref(),
-        }
+        good.filter(|record| record.release.over(release) == *release)
     }
 
     /// Returns the candidate if it is this release.

@@ -24,9 +24,9 @@ use crate::rollback::pin;
 /// The data that is recorded with the release.
 #[derive(Clone, Debug)]
 pub struct Recording<'a> {
-    /// A readable name of the release.
+    /// A readable name of the release; `None` keeps the announced one.
     pub label: Option<String>,
-    /// A note on the release.
+    /// A note on the release; `None` keeps the announced one.
     pub note: Option<String>,
     /// The operator or trigger that records the release.
     pub who: Option<String>,
@@ -82,6 +82,7 @@ async fn try_record<C: Gateway + Components + Parameters + Alarms>(
         Ok(good) => good,
         Err(reason) => return Ok(context.no(reason)),
     };
+    let on_record = &observed.on_record;
     let record = Record {
         schema: SCHEMA,
         stage: stage.clone(),
@@ -91,8 +92,8 @@ async fn try_record<C: Gateway + Components + Parameters + Alarms>(
         created: deployment.created,
         recorded_at: context.now,
         pinned: context.config.pin,
-        label: recording.label,
-        note: recording.note,
+        label: recording.label.or_else(|| on_record.label(&live.release).map(str::to_owned)),
+        note: recording.note.or_else(|| on_record.note(&live.release).map(str::to_owned)),
         who: recording.who,
         irreversible: recording.irreversible,
         normal: normal(&observed, &policy),

@@ -1,9 +1,28 @@
 //! Releases that are marked irreversible, as after a data migration.
 
 use apigw_rollback::model::alarm::State;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::story::Story;
+use crate::support::world::API;
+
+#[test]
+fn a_record_keeps_the_label_and_the_note_that_were_announced_for_its_release() {
+    let announced = json!({"label": "v2", "note": "faster"});
+    let check = |what: &str, story: Story, expected: [Option<&str>; 2]| {
+        let facts = story.world.facts();
+        let record = facts.parameters[&format!("/apigw-rollback/stages/{API}/prod/known-good")].last();
+        let record: Value = serde_json::from_str(record.unwrap()).unwrap();
+        assert_eq!(["label", "note"].map(|field| record[field].as_str()), expected, "{what}");
+    };
+    let two = || Story::with_known_good().deploy(2).command("announce", &announced);
+    let recorded = |story: Story, more| story.command("record", &more);
+    check("nothing is given", recorded(two(), json!({})), [Some("v2"), Some("faster")]);
+    check("a label is given", recorded(two(), json!({"label": "v2.1"})), [Some("v2.1"), Some("faster")]);
+    check("it was announced of another release", recorded(two().deploy(3), json!({})), [None, None]);
+    let again = recorded(recorded(two(), json!({"note": "much faster"})).later(1), json!({}));
+    check("it is recorded again", again, [Some("v2"), Some("much faster")]);
+}
 
 #[test]
 fn no_alarm_undoes_an_irreversible_release_or_goes_behind_it_until_a_release_is_recorded() {
