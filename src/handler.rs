@@ -100,7 +100,11 @@ pub async fn handle<C: Cloud>(event: &str, context: &Context<'_, C>) -> Answer {
 async fn unknown_alarms<C: Alarms>(context: &Context<'_, C>, deliveries: &[Delivery]) -> BTreeSet<String> {
     let in_alarm = deliveries.iter().filter_map(|delivery| match &delivery.signal {
         Signal::Alarm(alarm) if alarm.state == State::Alarm => Some(alarm.name.clone()),
-        Signal::Alarm(_) | Signal::Sibling(_) | Signal::Command(_) | Signal::Unreadable(_) => None,
+        Signal::Alarm(_)
+        | Signal::Sibling(_)
+        | Signal::RefusedReport { .. }
+        | Signal::Command(_)
+        | Signal::Unreadable(_) => None,
     });
     let names: Vec<String> = in_alarm.collect::<BTreeSet<_>>().into_iter().collect();
     if names.len() < 2 {
@@ -138,6 +142,9 @@ async fn on_delivery<C: Cloud>(context: &Context<'_, C>, signal: &Signal, turns:
         Signal::Command(command) => {
             let _turn = turns.commands.lock().await;
             Box::pin(execute(context, command)).await
+        }
+        Signal::RefusedReport { region, reason } => {
+            vec![context.triggered_by(&TriggeredBy::of_region(region, None)).no(reason.clone())]
         }
         Signal::Unreadable(reason) => vec![context.no(reason.clone())],
     };

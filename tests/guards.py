@@ -260,6 +260,9 @@ GUARDS = [
      "let Some(bad) = detail.get(\"bad\").filter(|bad| !bad.is_null()) else {",
      "let ours = serde_json::json!({\"region\": region, \"function\": \"apigw-rollback\", \"id\": \"x\", \"label\": \"v2\", \"contents\": null});\n"
      "    let Some(bad) = Some(detail.get(\"bad\").filter(|bad| !bad.is_null()).unwrap_or(&ours)) else {"),
+    ("the refusal of a report is no event", "src/notify/mod.rs",
+     "report.outcome == Outcome::Rejected && report.signal.is_sibling()",
+     "report.outcome == Outcome::Rejected && report.signal.is_sibling() && report.stage.is_some()"),
     ("only a listed Region is a sibling", "src/signal/sibling.rs",
      "if !siblings.contains(region) {", "if !siblings.contains(region) && siblings.len() > 9 {"),
     ("only this account is a sibling's", "src/signal/sibling.rs",

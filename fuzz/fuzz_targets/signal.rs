@@ -49,6 +49,9 @@ fn check(event: &Event) {
                 );
                 assert!(target.is_err() || report.api_name.is_some());
             }
+            Signal::RefusedReport { region, reason } => {
+                assert!(!region.is_empty() && !reason.to_string().is_empty());
+            }
             Signal::Unreadable(reason) => assert!(!reason.to_string().is_empty()),
         }
     }

@@ -92,12 +92,14 @@ impl TriggeredBy {
     /// Builds the trigger for the report of a sibling.
     #[must_use]
     pub fn sibling(incident: &SiblingIncident) -> Self {
-        Self {
-            kind: TriggerKind::Sibling,
-            name: Some(format!("{SIBLING}{}", incident.bad.region)),
-            why: Some(incident.to_string()),
-            ..Self::default()
-        }
+        Self::of_region(&incident.bad.region, Some(incident.to_string()))
+    }
+
+    /// Builds the trigger for a report of a Region's function, with what it says.
+    #[must_use]
+    pub fn of_region(region: &str, why: Option<String>) -> Self {
+        let name = Some(format!("{SIBLING}{region}"));
+        Self { kind: TriggerKind::Sibling, name, why, ..Self::default() }
     }
 
     /// Builds the trigger for a rollout that removes its own canary, for this reason.

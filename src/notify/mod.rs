@@ -131,6 +131,10 @@ async fn notify_programs<C: Parameters + Outbox>(
     {
         return Ok(());
     }
+    // If a rule forwards every report, this one would be refused in turn, and so on without end.
+    if report.outcome == Outcome::Rejected && report.signal.is_sibling() {
+        return Ok(());
+    }
     Ok(context.cloud.put_event(bus, DETAIL_TYPE, &short::report(&context.config.shown(report))).await?)
 }
 

@@ -25,6 +25,13 @@ pub enum Signal {
     Alarm(Box<Alarm>),
     /// A report of the function in another Region about a bad release.
     Sibling(Box<SiblingReport>),
+    /// A report of this or another function that is about no bad release or cannot be read, with the reason.
+    RefusedReport {
+        /// The Region of that function, according to EventBridge.
+        region: String,
+        /// Why it is refused.
+        reason: Reason,
+    },
     /// An operator's or a pipeline's command, sent to the function directly.
     Command(Box<Command>),
     /// Content that is neither, with the reason.
@@ -110,7 +117,9 @@ mod tests {
                 Signal::Alarm(alarm) => format!("{messages}{alarm:?}"),
                 Signal::Sibling(report) => format!("{messages}{report:?}"),
                 Signal::Command(command) => format!("{messages}{command:?}"),
-                Signal::Unreadable(reason) => format!("{messages}{}: {reason}", reason.code()),
+                Signal::Unreadable(reason) | Signal::RefusedReport { reason, .. } => {
+                    format!("{messages}{}: {reason}", reason.code())
+                }
             }
         });
         let queue = if event.from_queue { "from a queue; " } else { "" };
@@ -233,7 +242,10 @@ mod tests {
             alarm[field] = value;
             match &read(&alarm.to_string()).deliveries[0].signal {
                 Signal::Alarm(alarm) => Some((**alarm).clone()),
-                Signal::Sibling(_) | Signal::Command(_) | Signal::Unreadable(_) => None,
+                Signal::Sibling(_)
+                | Signal::RefusedReport { .. }
+                | Signal::Command(_)
+                | Signal::Unreadable(_) => None,
             }
         };
         let long = |length: usize| Value::String("é".repeat(length));

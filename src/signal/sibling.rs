@@ -28,41 +28,51 @@ pub(super) fn read(event: &Value) -> Signal {
         return malformed("the EventBridge event has no account or Region");
     };
     let detail = event.get("detail").unwrap_or(&Value::Null);
+    match incident(detail, &region) {
+        Ok((stage, incident)) => Signal::Sibling(Box::new(SiblingReport {
+            account,
+            region,
+            api_name: owned(detail, "api_name"),
+            protocol: stage.protocol,
+            stage: stage.stage,
+            incident,
+        })),
+        Err(reason) => Signal::RefusedReport { region, reason },
+    }
+}
+
+/// Reads the incident in a report of a Region, and its stage.
+fn incident(detail: &Value, region: &str) -> Result<(StageRef, SiblingIncident), Reason> {
+    let malformed = |why: String| Reason::Malformed(format!("the report of Region {region} {why}"));
     match detail.get("schema").and_then(Value::as_u64) {
         Some(SCHEMA) => {}
         Some(newer) if newer > SCHEMA => {
-            return malformed(format!(
-                "the report of Region {region} has schema {newer}, but this version reads schema {SCHEMA}: update the function"
-            ));
+            return Err(malformed(format!(
+                "has schema {newer}, but this version reads schema {SCHEMA}: update the function"
+            )));
         }
-        Some(_) | None => return malformed(format!("the report of Region {region} has no valid schema")),
+        Some(_) | None => return Err(malformed("has no valid schema".to_owned())),
     }
     let Some(deed) = detail.get("outcome").and_then(|outcome| Deed::deserialize(outcome).ok()) else {
-        return not_an_alarm(format!("the report of Region {region} is not about a bad release"));
+        let why = format!("the report of Region {region} is not about a bad release");
+        return Err(Reason::NotAnAlarm(why));
     };
     let Some(bad) = detail.get("bad").filter(|bad| !bad.is_null()) else {
         let why = "names no bad release: another Region's report led to it, or its function has no Siblings";
-        return Signal::Unreadable(Reason::NotASibling(format!("the report of Region {region} {why}")));
+        return Err(Reason::NotASibling(format!("the report of Region {region} {why}")));
     };
     let Ok(bad) = BadRelease::deserialize(bad) else {
-        return malformed(format!("the report of Region {region} has no valid bad release"));
+        return Err(malformed("has no valid bad release".to_owned()));
     };
     let texts = [Some(&bad.region), Some(&bad.id), bad.label.as_ref(), bad.contents.as_ref()];
     if texts.into_iter().flatten().any(|text| text.len() > MAX_TEXT || text.is_empty()) {
-        return malformed(format!("the report of Region {region} has a text that is empty or too long"));
+        return Err(malformed("has a text that is empty or too long".to_owned()));
     }
     let stage = detail.get("stage").map(StageRef::deserialize);
     let (Some(Ok(stage)), Some(at)) = (stage, text(detail, "at").and_then(time)) else {
-        return malformed(format!("the report of Region {region} names no stage or no time"));
+        return Err(malformed("names no stage or no time".to_owned()));
     };
-    Signal::Sibling(Box::new(SiblingReport {
-        account,
-        region,
-        api_name: owned(detail, "api_name"),
-        protocol: stage.protocol,
-        stage: stage.stage,
-        incident: SiblingIncident { bad, deed, at, here: None, cleared: false },
-    }))
+    Ok((stage, SiblingIncident { bad, deed, at, here: None, cleared: false }))
 }
 
 /// Checks that a report comes from a sibling: from this account, from a listed Region, about that Region, and from the function
@@ -140,7 +150,9 @@ mod tests {
         *event.pointer_mut(path).unwrap() = value;
         let report = match read(&event) {
             Signal::Sibling(report) => report,
-            Signal::Unreadable(reason) => return format!("{}: {reason}", reason.code()),
+            Signal::Unreadable(reason) | Signal::RefusedReport { reason, .. } => {
+                return format!("{}: {reason}", reason.code());
+            }
             other @ (Signal::Alarm(_) | Signal::Command(_)) => return format!("{other:?}"),
         };
         let home = Origin { account: Some("123456789012".into()), region: Some("eu-west-1".into()) };

@@ -148,7 +148,9 @@ impl CommandJson {
         let event = signal::read(&Value::Object(self.fields.clone()).to_string());
         match event.deliveries.into_iter().next().map(|delivery| delivery.signal) {
             Some(Signal::Command(command)) => Ok(*command),
-            Some(Signal::Unreadable(reason)) => Err(CliError::Usage(reason.to_string())),
+            Some(Signal::Unreadable(reason) | Signal::RefusedReport { reason, .. }) => {
+                Err(CliError::Usage(reason.to_string()))
+            }
             Some(Signal::Alarm(_) | Signal::Sibling(_)) | None => {
                 Err(CliError::Usage(format!("`{}` is not a command", self.what)))
             }

@@ -162,7 +162,9 @@ fn explain_signal(signal: &Signal, bounds: &Bounds) -> ExplainedSignal {
             (target.map_or_else(Triage::Refused, Triage::Targets), None, None)
         }
         Signal::Command(command) => (command_target(command), None, None),
-        Signal::Unreadable(reason) => (Triage::Refused(reason.clone()), None, None),
+        Signal::Unreadable(reason) | Signal::RefusedReport { reason, .. } => {
+            (Triage::Refused(reason.clone()), None, None)
+        }
     };
     let (strength, reason, why, targets) = match verdict {
         Triage::Targets(targets) => (Strength::Act, None, None, targets),

@@ -18,8 +18,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::healed::healed;
 use crate::scenarios::components::{WHOLE, bad_everywhere};
-use crate::simulation::invariants::healed;
 use crate::support::harness::{config, event, run, run_together};
 use crate::support::story::{START, Story};
 use crate::support::world::{

@@ -165,12 +165,14 @@ fn strongest_signal(event: &str) -> invariants::Signal {
             invariants::Signal::Alarm { name: alarm.name, fired: alarm.changed_at, ours }
         }
         // The settings list no sibling.
-        Signal::Sibling(_) | Signal::Unreadable(_) => {
+        Signal::Sibling(_) | Signal::RefusedReport { .. } | Signal::Unreadable(_) => {
             invariants::Signal::Alarm { name: String::new(), fired: None, ours: false }
         }
     });
     let rank = |asked: &invariants::Signal| match asked {
         invariants::Signal::Alarm { ours, .. } => usize::from(*ours),
+        // It has no rights without a listed sibling.
+        invariants::Signal::Sibling(_) => 0,
         invariants::Signal::Sweep => 2,
         invariants::Signal::Operator => 3,
     };
@@ -218,7 +220,7 @@ fn may_write(event: &str) -> bool {
     signal::read(event).deliveries.iter().any(|delivery| match &delivery.signal {
         Signal::Alarm(alarm) => ["orders-prod-5xx", "orders-prod-latency"].contains(&alarm.name.as_str()),
         Signal::Command(command) => !reads.contains(&command.verb),
-        Signal::Sibling(_) | Signal::Unreadable(_) => false,
+        Signal::Sibling(_) | Signal::RefusedReport { .. } | Signal::Unreadable(_) => false,
     })
 }
 

@@ -3,6 +3,7 @@
 
 mod found;
 pub(crate) mod garbage;
+mod healed;
 mod huge;
 pub(crate) mod properties;
 pub(crate) mod rollouts;
@@ -15,9 +16,11 @@ use apigw_rollback::model::stage::StageRef;
 use chrono::TimeDelta;
 
 use crate::scenarios::components::{WHOLE, bad_everywhere};
-use crate::simulation::invariants::{Seen, Signal, healed, hold, reported};
+use crate::simulation::invariants::{Seen, Signal, hold};
+use crate::simulation::regions::Heard;
 use crate::support::harness::{attempt, config, event};
 use crate::support::world::{Facts, Fault, World, conflict, denied, error, lost, prod};
+use healed::{healed, reported};
 
 /// A kind of run, with its event and its world.
 struct Kind {
@@ -30,6 +33,8 @@ struct Kind {
 }
 
 const SWEEP: &str = r#"{"command":"sweep"}"#;
+/// The label in the sibling's report.
+const LABEL: &str = "v1.4.2";
 const SIBLING: (&str, &str) = ("SIBLINGS", "us-east-1");
 const NOTIFY: (&str, &str) = ("NOTIFICATION_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:people");
 
@@ -55,7 +60,12 @@ fn kinds() -> Vec<Kind> {
         kind(
             "a sibling's report",
             &event("eventbridge-sibling"),
-            Signal::Operator,
+            Signal::Sibling(Heard {
+                message: "the message".to_owned(),
+                deployment: Some("d2".to_owned()),
+                label: Some(LABEL.to_owned()),
+                is_named: true,
+            }),
             heard_and_followed,
             &[SIBLING],
         ),
@@ -67,7 +77,7 @@ fn heard_and_followed(facts: &mut Facts) {
     let names = ParameterNames::under("/apigw-rollback");
     let live = facts.stage().release.clone();
     let seen = Candidate::new(Protocol::Rest, &live, facts.now - TimeDelta::minutes(6));
-    let labelled = Candidate { label: Some("v1.4.2".to_owned()), ..seen };
+    let labelled = Candidate { label: Some(LABEL.to_owned()), ..seen };
     facts.parameters.insert(names.candidate(&prod()), vec![print(&labelled).unwrap()]);
     let policy = r#"{"schema":1,"siblings":"follow"}"#.to_owned();
     facts.parameters.insert(names.policy(&prod()), vec![policy]);

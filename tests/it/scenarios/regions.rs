@@ -217,6 +217,39 @@ fn a_report_that_a_sibling_caused_is_refused_if_it_comes_nevertheless() {
         .ends("a message that a sibling caused");
 }
 
+/// A rule that forwards everything, in both Regions and on each Region's own bus. What a function answers to a report that it
+/// refuses would come back to it.
+#[test]
+fn reports_about_refused_reports_do_not_go_on_without_end() {
+    let mut fleet = Fleet::of(2, "follow").everywhere(release(2, "v2")).at("eu-west-1", fires);
+    for (what, text) in [
+        ("no bad release", json!({"schema": 1, "outcome": "rolled-back", "bad": null})),
+        ("another outcome", json!({"schema": 1, "outcome": "held"})),
+        ("a newer schema", json!({"schema": 2})),
+        ("no schema", json!({})),
+    ] {
+        fleet = fleet.at("us-east-1", |two| two.send(what, &message(&text, "eu-west-1")).quietly());
+    }
+    let mut taken = [0; 2];
+    for round in 0.. {
+        assert!(round < 5, "the reports go on: {:?}", fleet.facts("us-east-1").events.last());
+        let mut any = false;
+        for (nth, from) in ["eu-west-1", "us-east-1"].into_iter().enumerate() {
+            let events = fleet.facts(from).events;
+            for report in &events[taken[nth]..] {
+                any = true;
+                let message = message(&serde_json::from_str(report).unwrap(), from);
+                fleet = fleet.everywhere(|one| one.send("a report arrives", &message).quietly());
+            }
+            taken[nth] = events.len();
+        }
+        if !any {
+            break;
+        }
+    }
+    assert_eq!(["eu-west-1", "us-east-1"].map(|region| fleet.stage(region)), ["d1", "d1"]);
+}
+
 #[test]
 fn two_regions_that_roll_back_at_the_same_time_do_so_once_each() {
     Fleet::of(2, "follow")

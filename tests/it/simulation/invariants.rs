@@ -9,7 +9,7 @@ use apigw_rollback::config::Config;
 use apigw_rollback::model::datapoint::{Datapoint, Reading};
 use apigw_rollback::model::parameter_names::ParameterNames;
 use apigw_rollback::model::policy::PolicyOverrides;
-use apigw_rollback::model::policy::{AutoDeploy, Mode};
+use apigw_rollback::model::policy::{AutoDeploy, Mode, StagePolicy};
 use apigw_rollback::model::records::{Candidate, Hold, Incident, Record, parse};
 use apigw_rollback::model::release::Release;
 use apigw_rollback::model::report::{Outcome, Report};
@@ -18,6 +18,7 @@ use apigw_rollback::notify::notification;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::simulation::alarms::{accusations_since, alarms_about, in_alarm};
+use crate::simulation::regions::{Heard, may_follow};
 use crate::simulation::requests::may_have_convicted;
 use crate::support::world::{Change, Facts, LedgerWrite};
 
@@ -36,6 +37,8 @@ pub(crate) enum Signal {
     Sweep,
     /// An operator's command.
     Operator,
+    /// A report about another Region's incident.
+    Sibling(Heard),
 }
 
 /// One run, as seen from outside.
@@ -86,23 +89,23 @@ pub(crate) fn hold(before: &Facts, after: &Facts, runs: &[Seen], config: &Config
 }
 
 /// One change of a stage by a run, with its context.
-struct Case<'a> {
-    before: &'a Facts,
-    after: &'a Facts,
-    config: &'a Config,
-    change: &'a Change,
+pub(super) struct Case<'a> {
+    pub(super) before: &'a Facts,
+    pub(super) after: &'a Facts,
+    pub(super) config: &'a Config,
+    pub(super) change: &'a Change,
     earlier: &'a [Change],
     run: &'a Seen,
-    runs: &'a [Seen],
+    pub(super) runs: &'a [Seen],
 }
 
 impl Case<'_> {
-    fn stage(&self) -> &StageRef {
+    pub(super) fn stage(&self) -> &StageRef {
         &self.change.stage
     }
 
     /// The time of the oldest state that the run can have read.
-    fn since(&self) -> DateTime<Utc> {
+    pub(super) fn since(&self) -> DateTime<Utc> {
         self.run.began - BLUR
     }
 
@@ -110,7 +113,7 @@ impl Case<'_> {
         self.since() <= at && at <= self.change.at
     }
 
-    fn on_stage(&self) -> impl DoubleEndedIterator<Item = &Change> {
+    pub(super) fn on_stage(&self) -> impl DoubleEndedIterator<Item = &Change> {
         self.earlier.iter().filter(|one| one.stage == self.change.stage)
     }
 
@@ -156,6 +159,13 @@ impl Case<'_> {
         self.after.writes.iter().find(noted).map(|write| write.at).filter(|_| has_components)
     }
 
+    /// Returns the stage's own policy.
+    pub(super) fn policy(&self) -> StagePolicy {
+        let own = self.after.parameters.get(&ParameterNames::under("/apigw-rollback").policy(self.stage()));
+        let own = own.and_then(|all| parse::<PolicyOverrides>(all.last()?).ok()).unwrap_or_default();
+        self.config.policy.under(&own)
+    }
+
     /// Checks that the change leads to a recorded release and has an effect, whatever the signal.
     fn is_allowed(&self) -> Result<(), String> {
         let Change { from, to, stage, .. } = self.change;
@@ -177,9 +187,7 @@ impl Case<'_> {
             !self.change.recorded || self.change.whole || undoes || moved,
             "the aliases do not point at the recorded versions",
         )?;
-        let policy = self.after.parameters.get(&ParameterNames::under("/apigw-rollback").policy(stage));
-        let policy = policy.and_then(|all| parse::<PolicyOverrides>(all.last()?).ok()).unwrap_or_default();
-        let may_stop = self.config.policy.under(&policy).auto_deploy == AutoDeploy::SwitchOff;
+        let may_stop = self.policy().auto_deploy == AutoDeploy::SwitchOff;
         rule(!self.change.stopped || may_stop, "the policy keeps AutoDeploy on")?;
         rule(from != to || raced, "nothing changes, and the run could have known that")
     }
@@ -192,9 +200,11 @@ impl Case<'_> {
         }
         let policy = &self.config.policy;
         let at = self.change.at;
+        let is_followed = matches!(self.run.signal, Signal::Sibling(_));
         match &self.run.signal {
             Signal::Operator => return Ok(()),
             Signal::Sweep => {}
+            Signal::Sibling(heard) => may_follow(self, heard)?,
             Signal::Alarm { fired, ours, .. } => {
                 rule(*ours, "the alarm does not guard the stage")?;
                 let age = fired.map(|fired| self.run.began - fired);
@@ -205,14 +215,16 @@ impl Case<'_> {
         rule(policy.mode == Mode::Enforce, "the policy is to observe only")?;
         rule(!self.is_held(), "an operator holds the stage")?;
         let fired = accusations_since(self.after, self.stage(), self.since(), at);
-        rule(!fired.is_empty(), "no alarm is in ALARM")?;
+        rule(is_followed || !fired.is_empty(), "no alarm is in ALARM")?;
         if let Some(live_since) = self.live_since() {
             let window = self.after.alarms.iter().map(|now| now.window).max().unwrap_or_default();
             // The window, and the time until its data reaches the alarm.
             let judged = at - live_since >= window + TimeDelta::minutes(2)
                 || self.has_breach(|point| point.begins >= live_since + TimeDelta::minutes(1));
             let is_about = fired.iter().any(|(_, fired)| *fired >= live_since) || judged;
-            let proven = live_since >= self.since() || may_have_convicted(self.after, self.run, self.runs);
+            let proven = is_followed
+                || live_since >= self.since()
+                || may_have_convicted(self.after, self.run, self.runs);
             rule(is_about || proven, "the release is newer than the alarm's evidence")?;
             let is_told = proven || self.has_data_since(&fired, live_since);
             rule(is_told, "the data of every alarm ended before the release went live")?;
@@ -258,7 +270,8 @@ impl Case<'_> {
             .filter(|(write, _)| write.first && write.at < self.run.began - BLUR)
             .map(|(_, one)| one);
         let automatic: Vec<&Incident> = before
-            .filter(|incident| incident.by_alarm && (is_other || !incident.other_source))
+            .filter(|incident| incident.by_alarm || incident.sibling.is_some())
+            .filter(|incident| is_other || !incident.other_source)
             .filter(|incident| self.is_listed(incident.at))
             .collect();
         if automatic.iter().any(|one| self.change.at - one.at < policy.cooldown - BLUR) {
@@ -448,7 +461,7 @@ fn is_reported(run: &Seen) -> Result<(), String> {
             let stages: BTreeSet<_> = reports.iter().map(|one| one.stage.as_ref()).collect();
             reports.is_empty() || stages.len() != reports.len()
         }
-        Signal::Operator => reports.is_empty(),
+        Signal::Operator | Signal::Sibling(_) => reports.is_empty(),
         Signal::Sweep => {
             let own = |one: &&Report| one.stage.is_none();
             reports.iter().filter(own).filter(|one| one.outcome == Outcome::Swept).count() > 1
@@ -459,42 +472,4 @@ fn is_reported(run: &Seen) -> Result<(), String> {
         return Err(format!("{} ended in {} reports", run.id, reports.len()));
     }
     Ok(())
-}
-
-/// Checks that after two sweeps without faults the stage serves its known-good release, the rollback is listed, and it
-/// was notified at most once.
-pub(crate) fn healed(facts: &Facts, runs: &[Seen], stage: &StageRef, traced: bool) -> Result<(), String> {
-    let known = facts.recorded(stage);
-    let Some(good) = known.last() else { return Err("nothing is recorded".to_owned()) };
-    let live = facts.stages.get(stage).map(|live| live.release.clone()).unwrap_or_default();
-    if live != good.release.in_stage() {
-        return Err(format!("{stage} serves {live}, and not {}", good.release));
-    }
-    for (alias, target) in &good.release.aliases {
-        if facts.aliases.get(alias).map(|live| &live.target) != Some(target) {
-            return Err(format!("the alias {alias} is not at {target}"));
-        }
-    }
-    for (mapping, target) in &good.release.mappings {
-        if facts.mappings.get(mapping).map(|live| &live.target) != Some(target) {
-            return Err(format!("the mapping {mapping} is not at {target}"));
-        }
-    }
-    let names = ParameterNames::under("/apigw-rollback");
-    let listed = facts.parameters.get(&names.rollbacks(stage)).and_then(|versions| versions.last());
-    if traced && !listed.is_some_and(|listed| listed.contains("\"fingerprint\"")) {
-        return Err(format!("the rollback of {stage} is not on its list"));
-    }
-    let rolled_back =
-        marked(facts, runs).filter(|notification| notification.subject.starts_with("ROLLED BACK")).count();
-    if rolled_back > 1 {
-        return Err(format!("there are {rolled_back} notifications of a rollback"));
-    }
-    Ok(())
-}
-
-/// Counts the reports of a rollback.
-pub(crate) fn reported(runs: &[Seen]) -> usize {
-    let all = runs.iter().filter_map(|run| run.reports.as_ref()).flatten();
-    all.filter(|report| report.outcome == Outcome::RolledBack).count()
 }

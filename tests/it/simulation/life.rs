@@ -82,11 +82,21 @@ pub(crate) struct SimulationRun {
 impl SimulationRun {
     /// Creates the world of a seed, before anything happens.
     pub(crate) fn new(seed: u64, with_story: bool) -> Self {
+        Self::changed(seed, with_story, |_, _, _| ())
+    }
+
+    /// Creates the world of a seed, with something changed in it.
+    pub(super) fn changed(
+        seed: u64,
+        with_story: bool,
+        change: impl FnOnce(&mut Rng, &mut Others, &mut Facts),
+    ) -> Self {
         // The engine's own random numbers (jitter) must be the same every time.
         fastrand::seed(seed);
         let mut rng = Rng::with_seed(seed);
         let clock = Clock { began: Instant::now(), at: at(START) };
-        let (others, facts) = Others::new(&mut rng);
+        let (mut others, mut facts) = Others::new(&mut rng);
+        change(&mut rng, &mut others, &mut facts);
         // A third of the seeds have no faults, so that the undisturbed behaviour is tested too.
         let per_mille = [0, 10, 60][rng.usize(..3)];
         let faults = Arc::new(SeededFaults::new(clock, rng.fork(), per_mille));
@@ -169,26 +179,32 @@ impl SimulationRun {
 
     /// Works through the agenda until it is empty and no run is in progress.
     pub(crate) async fn run_to_end(&mut self) {
-        loop {
-            let next = self.agenda.peek().map(|Reverse((at, _))| *at);
-            if next.is_none() && self.under_way.is_empty() {
-                return;
+        while !self.is_over() {
+            self.go_on().await;
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.agenda.is_empty() && self.under_way.is_empty()
+    }
+
+    /// Waits until a run ends or the time of an item comes, and carries it out. Waits forever if the life is over.
+    pub(super) async fn go_on(&mut self) {
+        let next = self.agenda.peek().map(|Reverse((at, _))| *at);
+        let until = next.map(|at| self.clock.began + (at - self.clock.at).to_std().unwrap_or_default());
+        let timer = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
             }
-            let until = next.map(|at| self.clock.began + (at - self.clock.at).to_std().unwrap_or_default());
-            let timer = async {
-                match until {
-                    Some(until) => tokio::time::sleep_until(until).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                Some(ended) = self.under_way.next() => self.ended(ended),
-                () = timer => {
-                    if let Some(Reverse((_, nth))) = self.agenda.pop() {
-                        let what = self.items[nth].clone();
-                        self.carry_out(what);
-                    }
+        };
+        tokio::select! {
+            biased;
+            Some(ended) = self.under_way.next() => self.ended(ended),
+            () = timer => {
+                if let Some(Reverse((_, nth))) = self.agenda.pop() {
+                    let what = self.items[nth].clone();
+                    self.carry_out(what);
                 }
             }
         }
@@ -319,13 +335,18 @@ pub(crate) fn simulate_counting(seed: u64) -> (SimulationRun, Facts) {
 }
 
 fn played(simulation: impl FnOnce() -> SimulationRun) -> (SimulationRun, Facts) {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
+    on_its_own_clock(async {
         let mut simulation = simulation();
         let before = simulation.world.facts();
         simulation.run_to_end().await;
         simulation.world.change(|facts| facts.now = simulation.clock.now());
         (simulation, before)
     })
+}
+
+/// Runs something on a clock of its own, on which time passes only while everybody waits.
+pub(super) fn on_its_own_clock<T>(life: impl Future<Output = T>) -> T {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(life)
 }

@@ -11,6 +11,7 @@ pub(crate) mod invariants;
 mod kind;
 mod life;
 mod others;
+pub(crate) mod regions;
 mod requests;
 mod rest;
 mod rollouts;

@@ -62,6 +62,8 @@ pub(crate) struct Others {
     /// The number of deployments so far.
     deployed: usize,
     deploys: Vec<TimeDelta>,
+    /// When each release begins to fail after its deployment, by its number, if that is drawn beforehand.
+    qualities: Option<Vec<Option<TimeDelta>>>,
     /// The time from which on each bad deployment fails.
     bad: BTreeMap<String, DateTime<Utc>>,
     /// Whether bad deployments also answer slowly.
@@ -119,6 +121,7 @@ impl Others {
             deployer,
             deployed: 1,
             deploys,
+            qualities: None,
             bad: BTreeMap::new(),
             slow,
             outage,
@@ -198,6 +201,15 @@ impl Others {
         sometimes(8, ExternalAction::Mute(true), rng);
         sometimes(8, ExternalAction::Mute(false), rng);
         agenda
+    }
+
+    /// Lets the releases have these qualities, and lets each be deployed so much later. A Region has its own outages.
+    pub(super) fn get_later(&mut self, qualities: Vec<Option<TimeDelta>>, lag: TimeDelta) {
+        self.qualities = Some(qualities);
+        self.deploys.iter_mut().for_each(|at| *at += lag);
+        if lag > TimeDelta::zero() {
+            (self.outage, self.silence) = (None, None);
+        }
     }
 
     /// Returns the protected stage.
@@ -290,17 +302,26 @@ fn put(facts: &mut Facts, stage: &StageRef, release: &Release, auto_deploy: bool
     facts.serve(stage, live);
 }
 
+/// Draws how long after its deployment a release begins to fail, if it does.
+pub(super) fn quality(rng: &mut Rng) -> Option<TimeDelta> {
+    match rng.usize(..10) {
+        0..4 => Some(TimeDelta::zero()),
+        4 => Some(TimeDelta::seconds(rng.i64(60..1200))),
+        _ => None,
+    }
+}
+
 fn deploy(simulation: &mut SimulationRun) {
     simulation.others.deployed += 1;
     let number = simulation.others.deployed;
     let id = format!("d{number}");
     let now = simulation.now();
     // Some releases fail immediately, some after a while, and most never.
-    let bad = match simulation.rng.usize(..10) {
-        0..4 => Some(now),
-        4 => Some(now + TimeDelta::seconds(simulation.rng.i64(60..1200))),
-        _ => None,
+    let bad = match &simulation.others.qualities {
+        Some(qualities) => qualities[number],
+        None => quality(&mut simulation.rng),
     };
+    let bad = bad.map(|after| now + after);
     simulation.say(|| format!("the deployer deploys {id}, which fails from {bad:?} on"));
     simulation.others.bad.extend(bad.map(|since| (id.clone(), since)));
     let deployer = simulation.others.deployer;

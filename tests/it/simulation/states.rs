@@ -131,6 +131,7 @@ fn said(seen: &Seen) -> String {
         Signal::Alarm { .. } => "alarm",
         Signal::Sweep => "sweep",
         Signal::Operator => "operator",
+        Signal::Sibling(_) => "sibling",
     };
     let Some(reports) = &seen.reports else { return format!(": {by} died") };
     let ends: BTreeSet<String> = reports

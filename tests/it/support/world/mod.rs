@@ -38,6 +38,7 @@ pub(crate) use ledger::{Change, LedgerWrite, Move};
 pub(crate) use network::{Clock, FaultModel, Gate, Network, Transit, hash};
 
 pub(crate) const API: &str = "a1b2c3d4e5";
+const REGION: &str = "eu-west-1";
 pub(crate) const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:apigw-rollback-alarms";
 pub(crate) const FUNCTION: &str = "arn:aws:lambda:eu-west-1:123456789012:function:apigw-rollback";
 pub(crate) const NOW: &str = "2026-11-20T10:06:00Z";
@@ -123,6 +124,8 @@ pub(crate) struct Facts {
     pub(crate) hook_takes: Duration,
     /// Whether the current call reaches AWS twice.
     pub(crate) twice: bool,
+    /// The Region of the world.
+    pub(crate) region: String,
     /// The run that makes the current call, or `others`.
     pub(crate) caller: String,
     /// When each run last looked at a stage, or changed it.
@@ -184,7 +187,7 @@ pub(crate) fn record(release: Release) -> Record {
     Record {
         schema: SCHEMA,
         stage: prod(),
-        region: "eu-west-1".to_owned(),
+        region: REGION.to_owned(),
         api_name: Some("orders-api".to_owned()),
         release,
         created: time("2026-11-01T08:00:00Z"),
@@ -309,6 +312,7 @@ impl Facts {
             descriptions: BTreeMap::new(),
             hook_takes: Duration::ZERO,
             twice: false,
+            region: REGION.to_owned(),
             caller: String::new(),
             looks: BTreeMap::new(),
             refused_pins: BTreeSet::new(),
@@ -350,7 +354,7 @@ impl Facts {
     /// Returns every readable version of a stage's known-good record.
     pub(crate) fn recorded(&self, stage: &StageRef) -> Vec<Record> {
         let versions = self.parameters.get(&ParameterNames::under("/apigw-rollback").known_good(stage));
-        let usable = |value: &String| usable(value, stage, "eu-west-1").ok();
+        let usable = |value: &String| usable(value, stage, &self.region).ok();
         versions.into_iter().flatten().filter_map(usable).collect()
     }
 
