@@ -160,3 +160,104 @@ fn not_pinned(stage: &StageHealth<'_>) -> Option<Problem> {
     };
     Some(Problem::NotPinned { deployment: wanted.clone(), how })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::fixture::{good, policy};
+    use crate::model::alarm::time;
+    use crate::model::observed::{Component, Observed};
+    use crate::model::records::SCHEMA;
+
+    /// The problems of a stage that serves release 2, whose known-good release 1 exists.
+    fn found(observed: &Observed, pin: Option<&Pin>, pin_wanted: bool) -> Vec<Problem> {
+        problems(&StageHealth {
+            live: observed.live.as_ref().unwrap(),
+            on_record: &observed.on_record,
+            policy: &policy(),
+            pin_wanted,
+            components: Some(&observed.components),
+            deployment: Some(&DeploymentNow::There),
+            pin,
+            now: observed.at,
+        })
+    }
+
+    #[test]
+    fn only_a_closed_pin_of_the_known_good_deployment_is_no_problem() {
+        let holds = |deployment: &str, closed| Pin::Holds { deployment: deployment.into(), closed };
+        for (case, pin, wanted, expected) in [
+            ("it was not read", None, true, None),
+            ("it holds the deployment", Some(holds("d1", true)), true, None),
+            ("it holds the deployment, and is not wanted", Some(holds("d1", true)), false, None),
+            ("it is open", Some(holds("d1", false)), true, Some(Unpinned::Open)),
+            ("it is open and not wanted", Some(holds("d1", false)), false, Some(Unpinned::Open)),
+            ("it holds another deployment", Some(holds("d2", true)), true, Some(Unpinned::Missing)),
+            ("it holds another one, and is open", Some(holds("d2", false)), true, Some(Unpinned::Missing)),
+            ("it holds another one, and is not wanted", Some(holds("d2", true)), false, Some(Unpinned::Off)),
+            ("there is none", Some(Pin::None), true, Some(Unpinned::Missing)),
+            ("there is none, and none is wanted", Some(Pin::None), false, Some(Unpinned::Off)),
+            ("a stage of somebody else", Some(Pin::Foreign), true, Some(Unpinned::Foreign)),
+            (
+                "a stage of somebody else, and no pin is wanted",
+                Some(Pin::Foreign),
+                false,
+                Some(Unpinned::Off),
+            ),
+            ("another function's", Some(Pin::Other("/p".into())), true, Some(Unpinned::Other)),
+            (
+                "another function's, and none is wanted",
+                Some(Pin::Other("/p".into())),
+                false,
+                Some(Unpinned::Other),
+            ),
+        ] {
+            let (_, observed) = good();
+            let problem = |how| Problem::NotPinned { deployment: "d1".into(), how };
+            let expected: Vec<Problem> = expected.map(problem).into_iter().collect();
+            assert_eq!(found(&observed, pin.as_ref(), wanted), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_hold_is_a_problem_until_the_second_in_which_it_ends() {
+        for (until, is_held) in
+            [("2026-11-20T10:05:59Z", false), ("2026-11-20T10:06:00Z", false), ("2026-11-20T10:06:01Z", true)]
+        {
+            let (_, mut observed) = good();
+            let hold = Hold { schema: SCHEMA, until: time(until).unwrap(), by: None, why: None };
+            observed.on_record.hold = Some(hold.clone());
+            let expected = if is_held { vec![Problem::Held(hold)] } else { vec![] };
+            assert_eq!(found(&observed, None, true), expected, "{until}");
+        }
+    }
+
+    #[test]
+    fn components_that_are_missing_or_overridden_or_moving_are_a_problem_each() {
+        type Edit = fn(&mut LiveComponents);
+        let missing = || {
+            let described = vec!["the alias `orders:live` does not exist".to_owned()];
+            Problem::ComponentsMissing(described, MissingComponents::Hold)
+        };
+        let overridden =
+            || Problem::ComponentsOverridden(vec!["the mapping `api.example.com` has a rule".to_owned()]);
+        let moving = || Problem::ComponentsMoving(vec!["web:live".parse().unwrap()]);
+        let lacks: Edit = |of| of.lacks(Component::Alias("orders:live".parse().unwrap()), "does not exist");
+        let overrides: Edit =
+            |of| of.overridden = [("api.example.com".parse().unwrap(), "has a rule".to_owned())].into();
+        let moves: Edit = |of| of.moving = vec!["web:live".parse().unwrap()];
+        for (case, edits, expected) in [
+            ("nothing is wrong", vec![], vec![]),
+            ("an alias is missing", vec![lacks], vec![missing()]),
+            ("a rule overrides a mapping", vec![overrides], vec![overridden()]),
+            ("CodeDeploy moves an alias", vec![moves], vec![moving()]),
+            ("all of it", vec![lacks, overrides, moves], vec![missing(), overridden(), moving()]),
+        ] {
+            let (_, mut observed) = good();
+            for edit in edits {
+                edit(&mut observed.components);
+            }
+            assert_eq!(found(&observed, None, true), expected, "{case}");
+        }
+    }
+}

@@ -77,7 +77,7 @@ impl Leaves {
             return self.unresolved.push(format!("its rule leads back to the alarm `{name}`"));
         }
         if path.len() >= MAX_DEPTH {
-            let why = format!("the alarm `{name}` is more than {MAX_DEPTH} levels below it");
+            let why = format!("the alarms below `{name}` are more than {MAX_DEPTH} levels below it");
             return self.unresolved.push(why);
         }
         let children = children_of(&now.alarm);
@@ -94,5 +94,79 @@ impl Leaves {
             }
         }
         path.pop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::model::alarm::State;
+    use crate::model::alarm_setup::AlarmSetup;
+
+    /// An alarm written `top: one two`, or `leaf` if it watches data.
+    fn alarm(text: &str, description: Option<&str>) -> AlarmNow {
+        let on_data = (text, Watches::Metrics(vec![]));
+        let (name, watches) = text.split_once(':').map_or(on_data, |(name, rule)| {
+            (name, Watches::Alarms(rule.split_whitespace().map(str::to_owned).collect()))
+        });
+        let description = description.map(str::to_owned);
+        AlarmNow {
+            alarm: Alarm { description, watches, ..Alarm::new(name, State::Alarm) },
+            actions_enabled: true,
+            actions: vec![],
+            window: TimeDelta::zero(),
+            evaluated: vec![],
+            setup: AlarmSetup::default(),
+        }
+    }
+
+    fn names(of: &[Leaf]) -> Vec<&str> {
+        of.iter().map(|leaf| leaf.now.alarm.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_composite_alarm_is_resolved_to_each_alarm_below_it_once() {
+        let back = "its rule leads back to the alarm `top`";
+        let gone = "the alarm `gone` in its rule does not exist, or is not among the first 1000";
+        for (case, alarms, leaves, unresolved) in [
+            ("an alarm on data", vec!["top"], vec!["top"], vec![]),
+            ("one alarm below", vec!["top: a", "a"], vec!["a"], vec![]),
+            ("three alarms below", vec!["top: a b c", "a", "b", "c", "d"], vec!["a", "b", "c"], vec![]),
+            ("an alarm twice in a rule", vec!["top: a b a", "a", "b"], vec!["a", "b"], vec![]),
+            (
+                "an alarm in the rules of two alarms",
+                vec!["top: x y", "x: a b", "y: b c", "a", "b", "c"],
+                vec!["a", "b", "c"],
+                vec![],
+            ),
+            ("a rule that leads back", vec!["top: a x", "a", "x: top"], vec!["a"], vec![back]),
+            ("an alarm that does not exist", vec!["top: gone a", "a"], vec!["a"], vec![gone]),
+            ("an empty rule", vec!["top:"], vec![], vec!["the rule of the alarm `top` names no alarm"]),
+        ] {
+            let mut known = alarms.into_iter().map(|text| alarm(text, None));
+            let top = known.next().unwrap();
+            let known = known.chain([top.clone()]).map(|now| (now.alarm.name.clone(), now)).collect();
+            let found = resolved(top, &known);
+            let unresolved = unresolved.into_iter().map(str::to_owned).collect();
+            assert_eq!((names(&found.leaves), found.unresolved), (leaves, unresolved), "{case}");
+        }
+    }
+
+    #[test]
+    fn a_composite_alarm_that_names_its_stages_speaks_for_the_alarms_below_it() {
+        let directive = Some("rollback-target: a/prod");
+        for (case, of_top, of_middle, leaves, targets) in [
+            ("none names a stage", None, None, vec!["a"], 0),
+            ("the middle one does", None, directive, vec!["middle"], 1),
+            ("the top one does", directive, None, vec!["a"], 1),
+        ] {
+            let top = alarm("top: middle", of_top);
+            let below = [alarm("middle: a", of_middle), alarm("a", None)];
+            let known = below.map(|now| (now.alarm.name.clone(), now)).into();
+            let found = resolved(top, &known);
+            assert_eq!((names(&found.leaves), found.targets.len()), (leaves, targets), "{case}");
+        }
     }
 }

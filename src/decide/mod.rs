@@ -4,10 +4,14 @@ pub mod budget;
 mod check;
 pub mod claim;
 pub mod counters;
+#[cfg(test)]
+mod counters_tests;
 pub mod evidence;
 #[cfg(test)]
 mod fixture;
 pub mod guilt;
+#[cfg(test)]
+mod guilt_tests;
 pub mod health;
 pub mod incidents;
 pub mod leaves;

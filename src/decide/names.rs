@@ -141,4 +141,27 @@ mod tests {
             assert!(fault.contains(expected) && fault.is_empty() == expected.is_empty(), "{case}: {fault}");
         }
     }
+
+    #[test]
+    fn three_other_apis_of_the_name_are_listed_and_the_rest_is_counted() {
+        let orders = (&StageRef::rest("a1", "prod"), vec!["orders".to_owned()]);
+        for (others, expected) in [
+            (0, None),
+            (1, Some("b1")),
+            (2, Some("b1, b2")),
+            (3, Some("b1, b2, b3")),
+            (4, Some("b1, b2, b3 and 1 more")),
+            (6, Some("b1, b2, b3 and 3 more")),
+        ] {
+            let ids = (1..=others).map(|nth| format!("b{nth}")).chain(["a1".to_owned()]);
+            let api = |id| Api { protocol: Protocol::Rest, id, name: "orders".into() };
+            let apis: Vec<Api> = ids.map(api).collect();
+            let expected = expected.map(|others| {
+                let name = format!("the name `orders` can mean API `a1` and {others}");
+                format!("{name}: an alarm on that name does not roll rest/a1/prod back")
+            });
+            let known = [orders.clone()];
+            assert_eq!(fault(&known[0], &bearers(&known, &apis), &apis), expected, "{others} others");
+        }
+    }
 }

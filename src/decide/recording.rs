@@ -90,3 +90,116 @@ pub fn recordable<'a>(
     }
     Ok((live, deployment))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::fixture::{good, policy, release};
+    use crate::model::component::{AliasRef, AliasTarget};
+    use crate::model::observed::Component;
+    use crate::model::record_fault::RecordFault;
+
+    fn answer(observed: &Observed, known: Known, expected: Option<&Release>) -> String {
+        match recordable(observed, known, expected, &policy()) {
+            Ok((live, _)) => format!("records {}", live.release.deployment),
+            Err(Reason::NotRecordable(why) | Reason::NotProven(why)) => why,
+            Err(reason) => reason.code().to_owned(),
+        }
+    }
+
+    fn known() -> Known {
+        let deployment = Deployment { created: None, undeployed: None, description: String::new() };
+        Known { deployment: Some(deployment), quarantine: None, stray_components: vec![] }
+    }
+
+    fn orders() -> AliasRef {
+        "orders:live".parse().unwrap()
+    }
+
+    #[test]
+    fn only_the_release_that_was_expected_is_recorded() {
+        let other = Release { variables: [].into(), ..release("2") };
+        for (case, expected, answered) in [
+            ("none in particular", None, "records d2"),
+            ("the live release", Some(release("2")), "records d2"),
+            (
+                "another release",
+                Some(release("3")),
+                "the stage was changed before the release could be recorded",
+            ),
+            ("other variables", Some(other), "the stage was changed before the release could be recorded"),
+        ] {
+            let (_, observed) = good();
+            assert_eq!(answer(&observed, known(), expected.as_ref()), answered, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_release_is_recorded_only_if_it_is_whole_and_a_stage_can_serve_it() {
+        type Edit = fn(&mut Observed, &mut Known);
+        let rows: [(&str, Edit, &str); 11] = [
+            ("nothing is wrong", |_, _| (), "records d2"),
+            (
+                "an alias is missing",
+                |observed, _| observed.components.lacks(Component::Alias(orders()), "does not exist"),
+                "the alias `orders:live` does not exist",
+            ),
+            (
+                "only the recorded version of an alias is missing",
+                |observed, _| observed.components.lost(Component::Alias(orders()), "has no version 1".into()),
+                "records d2",
+            ),
+            (
+                "an alias splits its traffic",
+                |observed, _| {
+                    let aliases = &mut observed.live.as_mut().unwrap().release.aliases;
+                    let weights = [("3".to_owned(), "0.1".to_owned())].into();
+                    aliases.insert(orders(), AliasTarget { version: "2".into(), weights });
+                },
+                "the alias `orders:live` splits its traffic: version 2 (and 3 by 0.1)",
+            ),
+            (
+                "CodeDeploy moves an alias",
+                |observed, _| observed.components.moving.push(orders()),
+                "a running CodeDeploy deployment moves the alias `orders:live`",
+            ),
+            (
+                "API Gateway has no such deployment",
+                |_, known| known.deployment = None,
+                "rest/a/prod points to deployment `d2`, which API Gateway cannot find",
+            ),
+            (
+                "no stage can serve the deployment",
+                |_, known| known.deployment.as_mut().unwrap().undeployed = Some("FAILED".into()),
+                "rest/a/prod points to deployment `d2`, which has the status FAILED",
+            ),
+            (
+                "a mapping leads elsewhere",
+                |_, known| known.stray_components.push("the mapping is stray".into()),
+                "the mapping is stray",
+            ),
+            (
+                "two problems",
+                |observed, known| {
+                    observed.components.lacks(Component::Alias(orders()), "does not exist");
+                    known.stray_components.push("the mapping is stray".into());
+                },
+                "the alias `orders:live` does not exist; the mapping is stray",
+            ),
+            ("there is no stage", |observed, _| observed.live = None, "no-stage"),
+            (
+                "the record before it cannot be read",
+                |observed, _| {
+                    let fault = RecordFault::Damaged("is no record".into());
+                    observed.on_record.known_good = KnownGood::Unusable { parameter: "p".into(), fault };
+                },
+                "no-known-good",
+            ),
+        ];
+        for (case, edit, answered) in rows {
+            let ((_, mut observed), mut known) = (good(), known());
+            edit(&mut observed, &mut known);
+            assert_eq!(answer(&observed, known, None), answered, "{case}");
+        }
+    }
+}

@@ -272,4 +272,72 @@ mod tests {
             assert_eq!(bar(&vec![(canary, base); 100]), expected, "{case}");
         }
     }
+
+    fn assert_is(found: f64, expected: f64, case: &str) {
+        assert!((found - expected).abs() < 1e-6, "{case}: {found}, not {expected}");
+    }
+
+    /// A script computed the expected values with 60 digits: it adds up every beginning of the trouble and every course of an
+    /// innocent release, without logarithms.
+    #[test]
+    fn the_evidence_compares_every_beginning_and_share_with_every_course_of_an_innocent_release() {
+        let bursty = Innocent { tolerated: 0.02, enter: 0.2, stay: 0.7 };
+        let of = |tolerated| Innocent { tolerated, ..DEFAULT };
+        for (case, periods, innocent, expected) in [
+            ("no data", vec![], DEFAULT, 0.0),
+            ("one of one fails", vec![(1, 1)], DEFAULT, 2.422_218_506),
+            ("ten of ten fail", vec![(10, 10)], DEFAULT, 11.866_941_209),
+            ("none of 100 fails", vec![(100, 0)], DEFAULT, -1.486_055_233),
+            ("it begins to fail later", [vec![(10, 0); 5], vec![(10, 10)]].concat(), DEFAULT, 3.688_965_500),
+            ("a burst", vec![(20, 0), (20, 8), (20, 0)], DEFAULT, -1.430_309_968),
+            ("a burst of two periods", vec![(20, 0), (20, 8), (20, 9), (20, 0)], DEFAULT, -1.589_467_047),
+            ("several bursts", vec![(10, 0), (10, 3), (10, 2), (10, 0), (10, 6)], bursty, -1.398_239_411),
+            ("a hundred good periods", vec![(10, 0); 100], DEFAULT, -1.746_568_484),
+            ("a hundred periods without requests", vec![(0, 0); 100], DEFAULT, 0.0),
+            ("two of five are tolerated, nine of ten fail", vec![(10, 9)], of(0.4), 4.645_831_659),
+            ("none is tolerated, one of ten fails", vec![(10, 1)], of(0.0), 4.201_235_727),
+        ] {
+            assert_is(evidence(&periods, &innocent), expected, case);
+        }
+    }
+
+    /// The same script computed the expected values.
+    #[test]
+    fn a_contrast_compares_every_ratio_of_odds_with_the_factor() {
+        let failing = ((17, 17), (150, 1));
+        let silent = |counts| vec![(counts, (0, 0)), ((0, 0), counts)];
+        for (case, periods, factor, expected) in [
+            ("no data", vec![], 1.5, 0.0),
+            ("all its requests fail", vec![failing], 1.5, 27.892_273_780),
+            ("it may fail three times as often", vec![failing], 3.0, 18.593_877_074),
+            ("one in ten fails, twice", vec![((17, 2), (150, 1)); 2], 1.5, 2.902_930_131),
+            ("it begins to fail", vec![((17, 0), (150, 1)), ((20, 5), (100, 2))], 2.0, 0.734_206_525),
+            ("only the base fails", vec![((17, 0), (150, 9))], 1.5, -1.446_762_757),
+            // A period in which one of them has no requests compares nothing.
+            ("one of them is silent", silent((100, 50)), 1.5, 0.0),
+            (
+                "it fails after half an hour in which one of them was silent",
+                [silent((100, 50)).repeat(90), vec![failing]].concat(),
+                1.5,
+                27.892_273_780,
+            ),
+        ] {
+            assert_is(contrast(&periods, factor), expected, case);
+        }
+    }
+
+    #[test]
+    fn no_share_makes_a_request_impossible() {
+        // A share is at least 1e-9, whose logarithm is -20.723, and at most 1 - 1e-9.
+        for (case, share, counts, expected) in [
+            ("three of a hundred, by one in fifty", 0.02, (100, 3), -13.695_731_626),
+            ("one of ten is good, by a share of 1", 1.0, (10, 9), -20.723_265_845),
+            ("all of ten are bad, by a share of 1", 1.0, (10, 10), 0.0),
+            ("one of ten is bad, by a share of 0", 0.0, (10, 1), -20.723_265_845),
+            ("none of ten is bad, by a share of 0", 0.0, (10, 0), 0.0),
+            ("no requests", 0.3, (0, 0), 0.0),
+        ] {
+            assert_is(likelihood(share, counts), expected, case);
+        }
+    }
 }

@@ -203,8 +203,9 @@ impl Others {
         agenda
     }
 
-    /// Lets the releases have these qualities, and lets each be deployed so much later. A Region has its own outages.
-    pub(super) fn get_later(&mut self, qualities: Vec<Option<TimeDelta>>, lag: TimeDelta) {
+    /// Makes this one Region of several: its releases have these qualities, and are deployed so much later than in the first one. The
+    /// outages are those of the first one.
+    pub(super) fn in_region(&mut self, qualities: Vec<Option<TimeDelta>>, lag: TimeDelta) {
         self.qualities = Some(qualities);
         self.deploys.iter_mut().for_each(|at| *at += lag);
         if lag > TimeDelta::zero() {

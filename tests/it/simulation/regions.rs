@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use apigw_rollback::model::parameter_names::ParameterNames;
-use apigw_rollback::model::policy::Siblings;
+use apigw_rollback::model::policy::{PolicyOverrides, Siblings};
 use apigw_rollback::model::records::{Candidate, Record, parse};
 use apigw_rollback::model::release::Release;
 use apigw_rollback::model::report::{Outcome, Report};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::invariants::{BLUR, Case, Seen, Signal, hold};
 use super::life::{AgendaItem, Event, SimulationRun, on_its_own_clock};
-use super::others::{Others, quality};
+use super::others::{ExternalAction, Others, quality};
 use super::{number, rest};
 use crate::support::harness::event;
 use crate::support::world::{Change, Facts};
@@ -58,21 +58,21 @@ struct Fleet {
 impl Fleet {
     fn new(seed: u64, with_story: bool) -> Self {
         let mut rng = Rng::with_seed(seed ^ 0x5e67_1045);
-        let all = ["tell", "hold", "follow", "follow"];
+        let all = ["tell", "hold", "follow", "follow", "follow"];
         let policies = [(); 2].map(|()| *rng.choice(&all).unwrap());
-        let is_described = rng.bool();
+        let is_described = rng.usize(..4) > 0;
         // Some releases are bad in one Region only.
-        let bad_where: Vec<_> = (0..8).map(|_| (quality(&mut rng), rng.usize(..8))).collect();
+        let bad_where: Vec<_> = (0..8).map(|_| (quality(&mut rng), rng.usize(..4))).collect();
         let in_region = |at: usize| {
             let of = |(quality, only): &(Option<TimeDelta>, usize)| quality.filter(|_| *only != 1 - at);
             bad_where.iter().map(of).collect::<Vec<_>>()
         };
-        let lags = [TimeDelta::zero(), TimeDelta::seconds(rng.i64(0..600))];
+        let lags = [TimeDelta::zero(), TimeDelta::seconds(rng.i64(0..240))];
         let regions = [0, 1].map(|at| {
             SimulationRun::changed(seed, with_story, |own, others, facts| {
                 // Both Regions have the same releases; everything else differs.
                 *own = Rng::with_seed(own.u64(..).wrapping_add(at as u64));
-                others.get_later(in_region(at), lags[at]);
+                others.in_region(in_region(at), lags[at]);
                 others.settings.extend(SETTINGS[at]);
                 set_up(facts, others, NAMES[at], policies[at]);
                 if is_described {
@@ -121,10 +121,14 @@ impl Fleet {
             let mut message: Value = serde_json::from_str(&event("eventbridge-sibling")).unwrap();
             (message["region"], message["detail"]) = (json!(NAMES[from]), detail);
             let arriving = Event { text: message.to_string(), signal: Signal::Sibling(heard) };
-            for delay in self.fate() {
-                let region = &mut self.regions[to];
-                let at = region.now() + delay;
-                region.at(at, AgendaItem::Event(arriving.clone(), 1));
+            let (fate, brought_back) = (self.fate(), self.brought_back());
+            let region = &mut self.regions[to];
+            let now = region.now();
+            for delay in fate {
+                region.at(now + delay, AgendaItem::Event(arriving.clone(), 1));
+            }
+            if let Some(delay) = brought_back {
+                region.at(now + delay, AgendaItem::Other(ExternalAction::Edit));
             }
         }
     }
@@ -137,10 +141,16 @@ impl Fleet {
         match rng.usize(..10) {
             0 => vec![],
             1 => vec![soon(rng), soon(rng)],
-            2 => vec![soon(rng), late(rng)],
-            3 | 4 => vec![late(rng)],
+            2..5 => vec![soon(rng), late(rng)],
+            5 => vec![late(rng)],
             _ => vec![soon(rng)],
         }
+    }
+
+    /// Draws when an operator edits the stage because of a message: half of these edits bring back what was rolled back.
+    fn brought_back(&mut self) -> Option<TimeDelta> {
+        let after = TimeDelta::seconds(self.rng.i64(20..ON_ITS_WAY.num_seconds() / 3));
+        (self.rng.usize(..2) == 0).then_some(after)
     }
 
     /// Checks everything that must hold at the end, in both Regions.
@@ -151,7 +161,8 @@ impl Fleet {
                 .and_then(|()| rest::is_at_rest(region, &after))
                 .and_then(|()| is_not_passed_on(region, &after))
                 .and_then(|()| are_matched(region, &after))
-                .and_then(|()| are_held(region, &after));
+                .and_then(|()| are_held(region, &after))
+                .and_then(|()| are_followed(region, &after));
             checked.map_err(|why| format!("{}: {why}", NAMES[at]))?;
         }
         Ok(())
@@ -286,6 +297,27 @@ fn are_held(region: &SimulationRun, facts: &Facts) -> Result<(), String> {
             if live && !may_promote && by_sweep && is_later && is_it {
                 return Err(format!("{by} recorded at {at} what {} held: {}", run.id, report.message));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a stage whose policy follows does more than hold the release, unless it heard of it before or its own requests
+/// acquit the release.
+fn are_followed(region: &SimulationRun, facts: &Facts) -> Result<(), String> {
+    let own = facts.parameters.get(&ParameterNames::under("/apigw-rollback").policy(&region.others.stage()));
+    let own = own.and_then(|versions| parse::<PolicyOverrides>(versions.last()?).ok()).unwrap_or_default();
+    if region.config.policy.under(&own).siblings != Siblings::Follow {
+        return Ok(());
+    }
+    for (run, heard, report) in hearings(region) {
+        let is_known = region.seen.iter().any(|other| {
+            let Signal::Sibling(one) = &other.signal else { return false };
+            other.id != run.id && other.began <= run.began + BLUR && one.deployment == heard.deployment
+        });
+        let only_holds = report.code() == Some("sibling-incident") && !report.message.contains("acquit");
+        if only_holds && !is_known {
+            return Err(format!("{} does not follow: {}", run.id, report.message));
         }
     }
     Ok(())
