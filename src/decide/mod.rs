@@ -28,6 +28,8 @@ mod rollout_check;
 pub mod rollout_order;
 pub mod rollout_place;
 #[cfg(test)]
+mod rollout_record_tests;
+#[cfg(test)]
 mod rollout_tests;
 #[cfg(test)]
 mod rollout_versions_tests;

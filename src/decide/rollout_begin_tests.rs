@@ -1,7 +1,7 @@
 //! Which rollouts may begin.
 
-use super::fixture::{good, policy, record};
-use super::rollout_begin::{Asked, planned};
+use super::fixture::{good, incident, policy, record};
+use super::rollout_begin::{Arrival, Asked, planned};
 use super::rollout_tests::percent;
 use crate::model::access_log::{AccessLog, format};
 use crate::model::alarm::time;
@@ -9,7 +9,7 @@ use crate::model::component::{AliasRef, LiveAlias};
 use crate::model::observed::{KnownGood, Observed};
 use crate::model::policy::{Mode, StagePolicy};
 use crate::model::protocol::Protocol;
-use crate::model::records::{Hold, SCHEMA};
+use crate::model::records::{Hold, Incident, SCHEMA};
 use crate::model::release::Canary;
 use crate::model::rollout::Terms;
 
@@ -203,5 +203,49 @@ fn a_rollout_takes_over_what_a_pipeline_has_begun() {
     ];
     for (ask, expected, edit) in rows {
         assert_eq!(begins(ask, edit, None, Mode::Enforce), expected);
+    }
+}
+
+/// The incident of a release with deployment d2, with version 2 of `orders:live` and version 7 of `web:live`.
+#[test]
+fn a_release_is_in_quarantine_if_it_is_what_was_bad_in_the_release_that_was_rolled_back() {
+    type Bad = fn(&mut Incident);
+    let whole: Bad = |_| ();
+    let with_canary: Bad = |of| {
+        let deployment = Some("d3".to_owned());
+        let canary = Canary { deployment, percent: "10".into(), overrides: [].into(), uses_cache: false };
+        of.bad.release.canary = Some(canary);
+    };
+    let with_weights: Bad = |of| {
+        let orders = of.bad.release.aliases.get_mut(&orders()).unwrap();
+        orders.weights.insert("3".into(), "0.1".into());
+    };
+    let canary = |deployment: Option<&str>| {
+        let deployment = deployment.map(str::to_owned);
+        Arrival::Canary(Canary { deployment, percent: "0".into(), overrides: [].into(), uses_cache: false })
+    };
+    let version = |alias: &str, version: &str| {
+        let versions = [(alias.parse().unwrap(), version.to_owned())].into();
+        Arrival::Versions(versions, percent(0.0))
+    };
+    for (case, bad, arrival, is_in) in [
+        ("its deployment", whole, canary(Some("d2")), true),
+        ("another deployment", whole, canary(Some("d4")), false),
+        ("a canary without a deployment", whole, canary(None), false),
+        ("its canary", with_canary, canary(Some("d3")), true),
+        ("the innocent base of a canary", with_canary, canary(Some("d2")), false),
+        ("the deployment behind bad weights", with_weights, canary(Some("d2")), false),
+        ("its version", whole, version("orders:live", "2"), true),
+        ("another version", whole, version("orders:live", "4"), false),
+        ("that version of another function", whole, version("users:live", "2"), false),
+        ("the version of its weights", with_weights, version("orders:live", "3"), true),
+        ("the innocent version beside the weights", with_weights, version("orders:live", "2"), false),
+    ] {
+        let mut of = incident("2", "1", time("2026-11-20T10:06:00Z").unwrap());
+        bad(&mut of);
+        let why = "it was rolled back at 2026-11-20T10:06:00Z by `5xx`".to_owned();
+        assert_eq!(arrival.is_in(&of), is_in.then_some(why), "{case}");
+        let lifted = Incident { lifted_by: Some("on call".into()), ..of };
+        assert_eq!(arrival.is_in(&lifted), None, "{case}, and lifted");
     }
 }

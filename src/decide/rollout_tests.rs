@@ -19,7 +19,7 @@ use crate::model::traffic::{Bucket, Source, Traffic};
 
 const NOW: &str = "2026-11-20T10:05:00Z";
 
-fn now() -> DateTime<Utc> {
+pub(super) fn now() -> DateTime<Utc> {
     time(NOW).unwrap()
 }
 
@@ -277,7 +277,7 @@ fn a_look_just_after_a_step_may_be_older_than_the_step() {
     }
 }
 
-fn alarm() -> GuardingAlarm {
+pub(super) fn alarm() -> GuardingAlarm {
     GuardingAlarm {
         alarm: Alarm::new("orders-5xx", State::Alarm),
         actions_enabled: true,
