@@ -286,4 +286,39 @@ mod tests {
         let unknown = described(&serde_json::json!({"command": "status", "stages": []}));
         assert!(unknown.starts_with("the command cannot be read: unknown field `stages`"), "{unknown}");
     }
+
+    #[test]
+    fn the_aliases_of_a_rollout_and_their_versions_have_limits() {
+        let refused = "`aliases` may have at most 100 aliases, each with a version";
+        for (case, aliases, bytes, expected) in [
+            ("as many aliases as are allowed", 100, 1, "rollout-start"),
+            ("one alias more", 101, 1, refused),
+            ("a version as long as is allowed", 1, 500, "rollout-start"),
+            ("a version that is one byte longer", 1, 501, refused),
+        ] {
+            let version = "8".repeat(bytes);
+            let aliases: BTreeMap<String, &str> =
+                (0..aliases).map(|number| (format!("orders:live{number}"), version.as_str())).collect();
+            let command = serde_json::json!({
+                "command": "rollout-start", "stage": {"api": "a", "name": "prod"}, "aliases": aliases,
+            });
+            assert_eq!(described(&command), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_text_for_the_records_becomes_one_line() {
+        for (case, word, field) in [
+            ("the reason of a rollback", "rollback", "reason"),
+            ("the label of a release", "record", "label"),
+            ("the note about a release", "record", "note"),
+            ("the name of the sender", "status", "who"),
+        ] {
+            let mut command = serde_json::json!({"command": word, "stage": {"api": "a", "name": "prod"}});
+            command[field] = "two\nlines".into();
+            let Command { reason, label, note, who, .. } = read(&command).unwrap();
+            let texts: Vec<String> = [reason, label, note, who].into_iter().flatten().collect();
+            assert_eq!(texts, ["two lines"], "{case}");
+        }
+    }
 }

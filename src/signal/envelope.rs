@@ -12,7 +12,7 @@ use super::{Delivery, Event, Signal, command, malformed, not_an_alarm, payload, 
 use crate::model::reason::Reason;
 use crate::model::sibling::DETAIL_TYPE;
 
-/// AWS nests at most three envelopes: SQS around SNS around EventBridge. One more is allowed.
+/// How many SNS envelopes may contain one another. AWS nests one, between those of SQS and EventBridge.
 const MAX_NESTING: u8 = 4;
 
 /// The most messages that SQS puts into one event.

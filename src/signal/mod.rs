@@ -106,6 +106,7 @@ fn owned(value: &Value, key: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::alarm::{Metric, Watches};
     use std::path::PathBuf;
 
     /// Describes the deliveries of an event, one per line.
@@ -310,5 +311,108 @@ mod tests {
             "from a queue; [\"m1\", \"m2\"] not-an-alarm: the SNS message is of type `A`\n  \
              and [\"m3\"] not-an-alarm: the SNS message is of type `B`"
         );
+    }
+
+    #[test]
+    fn envelopes_may_contain_one_another_up_to_a_limit() {
+        let is_read = "malformed: the message about alarm `a` has no state";
+        for (case, envelopes, expected) in [
+            ("a bare message", 0, is_read),
+            ("an envelope", 1, is_read),
+            ("as many envelopes as are allowed", 4, is_read),
+            ("one envelope more", 5, "malformed: the envelopes are nested too deeply"),
+        ] {
+            let message = r#"{"NewStateValue":1,"AlarmName":"a"}"#.to_owned();
+            let event = (0..envelopes).fold(message, |message, _| {
+                serde_json::json!({"Type": "Notification", "Message": message}).to_string()
+            });
+            assert_eq!(described(&event), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn an_eventbridge_event_says_which_rule_mutes_the_alarm() {
+        for (case, detail, expected) in [
+            ("no rule", Value::Null, None),
+            (
+                "a rule with an ARN",
+                serde_json::json!({"mutedByArn": "arn:aws:cloudwatch:eu-west-1:123456789012:alarm-mute-rule:nightly"}),
+                Some("nightly"),
+            ),
+            ("a rule without an ARN", serde_json::json!({}), Some("without a name")),
+        ] {
+            let event = serde_json::json!({
+                "detail-type": "CloudWatch Alarm State Change", "source": "aws.cloudwatch",
+                "detail": {"alarmName": "a", "state": {"value": "ALARM"}, "muteDetail": detail},
+            });
+            let read = read(&event.to_string());
+            let Signal::Alarm(alarm) = &read.deliveries[0].signal else { panic!("{case}: {read:?}") };
+            assert_eq!(alarm.muted_by.as_deref(), expected, "{case}");
+        }
+    }
+
+    /// Describes the metrics that an alarm watches; `None` if it watches other alarms.
+    fn metrics_of(alarm: &Alarm) -> Option<String> {
+        let Watches::Metrics(metrics) = &alarm.watches else { return None };
+        let described = metrics.iter().map(|Metric { namespace, name, dimensions, account }| {
+            let dimensions = dimensions.iter().map(|(name, value)| format!(" {name}={value}"));
+            let account = account.as_ref().map(|account| format!(" of {account}")).unwrap_or_default();
+            format!("{namespace} {name}{}{account}", dimensions.collect::<String>())
+        });
+        Some(described.collect::<Vec<_>>().join(", "))
+    }
+
+    #[test]
+    fn the_metrics_of_an_alarm_are_read_in_each_format() {
+        let sns = |field: &str, value: &str| {
+            format!(r#"{{"NewStateValue":"ALARM","AlarmName":"a","{field}":{value}}}"#)
+        };
+        let direct = |configuration: &str| {
+            format!(
+                r#"{{"alarmData":{{"alarmName":"a","state":{{"value":"ALARM"}},"configuration":{configuration}}}}}"#
+            )
+        };
+        for (case, event, expected) in [
+            (
+                "one metric",
+                sns(
+                    "Trigger",
+                    r#"{"Namespace":"N","MetricName":"M","Dimensions":[{"name":"d","value":"v"}]}"#,
+                ),
+                Some("N M d=v"),
+            ),
+            (
+                "dimensions in the other case",
+                sns(
+                    "Trigger",
+                    r#"{"Namespace":"N","MetricName":"M","Dimensions":[{"Name":"d","Value":"v"}]}"#,
+                ),
+                Some("N M d=v"),
+            ),
+            (
+                "an expression and its metric, of another account",
+                sns(
+                    "Trigger",
+                    r#"{"Metrics":[{"Expression":"m*1"},{"AccountId":"9","MetricStat":{"Metric":{"Namespace":"N","MetricName":"M"}}}]}"#,
+                ),
+                Some("N M of 9"),
+            ),
+            ("no metric", sns("Trigger", "{}"), Some("")),
+            ("a rule of a composite alarm", sns("AlarmRule", r#""ALARM(b)""#), None),
+            ("a rule that is null", sns("AlarmRule", "null"), Some("")),
+            (
+                "a metric of a direct action, of another account",
+                direct(
+                    r#"{"metrics":[{"accountId":"9","metricStat":{"metric":{"namespace":"N","name":"M","dimensions":{"d":"v"}}}}]}"#,
+                ),
+                Some("N M d=v of 9"),
+            ),
+            ("a rule in a direct action", direct(r#"{"alarmRule":"ALARM(b)"}"#), None),
+            ("a rule in a direct action that is null", direct(r#"{"alarmRule":null}"#), Some("")),
+        ] {
+            let read = read(&event);
+            let Signal::Alarm(alarm) = &read.deliveries[0].signal else { panic!("{case}: {read:?}") };
+            assert_eq!(metrics_of(alarm).as_deref(), expected, "{case}");
+        }
     }
 }

@@ -108,4 +108,20 @@ mod tests {
         }
         assert!(evaluated(&data("", &[one]), None, |_| Reading::Breaching).is_empty());
     }
+
+    #[test]
+    fn the_time_of_the_evaluation_is_read_or_unknown() {
+        for (case, data, expected) in [
+            (
+                "CloudWatch's format",
+                r#"{"version":"1.0","queryDate":"2026-11-20T10:05:12.345+0000"}"#,
+                Some("2026-11-20T10:05:12.345+00:00"),
+            ),
+            ("no time", r#"{"version":"1.0"}"#, None),
+            ("a time that is none", r#"{"queryDate":"now"}"#, None),
+            ("no JSON", "Threshold Crossed", None),
+        ] {
+            assert_eq!(evaluated_at(data).map(|at| at.to_rfc3339()).as_deref(), expected, "{case}");
+        }
+    }
 }

@@ -218,4 +218,27 @@ mod tests {
         let refused = is_welcome(&report, &home, "f", &["us-east-1".to_owned()]).unwrap_err();
         assert_eq!(refused.code(), "not-a-sibling");
     }
+
+    #[test]
+    fn a_report_is_read_from_the_first_schema_on_and_up_to_the_longest_text() {
+        let longest = "x".repeat(500);
+        for (case, path, value, expected) in [
+            (
+                "a schema before the first",
+                "/detail/schema",
+                json!(0),
+                "malformed: the report of Region us-east-1 has no valid schema".to_owned(),
+            ),
+            (
+                "a label as long as is allowed",
+                "/detail/bad/label",
+                json!(longest),
+                format!(
+                    "orders-api/prod: Region us-east-1 rolled the release `{longest}` back at 2026-11-20T10:06:00Z"
+                ),
+            ),
+        ] {
+            assert_eq!(described(path, value), expected, "{case}");
+        }
+    }
 }

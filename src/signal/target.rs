@@ -237,6 +237,7 @@ fn namespaces(metrics: &[Metric]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::alarm::State;
 
     fn metric(dimensions: &[(&str, &str)]) -> Metric {
         let dimensions = dimensions.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
@@ -283,6 +284,9 @@ mod tests {
             ("\u{201c}rollback-target: a/p\u{201d}", "name a/p"),
             ("rollback-target: 'orders api/prod', ", "name orders api/prod"),
             ("the rollback-target is this. rollback-target: a/p,", "name a/p"),
+            ("**rollback-target: `a/p,`**", "name a/p"),
+            ("rollback-target: a/p,\t", "name a/p"),
+            ("rollback-target: a/blue-green_2", "name a/blue-green_2"),
             ("rollback-target: a/p,, b/q", "no-stage"),
             ("rollback-target: `,`", "no-stage"),
             ("rollback-target a/p", "-"),
@@ -344,6 +348,106 @@ mod tests {
             let stages: Vec<String> = (1..=number).map(|n| format!("a/s{n}")).collect();
             let read = directives(&format!("rollback-target: {}, a/s1", stages.join(","))).unwrap();
             assert_eq!(read.map(|targets| targets.len()).map_err(|reason| reason.code()), expected);
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_stage_is_short_and_plain() {
+        for (case, name, expected) in [
+            ("letters and digits", "Prod2".to_owned(), true),
+            ("a hyphen and an underscore", "blue-green_2".to_owned(), true),
+            ("the default stage of HTTP APIs", "$default".to_owned(), true),
+            ("another dollar sign", "$prod".to_owned(), false),
+            ("the longest name", "x".repeat(128), true),
+            ("a longer name", "x".repeat(129), false),
+            ("no name", String::new(), false),
+            ("a path", "a/b".to_owned(), false),
+            ("a letter beyond ASCII", "prüfung".to_owned(), false),
+        ] {
+            assert_eq!(is_stage_name(&name), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn an_alarm_names_its_stages_itself_or_names_none() {
+        let orders = metric(&[("ApiName", "orders"), ("Stage", "prod")]);
+        let lambda = Metric { namespace: "AWS/Lambda".into(), ..orders.clone() };
+        for (case, description, watches, expected) in [
+            ("a metric of a stage", None, Watches::Metrics(vec![orders.clone()]), "name orders/prod"),
+            (
+                "a directive comes before the metrics",
+                Some("rollback-target: a/p, b/q"),
+                Watches::Metrics(vec![orders]),
+                "name a/p, name b/q",
+            ),
+            (
+                "a directive of a composite alarm",
+                Some("rollback-target: a/p"),
+                Watches::Alarms(vec![]),
+                "name a/p",
+            ),
+            ("a composite alarm", None, Watches::Alarms(vec!["below".into()]), ""),
+            ("an invalid directive", Some("rollback-target: a"), Watches::Alarms(vec![]), ""),
+            ("a metric of another service", None, Watches::Metrics(vec![lambda]), ""),
+        ] {
+            let description = description.map(str::to_owned);
+            let alarm = Alarm { description, watches, ..Alarm::new("a", State::Alarm) };
+            assert_eq!(described(Ok(stages_named_by(&alarm))), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn only_a_metric_of_api_gateway_is_about_a_stage() {
+        let stage = [("ApiName", "orders"), ("Stage", "prod")];
+        for (case, namespace, dimensions, expected) in [
+            ("a metric of a stage", "AWS/ApiGateway", stage.as_slice(), "name orders/prod"),
+            ("a metric of a whole API", "AWS/ApiGateway", &stage[..1], "-"),
+            ("a metric of another service", "AWS/Lambda", &stage, "-"),
+        ] {
+            let metric = Metric { namespace: namespace.into(), ..metric(dimensions) };
+            let stage = stage_of(&metric).map_or("-".into(), |target| described(Ok(vec![target])));
+            assert_eq!(stage, expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn the_metrics_of_a_stages_use_have_the_dimensions_of_its_protocol() {
+        for (case, protocol, names, expected) in [
+            ("a REST API", Protocol::Rest, vec!["orders"], "AWS/ApiGateway Count ApiName=orders Stage=prod"),
+            (
+                "a REST API with an earlier name",
+                Protocol::Rest,
+                vec!["orders", "shop"],
+                "AWS/ApiGateway Count ApiName=orders Stage=prod, AWS/ApiGateway Count ApiName=shop Stage=prod",
+            ),
+            (
+                "names that CloudWatch shows alike",
+                Protocol::Rest,
+                vec!["café", "caf"],
+                "AWS/ApiGateway Count ApiName=caf Stage=prod",
+            ),
+            (
+                "a name that CloudWatch cannot show",
+                Protocol::Rest,
+                vec!["é"],
+                "AWS/ApiGateway Count ApiName=a1 Stage=prod",
+            ),
+            ("an HTTP API", Protocol::Http, vec!["orders"], "AWS/ApiGateway Count ApiId=a1 Stage=prod"),
+            (
+                "a WebSocket API",
+                Protocol::WebSocket,
+                vec!["orders"],
+                "AWS/ApiGateway ConnectCount ApiId=a1 Stage=prod, AWS/ApiGateway MessageCount ApiId=a1 Stage=prod",
+            ),
+        ] {
+            let stage = StageRef { protocol, api: "a1".into(), stage: "prod".into() };
+            let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+            let shown =
+                use_of(&stage, &names).into_iter().map(|Metric { namespace, name, dimensions, .. }| {
+                    let dimensions = dimensions.iter().map(|(name, value)| format!(" {name}={value}"));
+                    format!("{namespace} {name}{}", dimensions.collect::<String>())
+                });
+            assert_eq!(shown.collect::<Vec<_>>().join(", "), expected, "{case}");
         }
     }
 }
