@@ -14,6 +14,8 @@ pub mod guilt;
 mod guilt_tests;
 pub mod health;
 pub mod incidents;
+#[cfg(test)]
+mod incidents_tests;
 pub mod leaves;
 pub mod names;
 #[cfg(test)]
@@ -44,9 +46,17 @@ mod testimony_tests;
 mod tests;
 pub mod upkeep;
 #[cfg(test)]
+mod upkeep_rollout_tests;
+#[cfg(test)]
 mod upkeep_tests;
 pub mod watch;
+#[cfg(test)]
+mod watch_tests;
+#[cfg(test)]
+mod watch_text_tests;
 pub mod wiring;
+#[cfg(test)]
+mod wiring_tests;
 
 use chrono::{DateTime, Utc};
 

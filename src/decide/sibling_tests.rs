@@ -1,7 +1,9 @@
 //! The tests of what the incident of a sibling means for a stage.
 
 use super::fixture::{TOPIC, good, policy, record, rollout, rollout_of_versions};
-use super::sibling::{Contents, Place, against, place, rollout_label, still_serves};
+use super::sibling::{
+    Contents, Place, against, against_rollout, place, rollout_label, still_serves, until_cleared,
+};
 use super::{Decision, Trigger, decide};
 use crate::model::alarm::time;
 use crate::model::observed::Observed;
@@ -9,7 +11,7 @@ use crate::model::policy::{Siblings, StagePolicy};
 use crate::model::protocol::Protocol;
 use crate::model::records::{Candidate, Hold, RollbackEntry, SCHEMA};
 use crate::model::release::{Canary, Release};
-use crate::model::rollout::RolloutState;
+use crate::model::rollout::{Rollout, RolloutState};
 use crate::model::sibling::{BadRelease, Deed, SiblingIncident};
 
 fn text(text: &str) -> Option<String> {
@@ -110,7 +112,7 @@ fn a_canary_is_found_by_the_label_of_its_rollout_or_by_its_contents() {
         let live = &mut observed.live.as_mut().unwrap().release;
         live.canary = Some(canary);
         let live = live.clone();
-        let rolled = crate::model::rollout::Rollout { label: text(label), ..rolled };
+        let rolled = Rollout { label: text(label), ..rolled };
         observed.on_record.rollout = Ok(Some((1, Box::new(rolled))));
         if let Some(candidate) = &mut observed.on_record.candidate {
             (candidate.release, candidate.label) = (live.clone(), text("v2"));
@@ -270,4 +272,65 @@ fn a_release_that_gets_traffic_by_the_weights_of_aliases_is_found_by_its_label()
     assert!(later != live && still_serves(&later, &live), "another share");
     later.aliases.values_mut().for_each(|target| target.version.push('0'));
     assert!(!still_serves(&later, &live), "another version");
+}
+
+#[test]
+fn a_canary_that_belongs_to_no_rollout_is_found_by_its_contents() {
+    for (case, contents, expected) in [
+        ("its contents", ("b", "c"), Place::Canary),
+        ("the contents of the stage's deployment", ("c", "b"), Place::Live),
+        ("other contents", ("b", "d"), Place::Elsewhere),
+        ("unknown contents", ("b", ""), Place::Unknown),
+    ] {
+        let observed = labelled("", "");
+        let canary = rollout(RolloutState::Baking).canary;
+        let live = Release { canary, ..observed.live.unwrap().release };
+        let contents = Contents { live: text(contents.0), canary: text(contents.1), known_good: None };
+        let found = place(&incident("", "c", "").bad, &live, &observed.on_record, &contents);
+        assert_eq!(found, expected, "{case}");
+    }
+}
+
+#[test]
+fn a_message_about_another_deployment_than_the_stages_and_its_canarys_is_about_no_release_of_the_stage() {
+    for (heard, canary, expected) in [
+        ("d2", None, Place::Live),
+        ("d2", Some("d3"), Place::Live),
+        ("d3", Some("d3"), Place::Live),
+        ("d3", None, Place::Elsewhere),
+        ("d4", Some("d3"), Place::Elsewhere),
+    ] {
+        let mut observed = labelled("", "");
+        let of_rollout = rollout(RolloutState::Baking).canary.unwrap();
+        let canary =
+            canary.map(|deployment: &str| Canary { deployment: text(deployment), ..of_rollout.clone() });
+        let message = incident("", "c", heard);
+        let list = observed.on_record.rollbacks.clone();
+        observed.on_record.rollbacks = list.with_sibling(message.clone());
+        let live = Release { canary, ..observed.live.unwrap().release };
+        let contents = Contents { live: text("c"), canary: text("d"), known_good: None };
+        let found = place(&message.bad, &live, &observed.on_record, &contents);
+        assert_eq!(found, expected, "{heard} {:?}", live.canary);
+    }
+}
+
+#[test]
+fn an_incident_stops_a_rollout_of_its_release_and_says_how_that_ends() {
+    let ends = "Region us-east-1 rolled the release `v2` back at 2026-11-20T10:00:00Z; `release-hold` lets the stage go on";
+    assert_eq!(until_cleared(&incident("v2", "", "")), ends);
+    for (case, siblings, heard, label, stops) in [
+        ("its label", Siblings::Hold, incident("v2", "", ""), "v2", true),
+        ("another label", Siblings::Hold, incident("v2", "", "d2"), "v3", false),
+        ("no label, and its canary's deployment", Siblings::Follow, incident("v2", "", "d2"), "", true),
+        ("no label, and another deployment", Siblings::Hold, incident("v2", "", "d3"), "", false),
+        ("its label, but told only", Siblings::Tell, incident("v2", "", ""), "v2", false),
+    ] {
+        let (_, mut observed) = good();
+        let list = observed.on_record.rollbacks.clone();
+        observed.on_record.rollbacks = list.with_sibling(heard);
+        let policy = StagePolicy { siblings, ..policy() };
+        let rolled = Rollout { label: text(label), ..rollout(RolloutState::Baking) };
+        let found = against_rollout(&observed.on_record, &policy, &rolled);
+        assert_eq!(found.as_deref(), stops.then_some(ends), "{case}");
+    }
 }

@@ -25,7 +25,7 @@ use crate::model::target::{ApiRef, Target};
 
 const NOW: &str = "2026-11-20T12:00:00Z";
 
-fn at(text: &str) -> DateTime<Utc> {
+pub(super) fn at(text: &str) -> DateTime<Utc> {
     time(text).unwrap()
 }
 
@@ -33,7 +33,7 @@ fn target() -> Target {
     Target { api: ApiRef::Id("a".into()), stage: "prod".into(), canary: false, protocol: None }
 }
 
-fn alarm(name: &str, state: State) -> GuardingAlarm {
+pub(super) fn alarm(name: &str, state: State) -> GuardingAlarm {
     let now = AlarmNow {
         alarm: Alarm { changed_at: time("2026-11-20T11:00:00Z"), ..Alarm::new(name, state) },
         actions_enabled: true,
@@ -46,25 +46,27 @@ fn alarm(name: &str, state: State) -> GuardingAlarm {
     GuardingAlarm { targets: vec![target()], leaves: vec![leaf], ..resolved(now, &BTreeMap::new()) }
 }
 
-fn incident(when: &str) -> Incident {
+pub(super) fn incident(when: &str) -> Incident {
     fixture::incident("9", "2", at(when))
 }
 
 /// The facts of a row: release 2 is live and has baked, release 1 is known-good and pinned, and the alarm is quiet.
-struct Scene {
+pub(super) struct Scene {
     live: Option<LiveStage>,
-    on_record: OnRecord,
-    incidents: Vec<Incident>,
-    alarms: Vec<GuardingAlarm>,
+    pub(super) on_record: OnRecord,
+    pub(super) incidents: Vec<Incident>,
+    pub(super) alarms: Vec<GuardingAlarm>,
     components: Result<LiveComponents, CloudError>,
     deployment: Result<DeploymentNow, CloudError>,
-    pin: Pin,
+    pub(super) pin: Pin,
     evidence: Result<Evidence, CloudError>,
     protected: &'static str,
+    /// Whether the settings want a pin.
+    pub(super) pins: bool,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (_, mut observed) = good();
         record(&mut observed);
         let live = observed.live.as_ref().unwrap().release.clone();
@@ -80,16 +82,18 @@ impl Scene {
             deployment: Ok(DeploymentNow::There),
             pin: Pin::Holds { deployment: "d1".into(), closed: true },
             evidence: Ok(Evidence { fired: None, samples: Some(7.0) }),
+            pins: true,
             protected: r#"[{"api":"a","name":"orders","stage":"prod"}]"#,
         }
     }
 
     /// Returns the ordered actions, then the state of the stage.
-    fn outcome(&self) -> (Vec<String>, String) {
+    pub(super) fn outcome(&self) -> (Vec<String>, String) {
         let stage = StageRef::rest("a", "prod");
         let config = Config::read(|name| match name {
             "AWS_REGION" => Some("eu-west-1".to_owned()),
             "PROTECTED_STAGES" => Some(self.protected.to_owned()),
+            "PIN" => Some(if self.pins { "on" } else { "off" }.to_owned()),
             _ => None,
         });
         let config = config.unwrap();
@@ -165,11 +169,11 @@ fn entry(when: &str, alarm: Option<&str>, fingerprint: &str) -> RollbackEntry {
     }
 }
 
-fn past(scene: &mut Scene, when: &str, fingerprint: &str) {
+pub(super) fn past(scene: &mut Scene, when: &str, fingerprint: &str) {
     scene.on_record.rollbacks.past.push(entry(when, Some("5xx"), fingerprint));
 }
 
-fn live(scene: &mut Scene) -> &mut LiveStage {
+pub(super) fn live(scene: &mut Scene) -> &mut LiveStage {
     scene.live.as_mut().unwrap()
 }
 
@@ -191,10 +195,10 @@ fn missing_alias() -> MissingComponent {
     MissingComponent { component: Component::Alias(alias), why: "does not exist".into(), recorded: true }
 }
 
-type Edit = fn(&mut Scene);
+pub(super) type Edit = fn(&mut Scene);
 
 /// The edit, the actions, and the start of the stage's state.
-const ROWS: [(&str, Edit, &[&str], &str); 38] = [
+const ROWS: [(&str, Edit, &[&str], &str); 39] = [
     ("nothing", |_| (), &["promote d2"], ""),
     (
         "no stage, and the settings name it",
@@ -211,6 +215,15 @@ const ROWS: [(&str, Edit, &[&str], &str); 38] = [
     (
         "a parameter cannot be read",
         |s| s.on_record.unreadable = Some("the parameter x".into()),
+        &["report held-by-operator"],
+        "is held",
+    ),
+    (
+        "a new release, and a parameter cannot be read",
+        |s| {
+            unseen(s);
+            s.on_record.unreadable = Some("the parameter x".into());
+        },
         &["report held-by-operator"],
         "is held",
     ),
