@@ -46,12 +46,13 @@ fn incident(detail: &Value, region: &str) -> Result<(StageRef, SiblingIncident),
     let malformed = |why: String| Reason::Malformed(format!("the report of Region {region} {why}"));
     match detail.get("schema").and_then(Value::as_u64) {
         Some(SCHEMA) => {}
-        Some(newer) if newer > SCHEMA => {
+        // There was no schema before the first one.
+        Some(0) | None => return Err(malformed("has no valid schema".to_owned())),
+        Some(newer) => {
             return Err(malformed(format!(
                 "has schema {newer}, but this version reads schema {SCHEMA}: update the function"
             )));
         }
-        Some(_) | None => return Err(malformed("has no valid schema".to_owned())),
     }
     let Some(deed) = detail.get("outcome").and_then(|outcome| Deed::deserialize(outcome).ok()) else {
         let why = format!("the report of Region {region} is not about a bad release");
