@@ -28,6 +28,8 @@ pub mod rollout_begin;
 mod rollout_begin_tests;
 mod rollout_check;
 pub mod rollout_order;
+#[cfg(test)]
+mod rollout_order_tests;
 pub mod rollout_place;
 #[cfg(test)]
 mod rollout_record_tests;
