@@ -268,17 +268,24 @@ fn means(principal: Option<&Value>, service: &str) -> bool {
         || texts(principal.get("Service")).any(|one| one == service || one == "*")
 }
 
-/// Whether a statement's conditions are met. `unknown` is the answer for a key that cannot be evaluated.
+/// Whether a statement's conditions are met. `unknown` is the answer for a key or an operator that cannot be evaluated.
 fn is_met(conditions: Option<&Value>, caller: Caller<'_>, unknown: bool) -> bool {
-    let conditions = conditions.and_then(Value::as_object).into_iter().flatten();
-    let mut keys = conditions.filter_map(|(_, keys)| keys.as_object()).flatten();
-    keys.all(|(key, patterns)| {
-        let value = match key.to_ascii_lowercase().as_str() {
-            "aws:sourcearn" => caller.source,
-            "aws:sourceaccount" | "aws:sourceowner" => caller.account,
-            _ => return unknown,
-        };
-        texts(Some(patterns)).any(|pattern| is_like(pattern, value))
+    let mut conditions = conditions.and_then(Value::as_object).into_iter().flatten();
+    conditions.all(|(operator, keys)| {
+        let mut keys = keys.as_object().into_iter().flatten();
+        keys.all(|(key, patterns)| {
+            let value = match key.to_ascii_lowercase().as_str() {
+                "aws:sourcearn" => caller.source,
+                "aws:sourceaccount" | "aws:sourceowner" => caller.account,
+                _ => return unknown,
+            };
+            let is_listed = texts(Some(patterns)).any(|pattern| is_like(pattern, value));
+            match operator.to_ascii_lowercase().trim_end_matches("ifexists") {
+                "stringequals" | "stringlike" | "arnequals" | "arnlike" => is_listed,
+                "stringnotequals" | "stringnotlike" | "arnnotequals" | "arnnotlike" => !is_listed,
+                _ => unknown,
+            }
+        })
     })
 }
 
@@ -314,6 +321,43 @@ fn is_like(pattern: &str, text: &str) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_condition_means_what_its_operator_says_and_an_unknown_one_is_no_fault() {
+        let source = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:5xx";
+        let caller = Caller {
+            service: "cloudwatch.amazonaws.com",
+            action: "sns:Publish",
+            source,
+            account: "123456789012",
+        };
+        let statement = |effect: &str, condition: &Value| json!({"Effect": effect, "Principal": "*", "Action": "sns:Publish", "Condition": condition});
+        let account = |operator: &str, account: &str| json!({operator: {"aws:SourceAccount": account}});
+        let arn = |operator: &str, pattern: &str| json!({operator: {"aws:SourceArn": [pattern]}});
+        for (condition, allows_by_it, denies_by_it) in [
+            (account("StringEquals", "123456789012"), true, true),
+            (account("StringEquals", "999999999999"), false, false),
+            (account("StringEqualsIfExists", "999999999999"), false, false),
+            // Policies often deny everybody but their own account.
+            (account("StringNotEquals", "123456789012"), false, false),
+            (account("StringNotEquals", "999999999999"), true, true),
+            (account("stringnotequals", "123456789012"), false, false),
+            (arn("ArnLike", "arn:aws:cloudwatch:*:123456789012:alarm:*"), true, true),
+            (arn("ArnNotLike", "arn:aws:cloudwatch:*:123456789012:alarm:*"), false, false),
+            (arn("ArnNotEquals", "arn:aws:s3:::uploads"), true, true),
+            (arn("StringNotLike", "arn:aws:s3:*"), true, true),
+            // Nobody evaluates these here.
+            (json!({"Null": {"aws:SourceArn": "true"}}), true, false),
+            (account("NumericLessThan", "5"), true, false),
+            (json!({"StringEquals": {"aws:PrincipalOrgID": "o-1"}}), true, false),
+        ] {
+            let allowed = json!({"Statement": statement("Allow", &condition)});
+            assert_eq!(allows(&allowed, caller), allows_by_it, "Allow if {condition}");
+            let denied =
+                json!({"Statement": [statement("Allow", &json!({})), statement("Deny", &condition)]});
+            assert_eq!(allows(&denied, caller), !denies_by_it, "Deny if {condition}");
+        }
+    }
 
     #[test]
     fn a_policy_allows_what_its_statements_say() {
