@@ -66,6 +66,12 @@ fn begins(ask: Ask, edit: Stage, quarantine: Option<&str>, mode: Mode) -> String
     match planned(&observed, asked, quarantine, &policy, "run-1") {
         Ok(rollout) => {
             let steps: Vec<String> = rollout.terms.steps.iter().map(ToString::to_string).collect();
+            // The record keeps the canary without its share, which its steps say.
+            assert!(
+                rollout.canary.as_ref().is_none_or(|canary| canary.percent == "0"),
+                "{:?}",
+                rollout.canary
+            );
             let from = rollout.from.map(|from| format!(", from {from}")).unwrap_or_default();
             format!("{} in {}{from}", rollout.what(), steps.join(","))
         }
@@ -168,13 +174,14 @@ fn versions_are_rolled_out_by_the_weights_of_listed_aliases() {
 
 #[test]
 fn a_rollout_takes_over_what_a_pipeline_has_begun() {
-    let rows: [(Ask, &str, Stage); 11] = [
+    let rows: [(Ask, &str, Stage); 12] = [
         (
             ADOPT,
             "the stage has no canary and no alias with weights: name the deployment or the versions to roll out, or have your pipeline create a canary",
             |_| (),
         ),
         (ADOPT, "deployment d2 in 10,25,50, from 10", |o| canary(o, Some("d2"), "10.0")),
+        (ADOPT, "deployment d2 in 25,50, from 25", |o| canary(o, Some("d2"), "25.0")),
         (CANARY, "deployment d2 in 10,25,50, from 10", |o| canary(o, Some("d2"), "10.0")),
         (CANARY, "the stage has a canary with deployment `d3`, which is another release", |o| {
             canary(o, Some("d3"), "10.0");
