@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::model::admission::Admission;
 use crate::model::alarm::{Origin, time};
+use crate::model::cloud_error::{CloudError, Failure};
 use crate::model::component::{AliasTarget, MappingTarget};
 use crate::model::guilt::Terms;
 use crate::model::observed::{KnownGood, LiveComponents, Observed, OnRecord};
@@ -181,6 +182,17 @@ pub(super) fn rollout_of_versions(state: RolloutState) -> Rollout {
     let versions =
         [("orders:live", "2"), ("web:live", "8")].map(|(alias, to)| (alias.parse().unwrap(), to.to_owned()));
     Rollout { base, canary: None, versions: versions.into(), ..rollout(state) }
+}
+
+/// Makes the error of a read that AWS refused.
+pub(super) fn failed(operation: &'static str) -> CloudError {
+    CloudError {
+        failure: Failure::Other,
+        operation,
+        subject: "x".into(),
+        code: "c".into(),
+        message: "m".into(),
+    }
 }
 
 /// The default policy.

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::evidence::Evidence;
-use super::fixture::{self, TOPIC, admission, good, record, release};
+use super::fixture::{self, TOPIC, admission, failed, good, record, release};
 use super::leaves::resolved;
 use super::testimony::{Subject, guarding};
 use super::upkeep::{Action, StageFacts, promotion_due, upkeep};
 use crate::config::Config;
 use crate::model::alarm::{Alarm, AlarmNow, Origin, State, Watches, time};
 use crate::model::alarm_setup::AlarmSetup;
-use crate::model::cloud_error::{CloudError, Failure};
+use crate::model::cloud_error::CloudError;
 use crate::model::component::AliasRef;
 use crate::model::guarding_alarm::{GuardingAlarm, Leaf};
 use crate::model::observed::{Component, DeploymentNow, KnownGood, LiveComponents, MissingComponent};
@@ -144,16 +144,6 @@ fn described(action: &Action<'_>) -> String {
         Action::Promote(candidate) => format!("promote {}", candidate.release.deployment),
         Action::Adopt => "adopt".to_owned(),
         Action::Advance => "advance".to_owned(),
-    }
-}
-
-fn failed(operation: &'static str) -> CloudError {
-    CloudError {
-        failure: Failure::Other,
-        operation,
-        subject: "x".into(),
-        code: "c".into(),
-        message: "m".into(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
-use super::fixture::{TOPIC, admission};
+use super::fixture::{TOPIC, admission, failed};
 use super::leaves::resolved;
 use super::testimony::Subject;
 use super::watch::{AlarmFault, Fault, Watch, Watched, Way, watch, without_effect};
@@ -12,7 +12,6 @@ use super::wiring::{Ends, WiringFault};
 use crate::model::admission::Admission;
 use crate::model::alarm::{Alarm, AlarmNow, Metric, Origin, State, Watches, time};
 use crate::model::alarm_setup::{AlarmSetup, Comparison, Operator};
-use crate::model::cloud_error::{CloudError, Failure};
 use crate::model::guarding_alarm::{GuardingAlarm, Leaf};
 use crate::model::reason::Reason;
 use crate::model::stage::StageRef;
@@ -112,16 +111,6 @@ fn samples(scene: &mut Scene, samples: f64) {
 fn no_alarm(scene: &mut Scene) {
     scene.guards.clear();
     read(scene).alarms = Ok(vec![]);
-}
-
-fn failed() -> CloudError {
-    CloudError {
-        failure: Failure::Other,
-        operation: "Read",
-        subject: "x".into(),
-        code: "c".into(),
-        message: "m".into(),
-    }
 }
 
 type Edit = fn(&mut Scene);
@@ -275,7 +264,7 @@ fn an_alarm_that_is_not_wired_is_found_unless_a_wired_one_is_above_it() {
             vec![("web", Fault::NotWired)],
             None,
         ),
-        ("the alarms cannot be read", |s| read(s).alarms = Err(failed()), vec![], None),
+        ("the alarms cannot be read", |s| read(s).alarms = Err(failed("Read")), vec![], None),
     ];
     check(rows);
 }
@@ -307,7 +296,7 @@ fn an_alarms_state_its_actions_and_its_samples_have_faults() {
         (
             "the samples cannot be read",
             |s| {
-                read(s).samples.insert("5xx".into(), Err(failed()));
+                read(s).samples.insert("5xx".into(), Err(failed("Read")));
             },
             vec![],
             None,

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use super::fixture::TOPIC;
+use super::fixture::{TOPIC, failed};
 use super::leaves::resolved;
 use super::wiring::{Ends, WiringFault, arrives, faults};
 use crate::model::alarm::{Alarm, AlarmNow, State};
 use crate::model::alarm_setup::AlarmSetup;
-use crate::model::cloud_error::{CloudError, Failure};
 use crate::model::guarding_alarm::GuardingAlarm;
 use crate::model::wiring::{Subscription, TopicNow, WiringNow};
 
@@ -55,16 +54,6 @@ fn by_alarms(pattern: &'static str) -> (&'static str, &'static str, &'static str
 
 fn subscription(protocol: &str, endpoint: &str, confirmed: bool) -> Subscription {
     Subscription { protocol: protocol.into(), endpoint: endpoint.into(), confirmed }
-}
-
-fn failed() -> CloudError {
-    CloudError {
-        failure: Failure::Other,
-        operation: "Read",
-        subject: "x".into(),
-        code: "c".into(),
-        message: "m".into(),
-    }
 }
 
 /// A way on which nothing is wrong: the alarm `orders` notifies the topic, and the function is subscribed to it.
@@ -140,7 +129,7 @@ fn a_topic_leads_to_the_function_by_a_confirmed_subscription_that_the_functions_
             },
             vec![],
         ),
-        ("the subscriptions cannot be read", |s| s.now.subscriptions = Err(failed()), vec![]),
+        ("the subscriptions cannot be read", |s| s.now.subscriptions = Err(failed("Read")), vec![]),
         ("the function has no policy", |s| s.now.policy = Ok(None), vec![not_permitted()]),
         ("its policy is no JSON", |s| s.now.policy = Ok(Some("x".into())), vec![not_permitted()]),
         (
@@ -151,7 +140,7 @@ fn a_topic_leads_to_the_function_by_a_confirmed_subscription_that_the_functions_
             },
             vec![not_permitted()],
         ),
-        ("its policy cannot be read", |s| s.now.policy = Err(failed()), vec![]),
+        ("its policy cannot be read", |s| s.now.policy = Err(failed("Read")), vec![]),
         (
             "no topic is set, and no alarm invokes the function",
             |s| s.topic = None,
@@ -204,7 +193,7 @@ fn an_alarm_reaches_the_topic_or_the_function_only_if_cloudwatch_may_call_it() {
             |s| s.now.topic = Ok(Some(TopicNow { policy: None, key: None })),
             vec![],
         ),
-        ("the topic cannot be read", |s| s.now.topic = Err(failed()), vec![]),
+        ("the topic cannot be read", |s| s.now.topic = Err(failed("Read")), vec![]),
         (
             "one of two alarms may not invoke the function",
             |s| {
