@@ -261,10 +261,13 @@ fn are_matched(region: &SimulationRun, facts: &Facts) -> Result<(), String> {
         let on_stage = facts.changes.iter().filter(|one| one.stage == stage);
         let was = on_stage.clone().rfind(|one| one.at < from).map(|one| &one.to);
         let is_still = !on_stage.clone().any(|one| from <= one.at && one.at <= to);
-        let candidate = facts.written(&names.candidate(&stage), from);
-        let candidate = candidate.and_then(|write| parse::<Candidate>(&write.value).ok());
-        let has_label = candidate.is_some_and(|one| {
-            Some(&one.release.in_stage()) == was && one.label.is_some() && one.label == heard.label
+        // An operator may give the release another label meanwhile.
+        let has_label = [from, to].into_iter().all(|at| {
+            let candidate = facts.written(&names.candidate(&stage), at);
+            let candidate = candidate.and_then(|write| parse::<Candidate>(&write.value).ok());
+            candidate.is_some_and(|one| {
+                Some(&one.release.in_stage()) == was && one.label.is_some() && one.label == heard.label
+            })
         });
         let denied = ["sibling-elsewhere", "sibling-unmatched"].map(Some).contains(&report.code());
         if denied && is_still && has_label {
