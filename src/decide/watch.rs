@@ -334,11 +334,12 @@ impl fmt::Display for AlarmFault {
 
 /// Returns a length in the largest unit that keeps it whole.
 fn length(length: TimeDelta) -> String {
-    let minutes = length.num_minutes();
-    let (number, unit) = match minutes {
-        _ if minutes % 1_440 == 0 => (minutes / 1_440, "day"),
-        _ if minutes % 60 == 0 => (minutes / 60, "hour"),
-        _ => (minutes, "minute"),
+    let seconds = length.num_seconds();
+    let (number, unit) = match seconds {
+        _ if seconds % 86_400 == 0 => (seconds / 86_400, "day"),
+        _ if seconds % 3_600 == 0 => (seconds / 3_600, "hour"),
+        _ if seconds % 60 == 0 => (seconds / 60, "minute"),
+        _ => (seconds, "second"),
     };
     format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
 }

@@ -93,20 +93,23 @@ fn a_command_quotes_an_alarms_name_only_if_a_shell_needs_that() {
 
 #[test]
 fn a_length_has_the_largest_unit_that_keeps_it_whole() {
-    for (minutes, expected) in [
-        (1, "1 minute"),
-        (30, "30 minutes"),
-        (60, "1 hour"),
-        (61, "61 minutes"),
-        (90, "90 minutes"),
-        (120, "2 hours"),
-        (1_440, "1 day"),
-        (1_500, "25 hours"),
-        (2_880, "2 days"),
-        (2_881, "2881 minutes"),
+    for (seconds, expected) in [
+        (60, "1 minute"),
+        (70, "70 seconds"),
+        (1_800, "30 minutes"),
+        (1_810, "1810 seconds"),
+        (3_600, "1 hour"),
+        (3_660, "61 minutes"),
+        (5_400, "90 minutes"),
+        (7_200, "2 hours"),
+        (86_400, "1 day"),
+        (86_410, "86410 seconds"),
+        (90_000, "25 hours"),
+        (172_800, "2 days"),
+        (172_860, "2881 minutes"),
     ] {
-        let fault = AlarmFault { alarm: "5xx".into(), fault: Fault::Slow(TimeDelta::minutes(minutes)) };
+        let fault = AlarmFault { alarm: "5xx".into(), fault: Fault::Slow(TimeDelta::seconds(seconds)) };
         let clause = format!("the alarm `5xx` fires only after its data has breached for {expected}");
-        assert_eq!(fault.to_string(), clause, "{minutes}");
+        assert_eq!(fault.to_string(), clause, "{seconds}");
     }
 }

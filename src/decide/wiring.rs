@@ -238,8 +238,8 @@ struct Caller<'a> {
     account: &'a str,
 }
 
-/// Whether a resource's policy lets a service act. Conditions that cannot be evaluated count as met in a statement that allows,
-/// and as not met in one that denies.
+/// Whether a resource's policy lets a service act. Principals and conditions that cannot be evaluated count as met in a statement
+/// that allows, and as not met in one that denies.
 fn allows(policy: &Value, caller: Caller<'_>) -> bool {
     let statements = match policy.get("Statement") {
         Some(Value::Array(all)) => all.as_slice(),
@@ -249,19 +249,28 @@ fn allows(policy: &Value, caller: Caller<'_>) -> bool {
     let applies = |effect: &str, unknown: bool| {
         statements.iter().any(|statement| {
             statement.get("Effect").and_then(Value::as_str) == Some(effect)
-                && means(statement.get("Principal"), caller.service)
-                && texts(statement.get("Action")).any(|pattern| {
-                    is_like(&pattern.to_ascii_lowercase(), &caller.action.to_ascii_lowercase())
-                })
+                && means(statement, caller.service, unknown)
+                && covers(statement, caller.action)
                 && is_met(statement.get("Condition"), caller, unknown)
         })
     };
     applies("Allow", true) && !applies("Deny", false)
 }
 
-/// Whether a statement's principal is the service, or everybody.
-fn means(principal: Option<&Value>, service: &str) -> bool {
-    let Some(principal) = principal else { return false };
+/// Whether a statement is about an action, which it names or does not except.
+fn covers(statement: &Value, action: &str) -> bool {
+    let names = |element: &str| {
+        let mut patterns = texts(statement.get(element));
+        patterns.any(|pattern| is_like(&pattern.to_ascii_lowercase(), &action.to_ascii_lowercase()))
+    };
+    if statement.get("NotAction").is_some() { !names("NotAction") } else { names("Action") }
+}
+
+/// Whether a statement's principal is the service, or everybody. `unknown` is the answer for one that excepts principals.
+fn means(statement: &Value, service: &str, unknown: bool) -> bool {
+    let Some(principal) = statement.get("Principal") else {
+        return unknown && statement.get("NotPrincipal").is_some();
+    };
     let is_everybody = |found: Option<&Value>| texts(found).any(|one| one == "*");
     is_everybody(Some(principal))
         || is_everybody(principal.get("AWS"))
@@ -403,6 +412,53 @@ mod tests {
             ("one for the service", vec![of(service(), "sns:Publish")], true),
             ("one with a wildcard", vec![of(service(), "SNS:Pub*")], true),
             ("one for another action", vec![of(service(), "sns:Subscribe")], false),
+            (
+                "one for all actions but another one",
+                vec![json!({"Effect": "Allow", "Principal": service(), "NotAction": "sns:Subscribe"})],
+                true,
+            ),
+            (
+                "one for all actions but this one",
+                vec![
+                    json!({"Effect": "Allow", "Principal": service(), "NotAction": ["SNS:Pub*", "sns:Subscribe"]}),
+                ],
+                false,
+            ),
+            (
+                "one that denies all actions but this one",
+                vec![
+                    by_default.clone(),
+                    json!({"Effect": "Deny", "Principal": "*", "NotAction": "sns:Publish"}),
+                ],
+                true,
+            ),
+            (
+                "one that denies all actions but another one",
+                vec![
+                    by_default.clone(),
+                    json!({"Effect": "Deny", "Principal": "*", "NotAction": "sns:Subscribe"}),
+                ],
+                false,
+            ),
+            (
+                "one for all but another principal",
+                vec![json!({"Effect": "Allow", "NotPrincipal": {"AWS": "2"}, "Action": "sns:Publish"})],
+                true,
+            ),
+            (
+                "one that denies all but a principal",
+                vec![
+                    by_default.clone(),
+                    json!({"Effect": "Deny", "NotPrincipal": service(), "Action": "sns:Publish"}),
+                ],
+                true,
+            ),
+            ("one for nobody", vec![json!({"Effect": "Allow", "Action": "sns:Publish"})], false),
+            (
+                "one that denies nobody",
+                vec![by_default.clone(), json!({"Effect": "Deny", "Action": "sns:*"})],
+                true,
+            ),
             (
                 "one for another service",
                 vec![of(json!({"Service": "events.amazonaws.com"}), "sns:Publish")],

@@ -1,5 +1,7 @@
 //! Finds the stages that an alarm names, from the alarm alone. It never guesses. Pure.
 
+use std::collections::BTreeSet;
+
 use crate::model::alarm::{Alarm, Metric, Watches};
 use crate::model::protocol::Protocol;
 use crate::model::reason::Reason;
@@ -98,10 +100,9 @@ pub fn use_of(stage: &StageRef, api_names: &[String]) -> Vec<Metric> {
     let by_id = ("ApiId", stage.api.as_str());
     match stage.protocol {
         Protocol::Rest => {
-            let names = api_names.iter().map(|name| metric_name(name, &stage.api));
-            let mut metrics: Vec<Metric> = names.map(|name| metric("Count", ("ApiName", &name))).collect();
-            metrics.dedup();
-            metrics
+            // Two names that are the same in a metric are one metric, whose requests count once.
+            let names: BTreeSet<_> = api_names.iter().map(|name| metric_name(name, &stage.api)).collect();
+            names.iter().map(|name| metric("Count", ("ApiName", name))).collect()
         }
         Protocol::Http => vec![metric("Count", by_id)],
         Protocol::WebSocket => vec![metric("ConnectCount", by_id), metric("MessageCount", by_id)],
@@ -425,6 +426,12 @@ mod tests {
                 Protocol::Rest,
                 vec!["café", "caf"],
                 "AWS/ApiGateway Count ApiName=caf Stage=prod",
+            ),
+            (
+                "names that CloudWatch shows alike, with another one between them",
+                Protocol::Rest,
+                vec!["caf", "shop", "café"],
+                "AWS/ApiGateway Count ApiName=caf Stage=prod, AWS/ApiGateway Count ApiName=shop Stage=prod",
             ),
             (
                 "a name that CloudWatch cannot show",
