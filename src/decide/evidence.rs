@@ -117,6 +117,7 @@ mod tests {
             ok_actions: vec![],
             muted: Muted::No,
             window: TimeDelta::minutes(2),
+            speaks_by_leaves: false,
             targets: vec![],
             leaves: vec![],
             unresolved: vec![],

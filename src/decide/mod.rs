@@ -156,10 +156,12 @@ pub fn in_doubt_since(
         (Trigger::Alarm { .. }, Decision::Hold(Reason::BeganBeforeRelease { began, .. })) => Some(began),
         (Trigger::Alarm { .. }, Decision::Hold(Reason::ChangedAfterAlarm { alarm_at, .. })) => Some(alarm_at),
         // Time has passed since the change, but the data may still acquit it.
-        (Trigger::Alarm { .. }, Decision::Act(plan))
-            if plan.change().is_some() && guilt::guilt(observed, policy).conviction().is_none() =>
-        {
-            preconditions::changed_after_alarm(observed, observed.live.as_ref()?)
+        (Trigger::Alarm { .. }, Decision::Act(plan)) if plan.change().is_some() => {
+            let guilt = guilt::guilt(observed, policy);
+            if guilt.conviction().is_some() {
+                return None;
+            }
+            preconditions::changed_after_alarm(observed, observed.live.as_ref()?, &guilt)
                 .map(|(_, alarm_at)| alarm_at)
         }
         _ => None,
@@ -210,7 +212,7 @@ fn plan(
             && live.release.in_stage() != to.in_stage()
             && guilt.conviction().is_none()
         {
-            preconditions::unchanged_since(observed, live, now)?;
+            preconditions::unchanged_since(observed, live, &guilt, now)?;
         }
         preconditions::is_in_window(preconditions::live_since(candidate, live), policy, now)?;
     }

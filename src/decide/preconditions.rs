@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::testimony::{is_after, is_judged};
+use super::guilt::Guilt;
+use super::testimony::{Subject, fired_at, is_after, is_judged};
 use crate::model::observed::{Observed, OnRecord};
 use crate::model::policy::StagePolicy;
 use crate::model::reason::{Reason, stamp};
@@ -39,13 +40,14 @@ pub fn is_not_held(on_record: &OnRecord, now: DateTime<Utc>) -> Result<(), Reaso
 pub(super) fn unchanged_since(
     observed: &Observed,
     live: &LiveStage,
+    guilt: &Guilt,
     now: DateTime<Utc>,
 ) -> Result<(), Reason> {
     let (Some(alarm), Some(changed_at)) = (&observed.alarm, live.updated_at) else { return Ok(()) };
-    let about = (&observed.stage, observed.api_names.as_slice());
-    let fired_at = alarm.fired_at(about.0, about.1);
+    let subject = Subject::of(observed, guilt);
+    let fired_at = fired_at(alarm, subject);
     if fired_at.is_some_and(|alarm_at| !is_after(changed_at, alarm_at))
-        || is_judged(alarm, about, changed_at, now)
+        || is_judged(alarm, subject, changed_at, now)
     {
         return Ok(());
     }
@@ -62,8 +64,9 @@ pub(super) fn unchanged_since(
 pub(super) fn changed_after_alarm(
     observed: &Observed,
     live: &LiveStage,
+    guilt: &Guilt,
 ) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
-    let fired_at = observed.alarm.as_ref()?.fired_at(&observed.stage, &observed.api_names);
+    let fired_at = fired_at(observed.alarm.as_ref()?, Subject::of(observed, guilt));
     let times = live.updated_at.zip(fired_at);
     times.filter(|(changed_at, alarm_at)| is_after(*changed_at, *alarm_at))
 }
@@ -205,11 +208,15 @@ mod tests {
             (fix, None, plain, Some(&[][..]), "2026-11-20T11:00:00Z", "alarm-unreadable"),
         ] {
             let live = LiveStage { updated_at: changed.and_then(time), ..LiveStage::default() };
-            let answer = unchanged_since(&fired(alarm, window, later), &live, at(now));
+            let answer = unchanged_since(&fired(alarm, window, later), &live, &Guilt::default(), at(now));
             assert_eq!(described(&answer), expected, "{changed:?} {alarm:?} {window} {later:?} at {now}");
         }
         let live = LiveStage { updated_at: time("2026-11-20T10:05:00Z"), ..LiveStage::default() };
-        assert_eq!(described(&unchanged_since(&good().1, &live, at(FIRED))), "continue", "no alarm");
+        assert_eq!(
+            described(&unchanged_since(&good().1, &live, &Guilt::default(), at(FIRED))),
+            "continue",
+            "no alarm"
+        );
     }
 
     #[test]

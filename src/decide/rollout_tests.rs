@@ -285,6 +285,7 @@ pub(super) fn alarm() -> GuardingAlarm {
         ok_actions: vec![],
         muted: Muted::No,
         window: TimeDelta::minutes(1),
+        speaks_by_leaves: false,
         targets: vec![],
         leaves: vec![],
         unresolved: vec![],

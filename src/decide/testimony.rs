@@ -132,7 +132,7 @@ pub fn guarding<'a>(alarms: &'a [GuardingAlarm], subject: Subject<'_>) -> Vec<Gu
 
 /// Why an alarm that names no stage may be about any stage; `None` if it is about none.
 fn about_any_stage(guarding: &GuardingAlarm) -> Option<String> {
-    if guarding.speaks_by_leaves() && !guarding.unresolved.is_empty() {
+    if guarding.speaks_by_leaves && !guarding.unresolved.is_empty() {
         return Some(guarding.unresolved.join("; "));
     }
     let is_query = matches!(&guarding.alarm.watches, Watches::Metrics(metrics) if metrics.is_empty());
@@ -152,7 +152,7 @@ pub fn accused(guarding: &GuardingAlarm, admission: &Admission) -> Result<Vec<Ta
     if let Some(reason) = admission.refuses(name, &guarding.actions) {
         return Err(reason);
     }
-    if !guarding.speaks_by_leaves() {
+    if !guarding.speaks_by_leaves {
         return Ok(guarding.targets.clone());
     }
     let firing: Vec<&Leaf> =
@@ -215,7 +215,7 @@ pub fn testimony(guarding: &GuardingAlarm, subject: Subject<'_>) -> Testimony {
         abstains = abstains.or(Some(Reason::NoStage(why)));
     }
     // A composite alarm that names the stage itself speaks for all its leaves.
-    if abstains.is_none() && !guarding.speaks_by_leaves() {
+    if abstains.is_none() && !guarding.speaks_by_leaves {
         return accuses(guarding);
     }
     abstains.map_or(Testimony::Quiet, Testimony::Abstains)
@@ -225,16 +225,25 @@ pub fn testimony(guarding: &GuardingAlarm, subject: Subject<'_>) -> Testimony {
 /// show that users are hurt. One leaf is enough if each speaks for itself.
 #[must_use]
 pub fn shows_hurt_users(guarding: &GuardingAlarm, subject: Subject<'_>) -> bool {
-    let is_strong = |leaf: &&Leaf| weakness(guarding, leaf, subject).is_none();
-    let mut strong = guarding.firing_about(subject.stage, subject.api_names).filter(is_strong).peekable();
+    let mut strong = strong(guarding, subject).peekable();
     let is_own = |leaf: &Leaf| {
         !leaf.metrics().is_empty() && leaf.metrics().iter().all(|metric| is_own(metric, subject))
     };
-    if guarding.speaks_by_leaves() {
-        strong.any(is_own)
-    } else {
-        strong.peek().is_some() && strong.all(is_own)
-    }
+    if guarding.speaks_by_leaves { strong.any(is_own) } else { strong.peek().is_some() && strong.all(is_own) }
+}
+
+/// Returns the leaves that accuse the stage, if the alarm may.
+fn strong<'a>(guarding: &'a GuardingAlarm, subject: Subject<'a>) -> impl Iterator<Item = &'a Leaf> {
+    let firing = guarding.firing_about(subject.stage, subject.api_names);
+    firing.filter(move |leaf| weakness(guarding, leaf, subject).is_none())
+}
+
+/// Returns when the latest of the leaves that accuse the stage fired, or the alarm itself if there is none. A composite alarm may
+/// have been in ALARM before, because of others, and a weak leaf that fires later says nothing of what changed before it.
+#[must_use]
+pub fn fired_at(guarding: &GuardingAlarm, subject: Subject<'_>) -> Option<DateTime<Utc>> {
+    let fired = strong(guarding, subject).filter_map(|leaf| leaf.now.alarm.changed_at);
+    fired.max().or(guarding.alarm.changed_at)
 }
 
 /// Whether a metric is API Gateway's own about this stage.
@@ -262,8 +271,8 @@ fn weakness(guarding: &GuardingAlarm, leaf: &Leaf, subject: Subject<'_>) -> Opti
     let Subject { home, went_live, admission, guilt, .. } = subject;
     let alarm = &leaf.now.alarm;
     // A composite alarm that names no stage lends its leaves the wiring, but not its name.
-    if guarding.speaks_by_leaves()
-        && let Some(reason) = admission.refuses_name(&alarm.name)
+    if guarding.speaks_by_leaves
+        && let Some(reason) = admission.refuses_name(&leaf.named_by)
     {
         return Some(reason);
     }
@@ -331,21 +340,21 @@ pub fn is_after(changed_at: DateTime<Utc>, moment: DateTime<Utc>) -> bool {
     changed_at >= moment.trunc_subsecs(0)
 }
 
-/// Whether the alarm says something about what the stage serves since this change, which came after it fired: a datapoint
-/// that lies wholly after the change breaches, or, where datapoints cannot be read, a full evaluation has passed.
+/// Whether the alarm says something about what the stage serves since this change, which came after it fired: of a leaf that
+/// accuses the stage, a datapoint that lies wholly after the change breaches, or, where datapoints cannot be read, a full evaluation has passed.
 #[must_use]
 pub fn is_judged(
     guarding: &GuardingAlarm,
-    (stage, api_names): (&StageRef, &[String]),
+    subject: Subject<'_>,
     changed_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> bool {
     let evaluated = now > changed_at + guarding.window + PUBLISHED_LATE + CLOCK_SKEW;
-    let mut firing = guarding.firing_about(stage, api_names).peekable();
-    if firing.peek().is_none() {
+    let mut strong = strong(guarding, subject).peekable();
+    if strong.peek().is_none() {
         return evaluated;
     }
-    firing.any(|leaf| match &leaf.later {
+    strong.any(|leaf| match &leaf.later {
         None => evaluated,
         Some(later) => later
             .iter()

@@ -41,8 +41,8 @@ fn leaf(api: &str, state: State, kind: &str) -> Leaf {
     let mut alarm = alarm(&format!("{api} {kind}"), state);
     alarm.only_missing_data = kind == "missing";
     alarm.claimed.account = Some(if kind == "foreign" { "222222222222" } else { HOME }.into());
-    let now = now_of(alarm);
-    Leaf { now, targets: if api.is_empty() { vec![] } else { names(api) }, later: None }
+    let (now, named_by) = (now_of(alarm.clone()), alarm.name);
+    Leaf { now, targets: if api.is_empty() { vec![] } else { names(api) }, named_by, later: None }
 }
 
 /// A composite alarm whose leaves name the stages, or which names its stages itself.
@@ -51,15 +51,14 @@ fn composite(state: State, leaves: Leaves<'_>, own: Option<&str>) -> GuardingAla
     alarm.watches = Watches::Alarms(vec![]);
     let leaves: Vec<Leaf> = leaves.iter().map(|(api, state, kind)| leaf(api, *state, kind)).collect();
     let targets = own.map_or_else(|| leaves.iter().flat_map(|leaf| leaf.targets.clone()).collect(), names);
-    let window = TimeDelta::minutes(2);
-    let muted = Muted::No;
     GuardingAlarm {
         alarm,
         actions_enabled: true,
         actions: vec![TOPIC.to_owned()],
         ok_actions: vec![],
-        muted,
-        window,
+        muted: Muted::No,
+        window: TimeDelta::minutes(2),
+        speaks_by_leaves: own.is_none(),
         targets,
         leaves,
         unresolved: vec![],
@@ -174,7 +173,7 @@ fn an_alarm_that_names_no_stage_concerns_every_stage_only_if_it_cannot_be_resolv
     // What is missing below the neighbor's alarm may be about this stage, unless it names its stages itself.
     alarms[1].unresolved.push("the alarm `x` in its rule does not exist".into());
     assert_eq!(count(&alarms), 3);
-    alarms[1].leaves[0].targets.clear();
+    alarms[1].speaks_by_leaves = false;
     assert_eq!(count(&alarms), 2);
 }
 
@@ -205,7 +204,7 @@ fn only_the_alarms_and_the_metrics_of_the_stage_prove_its_release() {
     assert_eq!(found(&alarms), (vec!["orders data".into()], vec!["orders AWS/ApiGateway".into()]));
     // A composite alarm that names the stage itself speaks by its own state, but only the stage's own data proves its use.
     alarms[0].targets = vec![names("orders").remove(0)];
-    alarms[0].leaves[0].targets.clear();
+    alarms[0].speaks_by_leaves = false;
     assert_eq!(found(&alarms), (vec!["composite".into()], vec!["orders AWS/ApiGateway".into()]));
 }
 

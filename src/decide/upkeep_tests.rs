@@ -42,7 +42,7 @@ pub(super) fn alarm(name: &str, state: State) -> GuardingAlarm {
         evaluated: vec![],
         setup: AlarmSetup::default(),
     };
-    let leaf = Leaf { now: now.clone(), targets: vec![target()], later: None };
+    let leaf = Leaf { now: now.clone(), targets: vec![target()], named_by: name.into(), later: None };
     GuardingAlarm { targets: vec![target()], leaves: vec![leaf], ..resolved(now, &BTreeMap::new()) }
 }
 
@@ -299,6 +299,7 @@ const ROWS: [(&str, Edit, &[&str], &str); 39] = [
             let mut unresolved = alarm("composite", State::Ok);
             (unresolved.targets, unresolved.leaves) = (vec![], vec![]);
             unresolved.alarm.watches = Watches::Alarms(vec!["x".into()]);
+            unresolved.speaks_by_leaves = true;
             unresolved.unresolved = vec!["the alarm `x` in its rule cannot be found".into()];
             s.alarms.push(unresolved);
         },

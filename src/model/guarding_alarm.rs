@@ -22,6 +22,8 @@ pub struct GuardingAlarm {
     pub muted: Muted,
     /// How far back one evaluation looks; for a composite alarm, the longest of its leaves.
     pub window: TimeDelta,
+    /// Whether it is a composite alarm that names no stage itself, so that only its leaves do.
+    pub speaks_by_leaves: bool,
     /// The stages that it names: by itself, or for a composite alarm without a directive, by its leaves.
     pub targets: Vec<Target>,
     /// The alarm itself, or the alarms below a composite alarm that are not composite.
@@ -35,8 +37,10 @@ pub struct GuardingAlarm {
 pub struct Leaf {
     /// The alarm as CloudWatch has it.
     pub now: AlarmNow,
-    /// The stages that it names by itself.
+    /// The stages that are named for it.
     pub targets: Vec<Target>,
+    /// The alarm that names them: itself, or a composite alarm between it and the guarding alarm.
+    pub named_by: String,
     /// The datapoints until now, if a doubt made the run read them.
     pub later: Option<Vec<Datapoint>>,
 }
@@ -48,17 +52,9 @@ impl GuardingAlarm {
         target::naming(&self.targets, stage, api_names)
     }
 
-    /// Whether it is a composite alarm that names no stage itself, so that only its leaves do.
-    #[must_use]
-    pub fn speaks_by_leaves(&self) -> bool {
-        self.leaves.iter().all(|leaf| leaf.now.alarm.name != self.alarm.name)
-            && matches!(self.alarm.watches, Watches::Alarms(_))
-            && self.targets.iter().all(|target| self.leaves.iter().any(|leaf| leaf.targets.contains(target)))
-    }
-
     /// The leaves that speak about a stage: those that name it, or all of them if the alarm names the stage itself.
     pub fn leaves_about(&self, stage: &StageRef, api_names: &[String]) -> impl Iterator<Item = &Leaf> {
-        let by_leaves = self.speaks_by_leaves();
+        let by_leaves = self.speaks_by_leaves;
         let names_it =
             move |leaf: &&Leaf| !by_leaves || target::naming(&leaf.targets, stage, api_names).is_some();
         self.leaves.iter().filter(names_it)
@@ -67,14 +63,6 @@ impl GuardingAlarm {
     /// The leaves in ALARM that speak about a stage.
     pub fn firing_about(&self, stage: &StageRef, api_names: &[String]) -> impl Iterator<Item = &Leaf> {
         self.leaves_about(stage, api_names).filter(|leaf| leaf.now.alarm.state == State::Alarm)
-    }
-
-    /// Returns when the latest of the leaves in ALARM that speak about a stage fired, or the alarm itself if there is none. A
-    /// composite alarm may have been in ALARM before, because of others.
-    #[must_use]
-    pub fn fired_at(&self, stage: &StageRef, api_names: &[String]) -> Option<DateTime<Utc>> {
-        let fired = self.firing_about(stage, api_names).filter_map(|leaf| leaf.now.alarm.changed_at);
-        fired.max().or(self.alarm.changed_at)
     }
 
     /// Returns the alarm as having fired at this time at the latest: that of its event. CloudWatch may tell a later one. The
@@ -91,7 +79,7 @@ impl GuardingAlarm {
 
     /// The leaves that name no stage, if the alarm speaks by its leaves. Each may be about any stage.
     pub fn stageless(&self) -> impl Iterator<Item = &Leaf> {
-        let by_leaves = self.speaks_by_leaves();
+        let by_leaves = self.speaks_by_leaves;
         self.leaves.iter().filter(move |leaf| by_leaves && leaf.targets.is_empty())
     }
 
@@ -99,7 +87,7 @@ impl GuardingAlarm {
     /// about any stage, the alarm itself speaks, too.
     #[must_use]
     pub fn alarms_about(&self, stage: &StageRef, api_names: &[String]) -> Vec<&Alarm> {
-        if self.speaks_by_leaves() {
+        if self.speaks_by_leaves {
             let leaves = self.leaves_about(stage, api_names).map(|leaf| &leaf.now.alarm);
             return leaves.chain(self.stageless().next().map(|_| &self.alarm)).collect();
         }

@@ -36,6 +36,18 @@ fn composite(leaves: &[&str]) -> AlarmNow {
     now
 }
 
+/// A composite alarm above one that names the stage, above one on data, which `change` changes.
+fn nested(evaluated: &[Datapoint], change: fn(&mut AlarmNow)) -> Vec<AlarmNow> {
+    let (mut top, mut between) = (composite(&["health"]), composite(&["5xx"]));
+    top.alarm.name = "all".to_owned();
+    between.alarm.name = "health".to_owned();
+    between.alarm.description = Some("rollback-target: orders-api/prod".to_owned());
+    between.actions = vec![];
+    let mut data = AlarmNow { evaluated: evaluated.to_vec(), ..below("5xx", State::Alarm, &[]) };
+    change(&mut data);
+    vec![top, between, data]
+}
+
 /// An alarm without dimensions and without datapoints, as a log alarm or a query.
 fn query(window: TimeDelta) -> AlarmNow {
     let mut now = AlarmNow { window, ..alarm("5xx", State::Alarm, &[]) };
@@ -58,12 +70,12 @@ fn minutes(now: DateTime<Utc>, readings: &str) -> Vec<Datapoint> {
 type Change = fn(&mut Facts);
 
 /// Release 2 is live for four minutes when `alarms` fire.
-fn bad_release(alarms: Change) -> Story {
+fn bad_release(alarms: impl FnOnce(&mut Facts) + 'static) -> Story {
     Story::with_known_good().deploy(2).later(4).world("alarms fire", alarms)
 }
 
 /// Release 2 is bad, and release 3 is deployed a minute after its alarm. `later` changes the world 20 minutes later.
-fn fix(alarms: Change, later: Change) -> Story {
+fn fix(alarms: impl FnOnce(&mut Facts) + 'static, later: Change) -> Story {
     let story = bad_release(alarms).later(1).deploy(3);
     story.later(20).world("time passes", later)
 }
@@ -303,6 +315,92 @@ fn a_composite_alarm_speaks_at_the_time_of_the_stages_own_alarm() {
             })
     };
     check("a neighbor's alarm before the release", after_the_fix(State::Ok), after_the_fix(State::Alarm));
+}
+
+/// The alarm on errors fires while release 2 is live, that on latency a minute after the fix, by the minutes before it.
+#[test]
+fn of_two_alarms_below_a_composite_one_only_the_one_that_accuses_the_fix_judges_it() {
+    let both = |late: fn(&mut AlarmNow, DateTime<Utc>), errors: &'static str| {
+        bad_release(|facts| {
+            fires(facts, vec![below("5xx", State::Alarm, &OURS), below("p99", State::Ok, &OURS)]);
+        })
+        .later(1)
+        .deploy(3)
+        .later(3)
+        .world("the composite alarm fires", move |facts| {
+            let (mut p99, now) = (below("p99", State::Alarm, &OURS), facts.now);
+            p99.alarm.changed_at = Some(now);
+            p99.evaluated = minutes(now - TimeDelta::minutes(3), "BB");
+            late(&mut p99, now);
+            let mut top = composite(&["5xx", "p99"]);
+            top.alarm.changed_at = Some(now);
+            facts.alarms[1] = p99;
+            facts.alarms.insert(0, top);
+            facts.datapoints.insert("5xx".to_owned(), minutes(now, errors));
+        })
+    };
+    check("its data is from before the fix", both(|_, _| (), "BBWWWW"), both(|_, _| (), "BBWWWB"));
+    check(
+        "it fired because data is missing",
+        both(|p99, _| p99.alarm.only_missing_data = true, "BBWWWW"),
+        both(|p99, _| p99.alarm.only_missing_data = true, "BBWWWB"),
+    );
+    check(
+        "it reads the metrics of another account",
+        both(|p99, _| p99.alarm.claimed.account = Some("222222222222".to_owned()), "BBWWWW"),
+        both(|p99, now| p99.evaluated = minutes(now, "B"), "BBWWWW"),
+    );
+}
+
+/// The composite alarm between names the stage; the alarm on data below it says of which release the errors are.
+#[test]
+fn a_composite_alarm_that_names_the_stage_below_another_one_is_judged_by_the_data_below_it() {
+    let before = |facts: &Facts| minutes(facts.now - TimeDelta::minutes(4), "BB");
+    check(
+        "the errors began before the release",
+        bad_release(move |facts| {
+            let alarms = nested(&before(facts), |_| ());
+            fires(facts, alarms);
+        }),
+        bad_release(move |facts| {
+            let alarms = nested(&minutes(facts.now, "BB"), |_| ());
+            fires(facts, alarms);
+        }),
+    );
+    check(
+        "data is missing",
+        bad_release(move |facts| {
+            let alarms = nested(&[], |data| data.alarm.only_missing_data = true);
+            fires(facts, alarms);
+        }),
+        bad_release(move |facts| {
+            let alarms = nested(&[], |_| ());
+            fires(facts, alarms);
+        }),
+    );
+    check(
+        "a fix, by the window of the alarm on data",
+        fix(move |facts| fires(facts, nested(&[], |data| data.window = TimeDelta::days(1))), |_| ()),
+        fix(move |facts| fires(facts, nested(&[], |data| data.window = TimeDelta::minutes(15))), |_| ()),
+    );
+}
+
+/// Only the alarm on another service fires, which names no stage.
+#[test]
+fn a_composite_alarm_with_a_directive_speaks_for_all_below_it_whatever_they_name_themselves() {
+    fn directive() -> Option<String> {
+        Some("rollback-target: orders-api/prod".to_owned())
+    }
+    let both = |of_top: Option<String>, functions: State| {
+        bad_release(move |facts| {
+            let mut top = composite(&["5xx", "functions"]);
+            top.alarm.description = of_top;
+            let mut errors = below("5xx", State::Ok, &OURS);
+            errors.alarm.description = directive();
+            fires(facts, vec![top, errors, below("functions", functions, &[])]);
+        })
+    };
+    check("with the directive, and without it", both(None, State::Alarm), both(directive(), State::Alarm));
 }
 
 #[test]
