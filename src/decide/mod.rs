@@ -22,6 +22,7 @@ pub mod names;
 mod plan_tests;
 mod preconditions;
 pub mod recording;
+mod resource_policy;
 pub mod rollout;
 pub mod rollout_begin;
 #[cfg(test)]
