@@ -74,7 +74,7 @@ def validations(one):
         if one.kind in (LIST, MAP):
             yield from for_each_part(one, message)
         else:
-            yield f"can(regex({quoted(one.pattern)}, {variable}))", message
+            yield matches(one.pattern, variable), message
     bounds = [(one.lowest, ">=", "at least"), (one.highest, "<=", "at most")]
     bounds = [(bound, sign, words) for bound, sign, words in bounds if bound is not None]
     if bounds:
@@ -82,6 +82,15 @@ def validations(one):
         yield condition, f"{one.name} must be " + " and ".join(f"{words} {bound}" for bound, _, words in bounds) + "."
     if one.longest is not None:
         yield f"length({variable}) <= {one.longest}", f"{one.name} can have at most {one.longest} characters."
+
+
+def matches(pattern, variable):
+    """Returns the condition that a value matches a pattern. Terraform has no negative lookahead, so it is a second pattern."""
+    refused = re.match(r"\^\(\?!([^)]+)\)", pattern)
+    if not refused:
+        return f"can(regex({quoted(pattern)}, {variable}))"
+    allowed = quoted("^" + pattern[refused.end():])
+    return f"can(regex({allowed}, {variable})) && !can(regex({quoted(f'^({refused[1]})')}, {variable}))"
 
 
 def for_each_part(one, message):

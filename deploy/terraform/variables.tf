@@ -94,8 +94,8 @@ variable "api_name" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^[ -~]*$", var.api_name))
-    error_message = "ApiName must be the name of the API in printable ASCII; for a REST API, the ApiName dimension of its CloudWatch metrics."
+    condition     = can(regex("^[ !#-\\[\\]-~]*$", var.api_name))
+    error_message = "ApiName must be the name of the API in printable ASCII without quotation marks and backslashes; for a REST API, the ApiName dimension of its CloudWatch metrics."
   }
 
   validation {
@@ -138,7 +138,12 @@ variable "functions" {
 
   validation {
     condition     = alltrue([for part in var.functions : can(regex("^[A-Za-z0-9_-]{1,64}$", part))])
-    error_message = "Functions must be names of Lambda functions, not ARNs, separated by commas without spaces."
+    error_message = "Functions must be up to 100 names of Lambda functions, not ARNs, separated by commas without spaces."
+  }
+
+  validation {
+    condition     = length(var.functions) <= 100
+    error_message = "Functions must be up to 100 names of Lambda functions, not ARNs, separated by commas without spaces."
   }
 }
 
@@ -235,8 +240,8 @@ variable "latency_p99_threshold" {
   nullable    = false
 
   validation {
-    condition     = var.latency_p99_threshold >= 0
-    error_message = "LatencyP99Threshold must be at least 0."
+    condition     = var.latency_p99_threshold >= 0 && var.latency_p99_threshold <= 300000
+    error_message = "LatencyP99Threshold must be at least 0 and at most 300000."
   }
 }
 
@@ -434,8 +439,8 @@ variable "parameter_prefix" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^(/[A-Za-z0-9_.-]+){1,5}$", var.parameter_prefix))
-    error_message = "ParameterPrefix must be one to five path segments such as /apigw-rollback, without a slash at the end."
+    condition     = can(regex("^(/[A-Za-z0-9_.-]+){1,5}$", var.parameter_prefix)) && !can(regex("^(/[Aa][Ww][Ss]|/[Ss][Ss][Mm])", var.parameter_prefix))
+    error_message = "ParameterPrefix must be one to five path segments such as /apigw-rollback, without a slash at the end, and not /aws or /ssm."
   }
 }
 
@@ -448,7 +453,7 @@ variable "alarm_prefixes" {
   nullable    = false
 
   validation {
-    condition     = alltrue([for part in var.alarm_prefixes : can(regex("^[^,*?]+$", part))])
+    condition     = alltrue([for part in var.alarm_prefixes : can(regex("^[^,*?]*[^,*?\\s][^,*?]*$", part))])
     error_message = "AlarmPrefixes must be starts of alarm names separated by commas, without the wildcards * and ?."
   }
 }
@@ -472,7 +477,7 @@ variable "unwired_alarm_prefixes" {
   nullable    = false
 
   validation {
-    condition     = alltrue([for part in var.unwired_alarm_prefixes : can(regex("^[^,*?]+$", part))])
+    condition     = alltrue([for part in var.unwired_alarm_prefixes : can(regex("^[^,*?]*[^,*?\\s][^,*?]*$", part))])
     error_message = "UnwiredAlarmPrefixes must be starts of alarm names separated by commas, without the wildcards * and ?."
   }
 }
@@ -546,13 +551,13 @@ variable "siblings" {
   nullable    = false
 
   validation {
-    condition     = alltrue([for part in var.siblings : can(regex("^[a-z0-9-]{9,20}$", part))])
-    error_message = "Siblings must be up to four Regions, separated by commas, or empty."
+    condition     = alltrue([for part in var.siblings : can(regex("^[a-z]+-[a-z-]+-[0-9]+$", part))])
+    error_message = "Siblings must be up to four Regions such as eu-west-1,us-east-1, separated by commas, or empty."
   }
 
   validation {
     condition     = length(var.siblings) <= 4
-    error_message = "Siblings must be up to four Regions, separated by commas, or empty."
+    error_message = "Siblings must be up to four Regions such as eu-west-1,us-east-1, separated by commas, or empty."
   }
 }
 

@@ -8,6 +8,10 @@ use chrono::TimeDelta;
 use super::Hook;
 use crate::model::guilt::Terms;
 
+/// The longest latency that the settings may tolerate, in milliseconds: API Gateway's longest time-out, which a Regional
+/// REST API may have.
+const MAX_LATENCY_MS: u32 = 300_000;
+
 /// The most tags that API Gateway accepts for a stage.
 const MAX_TAGS: usize = 50;
 
@@ -27,17 +31,16 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
         read.map_err(|why| self.errors.push(why)).ok()
     }
 
+    /// Reads a whole number. The template's type Number lets fractions through; they are rounded up, because 0 switches
+    /// many settings off.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
     pub(super) fn number(&mut self, name: &str, default: u32, most: u32) -> u32 {
-        let Some(text) = self.text(name) else { return default };
-        let number = text.parse().ok().filter(|number| *number <= most);
-        let number =
-            number.ok_or_else(|| format!("{name} is `{text}`; it must be a number from 0 to {most}"));
-        self.ok_or_collect(number).unwrap_or(default)
+        self.fraction(name, default.into(), (0.0, most.into())).ceil() as u32
     }
 
     /// Reads the terms of the test of guilt.
     pub(super) fn terms(&mut self) -> Terms {
-        let latency = self.number("LATENCY_TOLERATED_MS", 0, 30_000);
+        let latency = self.number("LATENCY_TOLERATED_MS", 0, MAX_LATENCY_MS);
         Terms {
             tolerated: self.fraction("ERROR_RATE_TOLERATED", 0.05, (0.0, 1.0)),
             latency: Some(latency).filter(|latency| *latency > 0),

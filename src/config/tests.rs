@@ -103,7 +103,7 @@ fn one_message_names_all_invalid_variables() {
         ("ROLLBACK_WINDOW_SECONDS", "1d"),
         ("COOLDOWN_SECONDS", "99999999"),
         ("MAX_ROLLBACKS_A_DAY", "many"),
-        ("NOT_RECOVERED_SECONDS", "1.5"),
+        ("NOT_RECOVERED_SECONDS", "-0.5"),
         ("FLUSH_CACHE", "yes"),
         ("NOTIFICATION_TOPIC_ARN", "people"),
         ("EVENT_BUS", "my bus"),
@@ -111,7 +111,7 @@ fn one_message_names_all_invalid_variables() {
         ("HOOK_FUNCTION", "my hook"),
         ("HOOK_SECONDS", "60"),
         ("ERROR_RATE_TOLERATED", "5"),
-        ("LATENCY_TOLERATED_MS", "1.5"),
+        ("LATENCY_TOLERATED_MS", "300001"),
         ("CONVICT_ALPHA", "NaN"),
         ("DECIDE_SECONDS", "121"),
     ])
@@ -179,5 +179,30 @@ fn a_prefix_is_a_path_that_parameter_store_accepts() {
         ("/a b", false),
     ] {
         assert_eq!(is_prefix(prefix), good, "{prefix}");
+    }
+}
+
+/// The template's type Number lets fractions through, and cannot have a pattern.
+#[test]
+fn every_number_that_the_template_allows_is_read() {
+    let template = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/template.yaml")).unwrap();
+    let parameter = |name: &str| {
+        let (_, rest) = template.split_once(&format!("\n  {name}:\n    Type: Number\n"))?;
+        rest.split_once("Description:").map(|(bounds, _)| bounds)
+    };
+    let settings = template.lines().filter_map(|line| line.trim().split_once(": !Ref "));
+    let numbers = settings.filter(|(setting, _)| VARIABLES.contains(setting));
+    let numbers: Vec<_> = numbers.filter_map(|(setting, name)| Some((setting, parameter(name)?))).collect();
+    assert_eq!(numbers.len(), 11, "{numbers:?}");
+    for (setting, block) in numbers {
+        let bound = |word: &str| {
+            let bound = block.lines().find_map(|line| line.trim().strip_prefix(word));
+            bound.unwrap_or_else(|| panic!("{setting} has no {word}")).parse::<f64>().unwrap()
+        };
+        let (least, most) = (bound("MinValue: "), bound("MaxValue: "));
+        for value in [least, least + 0.25, most - 0.25, most] {
+            let read = read(&[("AWS_REGION", "eu-west-1"), (setting, &value.to_string())]);
+            assert!(read.is_ok(), "{setting}={value}: {read:?}");
+        }
     }
 }

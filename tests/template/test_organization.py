@@ -14,12 +14,24 @@ GOOD = {
     "RolePath": ["", "/", "/teams/orders/"],
     "Tags": ["", "team=orders", "team=orders,cost-center=42", "Cost Center=4/2=x", "Empty="],
     "LogGroupName": ["", OWN_LOG, "/aws/lambda/other", "a#b"],
+    "ApiName": ["", "orders-api", "Orders (v2) [eu]~!"],
+    "Functions": ["", "orders", ",".join(["orders"] * 100)],
+    "ParameterPrefix": ["/apigw-rollback", "/a/b_c.d-e", "/team/aws", "/aw/ssm", "/as"],
+    "AlarmPrefixes": ["", "orders-", "orders-,web-", "orders api-, web-"],
+    "UnwiredAlarmPrefixes": ["", "queue-"],
+    "Siblings": ["", "eu-west-1", "us-gov-west-1,us-isob-east-1,ap-southeast-5,eusc-de-east-1"],
 }
 BAD = {
     "PermissionsBoundary": ["boundary", f"arn:aws:iam::{ACCOUNT}:role/x", "arn:aws:iam::12:policy/b"],
     "RolePath": ["teams", "/teams", "teams/", "//  /"],
     "Tags": ["Team", "=orders", "team=orders,", "Team=a;b", "k" * 129 + "=v", "k=" + "v" * 257, ",".join(["k=v"] * 51)],
     "LogGroupName": ["a b", "a*", "x" * 513],
+    "ApiName": ['the "orders"', "a\\b", "ä"],
+    "Functions": ["orders,", "a:live", ",".join(["orders"] * 101)],
+    "ParameterPrefix": ["", "/", "a", "/a/", "/aws", "/AWS-rollback", "/ssm-x", "/Ssm/x"],
+    "AlarmPrefixes": [" ", "orders-, ", "orders-,\t,web-", "orders*"],
+    "UnwiredAlarmPrefixes": [",", " ,queue-"],
+    "Siblings": ["euwest12345", "eu-west-1,", "eu-west"],
 }
 
 

@@ -193,7 +193,7 @@ const REFUSED: [string, (stack: Stack) => Given, RegExp][] = [
   ['a number that is none', () => ({ bakeSeconds: NaN }), /BakeSeconds is "NaN", and must be a number/],
   ['a value that is not allowed', () => ({ mode: 'dry-run' }), /Mode is "dry-run", and must be one of enforce, observe\./],
   ['a period that CloudWatch does not have', () => ({ alarmPeriodSeconds: 61 }), /AlarmPeriodSeconds is "61", and must be one of 60,/],
-  ['an ARN in a list of names', () => ({ functions: ['arn:aws:lambda:x'] }), /Functions is .* must be names of Lambda functions, not ARNs/],
+  ['an ARN in a list of names', () => ({ functions: ['arn:aws:lambda:x'] }), /Functions is .* must be up to 100 names of Lambda functions, not ARNs/],
   ['two channels for people', (stack) => ({ notificationEmail: 'a@b.example', notificationTopic: sns.Topic.fromTopicArn(stack, 'T', 'arn:aws:sns:eu-west-1:123456789012:t') }),
     /Give NotificationEmail or NotificationTopicArn, not both\./],
   ['caches of an HTTP API', (stack) => ({ api: new apigatewayv2.HttpApi(stack, 'Http'), flushCache: true }), /Only a REST API has caches to flush\./],
