@@ -45,6 +45,8 @@ pub struct Schedule {
     pub enabled: bool,
     /// When it runs, such as `rate(5 minutes)`.
     pub expression: String,
+    /// The event that it sends, such as `{"command":"sweep"}`; empty if it names none.
+    pub input: String,
 }
 
 /// The class of a log group.

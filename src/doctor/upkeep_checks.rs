@@ -29,15 +29,26 @@ pub(super) fn examine(config: &Config, facts: &Readings) -> Vec<Finding> {
         let what = "without the function, its schedule, queue, log, alarms and errors are unknown";
         return vec![sweep(config, facts, None), Finding::not_checked("schedule", what, "")];
     };
-    let period = period(&upkeep.schedules);
-    let sweep = sweep(config, facts, period);
-    findings.push(schedule(&upkeep.schedules, sweep.is_ok()));
+    let schedules = of_sweeps(&upkeep.schedules);
+    let sweep = sweep(config, facts, period(&schedules));
+    findings.push(schedule(&schedules, sweep.is_ok()));
     findings.push(sweep);
     findings.extend(queues(upkeep));
     findings.push(log(upkeep));
     findings.push(own_alarms(facts, function, upkeep));
     findings.extend(errors(upkeep));
     findings
+}
+
+/// Returns the schedules that start sweeps: that of the rollouts invokes the same function with another command.
+fn of_sweeps(schedules: &Fetched<Vec<Schedule>>) -> Fetched<Vec<Schedule>> {
+    let starts_sweeps = |one: &Schedule| {
+        let input = serde_json::from_str::<Value>(&one.input).unwrap_or_default();
+        input.get("command").and_then(Value::as_str) == Some("sweep")
+    };
+    let mut schedules = schedules.clone()?;
+    schedules.retain(starts_sweeps);
+    Ok(schedules)
 }
 
 fn schedule(schedules: &Fetched<Vec<Schedule>>, sweeps_run: bool) -> Finding {
@@ -54,12 +65,12 @@ fn schedule(schedules: &Fetched<Vec<Schedule>>, sweeps_run: bool) -> Finding {
         return Finding::warning("schedule", what, "enable the schedule in EventBridge Scheduler");
     }
     if sweeps_run {
-        let what = "EventBridge Scheduler has no schedule for the function; something else starts its sweeps";
+        let what = "EventBridge Scheduler has no schedule for the function's sweeps; something else starts its sweeps";
         return Finding::ok("schedule", what);
     }
     Finding::warning(
         "schedule",
-        "EventBridge Scheduler has no schedule for the function, so no sweep runs",
+        "EventBridge Scheduler has no schedule for the function's sweeps, so no sweep runs",
         r#"create a schedule that invokes the function with {"command":"sweep"}"#,
     )
 }

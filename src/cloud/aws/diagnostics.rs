@@ -42,13 +42,15 @@ impl AwsDiagnostics {
         }
     }
 
-    /// Reads a schedule, of which the list has everything but its expression (`GetSchedule`).
+    /// Reads a schedule, of which the list has everything but its expression and its input (`GetSchedule`).
     async fn schedule(&self, listed: ScheduleSummary) -> Result<Schedule, CloudError> {
         let name = listed.name.unwrap_or_default();
         let call = self.scheduler.get_schedule().name(&name).set_group_name(listed.group_name);
         let answer = self.aws.call("GetSchedule", &name, || call.clone().send()).await?;
         let enabled = listed.state == Some(ScheduleState::Enabled);
-        Ok(Schedule { name, enabled, expression: answer.schedule_expression.unwrap_or_default() })
+        let expression = answer.schedule_expression.unwrap_or_default();
+        let input = answer.target.and_then(|target| target.input).unwrap_or_default();
+        Ok(Schedule { name, enabled, expression, input })
     }
 }
 

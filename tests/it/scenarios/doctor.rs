@@ -123,6 +123,7 @@ pub(crate) fn schedule(expression: &str, enabled: bool) -> Schedule {
         name: "apigw-rollback-SweepSchedule-X1".to_owned(),
         enabled,
         expression: expression.to_owned(),
+        input: r#"{"command":"sweep"}"#.to_owned(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use apigw_rollback::cloud::Schedule;
 use apigw_rollback::model::alarm::State;
 use serde_json::json;
 
@@ -10,13 +11,24 @@ use super::doctor::{check, described, found, healthy, own_alarm, schedule};
 use crate::support::harness::snapshot;
 use crate::support::world::{Facts, Fault, World, denied};
 
+/// The schedule that moves rollouts on, which invokes the same function.
+fn rollout_schedule() -> Schedule {
+    Schedule {
+        name: "apigw-rollback-RolloutSchedule-X1".to_owned(),
+        input: r#"{"command":"advance"}"#.to_owned(),
+        ..schedule("rate(1 minute)", true)
+    }
+}
+
+/// Makes these the times of the last sweeps.
+fn sweep(facts: &mut Facts, at: &[&str]) {
+    let values = at.iter().map(|at| json!({"schema": 1, "at": at}).to_string()).collect();
+    facts.parameters.insert("/apigw-rollback/sweep".to_owned(), values);
+}
+
 #[test]
 fn the_sweep_must_run_regularly() {
     let mut shown = String::new();
-    let sweep = |facts: &mut Facts, at: &[&str]| {
-        let values = at.iter().map(|at| json!({"schema": 1, "at": at}).to_string()).collect();
-        facts.parameters.insert("/apigw-rollback/sweep".to_owned(), values);
-    };
     let cron = |expression| vec![schedule(expression, true)];
     check(&mut shown, "no sweep yet", &[], |facts, _| {
         facts.parameters.remove("/apigw-rollback/sweep");
@@ -68,6 +80,28 @@ fn the_sweep_must_run_regularly() {
     });
     check(&mut shown, "something else starts the sweeps", &[], |_, around| around.schedules.clear());
     snapshot("doctor checks the sweep", &shown);
+}
+
+#[test]
+fn the_schedule_of_the_rollouts_starts_no_sweeps() {
+    let mut shown = String::new();
+    check(&mut shown, "rollouts move on more often than sweeps run", &[], |facts, around| {
+        sweep(facts, &["2026-11-20T09:26:00Z", "2026-11-20T09:56:00Z"]);
+        around.schedules = vec![schedule("rate(30 minutes)", true), rollout_schedule()];
+    });
+    check(
+        &mut shown,
+        "the schedule of the sweeps is disabled, and that of the rollouts runs",
+        &[],
+        |_, around| {
+            around.schedules = vec![schedule("rate(5 minutes)", false), rollout_schedule()];
+        },
+    );
+    check(&mut shown, "only the schedule of the rollouts is left", &[], |facts, around| {
+        sweep(facts, &["2026-11-20T08:55:00Z", "2026-11-20T09:00:00Z"]);
+        around.schedules = vec![rollout_schedule()];
+    });
+    snapshot("doctor tells the schedule of the rollouts from that of the sweeps", &shown);
 }
 
 #[test]

@@ -263,12 +263,16 @@ fn schedules_are_found_by_their_target() {
         listed("b", &format!("{function}2"))
     );
     let second = format!(r#"{{"Schedules":[{}]}}"#, listed("c", &format!("{function}:live")));
-    let schedule = r#"{"Name":"c","ScheduleExpression":"rate(5 minutes)"}"#;
+    let schedule = r#"{"Name":"c","ScheduleExpression":"rate(5 minutes)","Target":{"Arn":"x","RoleArn":"y","Input":"{\"command\":\"sweep\"}"}}"#;
     let (found, sent) = read_with(&[(200, &first), (200, &second), (200, schedule)], async |diagnostics| {
         diagnostics.schedules(function).await
     });
-    let expected =
-        Schedule { name: "c".to_owned(), enabled: false, expression: "rate(5 minutes)".to_owned() };
+    let expected = Schedule {
+        name: "c".to_owned(),
+        enabled: false,
+        expression: "rate(5 minutes)".to_owned(),
+        input: r#"{"command":"sweep"}"#.to_owned(),
+    };
     assert_eq!(found, Ok(vec![expected]));
     let scheduler = "GET https://scheduler.eu-west-1.amazonaws.com/schedules";
     assert_eq!(sent[0], format!("{scheduler}?MaxResults=100"));
