@@ -162,8 +162,7 @@ fn held_by_sibling(facts: &StageFacts<'_>, live: &LiveStage, policy: &StagePolic
     let on_record = facts.on_record;
     let rollout =
         on_record.running().and_then(|rollout| sibling::against_rollout(on_record, policy, rollout));
-    let is_good =
-        on_record.good().is_some_and(|(_, record)| record.release.over(&live.release) == live.release);
+    let is_good = on_record.is_known_good(&live.release);
     let (label, deployment) = (on_record.label(&live.release), Some(live.release.deployment.as_str()));
     let release = sibling::against(on_record, policy, label, deployment).filter(|_| !is_good);
     rollout.or_else(|| release.map(sibling::until_cleared)).map(Reason::SiblingIncident)

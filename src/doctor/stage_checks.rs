@@ -317,9 +317,8 @@ fn alarms(facts: &Readings, stage: &StageReadings, observed: &Observed, config: 
     let ends = facts.arn.as_deref().map(|function| Ends { topic, function });
     let of_way = ends.map(|ends| wiring::faults(ends, &facts.wiring, &guards)).unwrap_or_default();
     let way = ends.map(|ends| Way { ends, now: &facts.wiring, faults: &of_way });
-    let good = observed.on_record.good().map(|(_, record)| &record.release.deployment);
-    let live = observed.live.as_ref().map(|live| &live.release.deployment);
-    let serves_known_good = good.is_some() && good == live;
+    let live = observed.live.as_ref().map(|live| &live.release);
+    let serves_known_good = live.is_some_and(|live| observed.on_record.is_known_good(live));
     let found = watch(&Watched { subject, guards: &guards, way, serves_known_good });
     let mut findings = Vec::new();
     if let Some(causes) = found.unwatched {

@@ -175,6 +175,12 @@ impl OnRecord {
         of_record.or_else(|| self.candidate_for(release)?.note.as_deref())
     }
 
+    /// Returns whether a live release is the known-good one, as far as its components were read.
+    #[must_use]
+    pub fn is_known_good(&self, live: &Release) -> bool {
+        self.record_of(live).is_some()
+    }
+
     fn record_of(&self, release: &Release) -> Option<&Record> {
         let good = self.good().map(|(_, record)| record);
         good.filter(|record| record.release.over(release) == *release)

@@ -11,6 +11,7 @@ use crate::decide::incidents::last_open;
 use crate::decide::testimony::Subject;
 use crate::decide::watch::{AlarmFault, Fault, Watched, Way, watch, without_effect};
 use crate::decide::wiring::{Ends, faults};
+use crate::model::component::ListedComponents;
 use crate::model::guarding_alarm::GuardingAlarm;
 use crate::model::observed::{OnRecord, Pin};
 use crate::model::reason::Reason;
@@ -90,8 +91,9 @@ fn check_stage<C>(
     on_record: &OnRecord,
 ) -> Vec<Report> {
     let admission = context.config.admission(context.function, &on_record.policy);
-    let good = on_record.good().map(|(_, record)| &record.release.deployment);
-    let live = world.stages.get(stage).map(|live| &live.release.deployment);
+    let live = world.stages.get(stage).map(|live| &live.release);
+    // The components were not read, and another version of one makes another release.
+    let has_components = context.config.listed(stage, &on_record.policy) != ListedComponents::default();
     let subject = Subject {
         stage,
         api_names: &names(context, stage, on_record),
@@ -100,7 +102,7 @@ fn check_stage<C>(
         went_live: None,
         guilt: None,
     };
-    let serves_known_good = good.is_some() && good == live;
+    let serves_known_good = !has_components && live.is_some_and(|live| on_record.is_known_good(live));
     let found = watch(&Watched { subject, guards: &world.alarms, way: Some(way), serves_known_good });
     // The operator of a stage whose policy allows no alarm wants none.
     let unwatched = found.unwatched.filter(|_| admission.narrowed.as_deref() != Some(&[]));

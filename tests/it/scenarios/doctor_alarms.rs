@@ -4,9 +4,10 @@ use apigw_rollback::model::alarm::{State, Watches};
 use apigw_rollback::model::alarm_setup::{AlarmSetup, Comparison, Operator};
 use chrono::TimeDelta;
 
+use super::canary;
 use super::doctor::check;
 use crate::support::harness::snapshot;
-use crate::support::world::alarm;
+use crate::support::world::{alarm, release};
 
 type Change = fn(&mut AlarmSetup);
 
@@ -35,6 +36,14 @@ fn every_alarm_that_says_less_than_its_owner_may_think_is_named() {
     });
     check(&mut shown, "an alarm is in ALARM on a known-good stage", &[], |facts, _| {
         facts.alarms[0].alarm.state = State::Alarm;
+    });
+    check(&mut shown, "an alarm is in ALARM on a release with another stage variable", &[], |facts, _| {
+        facts.alarms[0].alarm.state = State::Alarm;
+        facts.stage().release = release("d1", &[("release", "2")]);
+    });
+    check(&mut shown, "an alarm is in ALARM on a canary on the known-good release", &[], |facts, _| {
+        facts.alarms[0].alarm.state = State::Alarm;
+        facts.stage().release.canary = Some(canary("10"));
     });
     let set: [(&str, Change); 9] = [
         ("missing data counts as breaching", |setup| setup.missing_breaches = true),

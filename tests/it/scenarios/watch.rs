@@ -8,10 +8,16 @@ use apigw_rollback::model::parameter_names::ParameterNames;
 use chrono::TimeDelta;
 use serde_json::json;
 
+use super::canary;
+use super::components::{WHOLE, bad_everywhere};
 use super::doctor::{PEOPLE, healthy};
 use crate::support::harness::{run, snapshot};
-use crate::support::world::{FUNCTION, Facts, Fault, TOPIC, World, alarm, denied, error, may_invoke, prod};
+use crate::support::world::{
+    FUNCTION, Facts, Fault, TOPIC, World, alarm, denied, error, may_invoke, prod, release,
+};
 
+const OBSERVE: [(&str, &str); 1] = [("MODE", "observe")];
+const WHOLE_OBSERVED: [(&str, &str); 2] = [("MODE", "observe"), ("PROTECTED_STAGES", WHOLE)];
 const NOTIFY: (&str, &str) = ("NOTIFICATION_TOPIC_ARN", PEOPLE);
 const SWEEP: &str = r#"{"command":"sweep"}"#;
 const TICKETS: &str = "arn:aws:sns:eu-west-1:123456789012:tickets";
@@ -103,6 +109,34 @@ fn a_chain_that_is_broken_is_reported_before_it_is_needed() {
     });
     check(&mut shown, "the stage was renamed", &[], |facts| facts.stages.clear());
     snapshot("the sweep reports a broken chain", &shown);
+}
+
+#[test]
+fn an_alarm_on_another_release_is_no_alarm_on_the_known_good_one() {
+    let mut shown = String::new();
+    let in_alarm = |facts: &mut Facts| {
+        facts.alarms[0].alarm.state = State::Alarm;
+        facts.alarms[0].alarm.changed_at = Some(facts.now - TimeDelta::minutes(20));
+    };
+    check(&mut shown, "an alarm is in ALARM on a release with another stage variable", &OBSERVE, |facts| {
+        in_alarm(facts);
+        facts.stage().release = release("d1", &[("release", "2")]);
+    });
+    check(&mut shown, "an alarm is in ALARM on a canary on the known-good release", &OBSERVE, |facts| {
+        in_alarm(facts);
+        facts.stage().release.canary = Some(canary("10"));
+    });
+    check(
+        &mut shown,
+        "an alarm is in ALARM on a release with another version of an alias",
+        &WHOLE_OBSERVED,
+        |facts| {
+            bad_everywhere(facts);
+            in_alarm(facts);
+            facts.stage().release = release("d1", &[("release", "1")]);
+        },
+    );
+    snapshot("the sweep compares releases and not only deployments", &shown);
 }
 
 #[test]
