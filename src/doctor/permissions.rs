@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::model::component::ListedComponents;
 use crate::model::observed::OnRecord;
 use crate::model::policy::StagePolicy;
+use crate::model::protocol::Protocol;
 use crate::model::stage::StageRef;
 
 /// What a call serves. Only a call that a rollback needs can keep an alarm from leading to one.
@@ -127,7 +128,7 @@ pub fn required_permissions(config: &Config, function: &str, stages: &[StageRead
         let policy = config.policy.under(&overrides);
         let mut of = Requirements { all: &mut all, stage: Some(&facts.stage) };
         for_the_stage(&mut of, &location, config, &facts.stage, &policy, on_record);
-        for_its_components(&mut of, &location, &facts.stage, &config.listed(&facts.stage, &overrides));
+        for_its_components(&mut of, &location, facts, &config.listed(&facts.stage, &overrides));
         for_its_records(&mut of, &location, config, &facts.stage);
     }
     let mut of = Requirements { all: &mut all, stage: None };
@@ -190,8 +191,7 @@ fn for_the_stage(
     policy: &StagePolicy,
     on_record: Option<&OnRecord>,
 ) {
-    let apis = if stage.protocol.is_v2() { "/apis" } else { "/restapis" };
-    let api = format!("{apis}/{}", stage.api);
+    let api = api(stage.protocol, &stage.api);
     let at = |path: &str| location.api_gateway(&format!("{api}{path}"));
     let (itself, parked) = (&stage.stage, stage.parked().stage);
     all.add(Need::Rollback, &["apigateway:GET", "apigateway:PATCH"], &at(&format!("/stages/{itself}")));
@@ -213,12 +213,19 @@ fn for_the_stage(
     }
 }
 
+/// Returns the path of an API.
+fn api(protocol: Protocol, id: &str) -> String {
+    format!("{}/{id}", if protocol.is_v2() { "/apis" } else { "/restapis" })
+}
+
 fn for_its_components(
     all: &mut Requirements<'_>,
     location: &Location,
-    stage: &StageRef,
+    facts: &StageReadings,
     listed: &ListedComponents,
 ) {
+    let stage = &facts.stage;
+    let observed = facts.observed.as_ref().ok();
     for alias in &listed.aliases {
         let function = location.function(&alias.function);
         all.add(Need::Rollback, &["lambda:GetAlias", "lambda:UpdateAlias"], &function);
@@ -246,6 +253,17 @@ fn for_its_components(
         } else {
             let mappings = location.api_gateway(&format!("{domain}/apimappings"));
             all.add(Need::Rollback, &["apigateway:GET"], &mappings);
+            // The ARN has the id of the mapping, so it is known only if the mapping was read.
+            let live = observed.and_then(|observed| observed.components.mappings.get(mapping));
+            if let Some(id) = live.and_then(|live| live.id.as_ref()) {
+                all.add(Need::Rollback, &["apigateway:PATCH"], &format!("{mappings}/{id}"));
+            }
+        }
+        // The recorded target must exist.
+        let known_good = observed.and_then(|observed| observed.on_record.good());
+        if let Some(target) = known_good.and_then(|(_, record)| record.release.mappings.get(mapping)) {
+            let path = format!("{}/stages/{}", api(stage.protocol, &target.api), target.stage);
+            all.add(Need::Rollback, &["apigateway:GET"], &location.api_gateway(&path));
         }
     }
 }

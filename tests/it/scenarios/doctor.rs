@@ -20,6 +20,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::doctor_upkeep::schedule;
 use crate::support::harness::snapshot;
 use crate::support::world::{
     FUNCTION, Facts, TOPIC, World, alarm, denied, may_invoke, prod, record, release, subscription,
@@ -115,15 +116,6 @@ impl Diagnostics for Surroundings {
             self.refuses.iter().any(|start| call.starts_with(start))
         };
         self.look(required_permissions.iter().filter(is_refused).cloned().collect())
-    }
-}
-
-pub(crate) fn schedule(expression: &str, enabled: bool) -> Schedule {
-    Schedule {
-        name: "apigw-rollback-SweepSchedule-X1".to_owned(),
-        enabled,
-        expression: expression.to_owned(),
-        input: r#"{"command":"sweep"}"#.to_owned(),
     }
 }
 

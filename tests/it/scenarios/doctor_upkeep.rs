@@ -5,11 +5,24 @@ use std::fmt::Write as _;
 
 use apigw_rollback::cloud::Schedule;
 use apigw_rollback::model::alarm::State;
+use apigw_rollback::model::component::{LiveMapping, MappingRef, MappingTarget};
+use apigw_rollback::model::records::print;
+use apigw_rollback::model::release::Release;
+use apigw_rollback::model::stage::StageRef;
 use serde_json::json;
 
-use super::doctor::{check, described, found, healthy, own_alarm, schedule};
+use super::doctor::{check, described, found, healthy, own_alarm};
 use crate::support::harness::snapshot;
-use crate::support::world::{Facts, Fault, World, denied};
+use crate::support::world::{Facts, Fault, World, denied, prod, record};
+
+pub(crate) fn schedule(expression: &str, enabled: bool) -> Schedule {
+    Schedule {
+        name: "apigw-rollback-SweepSchedule-X1".to_owned(),
+        enabled,
+        expression: expression.to_owned(),
+        input: r#"{"command":"sweep"}"#.to_owned(),
+    }
+}
 
 /// The schedule that moves rollouts on, which invokes the same function.
 fn rollout_schedule() -> Schedule {
@@ -102,6 +115,27 @@ fn the_schedule_of_the_rollouts_starts_no_sweeps() {
         around.schedules = vec![rollout_schedule()];
     });
     snapshot("doctor tells the schedule of the rollouts from that of the sweeps", &shown);
+}
+
+#[test]
+fn the_role_must_be_allowed_to_move_a_mapping_of_several_levels() {
+    let mut shown = String::new();
+    let deep = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stage":"prod","mappings":["api.example.com/v1/orders"]}]"#;
+    let deep = [("PROTECTED_STAGES", deep)];
+    check(&mut shown, "the role may neither move the mapping nor read its target", &deep, |facts, around| {
+        let mapping: MappingRef = "api.example.com/v1/orders".parse().unwrap();
+        let to = MappingTarget { api: prod().api, stage: "blue".to_owned() };
+        let live = facts.stage().clone();
+        let known = Release { mappings: [(mapping.clone(), to.clone())].into(), ..live.release.clone() };
+        facts.known_good(&print(&record(known)).unwrap());
+        facts.stages.insert(StageRef { stage: "blue".to_owned(), ..prod() }, live);
+        facts.mappings = [(mapping, LiveMapping { target: to, id: Some("m1".to_owned()) })].into();
+        around.refuses = vec![
+            "apigateway:PATCH arn:aws:apigateway:eu-west-1::/domainnames/api.example.com/apimappings/m1",
+            "apigateway:GET arn:aws:apigateway:eu-west-1::/restapis/a1b2c3d4e5/stages/blue",
+        ];
+    });
+    snapshot("doctor checks the permissions for a mapping of several levels", &shown);
 }
 
 #[test]
