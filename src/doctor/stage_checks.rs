@@ -340,7 +340,13 @@ fn alarms(facts: &Readings, stage: &StageReadings, observed: &Observed, config: 
     if findings.is_empty() {
         let names: Vec<String> =
             ours.iter().map(|watcher| format!("`{}`", watcher.guard.alarm.name)).collect();
-        let what = format!("{} would call the function and have data", names.join(", "));
+        let what = if names.is_empty() {
+            // Those that UNWIRED_ALARM_PREFIXES lets act.
+            "only alarms that a rule or a queue delivers watch the stage, and the doctor cannot check that delivery"
+                .to_owned()
+        } else {
+            format!("{} would call the function and have data", names.join(", "))
+        };
         findings.push(Finding::ok("alarms", what));
     }
     findings

@@ -5,9 +5,9 @@ use apigw_rollback::model::alarm_setup::{AlarmSetup, Comparison, Operator};
 use chrono::TimeDelta;
 
 use super::canary;
-use super::doctor::check;
+use super::doctor::{check, described, found, healthy};
 use crate::support::harness::snapshot;
-use crate::support::world::{alarm, release};
+use crate::support::world::{World, alarm, release};
 
 type Change = fn(&mut AlarmSetup);
 
@@ -79,6 +79,16 @@ fn every_alarm_that_says_less_than_its_owner_may_think_is_named() {
         |facts, _| facts.alarms.iter_mut().for_each(|now| now.actions.clear()),
     );
     snapshot("doctor names every alarm with a fault", &shown);
+}
+
+#[test]
+fn alarms_that_only_a_rule_delivers_are_not_said_to_be_checked() {
+    let (mut facts, around) = healthy();
+    facts.alarms.iter_mut().for_each(|now| now.actions.clear());
+    let settings = [("UNWIRED_ALARM_PREFIXES", "orders-")];
+    let shown = described(&found(&World::new(facts), &around, &settings), true);
+    let line = shown.lines().find(|line| line.starts_with("ok alarms")).unwrap_or_default();
+    assert!(line.contains("only alarms that a rule or a queue delivers watch the stage"), "{shown}");
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the field is optional")]
