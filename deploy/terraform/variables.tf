@@ -322,7 +322,7 @@ variable "rollouts" {
 }
 
 variable "rollout_dashboard" {
-  description = "on creates a CloudWatch dashboard for the rollouts of a REST API: the share of the traffic that the new release has, and the share of 5xx of each deployment, on one axis. Other APIs have no rollouts, and get no dashboard. true stands for on, and false for off."
+  description = "on creates a CloudWatch dashboard for the rollouts of a REST API: the share of the traffic that the new release has, and the share of 5xx of each deployment, on one axis. Other APIs get no dashboard. true stands for on, and false for off."
   type        = bool
   default     = false
   nullable    = false

@@ -104,7 +104,7 @@ export interface ApiGatewayRollbackSettings {
   readonly rollouts?: boolean;
 
   /**
-   * on creates a CloudWatch dashboard for the rollouts of a REST API: the share of the traffic that the new release has, and the share of 5xx of each deployment, on one axis. Other APIs have no rollouts, and get no dashboard. `true` stands for on, and `false` for off.
+   * on creates a CloudWatch dashboard for the rollouts of a REST API: the share of the traffic that the new release has, and the share of 5xx of each deployment, on one axis. Other APIs get no dashboard. `true` stands for on, and `false` for off.
    *
    * @default `false`
    */
