@@ -31,9 +31,10 @@ export interface ApiGatewayRollbackProps extends ApiGatewayRollbackSettings {
   readonly api: apigateway.IRestApi | apigatewayv2.IHttpApi | apigatewayv2.IWebSocketApi;
 
   /**
-   * Name of a REST API, spelled exactly as in its CloudWatch metrics.
+   * Name of the API. That of a REST API is spelled exactly as in its CloudWatch metrics.
    *
-   * @default - the name of the API in the app. An imported API must have been imported with its name
+   * @default - the name of a REST API in the app; an imported one must have been imported with its name. Reports about an
+   * HTTP or WebSocket API show its id
    */
   readonly apiName?: string;
 
@@ -114,6 +115,7 @@ export class ApiGatewayRollback extends Construct {
 
   constructor(scope: Construct, id: string, props: ApiGatewayRollbackProps) {
     super(scope, id);
+    refuseSiblings(props);
     const target = targetOf(props);
     const values = { ...settingsOf(props), ...target, ...connectionsOf(props) };
     const release = new Release(props.release, props.architecture ?? 'x86_64');
@@ -172,6 +174,15 @@ export class ApiGatewayRollback extends Construct {
   }
 }
 
+/** CloudFormation adds characters to the name of a nested stack, so the function has another name in each Region. */
+function refuseSiblings(props: ApiGatewayRollbackProps): void {
+  if (props.siblings?.length) {
+    throw new Error('siblings need functions of the same name in all Regions, and CloudFormation adds other characters to '
+      + 'the name of this nested stack in each Region. Deploy template.yaml of the release itself, as a stack of the same '
+      + 'name in each Region.');
+  }
+}
+
 /** Returns the parameters of the settings that the app gives. */
 function settingsOf(props: ApiGatewayRollbackProps): { [name: string]: string } {
   const values: { [name: string]: string } = {};
@@ -210,7 +221,7 @@ function targetOf(props: ApiGatewayRollbackProps): { ApiId: string; StageName: s
     return { Protocol: 'REST', ApiId: api.restApiId, ApiName: props.apiName ?? nameOf(api), StageName: nameOfStage(stage, api) };
   }
   const stage = props.stage ?? (api as apigatewayv2.HttpApi).defaultStage;
-  const found = { ApiId: api.apiId, StageName: nameOfStage(stage, api) };
+  const found = { ApiId: api.apiId, StageName: nameOfStage(stage, api), ...(props.apiName && { ApiName: props.apiName }) };
   if ((api as apigatewayv2.IWebSocketApi).isWebsocketApi) {
     return { Protocol: 'WEBSOCKET', ...found };
   }

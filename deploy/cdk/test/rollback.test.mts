@@ -61,6 +61,9 @@ test('an HTTP API and a WebSocket API are protected by their ids', () => {
     return { api, stage: new apigatewayv2.WebSocketStage(stack, 'Stage', { webSocketApi: api, stageName: 'live' }) };
   });
   assert.equal(parametersOf(socket.stack).Protocol, 'WEBSOCKET');
+  // Notifications show the name.
+  const named = protectedApi((stack) => ({ api: new apigatewayv2.HttpApi(stack, 'Http'), apiName: 'carts' }));
+  assert.equal(parametersOf(named.stack).ApiName, 'carts');
 });
 
 test('an imported API is protected if its name is known', () => {
@@ -81,7 +84,8 @@ test('an imported API is protected if its name is known', () => {
 test('every setting reaches its parameter', () => {
   const given: { [property: string]: unknown } = {};
   const wanted: { [parameter: string]: string } = {};
-  for (const [name, property] of Object.entries(SETTINGS)) {
+  // The construct refuses siblings.
+  for (const [name, property] of Object.entries(SETTINGS).filter(([name]) => name !== 'Siblings')) {
     const { Type, Default, AllowedValues = [], AllowedPattern = '', MaxValue } = RELEASED.Parameters[name];
     [given[property], wanted[name]] = [Default, String(Default)];
     if (AllowedValues.includes('on')) {
@@ -199,6 +203,7 @@ const REFUSED: [string, (stack: Stack) => Given, RegExp][] = [
   ['caches of an HTTP API', (stack) => ({ api: new apigatewayv2.HttpApi(stack, 'Http'), flushCache: true }), /Only a REST API has caches to flush\./],
   ['a base path without a domain', () => ({ basePath: 'orders' }), /BasePath is a path of the domain in DomainName\./],
   ['an API without a default stage', (stack) => ({ api: new apigatewayv2.WebSocketApi(stack, 'Socket') }), /has no default stage\. Give the property stage\./],
+  ['siblings', () => ({ siblings: ['eu-west-1', 'us-east-1'] }), /siblings need functions of the same name.*Deploy template\.yaml of the release itself/],
   ['an older release', () => ({ release: path.join(RELEASES, 'older') }),
     /is of release 0\.0\.9, and this construct of release .*it lacks the parameters ConvictAlpha\. Use both of the same release\./],
   ['a newer release', () => ({ release: path.join(RELEASES, 'newer') }), /has the parameters FromTheFuture, which the construct does not know/],
