@@ -67,7 +67,14 @@ fn named_by_metrics(metrics: &[Metric]) -> Result<Target, Reason> {
     }
     let mut stages: Vec<Target> = named.iter().filter_map(|one| one.as_ref().ok()).cloned().collect();
     stages.sort();
-    stages.dedup();
+    // A WebSocket API also has metrics that only look like those of an HTTP API. `WebSocket` sorts last.
+    stages.dedup_by(|later, earlier| {
+        let is_same = Target { protocol: later.protocol, ..earlier.clone() } == *later;
+        if is_same {
+            earlier.protocol = later.protocol;
+        }
+        is_same
+    });
     match (stages.as_slice(), named.into_iter().find_map(Result::err)) {
         ([], None) => Err(Reason::NotApiGateway(namespaces(metrics))),
         ([], Some(reason)) => Err(reason),
@@ -300,6 +307,10 @@ mod tests {
     fn dimensions_name_one_stage_or_none() {
         let rest = |stage| metric(&[("ApiName", "orders"), ("Stage", stage)]);
         let lambda = Metric { namespace: "AWS/Lambda".into(), ..metric(&[("FunctionName", "f")]) };
+        let of_id = |name: &str| Metric {
+            name: name.into(),
+            ..metric(&[("ApiId", "k7v2m9x1q4"), ("Stage", "prod")])
+        };
         for (metrics, expected) in [
             (vec![rest("prod")], "name orders/prod"),
             (vec![rest("prod"), lambda.clone()], "name orders/prod"),
@@ -307,6 +318,7 @@ mod tests {
             (vec![rest("prod/Canary")], "name orders/prod canary"),
             (vec![rest("prod"), rest("prod/Canary")], "name orders/prod"),
             (vec![metric(&[("ApiId", "ju6maoy9o2"), ("Stage", "$default")])], "id ju6maoy9o2/$default"),
+            (vec![of_id("IntegrationLatency"), of_id("MessageCount")], "id k7v2m9x1q4/prod"),
             (vec![rest("prod"), rest("test")], "ambiguous-target"),
             (vec![rest("prod"), rest("prod/Canary"), rest("test")], "ambiguous-target"),
             (vec![rest("prod"), metric(&[("ApiName", "orders")])], "ambiguous-target"),
@@ -332,14 +344,20 @@ mod tests {
     }
 
     #[test]
-    fn the_metric_of_an_api_id_decides_its_protocol() {
-        for (name, expected) in [
-            ("MessageCount", Protocol::WebSocket),
-            ("4xx", Protocol::Http),
-            ("IntegrationLatency", Protocol::Http),
+    fn the_metrics_of_an_api_id_decide_its_protocol() {
+        for (names, expected) in [
+            (vec!["MessageCount"], Protocol::WebSocket),
+            (vec!["4xx"], Protocol::Http),
+            (vec!["IntegrationLatency"], Protocol::Http),
+            (vec!["IntegrationLatency", "MessageCount"], Protocol::WebSocket),
+            (vec!["MessageCount", "IntegrationLatency"], Protocol::WebSocket),
         ] {
-            let metric = Metric { name: name.into(), ..metric(&[("ApiId", "a"), ("Stage", "prod")]) };
-            assert_eq!(named_by_metric(&metric).unwrap().protocol, Some(expected), "{name}");
+            let of_id = |name: &&str| Metric {
+                name: (*name).to_owned(),
+                ..metric(&[("ApiId", "a"), ("Stage", "prod")])
+            };
+            let metrics: Vec<Metric> = names.iter().map(of_id).collect();
+            assert_eq!(named_by_metrics(&metrics).unwrap().protocol, Some(expected), "{names:?}");
         }
     }
 
