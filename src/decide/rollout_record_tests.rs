@@ -9,6 +9,7 @@ use super::testimony::{Guarding, Testimony};
 use crate::model::alarm::time;
 use crate::model::observed::Observed;
 use crate::model::reason::Reason;
+use crate::model::records::{parse, print};
 use crate::model::release::Release;
 use crate::model::rollout::{Rollout, RolloutState};
 
@@ -154,5 +155,18 @@ fn a_rollout_begins_only_while_every_alarm_is_quiet() {
         let case = format!("{testimony:?}");
         let guarding = [Guarding { alarm: &alarm, target: None, testimony, about: vec![], metrics: vec![] }];
         assert_eq!(decide(&rollout, &observed, &guarding), expected, "{case}");
+    }
+}
+
+#[test]
+fn a_record_of_a_rollout_with_an_impossible_time_is_refused() {
+    let of = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+    let (last, later) = (of("9999-12-31T23:59:59Z"), of("+10000-01-01T00:00:00Z"));
+    for (since, live_since, expected) in
+        [(last, None, true), (last, Some(last), true), (later, None, false), (last, Some(later), false)]
+    {
+        let record = Rollout { since, live_since, ..rollout(RolloutState::Baking) };
+        let read = parse::<Rollout>(&print(&record).unwrap());
+        assert_eq!(read.is_ok(), expected, "{read:?}");
     }
 }

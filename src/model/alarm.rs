@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::access_log;
@@ -260,13 +260,22 @@ fn argument(text: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// Parses an alarm's time: RFC 3339, or CloudWatch's variant with `+0000`. Returns `None` for anything else.
+/// Whether a time can be calculated with: its year is from 1970 to 9999. Durations are added to times from outside, and the
+/// sums must be valid dates.
+#[must_use]
+pub fn is_plausible(time: &DateTime<Utc>) -> bool {
+    (1970..=9999).contains(&time.year())
+}
+
+/// Parses an alarm's time: RFC 3339, or CloudWatch's variant with `+0000`. Returns `None` for anything else, and for a time
+/// that is not [plausible](is_plausible).
 #[must_use]
 pub fn time(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text)
         .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z"))
         .ok()
         .map(|time| time.with_timezone(&Utc))
+        .filter(is_plausible)
 }
 
 #[cfg(test)]
@@ -274,12 +283,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_parsed_in_both_spellings_only() {
+    fn times_of_plausible_years_are_parsed_in_both_spellings_only() {
         for (text, expected) in [
             ("2026-11-20T10:05:12.345+0000", Some("2026-11-20T10:05:12.345+00:00")),
             ("2026-11-20T10:05:12Z", Some("2026-11-20T10:05:12+00:00")),
             ("2026-11-20T11:05:12+01:00", Some("2026-11-20T10:05:12+00:00")),
             ("2023-08-04T12: 36: 15.490+0000", Some("2023-08-04T12:36:15.490+00:00")),
+            ("1970-01-01T00:00:00Z", Some("1970-01-01T00:00:00+00:00")),
+            ("9999-12-31T23:59:59Z", Some("9999-12-31T23:59:59+00:00")),
+            ("1969-12-31T23:59:59Z", None),
+            ("-262143-01-01T00:00:00.000+0000", None),
+            ("+10000-01-01T00:00:00.000+0000", None),
             ("date", None),
             ("", None),
         ] {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::records::{self, Stored};
+use super::records::{self, Stored, check_time};
 use super::release::Release;
 use super::stage::StageRef;
 
@@ -63,6 +63,10 @@ pub struct Incident {
 
 impl Stored for Incident {
     const WHAT: &'static str = "incident";
+
+    fn check(&self) -> Result<(), String> {
+        self.since.map_or(Ok(()), |at| check_time("since", at))
+    }
 }
 
 /// A release as an incident keeps it: the whole one, or a part of it and the fingerprint of the whole one.
@@ -209,6 +213,17 @@ mod tests {
             run: "r".into(),
             recovered_at: None,
             lifted_by: None,
+        }
+    }
+
+    #[test]
+    fn an_incident_with_an_impossible_time_is_refused() {
+        for (since, expected) in [("9999-12-31T23:59:59Z", true), ("+10000-01-01T00:00:00Z", false)] {
+            let since = since.parse().ok();
+            let printed =
+                print(&Incident { since, ..incident(release("2", 0, "", 0), release("1", 0, "", 0), "x") });
+            let read = parse::<Incident>(&printed.unwrap());
+            assert_eq!(read.is_ok(), expected, "{read:?}");
         }
     }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::model::alarm::is_plausible;
 use crate::model::normal::Normal;
 use crate::model::protocol::Protocol;
 use crate::model::record_fault::RecordFault;
@@ -276,6 +277,12 @@ pub trait Stored: Serialize + for<'de> Deserialize<'de> {
     }
 }
 
+/// Checks that a stored time can be calculated with.
+pub(super) fn check_time(name: &str, time: DateTime<Utc>) -> Result<(), String> {
+    let why = || format!("`{name}` is {time}; its year must be from 1970 to 9999");
+    is_plausible(&time).then_some(()).ok_or_else(why)
+}
+
 impl Stored for Record {
     const WHAT: &'static str = "known-good record";
 }
@@ -288,12 +295,7 @@ impl Stored for Candidate {
     const WHAT: &'static str = "candidate";
 
     fn check(&self) -> Result<(), String> {
-        // The bake time is added to it, and the sum must be a valid date.
-        let seen = self.first_seen;
-        let plausible = (1970..=9999).contains(&seen.year());
-        plausible
-            .then_some(())
-            .ok_or_else(|| format!("`first_seen` is {seen}; its year must be from 1970 to 9999"))
+        check_time("first_seen", self.first_seen)
     }
 }
 
@@ -303,6 +305,10 @@ impl Stored for Hold {
 
 impl Stored for LastSweep {
     const WHAT: &'static str = "sweep time";
+
+    fn check(&self) -> Result<(), String> {
+        check_time("at", self.at)
+    }
 }
 
 impl Stored for Rollbacks {
@@ -436,18 +442,23 @@ mod tests {
     }
 
     #[test]
-    fn a_candidate_with_an_impossible_time_is_refused() {
-        for (seen, expected) in [
+    fn a_record_with_an_impossible_time_is_refused() {
+        for (at, expected) in [
             ("2026-11-20T10:00:00Z", true),
             ("1970-01-01T00:00:00Z", true),
             ("9999-12-31T23:59:59Z", true),
             ("1969-12-31T23:59:59Z", false),
             ("+10000-01-01T00:00:00Z", false),
         ] {
-            let text = format!(r#"{{"schema":1,"release":{{"deployment":"d"}},"first_seen":"{seen}"}}"#);
-            let read = parse::<Candidate>(&text);
-            assert_eq!(read.is_ok(), expected, "{read:?}");
-            assert!(read.map_or_else(|why| why.to_string().contains("`first_seen` is"), |_| true));
+            let candidate = format!(r#"{{"schema":1,"release":{{"deployment":"d"}},"first_seen":"{at}"}}"#);
+            let sweep = format!(r#"{{"schema":1,"run":"r","stages":1,"at":"{at}"}}"#);
+            for (name, read) in [
+                ("first_seen", parse::<Candidate>(&candidate).map(drop)),
+                ("at", parse::<LastSweep>(&sweep).map(drop)),
+            ] {
+                assert_eq!(read.is_ok(), expected, "{read:?}");
+                assert!(read.err().is_none_or(|why| why.to_string().contains(&format!("`{name}` is"))));
+            }
         }
     }
 

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::component::{AliasRef, AliasTarget};
 use super::percent::Percent;
 use super::policy::MAX_BAKE_SECONDS;
-use super::records::Stored;
+use super::records::{Stored, check_time};
 use super::release::{Canary, Release};
 use super::stage::LiveStage;
 
@@ -197,10 +197,8 @@ impl Stored for Rollout {
         if let Some(alias) = self.versions.keys().find(|alias| !self.base.aliases.contains_key(*alias)) {
             return Err(format!("it lacks the version of the alias `{alias}` in the base"));
         }
-        // The bake time is added to it, and the sum must be a valid date.
-        let plausible = (1970..=9999).contains(&self.since.year());
-        let why = || format!("`since` is {}; its year must be from 1970 to 9999", self.since);
-        plausible.then_some(()).ok_or_else(why)
+        self.live_since.map_or(Ok(()), |at| check_time("live_since", at))?;
+        check_time("since", self.since)
     }
 }
 

@@ -96,6 +96,11 @@ mod tests {
                 data("", &[r#"{"timestamp":"now","value":1}"#.to_owned(), "1".into()]),
                 "",
             ),
+            (
+                "a time before all others",
+                data("", &[r#"{"timestamp":"-262143-01-01T00:00:00.000+0000","value":1}"#.to_owned()]),
+                "",
+            ),
             ("no version", r#"{"evaluatedDatapoints":[]}"#.into(), ""),
             ("another version", data("", std::slice::from_ref(&one)).replace("1.0", "2.0"), ""),
             ("a composite alarm", r#"{"triggeringAlarms":[]}"#.into(), ""),
@@ -119,6 +124,7 @@ mod tests {
             ),
             ("no time", r#"{"version":"1.0"}"#, None),
             ("a time that is none", r#"{"queryDate":"now"}"#, None),
+            ("a time before all others", r#"{"queryDate":"-262143-01-01T00:00:00.000+0000"}"#, None),
             ("no JSON", "Threshold Crossed", None),
         ] {
             assert_eq!(evaluated_at(data).map(|at| at.to_rfc3339()).as_deref(), expected, "{case}");

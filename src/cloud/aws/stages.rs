@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::throttling::is_closed;
 use crate::model::access_log::AccessLog;
+use crate::model::alarm::is_plausible;
 use crate::model::plan::StageChange;
 use crate::model::release::{Canary, Release};
 use crate::model::stage::LiveStage;
@@ -69,7 +70,7 @@ fn canary(canary: CanarySettings) -> Canary {
 }
 
 pub(super) fn time(time: &SdkTime) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp(time.secs(), time.subsec_nanos())
+    DateTime::from_timestamp(time.secs(), time.subsec_nanos()).filter(is_plausible)
 }
 
 /// Converts a change into patch operations. API Gateway applies them in order, and accepts `replace` for a stage

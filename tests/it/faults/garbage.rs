@@ -48,6 +48,7 @@ fn values() -> impl Strategy<Value = Value> {
         "rollback-target: a1b2c3d4e5/prod",
         "rollback-target: ,",
         "+262142-12-31T23:59:59Z",
+        "-262143-01-01T00:00:00.000+0000",
         "2026-11-20T10:05:12.345+0000",
         "arn:aws:cloudwatch:::alarm:a",
         "{}",

@@ -25,6 +25,20 @@ fn a_release_that_differs_in_a_hundred_variables_is_put_back_in_several_calls() 
     assert_eq!(world.facts().stage().release.deployment, "d1", "{shown}");
 }
 
+/// After the window of a mute rule, CloudWatch repeats an alarm of any age, so its age refuses nothing.
+#[test]
+fn an_alarm_from_before_all_time_does_not_end_the_run() {
+    for changed_at in ["-262143-01-01T00:00:00.000+0000", "+262142-12-31T23:59:59.000+0000"] {
+        let mut message: Value = serde_json::from_str(&event("sns-alarm")).unwrap();
+        let message = &mut message["Records"][0]["Sns"]["Message"];
+        let mut alarm: Value = serde_json::from_str(message.as_str().unwrap()).unwrap();
+        alarm["StateChangeTime"] = json!(changed_at);
+        alarm["ActionExecutedAfterMuteWindow"] = json!(true);
+        let shown = run(&alarm.to_string(), &World::new(Facts::bad_release()), &[]);
+        assert!(shown.contains("report: rolled-back"), "{changed_at}: {shown}");
+    }
+}
+
 fn world_with_many() -> Facts {
     let mut facts = Facts::bad_release();
     facts.stage().release.variables.extend((0..100).map(|n| (format!("v{n}"), "2".to_owned())));
