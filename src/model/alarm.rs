@@ -251,13 +251,24 @@ pub fn names_in_rule(rule: &str) -> Vec<String> {
     names
 }
 
-/// The first argument of a rule's function, which may be quoted, and the text from its end.
-fn argument(text: &str) -> Option<(&str, &str)> {
+/// The first argument of a rule's function, which may be quoted, and the text from its end. Between quotes, a backslash stands
+/// before a quote or a backslash of the name.
+fn argument(text: &str) -> Option<(String, &str)> {
     let text = text.trim_start();
-    match text.chars().next()? {
-        quote @ ('"' | '\'') => text.get(1..)?.split_once(quote),
-        _ => text.find([',', ')']).and_then(|end| text.split_at_checked(end)),
+    let mut rest = text.chars();
+    let Some(quote) = rest.next().filter(|first| ['"', '\''].contains(first)) else {
+        let (name, after) = text.split_at_checked(text.find([',', ')'])?)?;
+        return Some((name.to_owned(), after));
+    };
+    let mut name = String::new();
+    while let Some(c) = rest.next() {
+        if c == quote {
+            return Some((name, rest.as_str()));
+        }
+        let is_escape = c == '\\' && rest.as_str().starts_with(['"', '\'', '\\']);
+        name.push(if is_escape { rest.next()? } else { c });
     }
+    None
 }
 
 /// Whether a time can be calculated with: its year is from 1970 to 9999. Durations are added to times from outside, and the
@@ -310,6 +321,9 @@ mod tests {
             (r#"ALARM("a") OR ALARM("a")"#, vec!["a"]),
             ("AT_LEAST(2, ALARM, (a, b, c)) AND NOT OK(d)", vec!["a", "b", "c", "d"]),
             (r#"OK(x) OR AT_LEAST(50%, NOT ALARM, ("a, (1)", 'b'))"#, vec!["x", "a, (1)", "b"]),
+            (r#"ALARM("5xx \"prod\"") AND OK('it\'s')"#, vec![r#"5xx "prod""#, "it's"]),
+            (r#"AT_LEAST(1, ALARM, ("C:\logs", "share\\")) OR OK(c)"#, vec![r"C:\logs", r"share\", "c"]),
+            (r#"ALARM("a\""#, vec![]),
             ("AT_LEAST(1, ALARM, (arn:aws:cloudwatch:eu-west-1:1:alarm:a:b, c", vec!["a:b"]),
             ("TRUE", vec![]),
             ("ALARM(", vec![]),
