@@ -165,7 +165,7 @@ async fn on_alarm<C: Cloud>(context: &Context<'_, C>, alarm: &Alarm, turns: &Tur
     match targets(context, alarm, &turns.unknown).await {
         Ok(Ok(targets)) => {
             let begun = Mutex::default();
-            let by = if targets.len() > 1 { NamedBy::AlarmOfMany } else { NamedBy::Alarm };
+            let by = NamedBy::alarm_of(&targets);
             let runs = targets.iter().map(|target| on_target(context, alarm, (target, by), &begun, turns));
             let reports = futures_util::stream::iter(runs).buffered(AT_ONCE);
             together(context, reports.filter_map(std::future::ready).collect().await)
@@ -301,37 +301,39 @@ async fn on_refusal<C: Gateway + Parameters + Alarms>(
     if reason != Reason::NotInAlarm(State::Ok) {
         return vec![context.no(reason)];
     }
-    match on_ok(context, alarm, turns).await {
-        Ok(reports) if reports.is_empty() => vec![context.no(reason)],
-        Ok(reports) => reports,
-        Err(error) => vec![context.failed(&error)],
+    let targets = stages_named_by(alarm);
+    let by = NamedBy::alarm_of(&targets);
+    let mut reports = Vec::new();
+    for target in &targets {
+        // A failure about one stage leaves the reports about the others: their incidents are closed, and no retry reports that.
+        let closed = on_ok(context, alarm, (target, by), turns).await;
+        reports.extend(closed.unwrap_or_else(|error| Some(context.failed(&error))));
     }
+    if reports.is_empty() { vec![context.no(reason)] } else { reports }
 }
 
-/// Closes the incidents that the alarm opened. The OK in the message is only a hint: CloudWatch must confirm it.
+/// Closes the incident that the alarm opened on the stage that a target means. The OK in the message is only a hint:
+/// CloudWatch must confirm it.
 async fn on_ok<C: Gateway + Parameters + Alarms>(
     context: &Context<'_, C>,
     alarm: &Alarm,
+    (target, by): (&Target, NamedBy),
     turns: &Turns,
-) -> Result<Vec<Report>, CloudError> {
+) -> Result<Option<Report>, CloudError> {
     let config = context.config;
-    let mut reports = Vec::new();
-    for target in stages_named_by(alarm) {
-        let Ok(stage) = resolve(context.cloud, config, &target, NamedBy::Alarm).await? else { continue };
-        let turn = turns.of(&stage);
-        let _turn = turn.lock().await;
-        let wanted = [config.names.rollbacks(&stage)];
-        let names = [alarm.name.clone()];
-        let (found, now) = tokio::join!(context.cloud.parameters(&wanted), context.cloud.alarms(&names));
-        let on_record = config.on_record(&stage, &found?);
-        if let Some(ok) = now?.into_iter().find(|now| now.alarm.state == State::Ok) {
-            let at = ok.alarm.changed_at.unwrap_or(context.now);
-            if let Some(closing) = closing(&on_record.rollbacks, &alarm.name, at) {
-                reports.push(incident::close(context, &stage, &closing).await);
-            }
-        }
+    let Ok(stage) = resolve(context.cloud, config, target, by).await? else { return Ok(None) };
+    let turn = turns.of(&stage);
+    let _turn = turn.lock().await;
+    let wanted = [config.names.rollbacks(&stage)];
+    let names = [alarm.name.clone()];
+    let (found, now) = tokio::join!(context.cloud.parameters(&wanted), context.cloud.alarms(&names));
+    let on_record = config.on_record(&stage, &found?);
+    let Some(ok) = now?.into_iter().find(|now| now.alarm.state == State::Ok) else { return Ok(None) };
+    let at = ok.alarm.changed_at.unwrap_or(context.now);
+    match closing(&on_record.rollbacks, &alarm.name, at) {
+        Some(closing) => Ok(Some(incident::close(context, &stage, &closing).await)),
+        None => Ok(None),
     }
-    Ok(reports)
 }
 
 impl Answer {

@@ -26,6 +26,14 @@ pub enum NamedBy {
     Operator,
 }
 
+impl NamedBy {
+    /// Returns who names these targets of an alarm.
+    #[must_use]
+    pub fn alarm_of(targets: &[Target]) -> Self {
+        if targets.len() > 1 { Self::AlarmOfMany } else { Self::Alarm }
+    }
+}
+
 /// Finds the stage that a target means: in the settings, then in the name index (`GetParameters`), and last among all
 /// APIs (`GetRestApis`, `GetApis`).
 ///

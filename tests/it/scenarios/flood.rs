@@ -81,7 +81,12 @@ fn a_batch_of_many_alarms_that_may_not_act_keeps_their_counts() {
 #[test]
 fn stages_of_one_name_that_are_not_protected_cost_no_call_of_api_gateway() {
     let names: Vec<String> = (1..=60).map(|nth| format!("orders-api/s{nth}")).collect();
-    for known in [true, false] {
+    for (known, state, code) in [
+        (true, "ALARM", "not-protected"),
+        (false, "ALARM", "not-protected"),
+        (true, "OK", "ok"),
+        (false, "OK", "ok"),
+    ] {
         let mut facts = Facts::bad_release();
         let description = format!("rollback-target: {}", names.join(", "));
         facts.alarms[0].alarm.description = Some(description.clone());
@@ -92,12 +97,14 @@ fn stages_of_one_name_that_are_not_protected_cost_no_call_of_api_gateway() {
         let world = World::new(facts);
         let mut event = message("orders-prod-5xx", "2026-11-20T10:05:12Z");
         event["AlarmDescription"] = json!(description);
+        event["NewStateValue"] = json!(state);
         let reports = attempt(&event.to_string(), &world, &[NOTIFY], 1).unwrap();
         let calls = world.take_calls();
         let gateway =
             calls.iter().filter(|call| call.starts_with("GetStage") || call.contains("Api")).count();
-        assert_eq!((reports.len(), gateway, world.facts().notifications.len()), (1, 0, 1), "{calls:?}");
-        assert_eq!(reports[0].code(), Some("not-protected"));
+        let sent = world.facts().notifications.len();
+        assert_eq!((reports.len(), gateway, sent), (1, 0, usize::from(state == "ALARM")), "{calls:?}");
+        assert_eq!(reports[0].code(), Some(code));
     }
 }
 

@@ -3,6 +3,7 @@
 use apigw_rollback::model::alarm::{State, time};
 use apigw_rollback::model::protocol::Protocol;
 use apigw_rollback::model::release::Canary;
+use apigw_rollback::model::report::Outcome;
 use apigw_rollback::model::routing::{Routing, RoutingRule};
 use apigw_rollback::model::stage::Api;
 use serde_json::{Value, json};
@@ -29,14 +30,38 @@ fn a_release_that_differs_in_a_hundred_variables_is_put_back_in_several_calls() 
 #[test]
 fn an_alarm_from_before_all_time_does_not_end_the_run() {
     for changed_at in ["-262143-01-01T00:00:00.000+0000", "+262142-12-31T23:59:59.000+0000"] {
-        let mut message: Value = serde_json::from_str(&event("sns-alarm")).unwrap();
-        let message = &mut message["Records"][0]["Sns"]["Message"];
-        let mut alarm: Value = serde_json::from_str(message.as_str().unwrap()).unwrap();
+        let mut alarm: Value = serde_json::from_str(&message_of("sns-alarm")).unwrap();
         alarm["StateChangeTime"] = json!(changed_at);
         alarm["ActionExecutedAfterMuteWindow"] = json!(true);
         let shown = run(&alarm.to_string(), &World::new(Facts::bad_release()), &[]);
         assert!(shown.contains("report: rolled-back"), "{changed_at}: {shown}");
     }
+}
+
+/// The incident of the first stage is closed before a read about the second one fails. Nothing is open on the next attempt.
+#[test]
+fn a_stage_that_recovered_is_reported_although_a_read_about_the_next_one_failed() {
+    let stage = |stage: &str| json!({"api": "a1b2c3d4e5", "name": "orders-api", "stage": stage});
+    let protected = json!([stage("prod"), stage("test")]).to_string();
+    let settings = [("PROTECTED_STAGES", protected.as_str())];
+    let rolled_back = World::new(Facts::bad_release());
+    attempt(&event("sns-alarm"), &rolled_back, &settings, 1).unwrap();
+    rolled_back.change(|facts| facts.alarms[0].alarm.state = State::Ok);
+    let mut ok: Value = serde_json::from_str(&message_of("sns-ok")).unwrap();
+    ok["AlarmDescription"] = json!("rollback-target: a1b2c3d4e5/prod, a1b2c3d4e5/test");
+    for (operation, nth) in [("GetParameters", 3), ("DescribeAlarms", 2)] {
+        let world = World::new(rolled_back.facts()).fault(operation, nth, Fault::Before(lost()));
+        let first = attempt(&ok.to_string(), &world, &settings, 2).unwrap();
+        let outcomes: Vec<Outcome> = first.iter().map(|report| report.outcome).collect();
+        assert_eq!(outcomes, [Outcome::Recovered, Outcome::Failed], "{operation}: {:?}", world.take_calls());
+        let again = attempt(&ok.to_string(), &World::new(world.facts()), &settings, 3).unwrap();
+        assert_eq!((again.len(), again[0].code()), (1, Some("ok")), "{operation}");
+    }
+}
+
+fn message_of(name: &str) -> String {
+    let event: Value = serde_json::from_str(&event(name)).unwrap();
+    event["Records"][0]["Sns"]["Message"].as_str().unwrap().to_owned()
 }
 
 fn world_with_many() -> Facts {
