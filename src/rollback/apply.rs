@@ -209,7 +209,9 @@ impl StageSwitch<'_> {
         let seen = Seen { what: self.from, at: self.seen_at };
         let mut answer = match cloud.change_stage(self.stage, first, seen).await {
             Ok(live) => live,
-            Err(error) if error.failure == Failure::Refused => return self.refused(cloud, error).await,
+            Err(error) if matches!(error.failure, Failure::Refused | Failure::Missing) => {
+                return self.refused(cloud, error).await;
+            }
             Err(error) => return unapplied(error),
         };
         for call in rest {
@@ -226,14 +228,18 @@ impl StageSwitch<'_> {
         live.release == *self.to && !(self.change.stop_auto_deploy && live.auto_deploy)
     }
 
-    /// Finds out why API Gateway refused. Its message counts only if the deployment cannot be read. Whether a
-    /// refused patch can change a stage is not documented, so the stage is read again.
+    /// Finds out why API Gateway refused, or what it did not find. Its message counts only if the deployment cannot be
+    /// read. Whether a refused patch can change a stage is not documented, so the stage is read again.
     async fn refused<C: Gateway + Components>(self, cloud: &C, error: CloudError) -> StepResult {
         let deployment = cloud.deployment(self.stage, &self.to.deployment).await;
         let exists = deployment.map_or_else(
             |_| if error.message.contains(NO_DEPLOYMENT) { Some(false) } else { None },
             |found| Some(found.is_some()),
         );
+        // If the deployment exists, something else is missing. The next look shows what.
+        if error.failure == Failure::Missing && exists == Some(true) {
+            return StepResult::Again(error);
+        }
         let seen = self.seen(cloud, Some(error)).await;
         match (&seen, exists, self.change.in_two_calls()) {
             (StepResult::Refused(_), Some(false), _) => StepResult::Refused(Refusal::DeploymentGone),

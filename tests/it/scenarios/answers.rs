@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 use apigw_rollback::model::cloud_error::{CloudError, Failure};
 use apigw_rollback::model::policy::{AutoDeploy, PolicyOverrides};
+use apigw_rollback::model::records::print;
 use serde_json::Value;
 
 use crate::scenarios::canary;
 use crate::scenarios::components::{HTTP, http, policy_of, web};
 use crate::support::harness::{event, run};
-use crate::support::world::{Facts, Fault, World, denied, error};
+use crate::support::world::{Facts, Fault, World, denied, error, record, release};
 
 /// Returns the answers to a question, each with its origin.
 fn answers(file: &str) -> Vec<(String, Value)> {
@@ -98,7 +99,7 @@ fn a_deployment_that_does_not_exist_is_never_reported_as_live() {
         for may_read in [true, false] {
             let mut facts = Facts::bad_release();
             facts.deployments.retain(|(_, deployment)| deployment != "d1");
-            let mut world = World::new(facts).fault("UpdateStage", 1, Fault::Before(refused.clone()));
+            let mut world = World::new(facts).fault("UpdateStage", 0, Fault::Before(refused.clone()));
             if !may_read {
                 world = (1..5)
                     .fold(world, |world, nth| world.fault("GetDeployment", nth, Fault::Before(denied())));
@@ -108,7 +109,33 @@ fn a_deployment_that_does_not_exist_is_never_reported_as_live() {
             assert_eq!(world.facts().stage().release.deployment, "d2", "{origin}\n{shown}");
             if may_read {
                 assert!(shown.contains("known-good-missing"), "{origin}\n{shown}");
+                assert_eq!(shown.matches("call: UpdateStage").count(), 1, "{origin}\n{shown}");
             }
         }
     }
+}
+
+#[test]
+fn an_older_release_takes_the_place_of_one_whose_deployment_does_not_exist() {
+    for (origin, answer) in answers("apigateway/UpdateStage-unknown-deployment.json") {
+        let mut facts = Facts::bad_release();
+        let newer = print(&record(release("d3", &[]))).unwrap();
+        facts.parameters.values_mut().next().unwrap().push(newer);
+        facts.deployments.retain(|(_, deployment)| deployment != "d3");
+        let world = World::new(facts).fault("UpdateStage", 1, Fault::Before(refusal(&answer).unwrap()));
+        let shown = run(&event("sns-alarm"), &world, &[]);
+        assert!(shown.contains("report: rolled-back"), "{origin}\n{shown}");
+        assert_eq!(world.facts().stage().release.deployment, "d1", "{origin}\n{shown}");
+        let changes = shown.lines().filter(|line| *line == "call: UpdateStage rest/a1b2c3d4e5/prod").count();
+        assert_eq!(changes, 2, "{origin}\n{shown}");
+    }
+}
+
+/// Something else than the deployment was missing for a moment.
+#[test]
+fn an_answer_that_misses_what_is_there_is_followed_by_another_look() {
+    let missing = error(Failure::Missing, "NotFoundException", "Invalid stage identifier specified");
+    let world = World::new(Facts::bad_release()).fault("UpdateStage", 1, Fault::Before(missing));
+    let shown = run(&event("sns-alarm"), &world, &[]);
+    assert!(shown.contains("report: rolled-back"), "{shown}");
 }
