@@ -78,7 +78,7 @@ impl Metric {
 pub enum Watches {
     /// Metrics; empty for a query (Metrics Insights, `PromQL`) and for a payload that names none.
     Metrics(Vec<Metric>),
-    /// Other alarms: the ARNs or names of those that triggered, if the payload lists them.
+    /// Other alarms: those in the composite alarm's rule, as CloudWatch has it. Empty for a payload, whose list is not read.
     Alarms(Vec<String>),
 }
 

@@ -41,7 +41,7 @@ pub enum Reason {
     NoStage(String),
     /// The signal could mean more than one stage.
     AmbiguousTarget(String),
-    /// The alarm or its metric belongs to another account.
+    /// The alarm, or a metric of API Gateway that it watches, belongs to another account.
     WrongAccount { theirs: String, ours: String },
     /// The alarm belongs to another Region.
     WrongRegion { theirs: String, ours: String },
@@ -198,7 +198,7 @@ impl Reason {
             Self::WrongAccount { .. } => entry(
                 "wrong-account",
                 Kind::Reject,
-                "The alarm or its metric belongs to another account.",
+                "The alarm, or a metric of API Gateway that it watches, belongs to another account.",
                 "deploy the function in the account of the API and its alarm",
             ),
             Self::WrongRegion { .. } => entry(
