@@ -252,8 +252,8 @@ mod tests {
             ("by the upper one of two alarms between", "top: z", None, 0, "z"),
             ("by one that has an alarm that does not exist", "top: v", None, 1, "v"),
         ] {
-            let mut alarms: Vec<_> = ["x: a", "y: a", "z: x", "v: a gone"]
-                .map(|rule| alarm(rule, Some(&named(&rule[..1]))))
+            let mut alarms: Vec<_> = [("x", "a"), ("y", "a"), ("z", "x"), ("v", "a gone")]
+                .map(|(api, below)| alarm(&format!("{api}: {below}"), Some(&named(api))))
                 .into();
             alarms.push(alarm("a", of_leaf.as_deref()));
             let known = alarms.into_iter().map(|now| (now.alarm.name.clone(), now)).collect();

@@ -388,19 +388,17 @@ fn a_composite_alarm_that_names_the_stage_below_another_one_is_judged_by_the_dat
 /// Only the alarm on another service fires, which names no stage.
 #[test]
 fn a_composite_alarm_with_a_directive_speaks_for_all_below_it_whatever_they_name_themselves() {
-    fn directive() -> Option<String> {
-        Some("rollback-target: orders-api/prod".to_owned())
-    }
-    let both = |of_top: Option<String>, functions: State| {
+    const DIRECTIVE: Option<&str> = Some("rollback-target: orders-api/prod");
+    let both = |of_top: Option<&'static str>, functions: State| {
         bad_release(move |facts| {
             let mut top = composite(&["5xx", "functions"]);
-            top.alarm.description = of_top;
+            top.alarm.description = of_top.map(str::to_owned);
             let mut errors = below("5xx", State::Ok, &OURS);
-            errors.alarm.description = directive();
+            errors.alarm.description = DIRECTIVE.map(str::to_owned);
             fires(facts, vec![top, errors, below("functions", functions, &[])]);
         })
     };
-    check("with the directive, and without it", both(None, State::Alarm), both(directive(), State::Alarm));
+    check("with the directive, and without it", both(None, State::Alarm), both(DIRECTIVE, State::Alarm));
 }
 
 #[test]
