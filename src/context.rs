@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::model::cloud_error::CloudError;
 use crate::model::reason::Reason;
 use crate::model::report::{Outcome, Report};
+use crate::model::stage::StageRef;
 use crate::model::trigger::TriggeredBy;
 
 /// The values that every module of a run needs.
@@ -92,6 +93,17 @@ impl<'a, C> Context<'a, C> {
     /// Reports a failed call.
     pub fn failed(&self, error: &CloudError) -> Report {
         Report::failed(self.id, self.clock(), self.trigger, error)
+    }
+
+    /// Reports a failed call about a stage. A stage that the settings do not name, and that the role may not read, is not
+    /// protected: a retry would not help.
+    pub fn failed_on(&self, stage: &StageRef, error: &CloudError) -> Report {
+        let report = if self.config.is_not_ours(error, |ours| ours == stage) {
+            self.no(Reason::not_readable(&stage.api, &stage.stage, error))
+        } else {
+            self.failed(error)
+        };
+        report.on(stage)
     }
 
     /// Reports an outcome.

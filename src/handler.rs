@@ -327,7 +327,11 @@ async fn on_ok<C: Gateway + Parameters + Alarms>(
     let wanted = [config.names.rollbacks(&stage)];
     let names = [alarm.name.clone()];
     let (found, now) = tokio::join!(context.cloud.parameters(&wanted), context.cloud.alarms(&names));
-    let on_record = config.on_record(&stage, &found?);
+    let found = match found {
+        Err(error) if config.is_not_ours(&error, |ours| *ours == stage) => return Ok(None),
+        found => found?,
+    };
+    let on_record = config.on_record(&stage, &found);
     let Some(ok) = now?.into_iter().find(|now| now.alarm.state == State::Ok) else { return Ok(None) };
     let at = ok.alarm.changed_at.unwrap_or(context.now);
     match closing(&on_record.rollbacks, &alarm.name, at) {

@@ -85,7 +85,7 @@ async fn on_stage<C: Cloud>(context: &Context<'_, C>, stage: &StageRef, command:
             Ok(context.no(Reason::Malformed(format!("`{}` takes no stage", command.verb.word()))))
         }
     };
-    vec![done.unwrap_or_else(|error| context.failed(&error)).on(stage)]
+    vec![done.unwrap_or_else(|error| context.failed_on(stage, &error)).on(stage)]
 }
 
 fn recording(command: &Command) -> Recording<'static> {

@@ -39,7 +39,7 @@ async fn and_advance<C: Cloud>(
     stage: &StageRef,
     done: Result<Report, CloudError>,
 ) -> Vec<Report> {
-    let report = done.unwrap_or_else(|error| context.failed(&error));
+    let report = done.unwrap_or_else(|error| context.failed_on(stage, &error));
     let is_written =
         matches!(report.outcome, Outcome::RolloutStarted | Outcome::RolloutPaused | Outcome::Done);
     let mut reports = vec![report.on(stage)];

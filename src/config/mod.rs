@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use crate::model::admission::Admission;
 use crate::model::alarm::Origin;
+use crate::model::cloud_error::CloudError;
 use crate::model::component::{AliasRef, ListedComponents, MAX_COMPONENTS, MappingRef};
 use crate::model::hidden;
 use crate::model::observed::OnRecord;
@@ -232,6 +233,16 @@ impl Config {
     #[must_use]
     pub fn entry(&self, stage: &StageRef) -> Option<&Protected> {
         self.stages.iter().find(|one| one.stage == *stage)
+    }
+
+    /// Whether a failed call only means that a stage or API is not this function's to protect: the role denies reading it or
+    /// its records, and the settings name no stage that `is_meant`. Another function may keep its records under the same
+    /// prefix, and an alarm may name any stage.
+    #[must_use]
+    pub fn is_not_ours(&self, error: &CloudError, is_meant: impl Fn(&StageRef) -> bool) -> bool {
+        const READS: [&str; 3] = ["GetParameters", "GetStage", "GetStages"];
+        let is_denied = error.is_denial() && READS.contains(&error.operation);
+        is_denied && !self.stages.iter().any(|one| is_meant(&one.stage))
     }
 
     /// Returns what a sweep looks after, for people: the first stage of the settings, and the number of the others.

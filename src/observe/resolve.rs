@@ -118,7 +118,13 @@ async fn by_id<C: Gateway + Parameters>(
     }
     let as_rest = StageRef::rest(id, &target.stage);
     let (known_good, candidate) = (config.names.known_good(&as_rest), config.names.candidate(&as_rest));
-    let found = cloud.parameters(&[known_good, candidate]).await?;
+    let found = match cloud.parameters(&[known_good, candidate]).await {
+        Ok(found) => found,
+        Err(error) if config.is_not_ours(&error, |ours| ours.api == id && ours.stage == target.stage) => {
+            return Ok(Err(Reason::not_readable(id, &target.stage, &error)));
+        }
+        Err(error) => return Err(error),
+    };
     let recorded = found.iter().find_map(|found| recorded(&config.names, found));
     if let Some(recorded) = &recorded
         && could_be(target, recorded.protocol)
@@ -137,12 +143,7 @@ async fn by_id<C: Gateway + Parameters>(
     let found = match find_api(cloud, target, id).await {
         Ok(found) => found,
         // A retry would not help: the function's role decides what it may read.
-        Err(error) if error.is_denial() => {
-            let why = format!(
-                "API `{id}` is not in PROTECTED_STAGES, and the function is not allowed to read it: {error}"
-            );
-            return Ok(Err(Reason::NotProtected(why)));
-        }
+        Err(error) if error.is_denial() => return Ok(Err(Reason::not_readable(id, &target.stage, &error))),
         Err(error) => return Err(error),
     };
     match found {

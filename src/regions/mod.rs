@@ -68,7 +68,7 @@ pub async fn hear<C: Cloud>(
 ) -> Report {
     let report = match heard(context, stage, incident).await {
         Ok(report) => report,
-        Err(error) => context.failed(&error),
+        Err(error) => context.failed_on(stage, &error),
     };
     let id = format!("{} {}", incident.bad.region, incident.bad.id);
     // The key of a rollback is that of its own incident.

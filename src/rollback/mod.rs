@@ -132,7 +132,9 @@ async fn pass<C: Cloud>(
     };
     let observed = match observed {
         Ok(observed) => without_own_change(observed, attempt.first.as_deref()),
-        Err(error) => return Pass::Over(Box::new(context.failed(&error))),
+        // Once a step was made, a stage that cannot be read is half done.
+        Err(error) if attempt.first.is_some() => return Pass::Over(Box::new(context.failed(&error))),
+        Err(error) => return Pass::Over(Box::new(context.failed_on(stage, &error))),
     };
     let policy = context.config.policy.under(&observed.on_record.policy);
     let found = guilt(&observed, &policy).strongest().filter(|finding| finding.requests > 0).cloned();

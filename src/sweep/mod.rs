@@ -34,9 +34,8 @@ pub async fn sweep<C: Cloud>(context: &Context<'_, C>) -> Vec<Report> {
     };
     let mut reports = Vec::new();
     let mut details = Vec::new();
-    // Another function may keep its records under the same prefix, for APIs that this function may not read.
-    let is_ours = |api: &str| context.config.stages.iter().any(|one| one.stage.api == api);
-    for (_, error) in world.unread.iter().filter(|(api, error)| is_ours(api) || !error.is_denial()) {
+    let is_not_ours = |api: &str, error| context.config.is_not_ours(error, |ours| ours.api == api);
+    for (_, error) in world.unread.iter().filter(|(api, error)| !is_not_ours(api, error)) {
         reports.push(context.failed(error));
     }
     // Before the stages: a name that can mean two APIs must not lead to a rollback.

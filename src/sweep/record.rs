@@ -46,7 +46,7 @@ pub async fn record<C: Gateway + Components + Parameters + Alarms>(
 ) -> Report {
     match try_record(context, stage, recording).await {
         Ok(report) => report.on(stage),
-        Err(error) => context.failed(&error).on(stage),
+        Err(error) => context.failed_on(stage, &error),
     }
 }
 

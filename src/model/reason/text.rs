@@ -5,6 +5,17 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use super::{Reason, stamp};
+use crate::model::cloud_error::CloudError;
+
+impl Reason {
+    /// Returns the reason for doing nothing about a stage that the settings do not name and that the role may not read.
+    #[must_use]
+    pub fn not_readable(api: &str, stage: &str, error: &CloudError) -> Self {
+        Self::NotProtected(format!(
+            "stage `{stage}` of API `{api}` is not in PROTECTED_STAGES, and the function is not allowed to read it: {error}"
+        ))
+    }
+}
 
 impl fmt::Display for Reason {
     #[expect(clippy::too_many_lines, reason = "a table with a row for each reason")]

@@ -103,6 +103,9 @@ impl World {
                     facts.note_refused(&looker);
                     return Some(Err(CloudError { operation, ..error.clone() }));
                 }
+                Fault::BeforeAbout(text, error) if looker.1.contains(text) => {
+                    return Some(Err(CloudError { operation, ..error.clone() }));
+                }
                 Fault::DieBefore => return None,
                 Fault::Stale if operation.starts_with("Get") || operation == "DescribeAlarms" => {
                     let mut past = self.past.lock().unwrap().clone();
@@ -112,7 +115,7 @@ impl World {
                     }
                 }
                 Fault::Twice => facts.twice = true,
-                Fault::After(_) | Fault::DieAfter | Fault::Stale => {}
+                Fault::BeforeAbout(..) | Fault::After(_) | Fault::DieAfter | Fault::Stale => {}
             }
         }
         let mut answer = Some(effect(&mut facts));
@@ -125,7 +128,12 @@ impl World {
                     answer = Some(Err(CloudError { operation, ..error }));
                 }
                 Fault::DieAfter => answer = None,
-                Fault::World(_) | Fault::Before(_) | Fault::DieBefore | Fault::Stale | Fault::Twice => {}
+                Fault::World(_)
+                | Fault::Before(_)
+                | Fault::BeforeAbout(..)
+                | Fault::DieBefore
+                | Fault::Stale
+                | Fault::Twice => {}
             }
         }
         answer

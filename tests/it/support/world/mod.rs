@@ -51,6 +51,8 @@ const STALE_FOR: TimeDelta = TimeDelta::seconds(30);
 pub(crate) enum Fault {
     /// The call fails and has no effect.
     Before(CloudError),
+    /// The call fails and has no effect if its subject contains this text.
+    BeforeAbout(&'static str, CloudError),
     /// The call takes effect, but its answer is lost.
     After(CloudError),
     /// Something else changes the world before the call.
