@@ -6,6 +6,7 @@ use crate::decide::rollout_begin::Asked;
 use crate::decide::rollout_order::Order;
 use crate::model::cloud_error::CloudError;
 use crate::model::plain::counted;
+use crate::model::reason::Reason;
 use crate::model::report::{Details, Outcome, Report, SweptStage};
 use crate::model::rollout::Terms;
 use crate::model::stage::StageRef;
@@ -79,7 +80,10 @@ pub(super) async fn advance_all<C: Cloud>(context: &Context<'_, C>) -> Vec<Repor
             continue;
         }
         let advanced = Box::pin(advance(context, &stage)).await;
-        reports.extend(advanced.reports.into_iter().map(|report| report.named(&on_record)));
+        // Another function may keep its records under the same prefix. It looks after its own rollouts.
+        let is_ours = |report: &Report| !matches!(report.reason, Some(Reason::NotProtected(_)));
+        let ours = advanced.reports.into_iter().filter(is_ours);
+        reports.extend(ours.map(|report| report.named(&on_record)));
         details.push(SweptStage { stage: stage.to_string(), state: advanced.state });
     }
     let message = format!("looked after {}", counted(details.len(), "rollout"));

@@ -49,7 +49,7 @@ pub async fn advance<C: Cloud>(context: &Context<'_, C>, stage: &StageRef) -> Ad
     let mut advanced = go_on(context, stage).await;
     match untold {
         Ok(report) => advanced.reports.splice(0..0, report).for_each(drop),
-        Err(error) => advanced.reports.push(context.failed(&error).on(stage)),
+        Err(error) => advanced.reports.push(context.failed_on(stage, &error)),
     }
     advanced
 }
@@ -73,7 +73,7 @@ pub async fn go_on<C: Cloud>(context: &Context<'_, C>, stage: &StageRef) -> Adva
             }
             Err(error) => {
                 advanced.state = error.to_string();
-                advanced.reports.push(context.failed(&error).on(stage));
+                advanced.reports.push(context.failed_on(stage, &error));
                 return advanced;
             }
         }

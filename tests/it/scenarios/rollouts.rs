@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::harness;
 use crate::support::story::Story;
-use crate::support::world::{API, Facts, Fault, error};
+use crate::support::world::{API, Facts, Fault, denied, error};
 
 /// The parameter with the record of the stage's rollout.
 pub(crate) const RECORD: &str = "/apigw-rollback/stages/a1b2c3d4e5/prod/rollout";
@@ -453,4 +453,30 @@ fn a_refused_step_pauses_a_rollout() {
         .with_fault("UpdateStage", 0, Fault::Before(refused))
         .command("rollout-start", &start())
         .ends("a refused step pauses a rollout");
+}
+
+/// Two functions keep their records under the same prefix.
+#[test]
+fn the_rollout_of_another_function_is_no_failure_of_this_one() {
+    let shared = || {
+        logged().command("rollout-start", &start()).quietly().world("", |facts| {
+            let theirs = |text: &String| text.replace(API, "b2c3d4e5f6");
+            let copied = facts.parameters.iter().filter(|(name, _)| name.contains(API));
+            let copied = copied.map(|(name, versions)| (theirs(name), versions.iter().map(theirs).collect()));
+            let copied: Vec<(String, Vec<String>)> = copied.collect();
+            facts.parameters.extend(copied);
+        })
+    };
+    for operation in ["GetParameters", "GetStage"] {
+        for (of, outcomes) in [("b2c3d4e5f6/prod", &["done"][..]), ("a1b2c3d4e5/prod", &["failed", "done"])] {
+            let mut story = shared();
+            for foreign in ["b2c3d4e5f6/prod", of] {
+                story = story.with_fault(operation, 0, Fault::BeforeAbout(foreign, denied()));
+            }
+            let reports = harness::attempt(r#"{"command":"advance"}"#, &story.world, &story.settings, 1);
+            let mut found: Vec<Value> = reports.unwrap().iter().map(|report| json!(report.outcome)).collect();
+            found.dedup();
+            assert_eq!(found, outcomes, "{operation} of {of}");
+        }
+    }
 }
