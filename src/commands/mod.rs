@@ -93,7 +93,7 @@ fn recording(command: &Command) -> Recording<'static> {
         label: command.label.clone(),
         note: command.note.clone(),
         who: command.who.clone(),
-        irreversible: command.reversible == Some(false),
+        irreversible: command.reversible.map(|reversible| !reversible),
         expected: None,
         outcome: Outcome::Recorded,
     }

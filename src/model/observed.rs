@@ -227,6 +227,13 @@ impl OnRecord {
         (marked.release == *live || self.mark_since_record().is_some()).then_some(marked)
     }
 
+    /// Whether a new record of the live release is marked irreversible if nothing else is said: its record was, or a release
+    /// is that a rollback from it would undo. The way back from later releases then ends at this record.
+    #[must_use]
+    pub fn keeps_mark(&self, live: &Release) -> bool {
+        self.record_of(live).is_some_and(|record| record.irreversible) || self.irreversible(live).is_some()
+    }
+
     /// Returns the candidate that was marked irreversible after the last record, unless an operator rolled it back with force.
     #[must_use]
     pub fn mark_since_record(&self) -> Option<&Candidate> {

@@ -19,7 +19,7 @@ pub async fn promote<C: Gateway + Components + Parameters + Alarms>(
         label: candidate.label.clone(),
         note: candidate.note.clone(),
         who: Some(context.trigger.name.clone().unwrap_or_else(|| nameless.to_owned())),
-        irreversible: candidate.irreversible,
+        irreversible: Some(candidate.irreversible),
         expected: Some(&candidate.release),
         outcome: Outcome::Promoted,
     };

@@ -30,8 +30,8 @@ pub struct Recording<'a> {
     pub note: Option<String>,
     /// The operator or trigger that records the release.
     pub who: Option<String>,
-    /// Whether the release is irreversible: alarms do not roll it back.
-    pub irreversible: bool,
+    /// Whether the release is irreversible: alarms do not roll it back. `None` keeps the mark that it has.
+    pub irreversible: Option<bool>,
     /// The proven release: no other release is recorded. `None` records the live release, whatever it is.
     pub expected: Option<&'a Release>,
     /// The outcome to report.
@@ -95,7 +95,7 @@ async fn try_record<C: Gateway + Components + Parameters + Alarms>(
         label: recording.label.or_else(|| on_record.label(&live.release).map(str::to_owned)),
         note: recording.note.or_else(|| on_record.note(&live.release).map(str::to_owned)),
         who: recording.who,
-        irreversible: recording.irreversible,
+        irreversible: recording.irreversible.unwrap_or_else(|| on_record.keeps_mark(&live.release)),
         normal: normal(&observed, &policy),
     };
     let mut warnings = Vec::new();
