@@ -1,9 +1,13 @@
 //! Decides whether a live release can be recorded as known-good. Pure.
 
+use chrono::{DateTime, Utc};
+
 use super::guilt::guilt;
+use super::is_not_held;
 use crate::model::observed::{KnownGood, Observed};
 use crate::model::policy::StagePolicy;
 use crate::model::reason::Reason;
+use crate::model::records::Candidate;
 use crate::model::release::Release;
 use crate::model::stage::{Deployment, LiveStage};
 
@@ -91,13 +95,42 @@ pub fn recordable<'a>(
     Ok((live, deployment))
 }
 
+/// Checks that a promotion still rests on what it was decided on: a pipeline may have announced the release meanwhile, and an
+/// operator may have held the stage or recorded the release. An operator's own promotion does not mind the last two.
+///
+/// # Errors
+/// The [`Reason`] for which the promotion is left to the next sweep.
+pub fn is_still_due(
+    observed: &Observed,
+    expected: &Candidate,
+    now: DateTime<Utc>,
+    by_operator: bool,
+) -> Result<(), Reason> {
+    let (on_record, Some(live)) = (&observed.on_record, &observed.live) else { return Ok(()) };
+    let changed = |what: &str| Err(Reason::NotProven(format!("{what} before it could be promoted")));
+    if on_record.candidate_or_new(observed.stage.protocol, live, now) != *expected {
+        return changed("the release was announced anew");
+    }
+    if by_operator {
+        return Ok(());
+    }
+    is_not_held(on_record, now)?;
+    if on_record.good().is_some_and(|(_, record)| record.release == live.release) {
+        return changed("the release was recorded");
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
     use crate::decide::fixture::{good, policy, release};
     use crate::model::component::{AliasRef, AliasTarget};
     use crate::model::observed::Component;
     use crate::model::record_fault::RecordFault;
+    use crate::model::records::{Hold, SCHEMA};
 
     fn answer(observed: &Observed, known: Known, expected: Option<&Release>) -> String {
         match recordable(observed, known, expected, &policy()) {
@@ -200,6 +233,48 @@ mod tests {
             let ((_, mut observed), mut known) = (good(), known());
             edit(&mut observed, &mut known);
             assert_eq!(answer(&observed, known, None), answered, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_promotion_is_left_to_the_next_sweep_if_somebody_wrote_about_it_meanwhile() {
+        type Edit = fn(&mut Observed);
+        let rows: [(&str, Edit, [bool; 2]); 4] = [
+            ("nobody wrote", |_| (), [true, true]),
+            (
+                "it is announced",
+                |observed| observed.on_record.candidate.as_mut().unwrap().irreversible = true,
+                [false, false],
+            ),
+            (
+                "the stage is held",
+                |observed| {
+                    let until = observed.at + TimeDelta::hours(1);
+                    observed.on_record.hold = Some(Hold { schema: SCHEMA, until, by: None, why: None });
+                },
+                [false, true],
+            ),
+            (
+                "it is recorded",
+                |observed| {
+                    let live = observed.live.as_ref().unwrap().release.clone();
+                    let KnownGood::Found { record, .. } = &mut observed.on_record.known_good else {
+                        panic!()
+                    };
+                    record.release = live;
+                },
+                [false, true],
+            ),
+        ];
+        for (case, edit, due) in rows {
+            let (_, mut observed) = good();
+            let (live, now) = (observed.live.clone().unwrap(), observed.at);
+            let candidate = observed.on_record.candidate_or_new(observed.stage.protocol, &live, now);
+            observed.on_record.candidate = Some(candidate.clone());
+            edit(&mut observed);
+            let found = [false, true]
+                .map(|by_operator| is_still_due(&observed, &candidate, now, by_operator).is_ok());
+            assert_eq!(found, due, "{case}");
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::model::report::{Outcome, Report};
 use crate::model::stage::StageRef;
 use crate::sweep::record::{Recording, record};
 
-/// Records a proven candidate as the known-good release if it is still live.
+/// Records a proven candidate as the known-good release if it is still live, and nobody has written about it meanwhile.
 pub async fn promote<C: Gateway + Components + Parameters + Alarms>(
     context: &Context<'_, C>,
     stage: &StageRef,
@@ -20,7 +20,7 @@ pub async fn promote<C: Gateway + Components + Parameters + Alarms>(
         note: candidate.note.clone(),
         who: Some(context.trigger.name.clone().unwrap_or_else(|| nameless.to_owned())),
         irreversible: Some(candidate.irreversible),
-        expected: Some(&candidate.release),
+        expected: Some(candidate),
         outcome: Outcome::Promoted,
     };
     record(context, stage, recording).await

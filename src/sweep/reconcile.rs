@@ -33,6 +33,14 @@ pub struct Reconciled {
 pub async fn reconcile<C: Cloud>(context: &Context<'_, C>, facts: &StageFacts<'_>) -> Reconciled {
     let Upkeep { actions, state } = upkeep(facts, context.config, context.now);
     let mut reconciled = Reconciled { reports: vec![], state };
+    let actions = match up_to_date(context, facts, actions).await {
+        Ok(actions) => actions,
+        Err(error) => {
+            reconciled.reports.extend(worth_reporting(context.failed_on(facts.stage, &error)));
+            reconciled.state = error.to_string();
+            return reconciled;
+        }
+    };
     let mut not_pinned = None;
     for action in actions {
         let moves_pin = matches!(action, Action::MovePin { .. });
@@ -70,6 +78,36 @@ pub async fn reconcile<C: Cloud>(context: &Context<'_, C>, facts: &StageFacts<'_
     // The state says it, too, because `doctor` shows what the last sweep met.
     reconciled.state.extend(not_pinned.map(|why| format!("; {why}")));
     reconciled
+}
+
+/// Leaves out the actions that would overwrite what somebody else has written since the sweep read it (`GetParameters`), such as
+/// an announcement. The next sweep decides anew.
+async fn up_to_date<'a, C: Parameters>(
+    context: &Context<'_, C>,
+    facts: &StageFacts<'_>,
+    mut actions: Vec<Action<'a>>,
+) -> Result<Vec<Action<'a>>, CloudError> {
+    let overwrites =
+        |action: &Action<'_>| matches!(action, Action::Close(_) | Action::List { .. } | Action::Note(_));
+    if !actions.iter().any(overwrites) {
+        return Ok(actions);
+    }
+    let (stage, names, before) = (facts.stage, &context.config.names, facts.on_record);
+    let found = context.cloud.parameters(&[names.candidate(stage), names.rollbacks(stage)]).await?;
+    let now = context.config.on_record(stage, &found);
+    let is_readable = now.unreadable.is_none() || before.unreadable.is_some();
+    actions.retain(|action| match action {
+        Action::Close(_) | Action::List { .. } => is_readable && now.rollbacks == before.rollbacks,
+        Action::Note(_) => is_readable && now.candidate == before.candidate,
+        Action::Report(_)
+        | Action::Fail(_)
+        | Action::MovePin { .. }
+        | Action::RollBack(_)
+        | Action::Promote(_)
+        | Action::Adopt
+        | Action::Advance => true,
+    });
+    Ok(actions)
 }
 
 async fn carry_out<C: Cloud>(

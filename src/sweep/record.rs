@@ -3,17 +3,16 @@
 use crate::cloud::{Alarms, Components, Gateway, Parameters, Write, Written};
 use crate::context::Context;
 use crate::decide::Trigger;
-use crate::decide::recording::{Known, recordable};
+use crate::decide::recording::{Known, is_still_due, recordable};
 use crate::model::cloud_error::CloudError;
 use crate::model::guilt::Terms;
 use crate::model::normal::Normal;
 use crate::model::observed::{KnownGood, Observed, OnRecord};
 use crate::model::policy::{AutoDeploy, StagePolicy};
 use crate::model::reason::Reason;
-use crate::model::records::{self, NameIndex, Record, SCHEMA};
-use crate::model::release::Release;
+use crate::model::records::{self, Candidate, NameIndex, Record, SCHEMA};
 use crate::model::report::{Outcome, Report};
-use crate::model::stage::StageRef;
+use crate::model::stage::{Deployment, LiveStage, StageRef};
 use crate::model::target::metric_name;
 use crate::model::traffic::Source;
 use crate::observe::components::stray_mappings;
@@ -32,8 +31,8 @@ pub struct Recording<'a> {
     pub who: Option<String>,
     /// Whether the release is irreversible: alarms do not roll it back. `None` keeps the mark that it has.
     pub irreversible: Option<bool>,
-    /// The proven release: no other release is recorded. `None` records the live release, whatever it is.
-    pub expected: Option<&'a Release>,
+    /// The proven candidate: nothing else is recorded. `None` records the live release, whatever it is.
+    pub expected: Option<&'a Candidate>,
     /// The outcome to report.
     pub outcome: Outcome,
 }
@@ -78,7 +77,7 @@ async fn try_record<C: Gateway + Components + Parameters + Alarms>(
     let stray_components = stray_mappings?.into_iter().chain(foreign_component(context, &observed)).collect();
     let known = Known { deployment: deployment?, quarantine: quarantine?, stray_components };
     let policy = context.config.policy.under(&observed.on_record.policy);
-    let (live, deployment) = match recordable(&observed, known, recording.expected, &policy) {
+    let (live, deployment) = match accepted(context, &observed, known, recording.expected, &policy) {
         Ok(good) => good,
         Err(reason) => return Ok(context.no(reason)),
     };
@@ -124,6 +123,21 @@ async fn try_record<C: Gateway + Components + Parameters + Alarms>(
     let report = context.report(recording.outcome, message);
     let release = Some(record.release);
     Ok(Report { before: release.clone(), after: release, version: Some(version), warnings, ..report })
+}
+
+/// Checks whether the live release can be recorded, and whether a promotion is still due.
+fn accepted<'a, C>(
+    context: &Context<'_, C>,
+    observed: &'a Observed,
+    known: Known,
+    expected: Option<&Candidate>,
+    policy: &StagePolicy,
+) -> Result<(&'a LiveStage, Deployment), Reason> {
+    let good = recordable(observed, known, expected.map(|expected| &expected.release), policy)?;
+    if let Some(expected) = expected {
+        is_still_due(observed, expected, context.now, context.trigger.is_operator())?;
+    }
+    Ok(good)
 }
 
 /// Returns how the live release has behaved, if its access log shows that.

@@ -11,6 +11,7 @@ mod flood;
 mod foreign;
 mod guilt;
 mod irreversible;
+mod meanwhile;
 mod messages;
 mod notifications;
 mod old_incidents;

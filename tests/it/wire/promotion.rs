@@ -79,10 +79,10 @@ fn promote(settings: &[(&str, &str)], tags: Option<Value>) {
     let mut since_seven = stage(&bad());
     since_seven["lastUpdatedDate"] = json!(1_795_158_000);
     let conversation = vec![
-        exchange("POST", SSM, by_path, 200, kept),
+        exchange("POST", SSM, by_path, 200, kept.clone()),
         cloudwatch("DescribeAlarms", quiet),
         exchange("POST", SSM, json!({"Names": ["/apigw-rollback/sweep"]}).to_string(), 200, none.clone()),
-        exchange("GET", stages, "", 200, json!({"item": [since_seven]}).to_string()),
+        exchange("GET", stages, "", 200, json!({"item": [since_seven.clone()]}).to_string()),
         exchange(
             "GET",
             apis,
@@ -94,8 +94,9 @@ fn promote(settings: &[(&str, &str)], tags: Option<Value>) {
         cloudwatch("DescribeAlarmHistory", history),
         no_index(),
         cloudwatch("GetMetricData", samples),
-        get_stage(&bad()),
-        exchange("POST", SSM, "put", 200, none.clone()),
+        // The promotion rests on the same records and the same stage.
+        exchange("GET", STAGE, "", 200, since_seven.to_string()),
+        exchange("POST", SSM, "put", 200, kept),
         exchange("GET", deployment, "", 200, r#"{"id":"d2","createdDate":1795168800}"#),
         exchange("POST", SSM, "put", 200, none.clone()),
         // The first record of a stage is written after its pin.
