@@ -21,7 +21,7 @@ pub use components::Components;
 pub use diagnostics::{Diagnostics, FunctionNow, LogClass, RequiredPermission, Schedule};
 pub use gateway::{Cache, Gateway};
 pub use outbox::{Notification, Outbox};
-pub use parameters::{Parameters, Write, Written};
+pub use parameters::{Parameters, Write, Written, is_next};
 pub use seen::{FRESH, Look, Queue, Seen, send_while_fresh};
 pub use wiring::Wiring;
 

@@ -50,3 +50,13 @@ pub trait Parameters: Sync {
     /// Deletes a parameter (`DeleteParameter`). A parameter that does not exist is not an error.
     fn delete_parameter(&self, name: &str) -> impl Future<Output = Result<(), CloudError>> + Send;
 }
+
+/// Whether this value is the first one that was written after a parameter was found (`GetParameters`). Of several writers, only one
+/// is the first. The version in the answer to a write does not tell, because a write without an answer is sent again.
+///
+/// # Errors
+/// The failed call.
+pub async fn is_next<C: Parameters>(cloud: &C, found: &Parameter, value: &str) -> Result<bool, CloudError> {
+    let next = format!("{}:{}", found.name, found.version + 1);
+    Ok(cloud.parameters(&[next]).await?.iter().any(|next| next.value == value))
+}

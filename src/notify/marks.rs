@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{LOOK_UP, daily, notification, short};
-use crate::cloud::{Notification, Outbox, Parameters, Write, Written};
+use crate::cloud::{Notification, Outbox, Parameters, Write, Written, is_next};
 use crate::context::Context;
 use crate::model::cloud_error::{CloudError, Failure};
 use crate::model::records::{self, Parameter, SCHEMA, Stored};
@@ -95,7 +95,12 @@ async fn take_over<C: Parameters>(context: &Context<'_, C>, found: &Parameter) -
     // take this mark for one that it has just created.
     let taken = SentMark { taken_over: true, ..ours(context, None) };
     let put = context.cloud.put_parameter(&found.name, &printed(&taken), Write::Overwrite).await;
-    matches!(put, Ok(Written::Version(version)) if version == found.version + 1)
+    match put {
+        Ok(Written::Version(version)) if version == found.version + 1 => true,
+        // This run's own write may have taken effect, and then nobody else sends the notification. In doubt, people are
+        // notified twice rather than never.
+        Ok(_) | Err(_) => is_next(context.cloud, found, &printed(&taken)).await.unwrap_or(true),
+    }
 }
 
 /// Keeps what SNS refused in its mark, for a later run or sweep (`PutParameter`). Without an answer SNS may have sent it, and

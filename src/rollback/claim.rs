@@ -5,7 +5,7 @@ use std::pin::pin;
 
 use super::apply::{Applied, apply};
 use super::incident::not_on_record;
-use crate::cloud::{Components, Gateway, Parameters, Write, Written};
+use crate::cloud::{Components, Gateway, Parameters, Write, Written, is_next};
 use crate::context::Context;
 use crate::decide::claim::{HEAD_START, comes_first, half_done_by, is_same, is_under_way, just_rolled_back};
 use crate::model::observed::Observed;
@@ -105,7 +105,11 @@ async fn create<C: Parameters>(
     // one run gets the next number.
     match put(Write::Overwrite).await? {
         Written::Version(version) if version == found.version + 1 => Ok(None),
-        Written::Version(_) | Written::Exists => Ok(Some(before)),
+        Written::Version(_) | Written::Exists => {
+            let is_ours = is_next(context.cloud, found, &value).await;
+            let is_ours = is_ours.map_err(|error| not_on_record(&error))?;
+            Ok(Some(before).filter(|_| !is_ours))
+        }
     }
 }
 

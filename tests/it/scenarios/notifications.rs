@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::harness::{PROTECTED, event, run, run_together, snapshot};
 use crate::support::story::Story;
-use crate::support::world::{Facts, Fault, World, denied, error, prod, release};
+use crate::support::world::{Facts, Fault, World, denied, error, lost, prod, release};
 
 const PEOPLE: &str = "arn:aws:sns:eu-west-1:123456789012:people";
 const NOTIFY: (&str, &str) = ("NOTIFICATION_TOPIC_ARN", PEOPLE);
@@ -121,6 +121,32 @@ fn what_sns_refused_is_sent_by_the_next_sweep_once() {
     assert_eq!(sent.subject, "ROLLED BACK: orders-api/prod (eu-west-1)");
     assert!(sent.text.ends_with("This comes late, because SNS refused it before.\n"), "{}", sent.text);
     assert!(sent.chat.contains(&sent.subject) && sent.report.contains("\"outcome\":\"rolled-back\""));
+}
+
+/// Parameter Store stores the mark, or stores it twice, and the answer is lost.
+#[test]
+fn what_sns_refused_is_not_lost_with_the_answer_about_its_mark() {
+    let sweep = json!({"command": "sweep"}).to_string();
+    let by_event = |facts: &mut Facts| facts.parameters.clear();
+    for (twist, late) in [((|_: &mut Facts| {}) as fn(&mut Facts), &sweep), (by_event, &event("sns-alarm"))] {
+        for (case, fault) in [("twice", Fault::Twice), ("without an answer", Fault::After(lost()))] {
+            let mut facts = Facts::bad_release();
+            twist(&mut facts);
+            let world = World::new(facts).fault("Publish", 1, Fault::Before(denied()));
+            run(&event("sns-alarm"), &world, &[NOTIFY]);
+            let world = World::new(world.facts()).fault("PutParameter", 0, fault);
+            world.change(|facts| facts.now += TimeDelta::seconds(20));
+            run(late, &world, &[NOTIFY]);
+            let world = World::new(world.facts());
+            world.change(|facts| facts.now += TimeDelta::minutes(5));
+            run(&sweep, &world, &[NOTIFY]);
+            let sent = world.facts().notifications;
+            let sent: Vec<&str> = sent.iter().map(|one| one.subject.as_str()).collect();
+            // What the sweep finds itself is other news.
+            let of_event = sent.iter().filter(|subject| !subject.contains("found by the sweep"));
+            assert_eq!(of_event.count(), 1, "{case}: {late}: {sent:?}");
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use apigw_rollback::model::alarm::State;
 
 use crate::support::harness::{event, run_together};
+use crate::support::story::Story;
 use crate::support::world::{Facts, Fault, World, conflict, live, prod, release};
 
 const SWEEP: &str = r#"{"command":"sweep"}"#;
@@ -71,4 +72,32 @@ fn a_release_whose_rollback_was_abandoned_is_not_in_quarantine() {
     assert!(shown.contains("report: held (alarm-cleared)"), "{shown}");
     let shown = run_together(&[&event("command-record")], &World::new(world.facts()), &[("PIN", "off")]);
     assert!(shown.contains("report: recorded"), "{shown}");
+}
+
+/// Parameter Store stores the record of the incident twice: the answer of the first call is lost.
+#[test]
+fn a_record_of_an_incident_that_was_written_twice_is_this_runs_own() {
+    let again = || {
+        Story::with_known_good()
+            .deploy(2)
+            .later(1)
+            .alarm_is(State::Alarm)
+            .event_arrives()
+            .later(24 * 60)
+            .alarm_is(State::Ok)
+            .sweep()
+            .deploy(2)
+            .later(1)
+            .alarm_is(State::Alarm)
+            .quietly()
+    };
+    for fault in [None, Some(Fault::Twice)] {
+        let mut story = again();
+        if let Some(fault) = fault {
+            story = story.with_fault("PutParameter", 1, fault);
+        }
+        let story = story.event_arrives();
+        assert!(story.described.contains("report: rolled-back"), "{}", story.described);
+        assert_eq!(story.stage(), "d1", "{}", story.described);
+    }
 }
