@@ -134,7 +134,10 @@ fn known_good(known_good: &KnownGood) -> KnownGoodStatus {
 fn candidate(observed: &Observed, policy: &StagePolicy) -> Option<CandidateStatus> {
     let noted = observed.on_record.candidate.as_ref()?;
     let live = observed.live.as_ref().filter(|live| live.release == noted.release);
-    let candidate = noted.clone().unchanged_since(live.and_then(|live| live.updated_at));
+    let candidate = live.map_or_else(
+        || noted.clone(),
+        |live| observed.on_record.candidate_or_new(observed.stage.protocol, live, observed.at),
+    );
     Some(CandidateStatus {
         bakes_until: candidate.first_seen + policy.bake,
         candidate,

@@ -45,7 +45,8 @@ pub fn began(on_record: &OnRecord, live: &LiveStage) -> Option<Began> {
     if let Some(rollout) = of_weights(on_record) {
         return rollout.live_since.map(|at| Began { at, certain: false });
     }
-    let candidate = on_record.candidate_for(&live.release)?.clone().unchanged_since(live.updated_at);
+    let candidate = on_record.candidate_for(&live.release).filter(|candidate| !candidate.gone)?;
+    let candidate = candidate.clone().unchanged_since(live.updated_at);
     Some(Began { at: candidate.first_seen, certain: false })
 }
 

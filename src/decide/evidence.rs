@@ -130,6 +130,7 @@ mod tests {
             protocol: Protocol::Rest,
             release: Release { deployment: "d".into(), ..Release::default() },
             first_seen: at(SEEN),
+            gone: false,
             irreversible: false,
             label: None,
             note: None,

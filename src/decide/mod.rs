@@ -203,7 +203,7 @@ fn plan(
         let deployment = live.release.deployment.clone();
         return Err(Reason::AlreadyKnownGood { deployment, version, by: None });
     }
-    let candidate = observed.on_record.candidate_for(&live.release);
+    let candidate = observed.on_record.candidate_for(&live.release).map(|seen| seen.clone().back(now));
     // The limits on alarms. A rollout knows what it brought and when.
     let is_limited = matches!(trigger, Trigger::Alarm { .. } | Trigger::Sibling { .. } | Trigger::Imagined);
     if is_limited {
@@ -215,7 +215,7 @@ fn plan(
         {
             preconditions::unchanged_since(observed, live, &guilt, now)?;
         }
-        preconditions::is_in_window(preconditions::live_since(candidate, live), policy, now)?;
+        preconditions::is_in_window(preconditions::live_since(candidate.as_ref(), live), policy, now)?;
     }
     if !matches!(trigger, Trigger::Operator { force: true })
         && let Some(marked) = observed.on_record.irreversible(&live.release)

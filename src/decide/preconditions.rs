@@ -243,6 +243,7 @@ mod tests {
                 protocol: Protocol::Rest,
                 release: release.clone(),
                 first_seen: at(seen),
+                gone: false,
                 irreversible: false,
                 label: None,
                 note: None,

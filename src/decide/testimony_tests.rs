@@ -447,7 +447,7 @@ fn only_the_stages_last_change_says_when_a_release_went_live_and_not_always() {
     use crate::model::observed::{KnownGood, OnRecord};
     use crate::model::policy::PolicyOverrides;
     use crate::model::protocol::Protocol;
-    use crate::model::records::{Candidate, Rollbacks, SCHEMA};
+    use crate::model::records::{Candidate, Rollbacks};
     use crate::model::release::{Canary, Release};
     use crate::model::stage::LiveStage;
     let release = |deployment: &str| Release { deployment: deployment.into(), ..Release::default() };
@@ -473,15 +473,8 @@ fn only_the_stages_last_change_says_when_a_release_went_live_and_not_always() {
         ("another release was a canary", release("d3"), Some((canary(), before)), true),
         ("it has an alias", with_alias(), None, false),
     ] {
-        let candidate = seen.map(|(release, first_seen)| Candidate {
-            schema: SCHEMA,
-            protocol: Protocol::Rest,
-            release,
-            first_seen: time(first_seen).unwrap(),
-            irreversible: false,
-            label: None,
-            note: None,
-        });
+        let candidate = seen
+            .map(|(release, first_seen)| Candidate::new(Protocol::Rest, &release, time(first_seen).unwrap()));
         let on_record = OnRecord {
             known_good: KnownGood::None { parameter: String::new() },
             candidate,

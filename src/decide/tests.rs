@@ -113,15 +113,9 @@ pub(super) fn only_components_differ(observed: &mut Observed) {
 }
 
 fn candidate(observed: &mut Observed, seen: &str, irreversible: bool) {
-    observed.on_record.candidate = Some(Candidate {
-        schema: SCHEMA,
-        protocol: observed.stage.protocol,
-        release: live(observed).release.clone(),
-        first_seen: at(seen),
-        irreversible,
-        label: None,
-        note: None,
-    });
+    let (protocol, release) = (observed.stage.protocol, live(observed).release.clone());
+    observed.on_record.candidate =
+        Some(Candidate { irreversible, ..Candidate::new(protocol, &release, at(seen)) });
 }
 
 fn past(observed: &mut Observed, when: &str, fingerprint: &str) {

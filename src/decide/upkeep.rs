@@ -313,7 +313,8 @@ fn judge_standing<'a>(
     now: DateTime<Utc>,
 ) -> Judged<'a> {
     let on_record = facts.on_record;
-    let is_new = on_record.candidate_for(&live.release).is_none() && on_record.unreadable.is_none();
+    let known = on_record.candidate_for(&live.release).filter(|candidate| !candidate.gone);
+    let is_new = known.is_none() && on_record.unreadable.is_none();
     let candidate = on_record.candidate_or_new(facts.stage.protocol, live, now);
     let policy = config.policy.under(&on_record.policy);
     let standing = if on_record.good().is_some_and(|(_, record)| record.release == live.release) {
@@ -379,6 +380,8 @@ fn judge_release<'a>(
     );
     if is_new && is_recordable {
         actions.push(Action::Note(candidate.clone()));
+    } else {
+        actions.extend(facts.on_record.gone_for(&live.release).map(Action::Note));
     }
     match standing {
         Standing::KnownGood => SERVES_KNOWN_GOOD.to_owned(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::fixture::{release, rollout};
 use super::upkeep_tests::{Edit, Scene, alarm, at, incident, live, past};
 use crate::model::alarm::{State, time};
-use crate::model::observed::Pin;
+use crate::model::observed::{KnownGood, Pin};
 use crate::model::policy::Siblings;
 use crate::model::release::{Canary, Release};
 use crate::model::rollout::{Rollout, RolloutState};
@@ -57,6 +57,21 @@ fn weigh(scene: &mut Scene) {
     target.weights = [("3".to_owned(), "0.05".parse().unwrap())].into();
 }
 
+/// The known-good release is live, and differs from the candidate by the version of an alias.
+fn move_alias(scene: &mut Scene) {
+    let alias = "orders:live".parse().unwrap();
+    live(scene).release.aliases.get_mut(&alias).unwrap().version = "9".into();
+    let release = live(scene).release.clone();
+    let KnownGood::Found { record, .. } = &mut scene.on_record.known_good else { unreachable!() };
+    record.release = release;
+    scene.pin = Pin::Holds { deployment: "d2".into(), closed: true };
+}
+
+/// The sweep has noted that the candidate had gone.
+fn gone(scene: &mut Scene) {
+    scene.on_record.candidate.as_mut().unwrap().gone = true;
+}
+
 /// The edit, the actions, and the start of the stage's state.
 type Row = (&'static str, Edit, &'static [&'static str], &'static str);
 
@@ -68,6 +83,55 @@ fn check(rows: impl IntoIterator<Item = Row>) {
         assert_eq!(described, actions, "{case}");
         assert!(reached.starts_with(state) && reached.is_empty() == state.is_empty(), "{case}: {reached}");
     }
+}
+
+#[test]
+fn the_time_of_a_candidate_that_comes_back_by_a_component_begins_anew() {
+    let good = "serves its known-good release";
+    let rows: [Row; 7] = [
+        ("an alias moved back to the known-good release", move_alias, &["note d2 gone"], good),
+        (
+            "that is noted once",
+            |s| {
+                move_alias(s);
+                gone(s);
+            },
+            &[],
+            good,
+        ),
+        ("the stage's own last change will show it", |s| live(s).release = release("1"), &[], good),
+        (
+            "it is the known-good release",
+            |s| {
+                move_alias(s);
+                s.on_record.candidate.as_mut().unwrap().release = live(s).release.clone();
+                weigh(s);
+                adopts(s);
+            },
+            &["adopt"],
+            "",
+        ),
+        ("it is back", gone, &["note d2 seen 12:00"], "a new release was found"),
+        (
+            "it is back, and an alarm accuses it",
+            |s| {
+                gone(s);
+                s.alarms[0] = alarm("5xx", State::Alarm);
+            },
+            &["note d2 seen 12:00", "roll back for 5xx"],
+            "",
+        ),
+        (
+            "another release is live by an alias, which replaces it",
+            |s| {
+                move_alias(s);
+                s.on_record.known_good = KnownGood::None { parameter: "p".into() };
+            },
+            &["note d2 seen 12:00"],
+            "a new release was found",
+        ),
+    ];
+    check(rows);
 }
 
 #[test]
@@ -189,7 +253,7 @@ fn what_a_pipeline_gave_some_of_the_traffic_is_rolled_out_if_the_policy_wants_th
                 adopts(s);
                 weigh(s);
             },
-            &["adopt"],
+            &["note d2 gone", "adopt"],
             "",
         ),
         (

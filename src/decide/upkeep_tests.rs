@@ -134,6 +134,7 @@ fn described(action: &Action<'_>) -> String {
             on_record.rollbacks.past.len()
         ),
         Action::MovePin { deployment, .. } => format!("pin {deployment}"),
+        Action::Note(candidate) if candidate.gone => format!("note {} gone", candidate.release.deployment),
         Action::Note(candidate) => {
             format!("note {} seen {}", candidate.release.deployment, candidate.first_seen.format("%H:%M"))
         }

@@ -192,8 +192,8 @@ impl OnRecord {
         self.candidate.as_ref().filter(|candidate| candidate.release == *release)
     }
 
-    /// Returns the candidate for the live release: the recorded one, not older than the stage's last change, or a new one. A
-    /// new one keeps the mark of an irreversible release that a rollback from it would undo as well.
+    /// Returns the candidate for the live release: the recorded one, not older than the stage's last change or its return, or a
+    /// new one. A new one keeps the mark of an irreversible release that a rollback from it would undo as well.
     #[must_use]
     pub fn candidate_or_new(&self, protocol: Protocol, live: &LiveStage, now: DateTime<Utc>) -> Candidate {
         let (label, note) = self.promoted_as(&live.release);
@@ -204,8 +204,19 @@ impl OnRecord {
                 note,
                 ..Candidate::new(protocol, &live.release, now)
             },
-            |known| known.unchanged_since(live.updated_at),
+            |known| known.back(now).unchanged_since(live.updated_at),
         )
+    }
+
+    /// Returns the candidate as gone, if another release is live and only components differ: when the candidate comes back,
+    /// the stage's last change does not show that it was away. The known-good release has nothing to prove any more.
+    #[must_use]
+    pub fn gone_for(&self, live: &Release) -> Option<Candidate> {
+        let candidate = self.candidate.as_ref().filter(|one| !one.gone)?;
+        let release = &candidate.release;
+        let is_gone = release != live && release.in_stage() == live.in_stage();
+        let is_good = self.good().is_some_and(|(_, record)| record.release == *release);
+        (is_gone && !is_good).then(|| Candidate { gone: true, ..candidate.clone() })
     }
 
     /// Returns the label and the note of a release that the last rollout has promoted.

@@ -80,6 +80,9 @@ pub struct Candidate {
     pub release: Release,
     /// When a run first saw it live.
     pub first_seen: DateTime<Utc>,
+    /// Whether the sweep has seen another release live since. Only set where the stage's last change does not show it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
     /// Whether alarms must not roll it back.
     #[serde(default)]
     pub irreversible: bool,
@@ -98,6 +101,7 @@ impl Candidate {
             protocol,
             release: release.clone(),
             first_seen: now,
+            gone: false,
             irreversible: false,
             label: None,
             note: None,
@@ -110,6 +114,12 @@ impl Candidate {
     pub fn unchanged_since(self, changed_at: Option<DateTime<Utc>>) -> Self {
         let first_seen = changed_at.map_or(self.first_seen, |changed_at| changed_at.max(self.first_seen));
         Self { first_seen, ..self }
+    }
+
+    /// Begins its time anew if it had gone. It is live now, and the last sweep did not see it.
+    #[must_use]
+    pub fn back(self, now: DateTime<Utc>) -> Self {
+        Self { first_seen: if self.gone { now } else { self.first_seen }, gone: false, ..self }
     }
 }
 

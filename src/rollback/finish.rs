@@ -48,7 +48,8 @@ pub(super) async fn finish<C: Cloud>(
         warnings.push(format!("the rollback left out some components: {}", missing.join("; ")));
     }
     let live = observed.live.as_ref().and_then(|live| live.updated_at);
-    let since = on_record.candidate_for(&plan.from).map(|candidate| candidate.first_seen).or(live);
+    let seen = on_record.candidate_for(&plan.from).map(|seen| seen.clone().back(context.now).first_seen);
+    let since = seen.or(live);
     let label = rollout_label(on_record, &plan.from).map(str::to_owned);
     let message = format!("{} was rolled back: {plan}", plan.stage);
     Report {

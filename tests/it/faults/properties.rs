@@ -161,12 +161,13 @@ fn incidents() -> impl Strategy<Value = Incident> {
 fn candidates() -> impl Strategy<Value = Candidate> {
     let seen =
         times().prop_filter("a candidate's time is in range", |time| (1970..=9999).contains(&time.year()));
-    (protocols(), odd_releases(), seen, any::<bool>(), of(words()), of(words())).prop_map(
-        |(protocol, release, first_seen, irreversible, label, note)| Candidate {
+    (protocols(), odd_releases(), seen, any::<(bool, bool)>(), of(words()), of(words())).prop_map(
+        |(protocol, release, first_seen, (irreversible, gone), label, note)| Candidate {
             schema: SCHEMA,
             protocol,
             release,
             first_seen,
+            gone,
             irreversible,
             label,
             note,

@@ -26,7 +26,7 @@ pub(crate) const WHOLE: &str = r#"[{"api":"a1b2c3d4e5","name":"orders-api","stag
     "aliases":["orders:live"],"mappings":["api.example.com/orders"]}]"#;
 pub(crate) const HTTP: &str = r#"[{"api":"ju6maoy9o2","name":"web","stage":"$default","protocol":"http"}]"#;
 
-pub(super) fn alias(version: &str) -> AliasTarget {
+pub(crate) fn alias(version: &str) -> AliasTarget {
     AliasTarget { version: version.to_owned(), weights: [].into() }
 }
 

@@ -18,6 +18,7 @@ mod old_incidents;
 mod previews;
 mod refusals;
 mod regions;
+mod returns;
 pub(crate) mod rollouts;
 pub(crate) mod rollouts_of_aliases;
 mod scale;
