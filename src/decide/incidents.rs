@@ -10,7 +10,7 @@ use crate::model::release::Release;
 /// The incidents that the OK of an alarm closes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closing {
-    /// The alarm's name.
+    /// The name of the alarm that is OK: of a composite alarm, that of the stage's leaf.
     pub alarm: String,
     /// The time since which it is OK.
     pub at: DateTime<Utc>,

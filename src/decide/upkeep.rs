@@ -8,7 +8,7 @@ use super::incidents::{Closing, closing, entry_of, last_open, unlisted};
 use super::testimony::{Guarding, Testimony};
 use super::{claim, counts_as_held, is_not_held, rollout_place, sibling};
 use crate::config::Config;
-use crate::model::alarm::State;
+use crate::model::alarm::{Alarm, State};
 use crate::model::cloud_error::{CloudError, Fetched};
 use crate::model::guarding_alarm::GuardingAlarm;
 use crate::model::observed::{DeploymentNow, LiveComponents, OnRecord, Pin, protected_by_other};
@@ -176,22 +176,45 @@ fn recoveries<'a>(
     on_record: &mut OnRecord,
     actions: &mut Vec<Action<'a>>,
 ) {
-    for GuardingAlarm { alarm, .. } in facts.alarms {
-        let Some(last) = last_open(&on_record.rollbacks, &alarm.name).map(|entry| entry.at) else { continue };
-        match alarm.state {
+    for guarding in facts.alarms {
+        let name = &guarding.alarm.name;
+        let Some(last) = last_open(&on_record.rollbacks, name).map(|entry| entry.at) else { continue };
+        let Some(judge) = judge_of_recovery(facts, guarding) else { continue };
+        match judge.state {
             State::Ok => {
-                let at = alarm.changed_at.unwrap_or(now);
-                let Some(closing) = closing(&on_record.rollbacks, &alarm.name, at) else { continue };
+                let at = judge.changed_at.unwrap_or(now);
+                let Some(closing) = closing(&on_record.rollbacks, name, at) else { continue };
                 on_record.rollbacks = closing.rollbacks.clone();
-                actions.push(Action::Close(closing));
+                actions.push(Action::Close(Closing { alarm: judge.name.clone(), ..closing }));
             }
             State::Alarm if now - last > config.not_recovered => {
-                let (alarm, rolled_back_at) = (alarm.name.clone(), last);
+                let (alarm, rolled_back_at) = (name.clone(), last);
                 actions.push(Action::Report(Reason::NotRecovered { alarm, rolled_back_at }));
             }
             State::Alarm | State::InsufficientData => {}
         }
     }
+}
+
+/// Returns the alarm whose state says whether the stage has recovered; `None` if that is not known. A composite alarm that names
+/// no stage may be in ALARM because of others. Then the worst of the leaves that name this stage says it, or the last one to
+/// change among equals.
+fn judge_of_recovery<'a>(facts: &StageFacts<'a>, guarding: &'a GuardingAlarm) -> Option<&'a Alarm> {
+    let itself = &guarding.alarm;
+    let fires_for_any = guarding.stageless().any(|leaf| leaf.now.alarm.state == State::Alarm);
+    if itself.state != State::Alarm || !guarding.speaks_by_leaves() || fires_for_any {
+        return Some(itself);
+    }
+    let found = facts.guarding.iter().find(|one| one.alarm.alarm.name == itself.name)?;
+    let leaves = found.about.iter().filter(|alarm| alarm.name != itself.name);
+    let severity = |state| match state {
+        State::Ok => 0,
+        State::InsufficientData => 1,
+        State::Alarm => 2,
+    };
+    let worst = leaves.max_by_key(|alarm| (severity(alarm.state), alarm.changed_at)).copied()?;
+    // A leaf that cannot be read may be about this stage, too.
+    (worst.state == State::Alarm || guarding.unresolved.is_empty()).then_some(worst)
 }
 
 /// The pin, unless the known-good deployment is known not to serve, or could not be read.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::fixture::{release, rollout};
 use super::upkeep_tests::{Edit, Scene, alarm, at, incident, live, past};
-use crate::model::alarm::{State, time};
+use crate::model::alarm::{State, Watches, time};
 use crate::model::observed::{KnownGood, Pin};
 use crate::model::policy::Siblings;
 use crate::model::release::{Canary, Release};
@@ -70,6 +70,23 @@ fn move_alias(scene: &mut Scene) {
 /// The sweep has noted that the candidate had gone.
 fn gone(scene: &mut Scene) {
     scene.on_record.candidate.as_mut().unwrap().gone = true;
+}
+
+/// A composite alarm in ALARM has rolled the stage back an hour ago. It names no stage; its leaves name this one and another.
+fn any_of(scene: &mut Scene, ours: State, other: State) {
+    let leaf = |name: &str, state, stage: &str| {
+        let mut leaf = alarm(name, state).leaves.remove(0);
+        leaf.targets[0].stage = stage.into();
+        leaf.now.alarm.changed_at = time("2026-11-20T11:10:00Z");
+        leaf
+    };
+    let mut any = alarm("5xx", State::Alarm);
+    any.alarm.watches = Watches::Alarms(vec!["ours".into(), "other".into()]);
+    any.leaves = vec![leaf("ours", ours, "prod"), leaf("other", other, "other")];
+    any.targets = any.leaves.iter().flat_map(|leaf| leaf.targets.clone()).collect();
+    scene.alarms = vec![any];
+    past(scene, "2026-11-20T11:00:00Z", "x");
+    live(scene).release = release("1");
 }
 
 /// The edit, the actions, and the start of the stage's state.
@@ -263,6 +280,54 @@ fn what_a_pipeline_gave_some_of_the_traffic_is_rolled_out_if_the_policy_wants_th
             "a new release",
         ),
         ("weights, and no policy for them", weigh, &["note d2 seen 12:00"], "a new release was found"),
+    ];
+    check(rows);
+}
+
+#[test]
+fn a_stage_recovers_with_the_leaf_of_a_composite_alarm_that_names_it() {
+    let good = "serves its known-good release";
+    let rows: [Row; 6] = [
+        ("another stage's leaf is in ALARM", |s| any_of(s, State::Ok, State::Alarm), &["close ours"], good),
+        (
+            "its own leaf is in ALARM",
+            |s| {
+                any_of(s, State::Alarm, State::Alarm);
+                live(s).release = release("2");
+            },
+            &["report not-recovered", "roll back for 5xx"],
+            "",
+        ),
+        ("its own leaf has no data", |s| any_of(s, State::InsufficientData, State::Alarm), &[], good),
+        (
+            "one of its two leaves is in ALARM",
+            |s| {
+                any_of(s, State::Ok, State::Alarm);
+                s.alarms[0].leaves[1].targets = s.alarms[0].leaves[0].targets.clone();
+                live(s).release = release("2");
+            },
+            &["report not-recovered", "roll back for 5xx"],
+            "",
+        ),
+        (
+            "a leaf that may be about any stage is in ALARM",
+            |s| {
+                any_of(s, State::Ok, State::Alarm);
+                s.alarms[0].leaves[1].targets.clear();
+                s.alarms[0].targets.truncate(1);
+            },
+            &["report not-recovered"],
+            good,
+        ),
+        (
+            "another leaf cannot be found",
+            |s| {
+                any_of(s, State::Ok, State::Alarm);
+                s.alarms[0].unresolved.push("the alarm `x` in its rule cannot be found".into());
+            },
+            &["report alarm-unreadable"],
+            good,
+        ),
     ];
     check(rows);
 }
