@@ -36,7 +36,7 @@ pub trait Alarms: Sync {
         until: DateTime<Utc>,
     ) -> impl Future<Output = Result<Option<Vec<Datapoint>>, CloudError>> + Send;
 
-    /// Reads every state that an alarm left or entered since `since` (`DescribeAlarmHistory`, every page).
+    /// Reads every state that an alarm left or entered since `since`, in the order of time (`DescribeAlarmHistory`, every page).
     fn states_since(
         &self,
         alarm: &str,

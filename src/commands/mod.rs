@@ -11,7 +11,7 @@ use crate::commands::rollouts::advance_all;
 use crate::commands::status::{history, status};
 use crate::context::Context;
 use crate::decide::Trigger;
-use crate::decide::evidence::{is_due, is_proven};
+use crate::decide::evidence::{is_due, is_proven, not_live_before};
 use crate::decide::guilt::guilt;
 use crate::decide::rollout_order::Order;
 use crate::decide::testimony::{Subject, guarding};
@@ -130,8 +130,9 @@ async fn promote_now<C: Gateway + Components + Parameters + Alarms>(
     if let Err(reason) = is_due(on_record, &candidate, &guarding, &policy, context.now, true) {
         return Ok(context.no(reason));
     }
-    let evidence =
-        evidence::read(context, (stage, &observed.api_names), &candidate, &guarding, &policy).await?;
+    let before = observed.live.as_ref().and_then(|live| not_live_before(on_record, live, &candidate));
+    let of = (stage, observed.api_names.as_slice());
+    let evidence = evidence::read(context, of, (&candidate, before), &guarding, &policy).await?;
     if let Err(reason) = is_proven(&evidence, &policy) {
         return Ok(context.no(reason));
     }

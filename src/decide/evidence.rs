@@ -3,20 +3,61 @@
 use chrono::{DateTime, Utc};
 
 use super::sibling;
-use super::testimony::{Guarding, Testimony};
+use super::testimony::{Guarding, Testimony, went_live};
+use crate::model::alarm::State;
 use crate::model::guarding_alarm::GuardingAlarm;
 use crate::model::observed::OnRecord;
 use crate::model::policy::StagePolicy;
 use crate::model::reason::{Reason, stamp};
 use crate::model::records::Candidate;
+use crate::model::stage::LiveStage;
 
 /// The evidence of the guarding alarms since the candidate was first seen.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
     /// A guarding alarm that was in ALARM at some time since then.
     pub fired: Option<String>,
+    /// Since when the alarms are not in ALARM any more that were so when the release went live; `None` if none was.
+    pub clear_since: Option<DateTime<Utc>>,
     /// The number of samples of API Gateway's own metrics of the stage since then; `None` if there is no metric to read.
     pub samples: Option<f64>,
+}
+
+/// What an alarm did in a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// It was not in ALARM.
+    Quiet,
+    /// It was in ALARM when the time began, and left that state for good.
+    Ended,
+    /// It fired.
+    Fired,
+}
+
+impl Course {
+    /// Judges the states that the alarm left or entered in that time, in its order: an alarm that was in ALARM before leaves
+    /// it first.
+    #[must_use]
+    pub fn of(states: &[State]) -> Self {
+        match states.iter().rposition(|state| *state == State::Alarm) {
+            None => Self::Quiet,
+            Some(0) => Self::Ended,
+            Some(_) => Self::Fired,
+        }
+    }
+}
+
+/// Returns a time at which the candidate cannot have been live yet, if that is known: an alarm that fired before it does not speak
+/// about the candidate. Another release was live until the stage's last change or its last rollback.
+#[must_use]
+pub fn not_live_before(
+    on_record: &OnRecord,
+    live: &LiveStage,
+    candidate: &Candidate,
+) -> Option<DateTime<Utc>> {
+    let rolled_back_at = on_record.rollbacks.past.last().map(|past| past.at);
+    let times = went_live(on_record, live).or(rolled_back_at);
+    times.filter(|at| *at <= candidate.first_seen)
 }
 
 /// Checks whether a promotion is due, without reading anything from CloudWatch.
@@ -91,7 +132,7 @@ mod tests {
 
     use super::*;
     use crate::decide::fixture;
-    use crate::model::alarm::{Alarm, Muted, State, time};
+    use crate::model::alarm::{Alarm, Muted, time};
     use crate::model::observed::KnownGood;
     use crate::model::policy::PolicyOverrides;
     use crate::model::protocol::Protocol;
@@ -247,8 +288,30 @@ mod tests {
     }
 
     #[test]
+    fn an_alarm_that_only_left_the_state_alarm_fired_before() {
+        use State::{Alarm, InsufficientData, Ok};
+        for (states, expected) in [
+            (&[][..], Course::Quiet),
+            (&[Ok, InsufficientData], Course::Quiet),
+            (&[Alarm, Ok], Course::Ended),
+            (&[Alarm, InsufficientData, InsufficientData, Ok], Course::Ended),
+            (&[Alarm, Ok, Ok, Alarm], Course::Fired),
+            (&[Alarm, Ok, Ok, Alarm, Alarm, Ok], Course::Fired),
+            (&[Ok, Alarm, Alarm, Ok], Course::Fired),
+            // CloudWatch need not say which state it left.
+            (&[Ok, Alarm], Course::Fired),
+        ] {
+            assert_eq!(Course::of(states), expected, "{states:?}");
+        }
+    }
+
+    #[test]
     fn only_quiet_alarms_with_data_prove_a_release() {
-        let evidence = |fired: Option<&str>, samples| Evidence { fired: fired.map(str::to_owned), samples };
+        let evidence = |fired: Option<&str>, samples| Evidence {
+            fired: fired.map(str::to_owned),
+            samples,
+            ..Evidence::default()
+        };
         for (evidence, needs_data, proven) in [
             (evidence(None, Some(1.0)), true, true),
             (evidence(None, Some(0.0)), true, false),

@@ -13,7 +13,7 @@ use crate::model::cloud_error::{CloudError, Fetched};
 use crate::model::guarding_alarm::GuardingAlarm;
 use crate::model::observed::{DeploymentNow, LiveComponents, OnRecord, Pin, protected_by_other};
 use crate::model::policy::{AutoDeploy, StagePolicy};
-use crate::model::reason::Reason;
+use crate::model::reason::{Reason, stamp};
 use crate::model::records::{self, Candidate, Incident, SERVES_KNOWN_GOOD};
 use crate::model::release::Release;
 use crate::model::rollout::weighted;
@@ -445,6 +445,13 @@ fn judge_evidence<'a>(
         }
         None => return Reason::NotProven("its evidence was not read".to_owned()).to_string(),
     };
+    if let (None, Some(first_seen)) = (&evidence.fired, evidence.clear_since) {
+        actions.push(Action::Note(Candidate { first_seen, ..candidate }));
+        return format!(
+            "an alarm that fired before the release is quiet since {}: the bake time starts then",
+            stamp(first_seen)
+        );
+    }
     match is_proven(evidence, &policy) {
         Ok(()) => {
             actions.push(Action::Promote(candidate));

@@ -65,6 +65,10 @@ pub(super) struct Scene {
     pub(super) pins: bool,
 }
 
+fn quiet(samples: Option<f64>) -> Evidence {
+    Evidence { samples, ..Evidence::default() }
+}
+
 impl Scene {
     pub(super) fn new() -> Self {
         let (_, mut observed) = good();
@@ -81,7 +85,7 @@ impl Scene {
             components: Ok(LiveComponents::default()),
             deployment: Ok(DeploymentNow::There),
             pin: Pin::Holds { deployment: "d1".into(), closed: true },
-            evidence: Ok(Evidence { fired: None, samples: Some(7.0) }),
+            evidence: Ok(quiet(Some(7.0))),
             pins: true,
             protected: r#"[{"api":"a","name":"orders","stage":"prod"}]"#,
         }
@@ -189,7 +193,7 @@ fn missing_alias() -> MissingComponent {
 pub(super) type Edit = fn(&mut Scene);
 
 /// The edit, the actions, and the start of the stage's state.
-const ROWS: [(&str, Edit, &[&str], &str); 39] = [
+const ROWS: [(&str, Edit, &[&str], &str); 40] = [
     ("nothing", |_| (), &["promote d2"], ""),
     (
         "no stage, and the settings name it",
@@ -318,15 +322,10 @@ const ROWS: [(&str, Edit, &[&str], &str); 39] = [
         &["promote d2"],
         "",
     ),
-    (
-        "no traffic",
-        |s| s.evidence = Ok(Evidence { fired: None, samples: Some(0.0) }),
-        &[],
-        "API Gateway's own metrics of the stage",
-    ),
+    ("no traffic", |s| s.evidence = Ok(quiet(Some(0.0))), &[], "API Gateway's own metrics of the stage"),
     (
         "an alarm fired during the bake time",
-        |s| s.evidence = Ok(Evidence { fired: Some("5xx".into()), samples: None }),
+        |s| s.evidence = Ok(Evidence { fired: Some("5xx".into()), ..Evidence::default() }),
         &[],
         "the alarm `5xx` was in ALARM",
     ),
@@ -334,10 +333,16 @@ const ROWS: [(&str, Edit, &[&str], &str); 39] = [
         "an alarm fired during the bake time, and nothing is recorded",
         |s| {
             no_record(s);
-            s.evidence = Ok(Evidence { fired: Some("5xx".into()), samples: None });
+            s.evidence = Ok(Evidence { fired: Some("5xx".into()), ..Evidence::default() });
         },
         &["note d2 seen 12:00"],
         "an alarm fired, and there is no known-good release",
+    ),
+    (
+        "an alarm from before the release has ended",
+        |s| s.evidence.as_mut().unwrap().clear_since = time("2026-11-20T11:08:00Z"),
+        &["note d2 seen 11:08"],
+        "an alarm that fired before the release",
     ),
     (
         "the evidence cannot be read",

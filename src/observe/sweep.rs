@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use super::{components, evidence, guarding_alarms, protected_stages};
 use crate::cloud::{Alarms, Components, Gateway, Parameters};
 use crate::context::Context;
+use crate::decide::evidence::not_live_before;
 use crate::decide::testimony::{Guarding, Subject, guarding, went_live};
 use crate::decide::upkeep::{StageFacts, promotion_due};
 use crate::model::cloud_error::{CloudError, Fetched};
@@ -170,7 +171,9 @@ pub async fn stage<'a, C: Gateway + Components + Parameters + Alarms>(
         let policy = context.config.policy.under(&on_record.policy);
         let names = context.config.api_names(stage, on_record.good().map(|(_, record)| record));
         let of = (stage, names.as_slice());
-        facts.evidence = Some(evidence::read(context, of, &candidate, &facts.guarding, &policy).await);
+        let before = facts.live.as_ref().and_then(|live| not_live_before(on_record, live, &candidate));
+        let candidate = (&candidate, before);
+        facts.evidence = Some(evidence::read(context, of, candidate, &facts.guarding, &policy).await);
     }
     facts
 }

@@ -73,8 +73,11 @@ impl Alarms for Aws {
                 .await
             }
         });
+        let mut items = items.await?;
+        // CloudWatch lists the newest first, and each type of alarms by itself.
+        items.sort_by_key(|item| item.timestamp.map(|at| (at.secs(), at.subsec_nanos())));
         let mut states = Vec::new();
-        for item in items.await? {
+        for item in items {
             let data = item.history_data.unwrap_or_default();
             states.extend(states_in_history(&data).ok_or_else(|| {
                 not_understood("DescribeAlarmHistory", alarm, format!("a state change reads `{data}`"))

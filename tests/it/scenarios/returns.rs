@@ -47,3 +47,15 @@ fn a_release_that_comes_back_by_its_alias_is_not_outside_the_rollback_window() {
         assert!(story.described.contains("report: rolled-back"), "{sweeps}: {}", story.described);
     }
 }
+
+#[test]
+fn a_fix_by_an_alias_during_the_alarm_bakes_from_the_end_of_the_alarm() {
+    let good = moves(Story::new().set("PROTECTED_STAGES", WHOLE), "1").sweep().later(31).sweep();
+    let bad = moves(good, "2").later(3).alarm_is(State::Alarm).later(1).event_arrives();
+    assert!(bad.described.contains("report: rolled-back"), "{}", bad.described);
+    let mut story = moves(bad.later(2), "3").later(1).sweep().later(3).alarm_is(State::Ok);
+    for (minutes, promoted) in [(28, false), (1, false), (2, true)] {
+        story = story.quietly().later(minutes).sweep();
+        assert_eq!(story.described.contains("report: promoted"), promoted, "{minutes}: {}", story.described);
+    }
+}

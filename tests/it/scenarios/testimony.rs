@@ -264,3 +264,46 @@ fn a_message_that_says_what_an_alarm_is_about_is_not_believed() {
         );
     }
 }
+
+/// Release 2 is rolled back, and release 3 goes live while the alarm is still in ALARM.
+fn fixed() -> Story {
+    let bad = Story::with_known_good().deploy(2).later(3).alarm_is(State::Alarm).event_arrives();
+    bad.later(2).deploy(3).later(1).sweep().later(3)
+}
+
+fn is_promoted(story: &Story) -> bool {
+    story.world.facts().recorded(&prod()).iter().any(|record| record.release.deployment == "d3")
+}
+
+#[test]
+fn a_fix_that_went_live_during_the_alarm_bakes_from_the_end_of_the_alarm() {
+    let mut story = fixed().alarm_is(State::Ok);
+    for (minutes, promoted) in [(1, false), (27, false), (1, false), (2, true)] {
+        story = story.later(minutes).sweep();
+        assert_eq!(is_promoted(&story), promoted, "{minutes}: {}", story.described);
+    }
+}
+
+#[test]
+fn an_alarm_that_fires_while_a_release_is_live_prevents_its_promotion() {
+    let held = r#"{"until": "2026-11-20T23:00:00Z", "reason": "a drill"}"#;
+    let first_seen_in_alarm = Story::with_known_good()
+        .command("hold", &serde_json::from_str(held).unwrap())
+        .deploy(3)
+        .later(2)
+        .alarm_is(State::Alarm)
+        .later(1)
+        .sweep()
+        .later(3)
+        .alarm_is(State::Ok)
+        .command("release-hold", &serde_json::json!({}));
+    let again = fixed().alarm_is(State::Ok).later(2).alarm_is(State::Alarm).later(1).alarm_is(State::Ok);
+    for (case, story) in [
+        ("it fired before a sweep saw the release", first_seen_in_alarm),
+        ("it fired again after it had ended", again),
+    ] {
+        let story = story.later(31).sweep().later(300).sweep();
+        assert!(!is_promoted(&story), "{case}: {}", story.described);
+        assert_eq!(story.stage(), "d3", "{case}");
+    }
+}
