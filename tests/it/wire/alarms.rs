@@ -433,3 +433,23 @@ fn a_state_that_is_not_understood_is_an_error_and_never_left_out() {
     assert_eq!(outcome(&reports), "failed", "{}", reports[0].message);
     assert!(reports[0].message.contains("`PAUSED`"), "{}", reports[0].message);
 }
+
+#[test]
+fn the_history_of_an_alarm_is_read_in_the_order_of_time() {
+    let item = |from: &str, to: &str, at: &str| {
+        let change = json!({"oldState": {"stateValue": from}, "newState": {"stateValue": to}});
+        json!({"HistoryData": change.to_string(), "Timestamp": at})
+    };
+    let newest_first = [
+        item("ALARM", "OK", "@2026-11-20T10:08:00Z"),
+        item("INSUFFICIENT_DATA", "ALARM", "@2026-11-20T10:07:00Z"),
+        item("OK", "INSUFFICIENT_DATA", "@2026-11-20T10:06:00Z"),
+    ];
+    let items = json!({"AlarmHistoryItems": newest_first});
+    let answers = [("DescribeAlarmHistory", vec![(200, items)])].into();
+    let states = read(answers, async |aws| {
+        aws().states_since("orders-prod-5xx", time("2026-11-20T10:00:00Z").unwrap()).await
+    });
+    let expected = "[Ok, InsufficientData, InsufficientData, Alarm, Alarm, Ok]";
+    assert_eq!(format!("{:?}", states.unwrap()), expected);
+}
