@@ -202,7 +202,7 @@ fn recoveries<'a>(
 fn judge_of_recovery<'a>(facts: &StageFacts<'a>, guarding: &'a GuardingAlarm) -> Option<&'a Alarm> {
     let itself = &guarding.alarm;
     let fires_for_any = guarding.stageless().any(|leaf| leaf.now.alarm.state == State::Alarm);
-    if itself.state != State::Alarm || !guarding.speaks_by_leaves() || fires_for_any {
+    if itself.state != State::Alarm || !guarding.speaks_by_leaves || fires_for_any {
         return Some(itself);
     }
     let found = facts.guarding.iter().find(|one| one.alarm.alarm.name == itself.name)?;

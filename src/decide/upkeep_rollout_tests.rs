@@ -82,6 +82,7 @@ fn any_of(scene: &mut Scene, ours: State, other: State) {
     };
     let mut any = alarm("5xx", State::Alarm);
     any.alarm.watches = Watches::Alarms(vec!["ours".into(), "other".into()]);
+    any.speaks_by_leaves = true;
     any.leaves = vec![leaf("ours", ours, "prod"), leaf("other", other, "other")];
     any.targets = any.leaves.iter().flat_map(|leaf| leaf.targets.clone()).collect();
     scene.alarms = vec![any];
