@@ -274,7 +274,11 @@ fn swept<T>(life: &Life, use_of: impl FnOnce(&[Action<'_>]) -> T) -> T {
     let now = time(0, NOW_AT);
     if let Some(candidate) = promotion_due(&facts, &CONFIG, now) {
         let fired = life.fired.is_some_and(|ago| time(ago, ALARM_AT) >= candidate.first_seen);
-        facts.evidence = Some(Ok(Evidence { fired: fired.then(|| ALARM.to_owned()), samples: Some(7.0), clear_since: None }));
+        facts.evidence = Some(Ok(Evidence {
+            fired: fired.then(|| ALARM.to_owned()),
+            samples: Some(7.0),
+            clear_since: None,
+        }));
     }
     use_of(&upkeep(&facts, &CONFIG, now).actions)
 }
