@@ -81,25 +81,29 @@ pub(super) async fn mark<C: Parameters>(context: &Context<'_, C>, name: &str) ->
     match (found, first, put) {
         // A call whose answer was lost is repeated, so this run itself may be the first writer.
         (_, Some(first), _) if first == ours => Sender::Us,
-        (Some(found), Some(SentMark { untold: Some(_), .. }), _) if take_over(context, &found).await => {
-            Sender::Us
-        }
+        (Some(found), Some(SentMark { untold: Some(_), .. }), _) => match take_over(context, &found).await {
+            Ok(true) => Sender::Us,
+            Ok(false) => Sender::Other,
+            Err(error) => Sender::Unknown(error),
+        },
         (_, Some(_), _) | (_, None, Ok(_)) => Sender::Other,
         (_, None, Err(error)) => Sender::Unknown(error),
     }
 }
 
-/// Takes over a mark. Parameter Store numbers the versions, so only one run gets the next number.
-async fn take_over<C: Parameters>(context: &Context<'_, C>, found: &Parameter) -> bool {
+/// Takes over a mark (`PutParameter`). Parameter Store numbers the versions, so only one run gets the next number.
+///
+/// # Errors
+/// A failed call after which it is not known whether the mark was taken over (`GetParameters`).
+async fn take_over<C: Parameters>(context: &Context<'_, C>, found: &Parameter) -> Result<bool, CloudError> {
     // A sweep sends kept notifications before its own reports, and one of these can be the same news. The run must then not
     // take this mark for one that it has just created.
     let taken = SentMark { taken_over: true, ..ours(context, None) };
     let put = context.cloud.put_parameter(&found.name, &printed(&taken), Write::Overwrite).await;
     match put {
-        Ok(Written::Version(version)) if version == found.version + 1 => true,
-        // This run's own write may have taken effect, and then nobody else sends the notification. In doubt, people are
-        // notified twice rather than never.
-        Ok(_) | Err(_) => is_next(context.cloud, found, &printed(&taken)).await.unwrap_or(true),
+        Ok(Written::Version(version)) if version == found.version + 1 => Ok(true),
+        // This run's own write may have taken effect, and then nobody else sends the notification.
+        Ok(_) | Err(_) => is_next(context.cloud, found, &printed(&taken)).await,
     }
 }
 
@@ -165,8 +169,13 @@ pub async fn tend<C: Parameters + Outbox>(context: &Context<'_, C>) -> Result<()
     let mut failed = Ok(());
     for (found, mark) in recent {
         let Some(untold) = mark.untold.filter(|untold| untold.topic == *topic) else { continue };
-        if !take_over(context, found).await {
-            continue;
+        match take_over(context, found).await {
+            Ok(true) => {}
+            Ok(false) => continue,
+            Err(error) => {
+                failed = Err(error);
+                continue;
+            }
         }
         if let Err(error) = context.cloud.publish(topic, &untold.notification()).await {
             keep(context, &found.name, untold, &error, true).await;

@@ -20,7 +20,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::simulation::alarms::{accusations_since, alarms_about, in_alarm};
 use crate::simulation::regions::{Heard, may_follow};
 use crate::simulation::requests::may_have_convicted;
-use crate::support::world::{Change, Facts, LedgerWrite};
+use crate::support::world::{Change, Facts};
 
 /// The maximum age of a stale read and the maximum difference between two clocks.
 pub(crate) const BLUR: TimeDelta = TimeDelta::seconds(60);
@@ -151,12 +151,20 @@ impl Case<'_> {
         has_components || !is_told || self.has_breach(|point| point.ends > live_since)
     }
 
-    /// Returns when the sweep first noted a release with components: the stage does not show when one of them moved.
+    /// Returns when the sweep noted that the release is live, if it has components: the stage does not show when one of them
+    /// moved. A release that was away, or of which only a part is live, is another one until then.
     fn noted_since(&self, live_since: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let has_components = !self.after.aliases.is_empty() || !self.after.mappings.is_empty();
         let name = ParameterNames::under("/apigw-rollback").candidate(self.stage());
-        let noted = |write: &&LedgerWrite| write.name == name && write.at >= live_since;
-        self.after.writes.iter().find(noted).map(|write| write.at).filter(|_| has_components)
+        let notes = self.after.writes.iter().filter(|write| write.name == name);
+        let notes = notes.filter(|write| write.at >= live_since && write.at < self.change.at);
+        let has_components = !self.after.aliases.is_empty() || !self.after.mappings.is_empty();
+        let noted = notes.fold(None, |last: Option<(Release, _)>, write| {
+            let Candidate { release, .. } = parse(&write.value).ok().filter(|one: &Candidate| !one.gone)?;
+            let since = last.filter(|(known, _)| *known == release).map_or(write.at, |(_, since)| since);
+            Some((release, since))
+        });
+        let (release, since) = noted.filter(|_| has_components)?;
+        (release.in_stage() == self.change.from.in_stage()).then_some(since)
     }
 
     /// Returns the stage's own policy.
