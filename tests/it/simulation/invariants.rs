@@ -158,12 +158,12 @@ impl Case<'_> {
         let notes = self.after.writes.iter().filter(|write| write.name == name);
         let notes = notes.filter(|write| write.at >= live_since && write.at < self.change.at);
         let has_components = !self.after.aliases.is_empty() || !self.after.mappings.is_empty();
-        let noted = notes.fold(None, |last: Option<(Release, _)>, write| {
+        let latest = notes.fold(None, |before: Option<(Release, _)>, write| {
             let Candidate { release, .. } = parse(&write.value).ok().filter(|one: &Candidate| !one.gone)?;
-            let since = last.filter(|(known, _)| *known == release).map_or(write.at, |(_, since)| since);
+            let since = before.filter(|(known, _)| *known == release).map_or(write.at, |(_, since)| since);
             Some((release, since))
         });
-        let (release, since) = noted.filter(|_| has_components)?;
+        let (release, since) = latest.filter(|_| has_components)?;
         (release.in_stage() == self.change.from.in_stage()).then_some(since)
     }
 
