@@ -23,7 +23,7 @@ pub(super) fn of<C>(
     let name = next.name();
     let step = format!("step {} of {}", next.step + 1, next.terms.steps.len());
     let (outcome, message) = match &next.state {
-        RolloutState::Baking if before.state == RolloutState::Moving => {
+        RolloutState::Baking => {
             let message = format!("{stage}: {name} gets {} % of the traffic ({step})", next.share());
             (Outcome::RolloutStep, message)
         }
@@ -44,9 +44,7 @@ pub(super) fn of<C>(
         | RolloutState::Overtaken { why } => {
             (Outcome::RolloutAborted, format!("{stage}: the rollout to {name} has ended ({step}): {why}"))
         }
-        RolloutState::Baking | RolloutState::Moving | RolloutState::Promoting | RolloutState::Aborting => {
-            return None;
-        }
+        RolloutState::Moving | RolloutState::Promoting | RolloutState::Aborting => return None,
     };
     Some(told(context.report(outcome, message), next))
 }

@@ -2,6 +2,9 @@
 //!
 //! Release 1 is known-good and serves as deployment d1; d2 is the new one. The access log counts the requests of each.
 
+mod between;
+mod told;
+
 use apigw_rollback::model::access_log::{self, AccessLog};
 use apigw_rollback::model::alarm::State;
 use apigw_rollback::model::cloud_error::Failure;
