@@ -242,10 +242,8 @@ pub fn names_in_rule(rule: &str) -> Vec<String> {
                 names.push(name);
             }
             rest = after.trim_start();
-            match rest.strip_prefix(',') {
-                Some(more) if lists => rest = more,
-                Some(_) | None => break,
-            }
+            let Some(more) = rest.strip_prefix(',') else { break };
+            rest = more;
         }
     }
     names
