@@ -376,3 +376,24 @@ pub fn went_live(on_record: &OnRecord, live: &LiveStage) -> Option<DateTime<Utc>
     });
     (is_whole && !was_live).then_some(updated_at)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_testimony_has_a_word_and_if_it_is_none_for_or_against_a_reason() {
+        for (testimony, word, reason) in [
+            (Testimony::Accuses, "accuses", None),
+            (Testimony::Quiet, "quiet", None),
+            (Testimony::Abstains(Reason::NoDatapoints), "abstains", Some(Reason::NoDatapoints)),
+            (
+                Testimony::Unreadable("its rule is empty".into()),
+                "unreadable",
+                Some(Reason::AlarmUnreadable { alarm: "5xx".into(), why: "its rule is empty".into() }),
+            ),
+        ] {
+            assert_eq!((testimony.word(), testimony.reason("5xx")), (word, reason), "{testimony:?}");
+        }
+    }
+}
