@@ -379,7 +379,78 @@ pub fn went_live(on_record: &OnRecord, live: &LiveStage) -> Option<DateTime<Utc>
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
+    use crate::decide::fixture::admission;
+    use crate::model::alarm::AlarmNow;
+    use crate::model::alarm_setup::AlarmSetup;
+    use crate::model::protocol::Protocol;
+
+    fn metric(namespace: &str, name: &str) -> Metric {
+        let dimensions = vec![("ApiId".to_owned(), "a".to_owned()), ("Stage".to_owned(), "prod".to_owned())];
+        Metric { namespace: namespace.to_owned(), name: name.to_owned(), dimensions, account: None }
+    }
+
+    #[test]
+    fn a_leaf_measures_what_all_its_metrics_but_the_numbers_of_requests_do() {
+        use Measure::{Failed, Slow};
+        let (gateway, log) = (NAMESPACE, access_log::NAMESPACE);
+        for (metrics, expected) in [
+            (vec![(gateway, "5XXError")], Some(Failed)),
+            (
+                vec![(gateway, "5xx"), (gateway, "IntegrationError"), (gateway, "ExecutionError")],
+                Some(Failed),
+            ),
+            (vec![(gateway, "Latency"), (gateway, "IntegrationLatency")], Some(Slow)),
+            (vec![(log, access_log::STATUS)], Some(Failed)),
+            (vec![(log, access_log::LATENCY)], Some(Slow)),
+            (vec![(gateway, "Count"), (gateway, "5XXError")], Some(Failed)),
+            (vec![(gateway, "Latency"), (gateway, "MessageCount"), (gateway, "ConnectCount")], Some(Slow)),
+            (vec![(gateway, "5XXError"), (gateway, "Latency")], None),
+            (vec![(gateway, "5XXError"), (gateway, "4XXError")], None),
+            (vec![(gateway, "Count")], None),
+            (vec![("AWS/Lambda", "5XXError")], None),
+            (vec![], None),
+        ] {
+            let watches =
+                Watches::Metrics(metrics.iter().map(|(namespace, name)| metric(namespace, name)).collect());
+            let now = AlarmNow {
+                alarm: Alarm { watches, ..Alarm::new("a", State::Alarm) },
+                actions_enabled: true,
+                actions: vec![],
+                window: TimeDelta::zero(),
+                evaluated: vec![],
+                setup: AlarmSetup::default(),
+            };
+            let leaf = Leaf { now, targets: vec![], named_by: "a".into(), later: None };
+            assert_eq!(measured_by(&leaf), expected, "{metrics:?}");
+        }
+    }
+
+    #[test]
+    fn a_metric_of_another_account_is_not_the_stages_own() {
+        let (stage, admission) =
+            (StageRef { protocol: Protocol::Http, ..StageRef::rest("a", "prod") }, admission());
+        for (home, account, expected) in [
+            (Some("1"), None, true),
+            (Some("1"), Some("1"), true),
+            (Some("1"), Some("2"), false),
+            (None, Some("2"), false),
+        ] {
+            let home = Origin { account: home.map(str::to_owned), region: None };
+            let subject = Subject {
+                stage: &stage,
+                api_names: &[],
+                home: &home,
+                admission: &admission,
+                went_live: None,
+                guilt: None,
+            };
+            let metric = Metric { account: account.map(str::to_owned), ..metric(NAMESPACE, "5xx") };
+            assert_eq!(is_own(&metric, subject), expected, "{home:?} {account:?}");
+        }
+    }
 
     #[test]
     fn each_testimony_has_a_word_and_if_it_is_none_for_or_against_a_reason() {
