@@ -188,10 +188,14 @@ impl Rollbacks {
     /// The most incidents of siblings that are kept.
     pub const SIBLINGS: usize = 4;
 
-    /// Adds an incident of a sibling, and drops the oldest ones beyond [`Rollbacks::SIBLINGS`].
+    /// Adds an incident of a sibling, or completes it if it is known, and drops the oldest ones beyond [`Rollbacks::SIBLINGS`].
     #[must_use]
     pub fn with_sibling(mut self, incident: SiblingIncident) -> Self {
         self.schema = SCHEMA;
+        if let Some(known) = self.siblings.iter_mut().find(|one| one.is(&incident.bad)) {
+            known.here = incident.here.or(known.here.take());
+            return self;
+        }
         self.siblings.push(incident);
         let surplus = self.siblings.len().saturating_sub(Self::SIBLINGS);
         self.siblings.drain(..surplus);

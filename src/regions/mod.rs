@@ -121,7 +121,9 @@ async fn heard<C: Cloud>(
     .named(&observed.on_record);
     // After a failed rollback, the event comes again, and is not known then. Without a label, no later release can be the one.
     let is_over = place == Place::Elsewhere && incident.bad.label.is_none();
-    if known.is_some() || is_over || report.outcome.is_failure() {
+    // What is known may lack the deployment: the release went live here after the first message.
+    let is_known = known.is_some_and(|known| incident.here.is_none() || known.here == incident.here);
+    if is_known || is_over || report.outcome.is_failure() {
         return Ok(report);
     }
     let not_listed = match note(context, stage, &incident).await {

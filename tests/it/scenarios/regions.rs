@@ -288,6 +288,31 @@ fn two_releases_with_one_label_are_left_alone() {
     fleet.ends("two releases have one label");
 }
 
+/// The first message finds another release, the second one this release, which has no label here.
+#[test]
+fn a_message_that_comes_again_says_which_deployment_is_held() {
+    let describe = |story: Story| {
+        story.world("", |facts| {
+            facts.descriptions = ["d1", "d2", "d3"]
+                .map(|id| (id.to_owned(), format!("contents of {}", &id.replace('3', "2"))))
+                .into();
+        })
+    };
+    let fleet = Fleet::of(2, "hold")
+        .everywhere(describe)
+        .at("eu-west-1", release(2, "v2"))
+        .at("eu-west-1", |one| fires(one).quietly())
+        .delivers("eu-west-1", 0, "us-east-1")
+        .at("us-east-1", |two| two.deploy(3).sweep().quietly())
+        .delivers("eu-west-1", 0, "us-east-1")
+        .at("us-east-1", |two| two.later(31).sweep().quietly());
+    let facts = fleet.facts("us-east-1");
+    let recorded = facts.records.iter().filter(|(_, _, value)| value.contains("d3")).count();
+    assert_eq!(recorded, 0, "{:?}", facts.records);
+    let held = facts.parameters.into_iter().find(|(name, _)| name.ends_with("/rollbacks")).unwrap().1;
+    assert!(held.last().unwrap().contains(r#""here":"d3""#), "{held:?}");
+}
+
 /// A release without a label, under other ids in each Region.
 fn unlabelled(descriptions: [(&'static str, &'static str); 4]) -> Fleet {
     let describe = |story: Story| {
