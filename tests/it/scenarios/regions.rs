@@ -1,6 +1,7 @@
 //! Several Regions with the same API. What one function reports about a bad release reaches the others as EventBridge
 //! delivers it: late, twice, in another order, or never.
 
+mod contents;
 mod random;
 
 use std::fmt::Write as _;
@@ -288,40 +289,19 @@ fn two_releases_with_one_label_are_left_alone() {
     fleet.ends("two releases have one label");
 }
 
-/// The first message finds another release, the second one this release, which has no label here.
-#[test]
-fn a_message_that_comes_again_says_which_deployment_is_held() {
-    let describe = |story: Story| {
+/// Describes the deployments.
+fn describe<const N: usize>(descriptions: [(&'static str, &'static str); N]) -> impl Fn(Story) -> Story {
+    move |story| {
         story.world("", |facts| {
-            facts.descriptions = ["d1", "d2", "d3"]
-                .map(|id| (id.to_owned(), format!("contents of {}", &id.replace('3', "2"))))
-                .into();
+            facts.descriptions = descriptions.map(|(id, text)| (id.to_owned(), text.to_owned())).into();
         })
-    };
-    let fleet = Fleet::of(2, "hold")
-        .everywhere(describe)
-        .at("eu-west-1", release(2, "v2"))
-        .at("eu-west-1", |one| fires(one).quietly())
-        .delivers("eu-west-1", 0, "us-east-1")
-        .at("us-east-1", |two| two.deploy(3).sweep().quietly())
-        .delivers("eu-west-1", 0, "us-east-1")
-        .at("us-east-1", |two| two.later(31).sweep().quietly());
-    let facts = fleet.facts("us-east-1");
-    let recorded = facts.records.iter().filter(|(_, _, value)| value.contains("d3")).count();
-    assert_eq!(recorded, 0, "{:?}", facts.records);
-    let held = facts.parameters.into_iter().find(|(name, _)| name.ends_with("/rollbacks")).unwrap().1;
-    assert!(held.last().unwrap().contains(r#""here":"d3""#), "{held:?}");
+    }
 }
 
 /// A release without a label, under other ids in each Region.
 fn unlabelled(descriptions: [(&'static str, &'static str); 4]) -> Fleet {
-    let describe = |story: Story| {
-        story.world("", |facts| {
-            facts.descriptions = descriptions.map(|(id, text)| (id.to_owned(), text.to_owned())).into();
-        })
-    };
     Fleet::of(2, "follow")
-        .everywhere(describe)
+        .everywhere(describe(descriptions))
         .at("eu-west-1", |one| fires(one.deploy(2).sweep()).quietly())
         .at("us-east-1", |two| two.deploy(3).sweep().quietly())
         .delivers("eu-west-1", 0, "us-east-1")
